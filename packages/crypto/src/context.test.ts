@@ -1,0 +1,95 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import { dekContext, kekContext, secretContext, systemContext } from './context.ts';
+import type { DekContext, SecretContext } from './context.ts';
+
+type ContextInput =
+  | { kind: 'secret'; ref: SecretContext }
+  | { kind: 'dek'; ref: DekContext }
+  | { kind: 'kek'; ref: { kekVersion: number } }
+  | { kind: 'system'; ref: { kind: string; id: string } };
+
+const { contexts } = JSON.parse(readFileSync(new URL('../vectors/envelope.json', import.meta.url), 'utf8')) as {
+  contexts: (ContextInput & { bytes: string })[];
+};
+
+function encode(input: ContextInput): string {
+  return Buffer.from(bytesOf(input)).toString('hex');
+}
+
+function bytesOf({ kind, ref }: ContextInput): Uint8Array {
+  if (kind === 'secret') return secretContext(ref);
+  if (kind === 'dek') return dekContext(ref);
+  if (kind === 'kek') return kekContext(ref);
+  return systemContext(ref.kind, ref.id);
+}
+
+// A small alphabet, so that inputs which differ only in where one part ends do come up.
+const text = fc.oneof(
+  fc.string({ unit: fc.constantFrom('a', 'b', '\0', '/', '€'), maxLength: 4 }),
+  fc.string({ unit: 'grapheme', maxLength: 8 }),
+);
+const number = fc.oneof(fc.nat(3), fc.maxSafeNat());
+const input: fc.Arbitrary<ContextInput> = fc.oneof(
+  fc.record({
+    kind: fc.constant('secret' as const),
+    ref: fc.record({ vaultId: text, name: text, secretId: text, version: number, field: text }),
+  }),
+  fc.record({
+    kind: fc.constant('dek' as const),
+    ref: fc.record({ vaultId: text, dekVersion: number, kekVersion: number }),
+  }),
+  fc.record({ kind: fc.constant('kek' as const), ref: fc.record({ kekVersion: number }) }),
+  fc.record({ kind: fc.constant('system' as const), ref: fc.record({ kind: text, id: text }) }),
+);
+
+describe('a context', () => {
+  test.each(contexts)('of kind $kind has the bytes another program gives it', (vector) => {
+    expect(encode(vector)).toBe(vector.bytes);
+  });
+
+  test('is never that of another input', () => {
+    fc.assert(
+      fc.property(input, input, (a, b) => {
+        expect(encode(a) === encode(b)).toBe(JSON.stringify(a) === JSON.stringify(b));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('can be read back, so it holds all of its input', () => {
+    fc.assert(
+      fc.property(input, (a) => {
+        expect(readBack(bytesOf(a), Object.values(a.ref))).toEqual([`cardea/${a.kind}/v1`, ...Object.values(a.ref)]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('changes when a letter moves from one part to the next', () => {
+    expect(encode({ kind: 'system', ref: { kind: 'ab', id: 'c' } })).not.toBe(
+      encode({ kind: 'system', ref: { kind: 'a', id: 'bc' } }),
+    );
+  });
+
+  test.each(['\ud800', 'a\udfffb'])('refuses a lone surrogate, which UTF-8 has no bytes for', (id) => {
+    expect(() => systemContext('kind', id)).toThrow(RangeError);
+  });
+
+  test.each([-1, 0.5, 2 ** 53, Number.NaN, Infinity])('refuses %p as a version', (kekVersion) => {
+    expect(() => kekContext({ kekVersion })).toThrow(RangeError);
+  });
+});
+
+function readBack(bytes: Uint8Array, like: readonly (string | number)[]): (string | number)[] {
+  const buffer = Buffer.from(bytes);
+  let at = 0;
+  const parts = ['', ...like].map((part) => {
+    if (typeof part === 'number') return Number(buffer.readBigUInt64BE((at += 8) - 8));
+    const length = buffer.readUInt32BE(at);
+    return buffer.toString('utf8', at + 4, (at += 4 + length));
+  });
+  expect(at).toBe(bytes.length);
+  return parts;
+}

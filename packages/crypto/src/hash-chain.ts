@@ -1,0 +1,84 @@
+import { canonicalize } from './canonical-json.ts';
+import { sha256 } from './ids.ts';
+
+/** The most bytes one entry may have. */
+export const ENTRY_BYTES_MAX = 16_384;
+
+const HASH_BYTES = 32;
+const ENTRY_VERSION = 1;
+const AUDIT_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
+const GENESIS_DOMAIN = 'cardea/audit/genesis/v1\n';
+const CHAIN_DOMAIN = Buffer.from('cardea/audit/chain/v1\n');
+const LEAF_PREFIX = Buffer.of(0x00);
+const NODE_PREFIX = Buffer.of(0x01);
+
+/** What the log adds to an event. */
+export interface EntryFrame {
+  /** The origin of the log. */
+  log: string;
+  /** The chain hash of the entry before, or the genesis: 32 bytes. */
+  prev: Uint8Array;
+  /** From 0, without gaps. */
+  seq: number;
+  /** `2026-11-22T06:27:31.000000Z`: UTC with six decimals. */
+  writtenAt: string;
+}
+
+/** An entry of more than ENTRY_BYTES_MAX bytes. */
+export class EntryTooLarge extends Error {
+  override name = 'EntryTooLarge';
+}
+
+/** `prev` of entry 0: SHA-256(domain ‖ origin ‖ LF ‖ publicKey[32]). Binds the chain to one log and one key. */
+export function genesis(origin: string, publicKey: Uint8Array): Uint8Array {
+  assertHashLength('a public key', publicKey);
+  return sha256(Buffer.concat([Buffer.from(`${GENESIS_DOMAIN}${origin}\n`), publicKey]));
+}
+
+/** The link of the hash chain: SHA-256(domain ‖ entry), of the exact bytes stored. */
+export function chainHash(entry: Uint8Array): Uint8Array {
+  return sha256(Buffer.concat([CHAIN_DOMAIN, entry]));
+}
+
+/** The leaf of the tree: SHA-256(0x00 ‖ entry), RFC 6962 section 2.1. */
+export function leafHash(entry: Uint8Array): Uint8Array {
+  return sha256(Buffer.concat([LEAF_PREFIX, entry]));
+}
+
+/** A node of the tree: SHA-256(0x01 ‖ left ‖ right), RFC 6962 section 2.1. */
+export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
+  return sha256(Buffer.concat([NODE_PREFIX, left, right]));
+}
+
+/**
+ * The bytes of an entry: UTF-8 of its canonical JSON. Throws CanonicalJsonError on an event outside
+ * the profile, EntryTooLarge, and RangeError on a frame that is none.
+ */
+export function encodeEntry(entry: EntryFrame & { event: unknown }): Uint8Array {
+  return encodeEntryAround(canonicalize(entry.event), entry);
+}
+
+/**
+ * The same bytes around an event that is canonical text already, which is not checked again: what is
+ * not from `canonicalize` makes an entry that no verifier takes.
+ */
+export function encodeEntryAround(canonicalEvent: string, frame: EntryFrame): Uint8Array {
+  assertFrame(frame);
+  const prev = Buffer.from(frame.prev).toString('hex');
+  const log = canonicalize(frame.log);
+  // The keys in the order RFC 8785 sorts them.
+  const text = `{"event":${canonicalEvent},"log":${log},"prev":"${prev}","seq":${frame.seq},"v":${ENTRY_VERSION},"writtenAt":"${frame.writtenAt}"}`;
+  const entry = Buffer.from(text);
+  if (entry.length > ENTRY_BYTES_MAX) throw new EntryTooLarge(`an entry has at most ${ENTRY_BYTES_MAX} bytes`);
+  return entry;
+}
+
+function assertFrame(frame: EntryFrame): void {
+  assertHashLength('a chain hash', frame.prev);
+  if (!Number.isSafeInteger(frame.seq) || frame.seq < 0) throw new RangeError('seq is an integer from 0 to 2^53-1');
+  if (!AUDIT_TIME.test(frame.writtenAt)) throw new RangeError('writtenAt is a UTC time with six decimals');
+}
+
+function assertHashLength(what: string, bytes: Uint8Array): void {
+  if (bytes.length !== HASH_BYTES) throw new RangeError(`${what} has ${HASH_BYTES} bytes`);
+}

@@ -1,0 +1,276 @@
+import { nodeHash } from './hash-chain.ts';
+import { constantTimeEqual, sha256 } from './ids.ts';
+
+/** The most leaves read in one call, and the width of a stored subtree's node. */
+const FAN_OUT = 256;
+const HASH_BYTES = 32;
+
+/** Where the hashes of a tree are looked up, so that a log of millions needs no array. */
+export interface TreeHashes {
+  /** The leaf hashes of [from, to), at most 256 of them. */
+  leaves(from: number, to: number): Promise<Uint8Array[]>;
+  /**
+   * The hash of the complete subtree of 256^level leaves that begins at leaf index × 256^level
+   * (level ≥ 1), or undefined where it is not stored: it is then computed from what is below.
+   */
+  subtree?(level: number, index: number): Promise<Uint8Array | undefined>;
+}
+
+/** A complete subtree over the leaves [from, to). */
+export interface RangePart {
+  hash: Uint8Array;
+  from: number;
+  to: number;
+}
+
+/** MTH of the first `size` leaves, RFC 6962 section 2.1. Of none: SHA-256 of nothing. */
+export async function rootHash(tree: TreeHashes, size: number): Promise<Uint8Array> {
+  assertSize(size);
+  return size === 0 ? sha256('') : rangeHash(tree, 0, size);
+}
+
+/**
+ * MTH of the leaves [from, to), a subtree or the ragged right edge of one: throws RangeError where
+ * RFC 6962 has no node over that range, and when the tree has fewer leaves.
+ */
+export async function rangeHash(tree: TreeHashes, from: number, to: number): Promise<Uint8Array> {
+  assertSize(from);
+  assertSize(to);
+  if (to <= from || from % coveringPower(to - from) !== 0)
+    throw new RangeError('no node of the tree covers that range');
+  return hashRange(tree, from, to);
+}
+
+/** The audit path from the leaf `seq` up to the root of `size` leaves, RFC 6962 section 2.1.1. RangeError if it is not below. */
+export async function inclusionProof(tree: TreeHashes, seq: number, size: number): Promise<Uint8Array[]> {
+  assertSize(seq);
+  assertSize(size);
+  if (seq >= size) throw new RangeError('the tree has no such leaf');
+  const proof: Uint8Array[] = [];
+  let source = tree;
+  let [from, to] = [0, size];
+  while (to - from > 1) {
+    source = await nearby(source, from, to);
+    const middle = from + splitPoint(to - from);
+    if (seq < middle) {
+      proof.push(await hashRange(source, middle, to));
+      to = middle;
+    } else {
+      proof.push(await hashRange(source, from, middle));
+      from = middle;
+    }
+  }
+  return proof.toReversed();
+}
+
+/**
+ * That the tree of `to` leaves continues the one of `from` leaves, RFC 6962 section 2.1.2. Empty when
+ * they are the same. Throws RangeError from 0, of which nothing can be proven, and backwards.
+ */
+export async function consistencyProof(tree: TreeHashes, from: number, to: number): Promise<Uint8Array[]> {
+  assertSize(from);
+  assertSize(to);
+  if (from === 0 || from > to)
+    throw new RangeError('a consistency proof goes from a smaller tree, not empty, to a larger');
+  const proof: Uint8Array[] = [];
+  let source = tree;
+  let [left, right] = [0, to];
+  while (from !== right) {
+    source = await nearby(source, left, right);
+    const middle = left + splitPoint(right - left);
+    if (from <= middle) {
+      proof.push(await hashRange(source, middle, right));
+      right = middle;
+    } else {
+      proof.push(await hashRange(source, left, middle));
+      left = middle;
+    }
+  }
+  // Who verifies holds the old root, so it is left out where it is a node of the new tree.
+  if (left > 0) proof.push(await hashRange(source, left, right));
+  return proof.toReversed();
+}
+
+/** The fewest complete subtrees that cover [from, to), from left to right: what ties a partial export to the root. */
+export async function compactRange(tree: TreeHashes, from: number, to: number): Promise<RangePart[]> {
+  assertSize(from);
+  assertSize(to);
+  if (from > to) throw new RangeError('a range does not end before it begins');
+  const parts: RangePart[] = [];
+  let at = from;
+  while (at < to) {
+    const end = at + widestSubtree(at, to);
+    parts.push({ hash: await hashRange(tree, at, end), from: at, to: end });
+    at = end;
+  }
+  return parts;
+}
+
+/** Whether `proof` leads from the leaf hash `leaf` to `root`: RFC 9162 section 2.1.3.2. */
+export function verifyInclusion(claim: {
+  seq: number;
+  size: number;
+  leaf: Uint8Array;
+  root: Uint8Array;
+  proof: readonly Uint8Array[];
+}): boolean {
+  if (!isSize(claim.seq) || !isSize(claim.size) || claim.seq >= claim.size) return false;
+  if (![claim.leaf, ...claim.proof].every(isHash)) return false;
+  const climb = new Climb(claim.seq, claim.size - 1);
+  let hash = claim.leaf;
+  for (const sibling of claim.proof) {
+    if (climb.atRoot) return false;
+    hash = climb.siblingIsLeft() ? nodeHash(sibling, hash) : nodeHash(hash, sibling);
+    climb.up();
+  }
+  return climb.atRoot && constantTimeEqual(hash, claim.root);
+}
+
+/** Whether `proof` shows that the tree of `to` leaves continues the one of `from`: RFC 9162 section 2.1.4.2. From 0: never. */
+export function verifyConsistency(claim: {
+  from: number;
+  to: number;
+  fromRoot: Uint8Array;
+  toRoot: Uint8Array;
+  proof: readonly Uint8Array[];
+}): boolean {
+  const { from, to, fromRoot, toRoot, proof } = claim;
+  if (!isSize(from) || !isSize(to) || from === 0 || from > to) return false;
+  if (![fromRoot, toRoot, ...proof].every(isHash)) return false;
+  if (from === to) return proof.length === 0 && constantTimeEqual(fromRoot, toRoot);
+  const [first, ...siblings] = coveringPower(from) === from ? [fromRoot, ...proof] : proof;
+  if (!first) return false;
+  const climb = new Climb(from - 1, to - 1);
+  climb.skipRightTurns();
+  let [oldHash, newHash] = [first, first];
+  for (const sibling of siblings) {
+    if (climb.atRoot) return false;
+    const left = climb.siblingIsLeft();
+    if (left) oldHash = nodeHash(sibling, oldHash);
+    newHash = left ? nodeHash(sibling, newHash) : nodeHash(newHash, sibling);
+    climb.up();
+  }
+  return climb.atRoot && constantTimeEqual(oldHash, fromRoot) && constantTimeEqual(newHash, toRoot);
+}
+
+// The way up from a leaf, as `fn` and `sn` of RFC 9162. Divided, not shifted: sizes pass 2^32.
+class Climb {
+  #node: number;
+  #last: number;
+
+  constructor(node: number, last: number) {
+    this.#node = node;
+    this.#last = last;
+  }
+
+  get atRoot(): boolean {
+    return this.#last === 0;
+  }
+
+  siblingIsLeft(): boolean {
+    return this.#node % 2 === 1 || this.#node === this.#last;
+  }
+
+  up(): void {
+    // A last node without a right sibling stands for its parents too, up to where it is a right child.
+    if (this.#node === this.#last) while (this.#node % 2 === 0 && this.#node !== 0) this.#halve();
+    this.#halve();
+  }
+
+  skipRightTurns(): void {
+    while (this.#node % 2 === 1) this.#halve();
+  }
+
+  #halve(): void {
+    this.#node = Math.floor(this.#node / 2);
+    this.#last = Math.floor(this.#last / 2);
+  }
+}
+
+async function hashRange(tree: TreeHashes, from: number, to: number): Promise<Uint8Array> {
+  const stored = await storedSubtree(tree, from, to - from);
+  if (stored) return stored;
+  if (to - from <= FAN_OUT) return hashLeaves(await readLeaves(tree, from, to));
+  const middle = from + splitPoint(to - from);
+  return nodeHash(await hashRange(tree, from, middle), await hashRange(tree, middle, to));
+}
+
+async function storedSubtree(tree: TreeHashes, from: number, width: number): Promise<Uint8Array | undefined> {
+  if (!tree.subtree || width < FAN_OUT) return undefined;
+  let [level, power] = [1, FAN_OUT];
+  while (power < width) {
+    level++;
+    power *= FAN_OUT;
+  }
+  return power === width ? tree.subtree(level, from / width) : undefined;
+}
+
+async function readLeaves(tree: TreeHashes, from: number, to: number): Promise<Uint8Array[]> {
+  const leaves = await tree.leaves(from, to);
+  if (leaves.length !== to - from) throw new RangeError('the tree has fewer leaves');
+  return leaves;
+}
+
+// Level by level; an odd node at the end moves up as it is, which gives the same tree as the recursion.
+function hashLeaves(leaves: readonly Uint8Array[]): Uint8Array {
+  let level = leaves;
+  while (level.length > 1) {
+    const above: Uint8Array[] = [];
+    for (let i = 0; i < level.length; i += 2) {
+      const right = level[i + 1];
+      above.push(right ? nodeHash(level[i]!, right) : level[i]!);
+    }
+    level = above;
+  }
+  return level[0]!;
+}
+
+// Once a proof has come down to 256 leaves, they are read once and not for each node below.
+async function nearby(source: TreeHashes, from: number, to: number): Promise<TreeHashes> {
+  if (source instanceof LeavesInMemory || to - from > FAN_OUT) return source;
+  return new LeavesInMemory(from, await readLeaves(source, from, to));
+}
+
+class LeavesInMemory implements TreeHashes {
+  readonly #first: number;
+  readonly #leaves: Uint8Array[];
+
+  constructor(first: number, leaves: Uint8Array[]) {
+    this.#first = first;
+    this.#leaves = leaves;
+  }
+
+  async leaves(from: number, to: number): Promise<Uint8Array[]> {
+    return this.#leaves.slice(from - this.#first, to - this.#first);
+  }
+}
+
+// The largest power of two smaller than n, for n ≥ 2: where RFC 6962 splits a tree.
+function splitPoint(n: number): number {
+  return coveringPower(n) / 2;
+}
+
+// The smallest power of two not smaller than n.
+function coveringPower(n: number): number {
+  let power = 1;
+  while (power < n) power *= 2;
+  return power;
+}
+
+function widestSubtree(from: number, to: number): number {
+  let width = 1;
+  while (from % (width * 2) === 0 && from + width * 2 <= to) width *= 2;
+  return width;
+}
+
+function isHash(bytes: Uint8Array): boolean {
+  return bytes.length === HASH_BYTES;
+}
+
+function isSize(n: number): boolean {
+  return Number.isSafeInteger(n) && n >= 0;
+}
+
+function assertSize(n: number): void {
+  if (!isSize(n)) throw new RangeError('a place in the tree is an integer from 0 to 2^53-1');
+}

@@ -1,0 +1,137 @@
+import { argon2Sync } from 'node:crypto';
+import { describe, expect, test } from '@jest/globals';
+import {
+  createPasswordHasher,
+  defaultPasswordCost,
+  derivePassphraseKey,
+  passphraseCost,
+  PasswordQueueFull,
+} from './password.ts';
+
+const cheap = { memoryKib: 256, passes: 2, parallelism: 1 };
+const roomy = { concurrent: 2, queued: 8 };
+const hasher = createPasswordHasher(cheap, roomy);
+const text = (value: Uint8Array) => Buffer.from(value).toString('hex');
+
+describe('Argon2id', () => {
+  // From the test program of the reference implementation; that of RFC 9106 section 5.3 needs
+  // associated data, which this library does not take.
+  test.each([
+    '$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4',
+    '$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc',
+  ])('gives the published answer %s', async (phc) => {
+    expect(await hasher.verify(phc, 'password')).toBe(true);
+    expect(await hasher.verify(phc, 'Password')).toBe(false);
+  });
+
+  test('derives from a passphrase what another implementation derives', async () => {
+    const salt = Buffer.alloc(16, 7);
+    const other = argon2Sync('argon2id', {
+      message: Buffer.from('a passphrase'),
+      nonce: salt,
+      parallelism: 1,
+      tagLength: 32,
+      memory: 256,
+      passes: 2,
+    });
+    const derived = await derivePassphraseKey('a passphrase', salt, cheap);
+    expect(text(derived)).toBe(text(other));
+    expect(derived).toHaveLength(32);
+  });
+
+  test('of the other implementation gives the answer of RFC 9106 section 5.3', () => {
+    const tag = argon2Sync('argon2id', {
+      message: Buffer.alloc(32, 1),
+      nonce: Buffer.alloc(16, 2),
+      secret: Buffer.alloc(8, 3),
+      associatedData: Buffer.alloc(12, 4),
+      parallelism: 4,
+      tagLength: 32,
+      memory: 32,
+      passes: 3,
+    });
+    expect(text(tag)).toBe('0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659');
+  });
+
+  test('is not derived with a salt under 16 bytes', async () => {
+    await expect(derivePassphraseKey('a', new Uint8Array(15), cheap)).rejects.toThrow(RangeError);
+  });
+
+  test('costs by default what the design asks for', () => {
+    expect(defaultPasswordCost).toEqual({ memoryKib: 64 * 1024, passes: 3, parallelism: 1 });
+    expect(passphraseCost).toEqual({ memoryKib: 256 * 1024, passes: 3, parallelism: 1 });
+  });
+});
+
+describe('a password', () => {
+  test('is stored as Argon2id at the cost asked for, with a new salt each time', async () => {
+    const [first, second] = await Promise.all([hasher.hash('correct horse'), hasher.hash('correct horse')]);
+    expect(first).toMatch(/^\$argon2id\$v=19\$m=256,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/);
+    expect(first).not.toBe(second);
+    expect(await hasher.verify(first, 'correct horse')).toBe(true);
+    expect(await hasher.verify(first, 'correct horse ')).toBe(false);
+  });
+
+  test('is the same however its letters are composed', async () => {
+    const phc = await hasher.hash('caf\u00e9 \uff11');
+    expect(await hasher.verify(phc, 'cafe\u0301 1')).toBe(true);
+    const salt = new Uint8Array(16);
+    expect(text(await derivePassphraseKey('\u00e9', salt, cheap))).toBe(
+      text(await derivePassphraseKey('e\u0301', salt, cheap)),
+    );
+  });
+
+  test('of nobody is never right, at the work of a real one', async () => {
+    expect(await hasher.verify(undefined, '')).toBe(false);
+    const slow = createPasswordHasher({ memoryKib: 32_768, passes: 3, parallelism: 1 }, roomy);
+    const phc = await slow.hash('a');
+    const [real, decoy] = [await cpuOf(() => slow.verify(phc, 'b')), await cpuOf(() => slow.verify(undefined, 'b'))];
+    expect(decoy).toBeGreaterThan(real / 4);
+    expect(decoy).toBeLessThan(real * 4);
+  });
+
+  test('is hashed again when cost or algorithm are not those of today', async () => {
+    const phc = await hasher.hash('a');
+    expect(hasher.needsRehash(phc)).toBe(false);
+    for (const other of [{ memoryKib: 512 }, { passes: 3 }, { parallelism: 2 }]) {
+      expect(createPasswordHasher({ ...cheap, ...other }, roomy).needsRehash(phc)).toBe(true);
+    }
+    expect(hasher.needsRehash(phc.replace('argon2id', 'argon2i'))).toBe(true);
+    expect(hasher.needsRehash(phc.replace('v=19', 'v=16'))).toBe(true);
+  });
+
+  test('against a hash that is none is an error, not a wrong password', async () => {
+    await expect(hasher.verify('plain', 'plain')).rejects.toMatchObject({ message: expect.any(String) });
+  });
+});
+
+describe('the queue', () => {
+  test('refuses who comes when as many wait as may, time and again, and takes the next once there is room', async () => {
+    const narrow = createPasswordHasher(cheap, { concurrent: 1, queued: 2 });
+    for (let round = 0; round < 3; round++) {
+      const taken = [narrow.hash('1'), narrow.hash('2'), narrow.verify(undefined, '3')];
+      await expect(narrow.hash('4')).rejects.toThrow(PasswordQueueFull);
+      await expect(narrow.verify(undefined, '5')).rejects.toThrow(PasswordQueueFull);
+      expect(await Promise.all(taken)).toHaveLength(3);
+    }
+  });
+
+  test('gives the place of a failed one to the next', async () => {
+    const narrow = createPasswordHasher(cheap, { concurrent: 1, queued: 1 });
+    const [failed, next] = await Promise.allSettled([narrow.verify('plain', 'a'), narrow.hash('b')]);
+    expect([failed.status, next.status]).toEqual(['rejected', 'fulfilled']);
+    expect(await narrow.hash('c')).toMatch(/^\$argon2id\$/);
+  });
+});
+
+// The smaller of two, in microseconds of this process, so that other programs matter little.
+async function cpuOf(work: () => Promise<unknown>): Promise<number> {
+  const costs: number[] = [];
+  for (let i = 0; i < 2; i++) {
+    const start = process.cpuUsage();
+    await work();
+    const used = process.cpuUsage(start);
+    costs.push(used.user + used.system);
+  }
+  return Math.min(...costs);
+}
