@@ -1,0 +1,106 @@
+import { z } from 'zod';
+import { AuditEvent, AuditTime } from './audit-event.ts';
+import { endpoint } from './endpoint.ts';
+
+/** The most events one append may carry. */
+export const APPEND_EVENTS_MAX = 256;
+
+const Receipt = z.strictObject({ id: z.uuid(), seq: z.int().min(0), leaf: z.base64() });
+
+/**
+ * The body of an append is its own canonical form (JCS, RFC 8785): the service parses it, writes it
+ * again and refuses it if a byte differs. So a duplicate key, a rounded number or an unsorted
+ * object is refused, never dropped.
+ */
+export const appendEvents = endpoint({
+  method: 'POST',
+  path: '/v1/append',
+  action: 'audit.append',
+  summary: 'Append events to the hash chain. Answered once they are on disk.',
+  auth: 'peer',
+  statuses: [200],
+  params: z.undefined(),
+  query: z.strictObject({}),
+  body: z.strictObject({ batchId: z.uuid(), events: z.array(AuditEvent).min(1).max(APPEND_EVENTS_MAX) }),
+  response: z.strictObject({ items: z.array(Receipt), size: z.int().positive() }),
+});
+
+/** Filters of the log; the range of times is half open. */
+export const EntryQuery = z.strictObject({
+  from: z.iso.datetime().optional(),
+  to: z.iso.datetime().optional(),
+  actor: z.string().max(256).optional(),
+  action: z.string().max(64).optional(),
+  vault: z.string().max(64).optional(),
+  decision: z.enum(['allow', 'deny']).optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(100),
+  cursor: z
+    .string()
+    .regex(/^\d{1,16}$/)
+    .optional(),
+});
+
+export type EntryQuery = z.output<typeof EntryQuery>;
+
+/** An entry as it is hashed, parsed, with its place in the chain and in the tree. */
+export const AuditEntry = z.strictObject({
+  event: AuditEvent,
+  log: z.string(),
+  prev: z.string(),
+  seq: z.int().min(0),
+  v: z.literal(1),
+  writtenAt: AuditTime,
+});
+
+export const EntryPage = z.strictObject({
+  items: z.array(AuditEntry),
+  nextCursor: z.string().optional(),
+});
+
+export type EntryPage = z.output<typeof EntryPage>;
+
+export const listEntries = endpoint({
+  method: 'GET',
+  path: '/v1/entries',
+  action: 'audit.read',
+  summary: 'Entries of the log, newest first.',
+  auth: 'peer',
+  statuses: [200],
+  params: z.undefined(),
+  query: EntryQuery,
+  body: z.undefined(),
+  response: EntryPage,
+});
+
+/** Text, a C2SP tlog-checkpoint in a signed note. */
+export const readCheckpoint = endpoint({
+  method: 'GET',
+  path: '/v1/checkpoint',
+  action: 'audit.read',
+  summary: 'The newest signed checkpoint.',
+  auth: 'peer',
+  statuses: [200],
+  params: z.undefined(),
+  query: z.strictObject({}),
+  body: z.undefined(),
+  response: z.string(),
+});
+
+/** Sequence numbers, half open; without them, the whole log. */
+export const ExportRange = z.strictObject({
+  from: z.coerce.number().int().min(0).default(0),
+  to: z.coerce.number().int().min(1).optional(),
+});
+
+export const exportEntries = endpoint({
+  method: 'GET',
+  path: '/v1/export',
+  action: 'audit.export',
+  summary: 'The log as a tar: exact entry bytes, checkpoint, manifest.',
+  auth: 'peer',
+  statuses: [200],
+  params: z.undefined(),
+  query: ExportRange,
+  body: z.undefined(),
+  response: z.instanceof(Uint8Array),
+});

@@ -1,0 +1,64 @@
+import { z } from 'zod';
+
+/** RFC 3339 UTC with exactly six decimals, as every time in the audit log. */
+export const AuditTime = z.string().regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/);
+
+const Text = z.string().min(1).max(1024);
+const Version = z.int().min(0);
+
+export const AuditActor = z.strictObject({
+  id: Text,
+  type: z.enum(['user', 'application', 'service', 'anonymous']),
+  name: Text.optional(),
+  session: Text.optional(),
+  credential: Text.optional(),
+});
+
+export const AuditSource = z.strictObject({
+  ip: Text.optional(),
+  userAgent: Text.optional(),
+});
+
+export const AuditResource = z.strictObject({
+  vault: Text.optional(),
+  vaultId: Text.optional(),
+  name: Text.optional(),
+  version: Version.optional(),
+  keyVersion: Version.optional(),
+  user: Text.optional(),
+  application: Text.optional(),
+  count: z.int().min(0).optional(),
+});
+
+/**
+ * What one service says happened. The audit log wraps it as an entry and never changes it.
+ * Holds no secret value, nor a hash of one that could be guessed at.
+ */
+export const AuditEvent = z.strictObject({
+  /** UUIDv7; also the idempotency key: the log takes an id once. */
+  id: z.uuid(),
+  ts: AuditTime,
+  action: z
+    .string()
+    .regex(/^[a-z][A-Za-z0-9]*(\.[a-z][A-Za-z0-9]*)+$/)
+    .max(64),
+  decision: z.enum(['allow', 'deny']),
+  reason: Text.optional(),
+  actor: AuditActor,
+  source: AuditSource.optional(),
+  resource: AuditResource.optional(),
+  requestId: Text.optional(),
+  rule: Text.optional(),
+  ciphertextSha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+  dekVersion: Version.optional(),
+  kekVersion: Version.optional(),
+  suspicious: Text.optional(),
+});
+
+export type AuditActor = z.output<typeof AuditActor>;
+export type AuditSource = z.output<typeof AuditSource>;
+export type AuditResource = z.output<typeof AuditResource>;
+export type AuditEvent = z.output<typeof AuditEvent>;

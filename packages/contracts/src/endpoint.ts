@@ -1,0 +1,36 @@
+import type { z } from 'zod';
+
+/**
+ * One call of an HTTP interface: it validates, types, is served, is called, and becomes OpenAPI.
+ *
+ * `path` is a template. `{vault}` is one segment without a colon, `{+name}` spans
+ * slashes (a secret's name), `{*principal}` is one segment in which a colon may stand.
+ * Custom methods end in `:verb`.
+ */
+export interface Endpoint<
+  Params extends z.ZodType = z.ZodType,
+  Query extends z.ZodType = z.ZodType,
+  Body extends z.ZodType = z.ZodType,
+  Response extends z.ZodType = z.ZodType,
+> {
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  path: string;
+  summary: string;
+  /** What the audit log calls it, noun.verb: `secret.read`. */
+  action: string;
+  /** `none`: anybody may call it. Otherwise a bearer token (public) or the peer's certificate (between services). */
+  auth: 'none' | 'bearer' | 'peer';
+  /** The statuses of success, the first being the usual one. */
+  statuses: readonly [number, ...number[]];
+  params: Params;
+  query: Query;
+  body: Body;
+  response: Response;
+}
+
+/** Types an endpoint's description by its own schemas. */
+export function endpoint<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
+  description: Endpoint<P, Q, B, R>,
+): Endpoint<P, Q, B, R> {
+  return description;
+}

@@ -1,0 +1,80 @@
+import { z } from 'zod';
+import { endpoint } from './endpoint.ts';
+
+/** Which DEK a wrapped DEK is. Bound into the wrapping: asked for another one, it does not open. */
+export const DekRef = z.strictObject({
+  vaultId: z.uuid(),
+  dekVersion: z.int().positive(),
+});
+
+export type DekRef = z.output<typeof DekRef>;
+
+const Dek = z.base64().length(44);
+const WrappedDek = z.strictObject({
+  wrappedDekBase64: z.base64().max(512),
+  kekVersion: z.int().positive(),
+});
+const batch = <S extends z.ZodType>(item: S) => z.strictObject({ items: z.array(item).min(1).max(256) });
+
+const common = {
+  method: 'POST',
+  auth: 'peer',
+  statuses: [200],
+  params: z.undefined(),
+  query: z.strictObject({}),
+} as const;
+
+export const wrapDeks = endpoint({
+  ...common,
+  path: '/v1/wrap',
+  action: 'dek.wrap',
+  summary: 'Wrap DEKs under the newest KEK.',
+  body: batch(z.strictObject({ ...DekRef.shape, dekBase64: Dek })),
+  response: batch(WrappedDek),
+});
+
+export const unwrapDeks = endpoint({
+  ...common,
+  path: '/v1/unwrap',
+  action: 'dek.unwrap',
+  summary: 'Unwrap DEKs.',
+  body: batch(z.strictObject({ ...DekRef.shape, ...WrappedDek.shape })),
+  response: batch(z.strictObject({ dekBase64: Dek })),
+});
+
+export const rewrapDeks = endpoint({
+  ...common,
+  path: '/v1/rewrap',
+  action: 'dek.rewrap',
+  summary: 'Wrap DEKs under the newest KEK without ever showing them.',
+  body: batch(z.strictObject({ ...DekRef.shape, ...WrappedDek.shape })),
+  response: batch(WrappedDek),
+});
+
+export const unseal = endpoint({
+  ...common,
+  path: '/v1/unseal',
+  action: 'seal.open',
+  summary: 'Open the keyring.',
+  body: z.strictObject({ passphrase: z.string().min(1).max(1024) }),
+  response: z.strictObject({ sealed: z.boolean() }),
+});
+
+export const seal = endpoint({
+  ...common,
+  path: '/v1/seal',
+  action: 'seal.close',
+  summary: 'Forget the KEKs until the next unseal.',
+  body: z.strictObject({}),
+  response: z.strictObject({ sealed: z.boolean() }),
+});
+
+export const sealStatus = endpoint({
+  ...common,
+  method: 'GET',
+  path: '/v1/seal-status',
+  action: 'seal.read',
+  summary: 'Whether the keyring is open, and by which seal it opens.',
+  body: z.undefined(),
+  response: z.strictObject({ sealed: z.boolean(), type: z.enum(['file', 'passphrase']) }),
+});

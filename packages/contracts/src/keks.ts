@@ -1,0 +1,14 @@
+import type { DekRef } from './kek-api.ts';
+
+/** A DEK as it is stored: only kek-service can open it. */
+export interface WrappedDek {
+  bytes: Uint8Array;
+  kekVersion: number;
+}
+
+/** The key service, as those who use DEKs see it. @throws AppError `sealed` or `unavailable` */
+export interface Keks {
+  wrap(ref: DekRef, dek: Uint8Array): Promise<WrappedDek>;
+  /** @throws AppError `internal` if the wrapped DEK is not the one that `ref` names. */
+  unwrap(ref: DekRef, wrapped: WrappedDek): Promise<Uint8Array>;
+}

@@ -1,0 +1,27 @@
+import { z } from 'zod';
+import { endpoint } from './endpoint.ts';
+
+const open = {
+  method: 'GET',
+  auth: 'none',
+  statuses: [200],
+  params: z.object({}),
+  query: z.strictObject({}),
+  body: z.undefined(),
+} as const;
+
+export const readHealth = endpoint({
+  ...open,
+  path: '/healthz',
+  action: 'health.read',
+  summary: 'Whether the process is alive. Says nothing of what it depends on.',
+  response: z.strictObject({ status: z.literal('ok') }),
+});
+
+export const readOpenApi = endpoint({
+  ...open,
+  path: '/api/v1/openapi.json',
+  action: 'openapi.read',
+  summary: 'This interface, as OpenAPI 3.1.',
+  response: z.looseObject({ openapi: z.string() }),
+});
