@@ -1,0 +1,150 @@
+import type { JobName } from '@cardea/contracts/jobs';
+import { Queue as BullQueue, UnrecoverableError, Worker } from 'bullmq';
+import type { Job } from 'bullmq';
+import { ATTEMPTS_MAX, RETRY_DELAY_MS, isJobName, parsePayload, runHandler, scheduleId } from './queue.ts';
+import type { JobHandlers, OnJobError, Queue } from './queue.ts';
+import { parseRedisUrl } from './redis-options.ts';
+
+const QUEUE_NAME = 'jobs';
+const ANSWER_WITHIN_MS = 5000;
+const PROBE_WITHIN_MS = 1000;
+const RECONNECT_MAX_MS = 2000;
+
+export interface BullmqOptions {
+  /** See `parseRedisUrl`. */
+  redisUrl: string;
+  /** What every key begins with. */
+  prefix?: string;
+  onError: OnJobError;
+  /** Before the second attempt; doubles with each one. */
+  retryDelayMs?: number;
+  /** How often schedules are registered again, which is how long losing Redis stops them. */
+  reregisterMs?: number;
+  /** How long `add`, `every` and `work` wait for Redis. */
+  answerWithinMs?: number;
+}
+
+/**
+ * A queue in Redis, shared by every process that names the same Redis and prefix. It connects by itself, and again when
+ * Redis was away. (Needs `maxmemory-policy noeviction`: a queue that Redis has evicted half of is not one.)
+ */
+export function createBullmqQueue(options: BullmqOptions): Queue {
+  const { onError, prefix = 'cardea', retryDelayMs = RETRY_DELAY_MS, reregisterMs = 60_000 } = options;
+  const inTime = <T>(work: Promise<T>) => within(options.answerWithinMs ?? ANSWER_WITHIN_MS, work);
+  let leaving = false;
+  const connection = {
+    ...parseRedisUrl(options.redisUrl),
+    maxRetriesPerRequest: null,
+    // Saying good-bye takes a Redis that answers, and a process that must end does not wait for one to come back.
+    retryStrategy: (attempts: number) => (leaving ? null : Math.min(attempts * 100, RECONNECT_MAX_MS)),
+  };
+  const jobs = new BullQueue(QUEUE_NAME, { connection, prefix, defaultJobOptions: jobOptions(retryDelayMs) });
+  jobs.on('error', (error) => onError(error));
+  const schedules = new Map<string, () => Promise<unknown>>();
+  const timer = setInterval(() => void registerAgain(schedules, onError), reregisterMs).unref();
+  const running = new Set<Promise<void>>();
+  let worker: Worker | undefined;
+
+  async function tracked(job: Promise<void>): Promise<void> {
+    running.add(job);
+    try {
+      await job;
+    } finally {
+      running.delete(job);
+    }
+  }
+
+  return {
+    async add(name, payload, { key, delayMs } = {}) {
+      const parsed = parsePayload(name, payload);
+      const deduplication = key === undefined ? {} : { deduplication: { id: `${name} ${key}` } };
+      await inTime(jobs.add(name, parsed, { ...deduplication, ...(delayMs !== undefined && { delay: delayMs }) }));
+    },
+    async every(name, periodMs, payload) {
+      const parsed = parsePayload(name, payload);
+      const id = scheduleId(name, parsed);
+      const template = { name, data: parsed, opts: jobOptions(retryDelayMs) };
+      // Registering what is registered already changes nothing: the next run keeps its time.
+      const register = () => inTime(jobs.upsertJobScheduler(id, { every: periodMs }, template));
+      schedules.set(id, register);
+      await register();
+    },
+    async work(handlers, { concurrency = 4 } = {}) {
+      if (worker) throw new Error('this queue works already');
+      worker = new Worker(QUEUE_NAME, (job) => tracked(run(handlers, job)), { connection, prefix, concurrency });
+      worker.on('error', (error) => onError(error));
+      worker.on('failed', (job, error) => reportFailure(onError, job, error));
+      await inTime(worker.waitUntilReady());
+    },
+    async close() {
+      clearInterval(timer);
+      await worker?.pause(true);
+      // BullMQ waits for its lost connection to end once more, for ever, unless it is told to close by force.
+      const workerClosed = worker?.close(!(await answers(jobs)));
+      await Promise.allSettled(running);
+      leaving = true;
+      await inTime(Promise.all([workerClosed, jobs.close()])).catch(onError);
+    },
+  };
+}
+
+/** Redis keeps no trace of a job that has ended: what happened is in SQL and in the audit log. */
+function jobOptions(retryDelayMs: number) {
+  return {
+    attempts: ATTEMPTS_MAX,
+    backoff: { type: 'exponential', delay: retryDelayMs },
+    removeOnComplete: true,
+    removeOnFail: true,
+  };
+}
+
+async function answers(jobs: BullQueue): Promise<boolean> {
+  return await within(PROBE_WITHIN_MS, jobs.isPaused()).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** BullMQ waits for Redis for ever; whoever adds a job from within a request cannot. */
+async function within<T>(withinMs: number, work: Promise<T>): Promise<T> {
+  const timeout = Promise.withResolvers<never>();
+  const timer = setTimeout(() => timeout.reject(new Error('Redis did not answer in time')), withinMs);
+  try {
+    return await Promise.race([work, timeout.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function registerAgain(schedules: Map<string, () => Promise<unknown>>, onError: OnJobError): Promise<void> {
+  for (const register of schedules.values()) {
+    try {
+      await register();
+    } catch (error) {
+      onError(error);
+    }
+  }
+}
+
+async function run(handlers: JobHandlers, job: Job): Promise<void> {
+  const name = job.name;
+  // Newer code may have put it there, and newer code may yet run it: leave it to another attempt.
+  if (!isJobName(name)) throw new Error(`no handler for a job called ${name}`);
+  refuseInvalid(name, job.data);
+  await runHandler(handlers, name, job.data);
+}
+
+/** @throws UnrecoverableError, for a payload does not become valid by waiting */
+function refuseInvalid(name: JobName, payload: unknown): void {
+  try {
+    parsePayload(name, payload);
+  } catch (error) {
+    throw new UnrecoverableError(`invalid payload of ${name}: ${String(error)}`);
+  }
+}
+
+function reportFailure(onError: OnJobError, job: Job | undefined, error: Error): void {
+  if (!job) return onError(error);
+  const final = error instanceof UnrecoverableError || job.attemptsMade >= ATTEMPTS_MAX;
+  onError(error, { name: job.name, attempt: job.attemptsMade, final });
+}

@@ -1,0 +1,140 @@
+import { readFile, readdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { crc32 } from 'node:zlib';
+import { UniqueViolation } from './db.ts';
+import type { Db, Queryable, Transaction } from './db.ts';
+import { splitStatements } from './statements.ts';
+
+export interface Migration {
+  /** Sorts by its number: `0001-init`. */
+  name: string;
+  /** PostgreSQL text, see `splitStatements`. */
+  sql: string;
+}
+
+// Any number no other program on the same server uses: "cardea" in ASCII.
+const ADVISORY_LOCK = 0x636172646561;
+
+/**
+ * Brings the database to the newest schema, each migration in a transaction of its own. May run in several processes
+ * at once: each migration happens once, and all of them return with the schema complete.
+ * @throws Error if an applied migration has changed since, or if the database was migrated by newer code
+ */
+export async function migrate(db: Db, migrations: Migration[]): Promise<{ applied: string[] }> {
+  await createMigrationTable(db);
+  refuseStrangers(await readApplied(db), migrations);
+  const applied: string[] = [];
+  for (const migration of migrations) {
+    if (await applyOnce(db, migration)) applied.push(migration.name);
+  }
+  return { applied };
+}
+
+/**
+ * Reads `0001-init.sql` for every engine, `0002-x.pg.sql` and `0002-x.sqlite.sql` for one, in the order of their
+ * numbers. Other files are left alone.
+ * @throws Error if a number occurs twice
+ */
+export async function readMigrations(folder: URL | string, engine: Db['engine']): Promise<Migration[]> {
+  const path = folder instanceof URL ? fileURLToPath(folder) : folder;
+  const found = (await readdir(path))
+    .flatMap((file) => parseFileName(file, engine))
+    .sort((a, b) => a.number - b.number);
+  const twice = found.find(({ number }, index) => number === found[index + 1]?.number);
+  if (twice) throw new Error(`two migrations have the number of ${twice.file}`);
+  return await Promise.all(found.map(async ({ name, file }) => ({ name, sql: await readText(`${path}/${file}`) })));
+}
+
+async function createMigrationTable(db: Db): Promise<void> {
+  await db.transaction(async (tx) => {
+    await waitForOtherMigrators(tx, db.engine);
+    await tx.query(`create table if not exists schema_migration (
+      name text not null primary key,
+      applied_at bigint not null,
+      checksum text not null
+    )`);
+  });
+}
+
+interface AppliedRow {
+  name: string;
+  checksum: string;
+}
+
+async function readApplied(db: Queryable): Promise<AppliedRow[]> {
+  return await db.query<AppliedRow>('select name, checksum from schema_migration order by name');
+}
+
+function refuseStrangers(applied: AppliedRow[], migrations: Migration[]): void {
+  const known = new Map(migrations.map((migration, index) => [migration.name, { index, migration }]));
+  for (const row of applied) {
+    const ours = known.get(row.name);
+    if (!ours) throw new Error(`the database has migration ${row.name}, which this code does not know: it is newer`);
+    refuseChanged(row, ours.migration);
+  }
+  const newest = Math.max(-1, ...applied.map((row) => known.get(row.name)?.index ?? -1));
+  if (newest >= applied.length) {
+    const missing = migrations.find(({ name }) => !applied.some((row) => row.name === name));
+    throw new Error(`migration ${missing?.name} comes before ${migrations[newest]?.name}, which is applied already`);
+  }
+}
+
+function refuseChanged(row: AppliedRow, migration: Migration): void {
+  if (row.checksum === checksum(migration)) return;
+  throw new Error(`migration ${row.name} has changed since it was applied: add a new one instead`);
+}
+
+/** Resolves to false if another process was first. */
+async function applyOnce(db: Db, migration: Migration): Promise<boolean> {
+  if (await isApplied(db, migration)) return false;
+  try {
+    await db.transaction((tx) => apply(tx, db.engine, migration));
+    return true;
+  } catch (error) {
+    // The row clashed with another migrator's, unless it was a statement of the migration itself.
+    if (error instanceof UniqueViolation && (await isApplied(db, migration))) return false;
+    throw new Error(`migration ${migration.name} failed`, { cause: error });
+  }
+}
+
+async function isApplied(db: Queryable, migration: Migration): Promise<boolean> {
+  const [row] = await db.query<AppliedRow>('select name, checksum from schema_migration where name = $1', [
+    migration.name,
+  ]);
+  if (row) refuseChanged(row, migration);
+  return row !== undefined;
+}
+
+/** The row first: whoever comes second fails on it before doing anything. */
+async function apply(tx: Transaction, engine: Db['engine'], migration: Migration): Promise<void> {
+  await waitForOtherMigrators(tx, engine);
+  await tx.query('insert into schema_migration (name, applied_at, checksum) values ($1, $2, $3)', [
+    migration.name,
+    Date.now(),
+    checksum(migration),
+  ]);
+  for (const statement of splitStatements(migration.sql, engine)) await tx.query(statement);
+}
+
+/** SQLite has one writer anyway. */
+async function waitForOtherMigrators(tx: Transaction, engine: Db['engine']): Promise<void> {
+  if (engine === 'sqlite') return;
+  await tx.query('set local statement_timeout = 0');
+  await tx.query('select pg_advisory_xact_lock($1) is null', [ADVISORY_LOCK]);
+}
+
+/** Against mistakes, not attackers: who can change a migration can change the code that reads it. */
+function checksum(migration: Migration): string {
+  const text = migration.sql.replaceAll('\r\n', '\n');
+  return `crc32:${crc32(text).toString(16).padStart(8, '0')}:${text.length}`;
+}
+
+function parseFileName(file: string, engine: Db['engine']): { number: number; name: string; file: string }[] {
+  const [, name, number, suffix] = /^((\d{4})-[a-z0-9-]+)(?:\.(pg|sqlite))?\.sql$/.exec(file) ?? [];
+  if (name === undefined || (suffix !== undefined && suffix !== (engine === 'postgres' ? 'pg' : 'sqlite'))) return [];
+  return [{ number: Number(number), name, file }];
+}
+
+async function readText(path: string): Promise<string> {
+  return await readFile(path, 'utf8');
+}

@@ -1,0 +1,221 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DatabaseError, Pool, types } from 'pg';
+import type { PoolClient, QueryResult } from 'pg';
+import { CommitError, DbUnavailable, UniqueViolation } from './db.ts';
+import type { Db, SqlValue, Transaction } from './db.ts';
+import { OpenTransactions, TransactionScope } from './transaction-scope.ts';
+
+const ATTEMPTS_MAX = 50;
+const NAMED_STATEMENTS_MAX = 1000;
+
+export interface PostgresOptions {
+  /** The most connections held open. */
+  max?: number;
+}
+
+/**
+ * Opens a pool of connections to PostgreSQL 15 or later; the first one is made by the first statement. Statements are
+ * prepared by name on each connection, so a pooler between must support that (PgBouncer: `max_prepared_statements`).
+ * A statement may take 10 s, waiting for a connection 5 s.
+ */
+export function openPostgres(connectionString: string, options: PostgresOptions = {}): Db {
+  const pool = openPool(connectionString, options.max ?? 20);
+  const openTransactions = new OpenTransactions();
+  let closing: Promise<void> | undefined;
+
+  async function query<Row>(sql: string, params: SqlValue[] = []): Promise<Row[]> {
+    openTransactions.refuseInside();
+    return (await withClient(pool, (client) => runStatement(client, sql, params))) as Row[];
+  }
+
+  async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    openTransactions.refuseInside();
+    return await withClient(pool, (client) => untilSerialized(() => runTransaction(client, openTransactions, work)));
+  }
+
+  async function ping(): Promise<void> {
+    await query('select 1');
+  }
+
+  function close(): Promise<void> {
+    closing ??= pool.end();
+    return closing;
+  }
+
+  return { engine: 'postgres', query, transaction, ping, close };
+}
+
+function openPool(connectionString: string, max: number): Pool {
+  const pool = new Pool({
+    connectionString,
+    max,
+    connectionTimeoutMillis: 5000,
+    statement_timeout: 10_000,
+    idle_in_transaction_session_timeout: 30_000,
+    keepAlive: true,
+    types: { getTypeParser },
+  });
+  // A connection that breaks while nobody waits for an answer says so with an event, which ends the process if nobody
+  // listens. The pool drops it by itself, and a statement on it fails as DbUnavailable.
+  pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return pool;
+}
+
+const INT8: number = types.builtins.INT8;
+const NUMERIC: number = types.builtins.NUMERIC;
+const BOOL: number = types.builtins.BOOL;
+const defaultTypeParser: (oid: number, format?: 'text' | 'binary') => unknown = types.getTypeParser;
+
+/** Rows are the same on both engines: int8 and sums (numeric) are numbers, truth values 0 or 1. */
+function getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
+  if (oid === INT8 || oid === NUMERIC) return Number;
+  if (oid === BOOL) return (text: string) => (text === 't' ? 1 : 0);
+  return defaultTypeParser(oid, format);
+}
+
+async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  const client = await connect(pool);
+  let broken = true;
+  try {
+    const result = await work(client);
+    broken = false;
+    return result;
+  } catch (error) {
+    broken = error instanceof DbUnavailable || error instanceof CommitError || error instanceof RollbackFailed;
+    throw error instanceof RollbackFailed ? error.first : error;
+  } finally {
+    client.release(broken);
+  }
+}
+
+async function connect(pool: Pool): Promise<PoolClient> {
+  try {
+    return await pool.connect();
+  } catch (error) {
+    throw new DbUnavailable('PostgreSQL cannot be reached', { cause: error });
+  }
+}
+
+async function untilSerialized<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let attempts = 1; ; attempts += 1) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+      if (attempts === ATTEMPTS_MAX) throw new DbUnavailable('too many conflicting transactions', { cause: error });
+    }
+    await sleep(Math.random() * 5 * attempts);
+  }
+}
+
+async function runTransaction<T>(
+  client: PoolClient,
+  openTransactions: OpenTransactions,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  const scope = new TransactionScope((sql, params) => runStatement(client, sql, params));
+  // SQLite only knows serializable; asking PostgreSQL for the same keeps one meaning of "transaction".
+  await runStatement(client, 'begin isolation level serializable', []);
+  try {
+    const result = await openTransactions.run(scope, work);
+    await scope.finish();
+    await commit(client);
+    return result;
+  } catch (error) {
+    await scope.finish().catch(() => undefined);
+    // Whatever `work` made of a conflict, it is one, and it runs again. A lost connection stays one, too.
+    const first = isConflict(scope.failure) || scope.failure instanceof DbUnavailable ? scope.failure : error;
+    if (!(first instanceof CommitError)) await rollback(client, first);
+    throw first;
+  }
+}
+
+async function commit(client: PoolClient): Promise<void> {
+  let answer: QueryResult;
+  try {
+    answer = await client.query('commit');
+  } catch (error) {
+    // Conflicts (class 40) and deferred constraints (class 23) are said before anything is written.
+    if (/^(40|23)/.test(sqlStateOf(error))) throw translate(error);
+    throw new CommitError('PostgreSQL could not commit', { cause: error });
+  }
+  if (answer.command !== 'COMMIT') throw new Error(`PostgreSQL answered commit with ${answer.command}`);
+}
+
+async function rollback(client: PoolClient, first: unknown): Promise<void> {
+  try {
+    await client.query('rollback');
+  } catch (error) {
+    const shown = isConflict(first) ? new DbUnavailable('the connection was lost', { cause: first }) : first;
+    throw new RollbackFailed(shown, error);
+  }
+}
+
+/** The connection is unusable, but what the caller must hear about is what went wrong first. */
+class RollbackFailed extends Error {
+  readonly first: unknown;
+
+  constructor(first: unknown, cause: unknown) {
+    super('rollback failed', { cause });
+    this.first = first;
+  }
+}
+
+async function runStatement(client: PoolClient, sql: string, params: SqlValue[]): Promise<unknown[]> {
+  const values = params.map(bindable);
+  try {
+    return (await client.query({ ...named(sql), values })).rows as unknown[];
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+const names = new Map<string, { name: string; text: string }>();
+
+/** Named statements are parsed and planned once a connection: measured, twice the throughput of unnamed ones. */
+function named(sql: string): { name?: string; text: string } {
+  const known = names.get(sql);
+  if (known) return known;
+  // Texts come from the source, so there are few; should one be assembled at run time, it stays unnamed.
+  if (names.size >= NAMED_STATEMENTS_MAX) return { text: sql };
+  const fresh = { name: `s${names.size}`, text: sql };
+  names.set(sql, fresh);
+  return fresh;
+}
+
+function bindable(value: SqlValue): unknown {
+  if (typeof value === 'string' || value === null) return value;
+  if (typeof value === 'bigint' || (typeof value === 'number' && Number.isFinite(value))) return String(value);
+  if (typeof value === 'boolean') return value ? '1' : '0';
+  if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  throw new TypeError(`cannot bind ${typeof value === 'number' ? value : Object.prototype.toString.call(value)}`);
+}
+
+function translate(error: unknown): unknown {
+  const code = sqlStateOf(error);
+  if (code === '23505') {
+    const constraintHint = (error as DatabaseError).constraint;
+    return new UniqueViolation('a row with this key is there already', { cause: error, constraintHint });
+  }
+  if (isUnavailable(code)) return new DbUnavailable(`PostgreSQL answered ${code || 'nothing'}`, { cause: error });
+  return error;
+}
+
+/**
+ * What did not come from the server (no SQLSTATE) came from the connection. 08 is connection trouble, 53 no room on
+ * disk, in memory or among connections, 57P the server going down, 58 an I/O error, 57014 a statement that took too
+ * long, 25006 a server that became a standby.
+ */
+function isUnavailable(sqlState: string): boolean {
+  return sqlState === '' || /^(08|53|57P|57014|58|25006)/.test(sqlState);
+}
+
+function isConflict(error: unknown): boolean {
+  const code = sqlStateOf(error);
+  return code === '40001' || code === '40P01';
+}
+
+function sqlStateOf(error: unknown): string {
+  return error instanceof DatabaseError ? (error.code ?? '') : '';
+}

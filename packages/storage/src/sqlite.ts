@@ -1,0 +1,161 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CommitError, DbUnavailable, UniqueViolation } from './db.ts';
+import type { Db, SqlValue, Transaction } from './db.ts';
+import { openReader, openWriter } from './sqlite-connection.ts';
+import type { SqliteConnection } from './sqlite-connection.ts';
+import { OpenTransactions, TransactionScope } from './transaction-scope.ts';
+
+const LOCK_WAIT_MS = 5000;
+
+export interface SqliteOptions {
+  /** How long to wait for another process (or another `Db`) that is writing, in milliseconds. */
+  lockWaitMs?: number;
+}
+
+/**
+ * Opens (or creates, readable by its owner only) a SQLite file in WAL mode with synchronous=FULL. One process should
+ * own the file. `:memory:` is a database that dies with this `Db`.
+ * @throws Error if SQLite does not take a setting that durability or secrecy depends on
+ */
+export function openSqlite(path: string, options: SqliteOptions = {}): Db {
+  const writer = openWriter(path);
+  const reader = path === ':memory:' ? writer : openReader(path);
+  const openTransactions = new OpenTransactions();
+  const lockWaitMs = options.lockWaitMs ?? LOCK_WAIT_MS;
+  let lastTurn: Promise<unknown> = Promise.resolve();
+  let closing: Promise<void> | undefined;
+
+  // One connection writes: a statement let in between another caller's BEGIN and COMMIT would be rolled back with it,
+  // so every caller waits its turn.
+  function takeTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = lastTurn.then(work);
+    lastTurn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async function query<Row>(sql: string, params?: SqlValue[]): Promise<Row[]> {
+    openTransactions.refuseInside();
+    if (reader !== writer) {
+      const statement = translating(() => reader.prepare(sql));
+      if (statement.reads) return translating(() => statement.all(params)) as Row[];
+    }
+    return (await takeTurn(() => whenFree(lockWaitMs, () => writeAlone(writer, sql, params)))) as Row[];
+  }
+
+  async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    openTransactions.refuseInside();
+    return await takeTurn(async () => {
+      await whenFree(lockWaitMs, () => writer.query('begin immediate'));
+      return await runTransaction(writer, openTransactions, work);
+    });
+  }
+
+  async function ping(): Promise<void> {
+    await query('select count(*) from sqlite_schema');
+  }
+
+  // The reader first: whoever closes last moves the WAL into the file, and the reader could not.
+  function close(): Promise<void> {
+    closing ??= takeTurn(async () => {
+      reader.close();
+      writer.close();
+    });
+    return closing;
+  }
+
+  return { engine: 'sqlite', query, transaction, ping, close };
+}
+
+async function runTransaction<T>(
+  writer: SqliteConnection,
+  openTransactions: OpenTransactions,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  const scope = new TransactionScope((sql, params) => translating(() => writer.query(sql, params)));
+  try {
+    const result = await openTransactions.run(scope, work);
+    await scope.finish();
+    commit(writer);
+    return result;
+  } catch (error) {
+    await scope.finish().catch(() => undefined);
+    // SQLite has already rolled back after some errors (disk full, I/O); a second time is an error.
+    if (writer.inTransaction) rollback(writer, error);
+    throw error;
+  }
+}
+
+function commit(writer: SqliteConnection): void {
+  try {
+    writer.query('commit');
+  } catch (error) {
+    const translated = translate(error);
+    // A deferred constraint: SQLite says so before it writes.
+    if (isConstraint(error)) throw translated;
+    throw new CommitError('SQLite could not commit', { cause: translated });
+  }
+}
+
+function rollback(writer: SqliteConnection, first: unknown): void {
+  try {
+    writer.query('rollback');
+  } catch (error) {
+    // The connection is in an unknown state and the only one that writes.
+    throw new CommitError('SQLite could not roll back', { cause: new AggregateError([first, error]) });
+  }
+}
+
+/** A statement of its own commits by itself, so an I/O error in it is one of a commit. */
+function writeAlone(writer: SqliteConnection, sql: string, params: SqlValue[] | undefined): unknown[] {
+  try {
+    const rows = writer.query(sql, params);
+    if (!writer.inTransaction) return rows;
+  } catch (error) {
+    if (codeOf(error).startsWith('SQLITE_IOERR')) throw new CommitError('SQLite could not commit', { cause: error });
+    throw error;
+  }
+  writer.query('rollback');
+  throw new Error('a transaction begins with Db.transaction');
+}
+
+/** Tries again while another process, or another `Db` on the same file, holds the lock. */
+async function whenFree<T>(waitMs: number, work: () => T): Promise<T> {
+  const giveUpAt = performance.now() + waitMs;
+  for (;;) {
+    try {
+      return work();
+    } catch (error) {
+      if (!codeOf(error).startsWith('SQLITE_BUSY') || performance.now() >= giveUpAt) throw translate(error);
+    }
+    await sleep(1 + Math.random() * 9);
+  }
+}
+
+function translating<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+function translate(error: unknown): unknown {
+  const code = codeOf(error);
+  if (code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY') {
+    const hint = (error as Error).message.split(': ')[1];
+    return new UniqueViolation('a row with this key is there already', { cause: error, constraintHint: hint });
+  }
+  if (/^SQLITE_(BUSY|FULL|IOERR|CANTOPEN)/.test(code)) {
+    return new DbUnavailable(`SQLite answered ${code}`, { cause: error });
+  }
+  return error;
+}
+
+function isConstraint(error: unknown): boolean {
+  return codeOf(error).startsWith('SQLITE_CONSTRAINT');
+}
+
+function codeOf(error: unknown): string {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === 'string' ? code : '';
+}

@@ -1,0 +1,105 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { CommitError, DbUnavailable, UniqueViolation } from '../src/db.ts';
+import type { Db } from '../src/db.ts';
+import { checkDurability } from '../src/durability.ts';
+import { openPostgres } from '../src/postgres.ts';
+import { postgresDatabase, runSql } from './databases.ts';
+import type { PostgresTestDatabase } from './databases.ts';
+import { describeDb } from './db-conformance.ts';
+
+describeDb('PostgreSQL', postgresDatabase);
+
+describe('a PostgreSQL database', () => {
+  let database: PostgresTestDatabase;
+  let db: Db;
+
+  beforeEach(async () => {
+    database = await postgresDatabase();
+    db = database.open();
+    await db.query('create table t (a integer not null, unique (a) deferrable initially deferred)');
+  });
+
+  afterEach(async () => {
+    await db.close();
+    await database.remove();
+  });
+
+  const terminate = () =>
+    runSql(
+      database.url,
+      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+    );
+
+  test('of a server without fsync is found not durable', async () => {
+    await expect(checkDurability(db)).rejects.toThrow('show fsync is off');
+    await checkDurability(db, { allowFsyncOff: true });
+  });
+
+  test('whose sessions do not wait for the disk is found not durable', async () => {
+    await runSql(
+      database.url,
+      `alter database "${new URL(database.url).pathname.slice(1)}" set synchronous_commit = off`,
+    );
+    const lazy = database.open();
+    await expect(checkDurability(lazy, { allowFsyncOff: true })).rejects.toThrow('show synchronous_commit is off');
+    await lazy.close();
+  });
+
+  test('that nobody serves is unavailable', async () => {
+    const nowhere = openPostgres('postgresql://nobody@127.0.0.1:1/none');
+    await expect(nowhere.ping()).rejects.toBeInstanceOf(DbUnavailable);
+    await nowhere.close();
+  });
+
+  test('answers again after the server has ended idle connections', async () => {
+    await db.ping();
+    await terminate();
+    const outcomes = await Promise.allSettled([db.ping(), db.ping()]);
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected') expect(outcome.reason).toBeInstanceOf(DbUnavailable);
+    }
+    await db.ping();
+  });
+
+  test('that ends a connection in the middle of a transaction is unavailable, and nothing is committed', async () => {
+    const attempt = db.transaction(async (tx) => {
+      await tx.query('insert into t (a) values (1)');
+      await terminate();
+      await tx.query('insert into t (a) values (2)');
+    });
+    await expect(attempt).rejects.toBeInstanceOf(DbUnavailable);
+    expect(await db.query('select a from t')).toEqual([]);
+  });
+
+  test('that goes away before COMMIT answers leaves the outcome unknown: a CommitError', async () => {
+    const attempt = db.transaction(async (tx) => {
+      await tx.query('insert into t (a) values (1)');
+      await terminate();
+    });
+    await expect(attempt).rejects.toBeInstanceOf(CommitError);
+  });
+
+  test('that finds a duplicate only at COMMIT says so as a UniqueViolation', async () => {
+    const attempt = db.transaction((tx) => tx.query('insert into t (a) values (1), (1)'));
+    await expect(attempt).rejects.toBeInstanceOf(UniqueViolation);
+    expect(await db.query('select a from t')).toEqual([]);
+  });
+
+  test('runs a transaction again whose work hid the conflict behind an error of its own', async () => {
+    await db.query('insert into t (a) values (0)');
+    const bothHaveRead = Promise.withResolvers<void>();
+    let runs = 0;
+    const increment = () =>
+      db.transaction(async (tx) => {
+        const [row] = await tx.query<{ a: number }>('select a from t');
+        if ((runs += 1) === 2) bothHaveRead.resolve();
+        await bothHaveRead.promise;
+        await tx.query('update t set a = $1', [(row?.a ?? 0) + 1]).catch((cause: unknown) => {
+          throw new Error('hidden', { cause });
+        });
+      });
+    await Promise.all([increment(), increment()]);
+    expect(await db.query('select a from t')).toEqual([{ a: 2 }]);
+    expect(runs).toBeGreaterThan(2);
+  });
+});

@@ -1,0 +1,102 @@
+import { spawnSync } from 'node:child_process';
+import { statSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { DbUnavailable } from '../src/db.ts';
+import type { Db } from '../src/db.ts';
+import { checkDurability } from '../src/durability.ts';
+import { openSqlite } from '../src/sqlite.ts';
+import { sqliteFile } from './databases.ts';
+import type { SqliteTestDatabase } from './databases.ts';
+import { describeDb } from './db-conformance.ts';
+
+describeDb('SQLite', sqliteFile);
+
+describe('a SQLite file', () => {
+  let file: SqliteTestDatabase;
+  let db: Db;
+
+  beforeEach(async () => {
+    file = await sqliteFile();
+    db = file.open();
+    await db.query('create table t (a integer) strict');
+  });
+
+  afterEach(async () => {
+    await db.close();
+    await file.remove();
+  });
+
+  test('is durable, and its pages are overwritten when rows are deleted', async () => {
+    await checkDurability(db);
+    expect(await db.transaction((tx) => tx.query('pragma secure_delete'))).toEqual([{ secure_delete: 1 }]);
+  });
+
+  test('is found not durable once the connection that writes is told to be faster', async () => {
+    await db.query('pragma synchronous = normal');
+    await expect(checkDurability(db)).rejects.toThrow('pragma synchronous is 1');
+  });
+
+  test('can be read by its owner only, and so can its WAL', () => {
+    expect(statSync(file.path).mode & 0o777).toBe(0o600);
+    expect(statSync(`${file.path}-wal`).mode & 0o777).toBe(0o600);
+  });
+
+  test('keeps what a process committed that was killed in the next transaction', async () => {
+    const script = `
+      import { openSqlite } from ${JSON.stringify(new URL('../src/sqlite.ts', import.meta.url).href)};
+      const db = openSqlite(process.argv[1]);
+      await db.transaction((tx) => tx.query('insert into t (a) values (1)'));
+      await db.transaction(async (tx) => {
+        await tx.query('insert into t (a) values (2)');
+        process.kill(process.pid, 'SIGKILL');
+        await new Promise(() => {});
+      });`;
+    const { signal, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script, file.path]);
+    expect([signal, String(stderr)]).toEqual(['SIGKILL', '']);
+    expect(await db.query('select a from t')).toEqual([{ a: 1 }]);
+  });
+
+  test('that another process writes to for too long is unavailable, without stopping the event loop', async () => {
+    const impatient = openSqlite(file.path, { lockWaitMs: 50 });
+    try {
+      await db.transaction(async (tx) => {
+        await tx.query('insert into t (a) values (1)');
+        await expect(impatient.query('insert into t (a) values (2)')).rejects.toBeInstanceOf(DbUnavailable);
+        await expect(impatient.transaction((tx) => tx.query('select a from t'))).rejects.toBeInstanceOf(DbUnavailable);
+      });
+      await impatient.query('insert into t (a) values (3)');
+    } finally {
+      await impatient.close();
+    }
+    expect(await db.query('select a from t order by a')).toEqual([{ a: 1 }, { a: 3 }]);
+  });
+
+  test('that is full is unavailable, and works again when there is room', async () => {
+    await db.query('create table big (body blob) strict');
+    const [row] = await db.query<{ page_count: number }>('pragma page_count');
+    // In a transaction, for the limit belongs to a connection.
+    await db.transaction((tx) => tx.query(`pragma max_page_count = ${row?.page_count}`));
+    const fill = db.transaction((tx) => tx.query('insert into big (body) values (zeroblob(1000000))'));
+    await expect(fill).rejects.toBeInstanceOf(DbUnavailable);
+    await db.transaction((tx) => tx.query('pragma max_page_count = 100000'));
+    await db.transaction((tx) => tx.query('insert into big (body) values (zeroblob(1000000))'));
+  });
+
+  test('takes no transaction that does not begin with Db.transaction', async () => {
+    await expect(db.query('begin')).rejects.toThrow('begins with Db.transaction');
+    await db.transaction((tx) => tx.query('insert into t (a) values (1)'));
+  });
+
+  test('keeps working when more different statements come than it remembers', async () => {
+    for (let i = 0; i < 600; i += 1) expect(await db.query(`select ${i} as i`)).toEqual([{ i }]);
+    expect(await db.query('select 0 as i')).toEqual([{ i: 0 }]);
+  });
+});
+
+test('a database in memory reads what it wrote', async () => {
+  const db = openSqlite(':memory:');
+  await db.query('create table t (a integer) strict');
+  await db.transaction((tx) => tx.query('insert into t (a) values ($1)', [1]));
+  expect(await db.query('select a from t')).toEqual([{ a: 1 }]);
+  await db.close();
+});
