@@ -1,0 +1,115 @@
+import { APPEND_EVENTS_MAX, appendEvents, readCheckpoint } from '@cardea/contracts/audit-api';
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import type { AuditLog, Receipt } from '@cardea/contracts/audited';
+import { AppError } from '@cardea/contracts/errors';
+import { canonicalize } from '@cardea/crypto/canonical-json';
+import { z } from 'zod';
+import type { Client } from './client.ts';
+
+const BATCHES_UNDER_WAY = 2;
+const WAITING_MAX = 4_096;
+const ATTEMPT_MS = 2_000;
+const DEADLINE_MS = 5_000;
+const RETRY_MS = 50;
+const PROBE_MS = 250;
+
+interface Waiting {
+  id: string;
+  json: string;
+  deadline: number;
+  resolve(receipt: Receipt): void;
+  reject(error: AppError): void;
+}
+
+/**
+ * Appends to audit-service. Events gather while batches are under way and go out together: no timer,
+ * no delay when idle. A batch that got no answer is sent again with the same ids until its events' time
+ * is up; from then on everything is refused at once until the log answers a probe.
+ */
+export function createAuditClient(client: Client): AuditLog {
+  const queue: Waiting[] = [];
+  let underWay = 0;
+  let away = false;
+
+  function admit(): void {
+    if (away) throw new AppError('unavailable', 'the audit log does not answer');
+    if (queue.length >= WAITING_MAX) throw new AppError('unavailable', 'too many events wait for the audit log');
+  }
+
+  function pump(): void {
+    while (underWay < BATCHES_UNDER_WAY && queue.length > 0) {
+      underWay += 1;
+      void send(queue.splice(0, APPEND_EVENTS_MAX)).finally(() => {
+        underWay -= 1;
+        pump();
+      });
+    }
+  }
+
+  async function send(batch: Waiting[]): Promise<void> {
+    const body = `{"batchId":"${crypto.randomUUID()}","events":[${batch.map((event) => event.json).join(',')}]}`;
+    while (batch.some((event) => event.deadline > Date.now())) {
+      try {
+        return settle(batch, await client.post(appendEvents.path, body, ATTEMPT_MS));
+      } catch (error) {
+        if (!(error instanceof AppError) || error.code !== 'unavailable') return refuseOneByOne(batch, error);
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+    giveUp(batch);
+  }
+
+  // One bad event must not take its batch with it.
+  async function refuseOneByOne(batch: Waiting[], cause: unknown): Promise<void> {
+    if (batch.length === 1) {
+      batch[0]!.reject(new AppError('internal', 'the audit log refused an event', { cause }));
+      return;
+    }
+    for (const event of batch) await send([event]);
+  }
+
+  function giveUp(batch: Waiting[]): void {
+    for (const event of [...batch, ...queue.splice(0)]) {
+      event.reject(new AppError('unavailable', 'the audit log does not answer'));
+    }
+    if (!away) {
+      away = true;
+      void probe();
+    }
+  }
+
+  async function probe(): Promise<void> {
+    while (away) {
+      try {
+        await client.text(readCheckpoint.path);
+        away = false;
+      } catch {
+        // Not back yet: that is what is being waited for.
+        await new Promise((resolve) => setTimeout(resolve, PROBE_MS).unref());
+      }
+    }
+  }
+
+  return {
+    admit,
+    append(event: AuditEvent): Promise<Receipt> {
+      return new Promise((resolve, reject) => {
+        admit();
+        queue.push({ id: event.id, json: canonicalize(event), deadline: Date.now() + DEADLINE_MS, resolve, reject });
+        pump();
+      });
+    },
+  };
+}
+
+const Answer = z.object({ items: z.array(z.object({ id: z.string(), seq: z.int().min(0), leaf: z.string() })) });
+
+function settle(batch: Waiting[], answer: unknown): void {
+  const { items } = Answer.parse(answer);
+  const receipts = new Map(items.map((item) => [item.id, { seq: item.seq, leaf: item.leaf }]));
+  for (const event of batch) {
+    const receipt = receipts.get(event.id);
+    if (receipt) event.resolve(receipt);
+    else event.reject(new AppError('internal', 'the audit log did not acknowledge an event'));
+  }
+}

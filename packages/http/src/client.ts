@@ -1,0 +1,123 @@
+import type { Endpoint } from '@cardea/contracts/endpoint';
+import { AppError, errorCodes } from '@cardea/contracts/errors';
+import type { ErrorCode } from '@cardea/contracts/errors';
+import { Pool, buildConnector } from 'undici';
+import type { Dispatcher } from 'undici';
+import { z } from 'zod';
+import { serviceNameOf } from './mtls.ts';
+import type { ServiceName, TlsIdentity } from './mtls.ts';
+
+export interface ClientOptions {
+  url: string;
+  /** Who must answer: another service, though of the same CA, is refused. */
+  peer: ServiceName;
+  identity: TlsIdentity;
+  connections?: number;
+}
+
+/** Calls another service over mutual TLS 1.3. */
+export interface Client {
+  /** @throws AppError with the code the service answered; `unavailable` if it did not. */
+  call<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
+    endpoint: Endpoint<P, Q, B, R>,
+    input: { query?: Record<string, string | number | undefined>; body?: z.input<B>; timeoutMs?: number },
+  ): Promise<z.output<R>>;
+  /** Sends bytes that are already JSON and answers with parsed, unchecked JSON. */
+  post(path: string, json: string, timeoutMs: number): Promise<unknown>;
+  /** The body as a stream, for what does not fit in memory. */
+  stream(path: string, query: Record<string, string | number | undefined>): Promise<Dispatcher.ResponseData['body']>;
+  text(path: string): Promise<string>;
+  close(): Promise<void>;
+}
+
+const TIMEOUT_MS = 5_000;
+
+interface RequestOptions {
+  method: Dispatcher.HttpMethod;
+  path: string;
+  body?: string;
+  timeoutMs?: number;
+}
+
+type Body = Dispatcher.ResponseData['body'];
+
+const json = (body: Body) => body.json();
+
+export function createClient({ url, peer, identity, connections = 4 }: ClientOptions): Client {
+  const pool = new Pool(url, { connections, connect: connector(peer, identity), keepAliveTimeout: 60_000 });
+
+  async function request(options: RequestOptions): Promise<Dispatcher.ResponseData> {
+    const { method, path, body, timeoutMs = TIMEOUT_MS } = options;
+    let response: Dispatcher.ResponseData;
+    try {
+      response = await pool.request({
+        method,
+        path,
+        headersTimeout: timeoutMs,
+        bodyTimeout: timeoutMs,
+        ...(body === undefined ? {} : { body, headers: { 'content-type': 'application/json' } }),
+      });
+    } catch (cause) {
+      throw new AppError('unavailable', `${peer} does not answer`, { cause });
+    }
+    if (response.statusCode >= 400) throw await refused(peer, response);
+    return response;
+  }
+
+  // An answer that breaks off is no answer: whoever asked may ask again.
+  async function requestBody<T>(read: (body: Body) => Promise<T>, options: RequestOptions): Promise<T> {
+    const { body } = await request(options);
+    try {
+      return await read(body);
+    } catch (cause) {
+      throw new AppError('unavailable', `${peer} broke off its answer`, { cause });
+    }
+  }
+
+  return {
+    async call(endpoint, { query = {}, body, timeoutMs }) {
+      const answer = await requestBody(json, {
+        method: endpoint.method,
+        path: endpoint.path + search(query),
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      });
+      return endpoint.response.parse(answer);
+    },
+    post: (path, body, timeoutMs) => requestBody(json, { method: 'POST', path, body, timeoutMs }),
+    stream: async (path, query) =>
+      (await request({ method: 'GET', path: path + search(query), timeoutMs: 60_000 })).body,
+    text: (path) => requestBody((body) => body.text(), { method: 'GET', path }),
+    close: () => pool.destroy(),
+  };
+}
+
+function connector(peer: ServiceName, identity: TlsIdentity): buildConnector.connector {
+  return (options, callback) => {
+    const connect = buildConnector({
+      ...identity.current(),
+      minVersion: 'TLSv1.3',
+      timeout: 2_000,
+      checkServerIdentity: (_host: string, certificate) =>
+        serviceNameOf(certificate) === peer ? undefined : new Error(`the certificate is not that of ${peer}`),
+    });
+    connect({ ...options, servername: 'localhost' }, callback);
+  };
+}
+
+function search(query: Record<string, string | number | undefined>): string {
+  const given = Object.entries(query).filter((entry) => entry[1] !== undefined);
+  return given.length === 0
+    ? ''
+    : `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString()}`;
+}
+
+const Refusal = z.object({ code: z.enum(errorCodes), detail: z.string() });
+
+// The code crosses the border between services; what it means to the outside is decided by the caller.
+async function refused(peer: string, response: Dispatcher.ResponseData): Promise<AppError> {
+  const parsed = Refusal.safeParse(await response.body.json().catch(() => undefined));
+  const code: ErrorCode = parsed.success ? parsed.data.code : 'internal';
+  const detail = parsed.success ? parsed.data.detail : `status ${response.statusCode}`;
+  return new AppError(code, `${peer}: ${detail}`);
+}

@@ -1,0 +1,194 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Caller } from '@cardea/contracts/caller';
+import type { Endpoint } from '@cardea/contracts/endpoint';
+import { Audited } from '@cardea/contracts/audited';
+import { AppError } from '@cardea/contracts/errors';
+import { readBody, readJson } from './body.ts';
+import type { Logger } from './logger.ts';
+import type { Metrics } from './metrics.ts';
+import { retryAfterSeconds, toProblem } from './problem.ts';
+import { parseInput } from './route.ts';
+import type { Input, Reply, Route } from './route.ts';
+
+/** What a server needs to answer requests, whichever handler they come in by. */
+export interface ServerContext {
+  logger: Logger;
+  metrics: Metrics;
+  /** Who is asking. @throws AppError `unauthenticated` */
+  identify(req: IncomingMessage, endpoint: Endpoint, requestId: string): Promise<Caller>;
+  /** Who is asking, as far as can be said without believing anything the request claims. */
+  stranger(req: IncomingMessage, requestId: string): Caller;
+  /** Records what was refused. Resolves once that is durable. @throws AppError `unavailable` */
+  recordRefusal(refusal: Refusal): Promise<void>;
+  /** Turns an error of a package that knows no HTTP into one a client may see. */
+  translate(error: unknown): AppError | undefined;
+}
+
+/** What was refused, to whom and why. */
+export interface Refusal {
+  caller: Caller;
+  action: string;
+  /** The parameters of the path, where they are well formed. */
+  params: Record<string, string>;
+  error: AppError;
+}
+
+/** One request on its way. */
+export interface Exchange {
+  req: IncomingMessage;
+  res: ServerResponse;
+  requestId: string;
+  startedAt: number;
+  route?: Route;
+  caller?: Caller;
+  params?: Record<string, string>;
+}
+
+export function beginExchange(req: IncomingMessage, res: ServerResponse): Exchange {
+  return { req, res, requestId: crypto.randomUUID(), startedAt: performance.now() };
+}
+
+/** Answers one request by its route: identify, parse, handle, release. Express and the hot path both end here. */
+export async function answer(ctx: ServerContext, exchange: Exchange, route: Route): Promise<void> {
+  const { req } = exchange;
+  const { endpoint } = route;
+  exchange.route = route;
+
+  const caller = await ctx.identify(req, endpoint, exchange.requestId);
+  exchange.caller = caller;
+  const input = {
+    caller,
+    params: parseInput(endpoint.params, exchange.params, 'path'),
+    query: parseInput(endpoint.query, parseQuery(req.url), 'query'),
+    body: await parseBody(req, route),
+  };
+  const outcome = await route.handle(input as Input<never, never, never>);
+  release(ctx, exchange, outcome);
+}
+
+/** The one place that writes a successful answer. */
+function release(ctx: ServerContext, exchange: Exchange, outcome: Reply<unknown> | Audited<Reply<unknown>>): void {
+  const { endpoint } = exchange.route!;
+  const audited = outcome instanceof Audited;
+  if (!audited && endpoint.auth === 'bearer') throw new Error(`${endpoint.action} answered without an audit record`);
+  const reply = audited ? outcome.value : outcome;
+  const headers: Record<string, string | number> = { ...reply.headers };
+  if (audited) headers['Cardea-Receipt'] = `seq=${outcome.receipt.seq} leaf=${outcome.receipt.leaf}`;
+  send(exchange, reply.status ?? endpoint.statuses[0], headers, 'body' in reply ? toJson(endpoint, reply.body) : reply);
+  observe(ctx, exchange);
+}
+
+type Payload = { text: string; contentType: string } | Extract<Reply<unknown>, { stream: unknown } | { empty: true }>;
+
+function send(exchange: Exchange, status: number, headers: Record<string, string | number>, payload: Payload): void {
+  const { res } = exchange;
+  headers['X-Request-Id'] = exchange.requestId;
+  headers['Cache-Control'] = 'no-store';
+  if ('empty' in payload) {
+    res.writeHead(status, headers).end();
+  } else if ('stream' in payload) {
+    res.writeHead(status, { ...headers, 'Content-Type': payload.contentType });
+    payload.stream.on('error', (error) => res.destroy(error));
+    res.on('close', () => payload.stream.destroy());
+    payload.stream.pipe(res);
+  } else {
+    const bytes = Buffer.from(payload.text);
+    headers['Content-Type'] = payload.contentType;
+    headers['Content-Length'] = bytes.length;
+    res.writeHead(status, headers).end(bytes);
+  }
+}
+
+// Only what the contract promises is sent: a field too many is a bug of ours, not a gift.
+function toJson(endpoint: Endpoint, body: unknown): { text: string; contentType: string } {
+  return { text: JSON.stringify(endpoint.response.parse(body)), contentType: 'application/json; charset=utf-8' };
+}
+
+/** The one place an error becomes an answer: it is recorded first, and if it cannot be, the answer is 503. */
+export async function refuse(ctx: ServerContext, exchange: Exchange, thrown: unknown): Promise<void> {
+  const { req, res } = exchange;
+  let error = toAppError(ctx, exchange, thrown);
+  if (error.code !== 'unavailable') error = await recorded(ctx, exchange, error);
+  ctx.metrics.refusals.inc({ code: error.code });
+  if (error.suspicious !== undefined) ctx.metrics.suspicious.inc({ rule: error.suspicious });
+  if (res.headersSent) {
+    res.destroy();
+    return;
+  }
+  const problem = toProblem(error, exchange.requestId);
+  const headers: Record<string, string | number> = {};
+  const retryAfter = retryAfterSeconds(error);
+  if (retryAfter !== undefined) headers['Retry-After'] = retryAfter;
+  if (error.code === 'unauthenticated') headers['WWW-Authenticate'] = 'Bearer';
+  // What is left of a body that was not read would be taken for the next request.
+  if (!req.complete) headers['Connection'] = 'close';
+  send(exchange, problem.status, headers, { text: JSON.stringify(problem), contentType: 'application/problem+json' });
+  observe(ctx, exchange);
+}
+
+function toAppError(ctx: ServerContext, exchange: Exchange, thrown: unknown): AppError {
+  if (thrown instanceof AppError) {
+    if (thrown.code === 'internal' || thrown.code === 'unavailable') logFailure(ctx, exchange, thrown);
+    return thrown;
+  }
+  logFailure(ctx, exchange, thrown);
+  return ctx.translate(thrown) ?? new AppError('internal', 'internal error', { cause: thrown });
+}
+
+async function recorded(ctx: ServerContext, exchange: Exchange, error: AppError): Promise<AppError> {
+  const { req, requestId, route, caller, params = {} } = exchange;
+  try {
+    await ctx.recordRefusal({
+      caller: caller ?? ctx.stranger(req, requestId),
+      action: route?.endpoint.action ?? 'request.refuse',
+      params,
+      error,
+    });
+    return error;
+  } catch (cause) {
+    logFailure(ctx, exchange, cause);
+    return new AppError('unavailable', 'the audit log does not answer', { cause });
+  }
+}
+
+function logFailure(ctx: ServerContext, exchange: Exchange, error: unknown): void {
+  ctx.logger.error('request failed', {
+    requestId: exchange.requestId,
+    method: exchange.req.method,
+    route: exchange.route?.endpoint.path,
+    error,
+  });
+}
+
+function observe(ctx: ServerContext, exchange: Exchange): void {
+  const { req, res, route, startedAt } = exchange;
+  ctx.metrics.requestSeconds.observe(
+    { method: req.method ?? '', route: route?.endpoint.path ?? 'none', status: res.statusCode },
+    (performance.now() - startedAt) / 1000,
+  );
+}
+
+/** The query as an object. @throws AppError `invalid_request` for a parameter given twice or undecodable. */
+function parseQuery(url = ''): Record<string, string> {
+  const mark = url.indexOf('?');
+  if (mark < 0) return {};
+  const query: Record<string, string> = {};
+  for (const [name, value] of new URLSearchParams(url.slice(mark + 1))) {
+    if (Object.hasOwn(query, name)) throw new AppError('invalid_request', 'a query parameter is given twice');
+    query[name] = value;
+  }
+  return query;
+}
+
+async function parseBody(req: IncomingMessage, route: Route): Promise<unknown> {
+  const { endpoint, bodyBytesMax } = route;
+  if (route.rawBody) return readBody(req, bodyBytesMax);
+  if (
+    req.method === 'GET' &&
+    req.headers['content-length'] === undefined &&
+    req.headers['transfer-encoding'] === undefined
+  ) {
+    return parseInput(endpoint.body, undefined, 'body');
+  }
+  return parseInput(endpoint.body, await readJson(req, bodyBytesMax), 'body');
+}

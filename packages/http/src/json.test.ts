@@ -1,0 +1,48 @@
+import { describe, expect, test } from '@jest/globals';
+import { AppError } from '@cardea/contracts/errors';
+import { parseJson } from './json.ts';
+
+function refusal(text: string): AppError {
+  try {
+    parseJson(text);
+  } catch (error) {
+    if (error instanceof AppError) return error;
+    throw error;
+  }
+  throw new Error('was accepted');
+}
+
+describe('JSON of a request', () => {
+  test.each([
+    ['{"a":1,"b":[true,null,"x"],"c":{"a":2}}', { a: 1, b: [true, null, 'x'], c: { a: 2 } }],
+    ['[{"a":1},{"a":2}]', [{ a: 1 }, { a: 2 }]],
+    [' {"a" : "}{][\\"," } ', { a: '}{][",' }],
+    ['"text"', 'text'],
+    ['{"value":"a\\\\"}', { value: 'a\\' }],
+  ])('is parsed as JSON.parse does: %s', (text, expected) => {
+    expect(parseJson(text)).toEqual(expected);
+  });
+
+  test.each([
+    ['the same key twice', '{"value":"a","value":"b"}', 'the body has the same key twice'],
+    ['the same key spelled with an escape', '{"a":1,"\\u0061":2}', 'the body has the same key twice'],
+    ['the same key twice, deep inside', '{"x":[{"a":1,"a":1}]}', 'the body has the same key twice'],
+    ['a key that changes prototypes', '{"__proto__":{}}', 'the body has a key that is not allowed'],
+    ['no JSON', '{"value":hunter2}', 'the body is not valid JSON'],
+    ['an end too early', '{"value":"hunter2', 'the body is not valid JSON'],
+    ['a bad escape in a key', '{"\\x":1}', 'the body is not valid JSON'],
+    ['something after the end', '{} {}', 'the body is not valid JSON'],
+  ])('is refused with %s, without quoting it', (_what, text, message) => {
+    expect(refusal(text)).toMatchObject({ code: 'invalid_request', message, suspicious: 'malformed_json' });
+  });
+
+  test('is refused when nested 100,000 levels deep, arrays or objects (CVE-2025-6203)', () => {
+    expect(refusal('['.repeat(100_000)).message).toMatch(/nested deeper than 32/);
+    expect(refusal('{"a":'.repeat(100_000)).message).toMatch(/nested deeper than 32/);
+  });
+
+  test('is refused with more keys than any request needs', () => {
+    const keys = Array.from({ length: 2_001 }, (_, i) => `"k${i}":1`).join(',');
+    expect(refusal(`{${keys}}`).message).toMatch(/more than 2000 keys/);
+  });
+});

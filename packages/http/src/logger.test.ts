@@ -1,0 +1,26 @@
+import { expect, test } from '@jest/globals';
+import { allowed } from './logger.ts';
+
+test('a log line holds the fields of the allow-list and nothing else, whatever it was given', () => {
+  const line = allowed(
+    {
+      level: 'error',
+      message: 'request failed',
+      requestId: 'r1',
+      password: 'hunter2',
+      body: { value: 'hunter2' },
+      value: Buffer.from('hunter2'),
+      headers: { authorization: 'Bearer hunter2' },
+      error: Object.assign(new Error('duplicate key'), { code: '23505', detail: 'Key (value)=(hunter2) exists' }),
+    },
+    'api',
+  );
+  expect(JSON.stringify(line)).not.toContain('hunter2');
+  expect(line).toMatchObject({
+    service: 'api',
+    level: 'error',
+    message: 'request failed',
+    requestId: 'r1',
+    error: { name: 'Error', code: '23505', message: 'duplicate key' },
+  });
+});

@@ -1,0 +1,75 @@
+import winston from 'winston';
+
+export type Logger = Pick<winston.Logger, 'error' | 'warn' | 'info' | 'debug'>;
+
+/**
+ * The only fields that leave a process in a log line. An allow-list, because a list of
+ * what to hide is wrong on the day somebody adds a field (CVE-2025-62513).
+ */
+const fields = [
+  'level',
+  'message',
+  'time',
+  'service',
+  'requestId',
+  'method',
+  'route',
+  'status',
+  'durationMs',
+  'code',
+  'rule',
+  'suspicious',
+  'actorId',
+  'actorType',
+  'ip',
+  'peer',
+  'job',
+  'attempt',
+  'count',
+  'seq',
+  'size',
+  'dekVersion',
+  'kekVersion',
+  'vaultId',
+  'secretId',
+  'version',
+  'url',
+  'path',
+  'verifierKey',
+] as const;
+
+/** A logger that writes one JSON object a line to stdout, holding nothing but the fields of the allow-list and `error`. */
+export function createLogger(service: string, level: string): Logger {
+  return winston.createLogger({
+    level,
+    format: winston.format((info) => allowed(info, service))(),
+    transports: [
+      new winston.transports.Console({
+        format: winston.format.printf((info) => JSON.stringify(info)),
+        stderrLevels: [],
+        forceConsole: false,
+      }),
+    ],
+  });
+}
+
+/** Returns what may be written of a log record: the fields of the allow-list, and of an error its name, code, message and stack. */
+export function allowed(info: winston.Logform.TransformableInfo, service: string): winston.Logform.TransformableInfo {
+  const line: Record<string | symbol, unknown> = { time: new Date().toISOString(), service };
+  for (const field of fields) if (info[field] !== undefined) line[field] = info[field];
+  if (info['error'] !== undefined) line['error'] = describeError(info['error']);
+  line[Symbol.for('level')] = info[Symbol.for('level') as unknown as string];
+  return line as winston.Logform.TransformableInfo;
+}
+
+// Other properties of an error, such as PostgreSQL's `detail`, may quote a row.
+function describeError(error: unknown): Record<string, unknown> {
+  const { name, code, message, stack, cause } = error as Error & { code?: unknown };
+  return {
+    name,
+    code,
+    message,
+    stack: stack?.split('\n').slice(1, 8).join('\n'),
+    ...(cause === undefined ? {} : { cause: describeError(cause) }),
+  };
+}

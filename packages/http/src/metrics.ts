@@ -1,0 +1,38 @@
+import { Counter, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+
+/** What every service counts. Names follow Prometheus: base unit last. */
+export interface Metrics {
+  registry: Registry;
+  requestSeconds: Histogram<'method' | 'route' | 'status'>;
+  refusals: Counter<'code'>;
+  suspicious: Counter<'rule'>;
+}
+
+/** Metrics of one service in a registry of their own, so that several can live in one process. */
+export function createMetrics(service: string): Metrics {
+  const registry = new Registry();
+  registry.setDefaultLabels({ service });
+  collectDefaultMetrics({ register: registry });
+  return {
+    registry,
+    requestSeconds: new Histogram({
+      name: 'cardea_http_request_duration_seconds',
+      help: 'Time from the first byte of a request to the last of its answer.',
+      labelNames: ['method', 'route', 'status'],
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+      registers: [registry],
+    }),
+    refusals: new Counter({
+      name: 'cardea_refusals_total',
+      help: 'Requests that were refused, by error code.',
+      labelNames: ['code'],
+      registers: [registry],
+    }),
+    suspicious: new Counter({
+      name: 'cardea_suspicious_total',
+      help: 'Input dropped as suspicious, by the rule it tripped.',
+      labelNames: ['rule'],
+      registers: [registry],
+    }),
+  };
+}

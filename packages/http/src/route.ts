@@ -1,0 +1,102 @@
+import type { Readable } from 'node:stream';
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import type { Endpoint } from '@cardea/contracts/endpoint';
+import { AppError } from '@cardea/contracts/errors';
+import type { z } from 'zod';
+
+/** What a handler is given: parsed by the contract, nothing else. */
+export interface Input<P, Q, B> {
+  caller: Caller;
+  params: P;
+  query: Q;
+  body: B;
+}
+
+/** What a handler answers. Without a status, the endpoint's first one. */
+export type Reply<R> = { status?: number; headers?: Record<string, string> } & (
+  | { body: R }
+  | { text: string; contentType: string }
+  | { stream: Readable; contentType: string }
+  | { empty: true }
+);
+
+/** An endpoint with its handler, its types forgotten: what a server serves. */
+export interface Route {
+  endpoint: Endpoint;
+  pattern: RegExp;
+  bodyBytesMax: number;
+  /** The handler parses the body's bytes itself. */
+  rawBody: boolean;
+  handle(input: Input<never, never, never>): Promise<Reply<unknown> | Audited<Reply<unknown>>>;
+}
+
+type Handler<P extends z.ZodType, Q extends z.ZodType, B, Result> = (
+  input: Input<z.output<P>, z.output<Q>, B>,
+) => Promise<Result>;
+
+const BODY_BYTES_MAX = 128 * 1024;
+
+/**
+ * Binds a public endpoint to its handler. The handler answers with an `Audited` reply, which
+ * exists only once its record is on disk: nothing is released before.
+ */
+export function route<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
+  endpoint: Endpoint<P, Q, B, R>,
+  handle: Handler<P, Q, z.output<B>, Audited<Reply<z.input<R>>>>,
+): Route {
+  return bind(endpoint, handle, { bodyBytesMax: BODY_BYTES_MAX, rawBody: false });
+}
+
+/** Binds an endpoint that shows nothing which needs a record: between services, health, documents. */
+export function plainRoute<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
+  endpoint: Endpoint<P, Q, B, R>,
+  handle: Handler<P, Q, z.output<B>, Reply<z.input<R>>>,
+  options: { bodyBytesMax?: number } = {},
+): Route {
+  return bind(endpoint, handle, { bodyBytesMax: BODY_BYTES_MAX, rawBody: false, ...options });
+}
+
+/** Like `plainRoute`, for a handler that must see the body's exact bytes. */
+export function rawRoute<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
+  endpoint: Endpoint<P, Q, B, R>,
+  handle: Handler<P, Q, Uint8Array, Reply<z.input<R>>>,
+  options: { bodyBytesMax: number },
+): Route {
+  return bind(endpoint, handle, { ...options, rawBody: true });
+}
+
+function bind(endpoint: Endpoint, handle: unknown, options: { bodyBytesMax: number; rawBody: boolean }): Route {
+  return { endpoint, pattern: toPattern(endpoint.path), handle: handle as Route['handle'], ...options };
+}
+
+/** `/vaults/{vault}/secrets/{+name}:versions` as a regular expression with named groups; see `Endpoint.path`. */
+export function toPattern(path: string): RegExp {
+  const source = path.replace(/\{([+*]?)(\w+)\}|[.*+?^$()[\]\\|]/g, (token, kind: string | undefined, name: string) => {
+    if (name === undefined) return `\\${token}`;
+    if (kind === '+') return `(?<${name}>[^:]+)`;
+    return kind === '*' ? `(?<${name}>[^/]+)` : `(?<${name}>[^/:]+)`;
+  });
+  return new RegExp(`^${source}$`);
+}
+
+/** @throws AppError `invalid_request` with the path of every field that is wrong, never its value. */
+export function parseInput<S extends z.ZodType>(
+  schema: S,
+  value: unknown,
+  where: 'path' | 'query' | 'body',
+): z.output<S> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const errors = parsed.error.issues.slice(0, 20).map((issue) => ({
+    path: [where, ...issue.path.map(String)].join('.'),
+    message: issue.message,
+  }));
+  const tooLarge = parsed.error.issues.find((issue) => issue.code === 'custom' && issue.params?.['tooLarge'] === true);
+  throw new AppError(tooLarge ? 'too_large' : 'invalid_request', describe(errors), { errors });
+}
+
+function describe(errors: { path: string; message: string }[]): string {
+  const [first] = errors;
+  return first ? `${first.path}: ${first.message}` : 'the request is not valid';
+}
