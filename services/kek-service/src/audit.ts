@@ -1,0 +1,66 @@
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import type { Caller } from '@cardea/contracts/caller';
+import { seal, unseal } from '@cardea/contracts/kek-api';
+import { uuidv7 } from '@cardea/crypto/ids';
+import type { Refusal } from '@cardea/http/exchange';
+import type { KekContext } from './context.ts';
+
+// A refusal releases nothing, so it must not hang on an audit log that is away: it waits for its record this long.
+const REFUSAL_WAITS_MS = 1_000;
+
+/**
+ * Records that the keyring is about to be opened or closed. Resolves once that is durable, and only then may it
+ * take effect: audit-service needs no KEK, so waiting for it cannot keep a sealed system sealed for ever.
+ * @throws AppError `unavailable`
+ */
+export async function recordSealChange(ctx: KekContext, caller: Caller, action: string): Promise<void> {
+  ctx.logger.warn(action, { requestId: caller.requestId, peer: caller.actor.id });
+  await ctx.audit?.append(event(ctx, caller, { action, decision: 'allow' }));
+}
+
+/**
+ * Records what was refused. For a refused unseal or seal @throws AppError `unavailable` if it cannot be recorded;
+ * everything else is refused either way, and a record that failed is logged.
+ */
+export async function recordRefusal(ctx: KekContext, refusal: Refusal): Promise<void> {
+  const { caller, action, error } = refusal;
+  const { requestId } = caller;
+  const facts = { requestId, peer: caller.actor.id, code: error.code, suspicious: error.suspicious, rule: error.rule };
+  ctx.logger.warn('refused', facts);
+  // Sealed says nothing about who asks, and those who ask ask again and again.
+  if (error.code === 'sealed' || !ctx.audit) return;
+
+  const recorded = ctx.audit.append(
+    event(ctx, caller, {
+      action,
+      decision: 'deny',
+      reason: error.code,
+      ...(error.rule === undefined ? {} : { rule: error.rule }),
+      ...(error.suspicious === undefined ? {} : { suspicious: error.suspicious }),
+    }),
+  );
+  if (action === unseal.action || action === seal.action) {
+    await recorded;
+    return;
+  }
+  const logged = recorded.catch((cause: unknown) => {
+    ctx.logger.error('a refusal is not in the audit log', { ...facts, error: cause });
+  });
+  await atMost(REFUSAL_WAITS_MS, logged);
+}
+
+function event(ctx: KekContext, { actor, source, requestId }: Caller, what: EventFacts): AuditEvent {
+  const now = ctx.now();
+  // Six decimals, as all times of the audit log have.
+  const ts = new Date(now).toISOString().replace('Z', '000Z');
+  return { id: uuidv7(now), ts, actor, source, requestId, ...what };
+}
+
+type EventFacts = Pick<AuditEvent, 'action' | 'decision' | 'reason' | 'rule' | 'suspicious'>;
+
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  await Promise.race([work, over]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,43 @@
+import { Port, commonSettings, readConfig } from '@cardea/http/config';
+import { z } from 'zod';
+
+/** The settings of kek-service. */
+export interface KekConfig {
+  host: string;
+  port: number;
+  opsPort: number;
+  /** The keyring is in its folder `kek`. */
+  dataDir: string;
+  tlsDir: string;
+  logLevel: string;
+  seal: 'file' | 'passphrase';
+  /** Without it a keyring sealed by passphrase waits for POST /v1/unseal. */
+  passphraseFile?: string;
+  /** Without it, refusals, unsealing and sealing are only logged. */
+  auditUrl?: string;
+}
+
+const Settings = z.object({
+  ...commonSettings,
+  CARDEA_KEK_PORT: Port,
+  CARDEA_SEAL: z.enum(['file', 'passphrase']).default('file'),
+  CARDEA_SEAL_PASSPHRASE_FILE: z.string().min(1).optional(),
+  CARDEA_AUDIT_URL: z.url({ protocol: /^https$/ }).optional(),
+});
+
+/** Reads the settings of kek-service. @throws StartError that names every variable that is wrong */
+export function readKekConfig(env: NodeJS.ProcessEnv): KekConfig {
+  const settings = readConfig(Settings, env);
+  const { CARDEA_SEAL_PASSPHRASE_FILE: passphraseFile, CARDEA_AUDIT_URL: auditUrl } = settings;
+  return {
+    host: settings.CARDEA_HOST,
+    port: settings.CARDEA_KEK_PORT,
+    opsPort: settings.CARDEA_OPS_PORT,
+    dataDir: settings.CARDEA_DATA_DIR,
+    tlsDir: settings.CARDEA_TLS_DIR,
+    logLevel: settings.CARDEA_LOG_LEVEL,
+    seal: settings.CARDEA_SEAL,
+    ...(passphraseFile === undefined ? {} : { passphraseFile }),
+    ...(auditUrl === undefined ? {} : { auditUrl }),
+  };
+}

@@ -1,0 +1,89 @@
+import type { AuditLog } from '@cardea/contracts/audited';
+import { passphraseCost } from '@cardea/crypto/password';
+import type { PasswordCost } from '@cardea/crypto/password';
+import { createAuditClient } from '@cardea/http/audit-client';
+import { createClient } from '@cardea/http/client';
+import { createLogger } from '@cardea/http/logger';
+import type { Logger } from '@cardea/http/logger';
+import { readTlsIdentity } from '@cardea/http/mtls';
+import type { TlsIdentity } from '@cardea/http/mtls';
+import type { KekConfig } from './config.ts';
+import { makeKeyringFolder, openKeyringFolder } from './keyring-folder.ts';
+import type { KeyringFile } from './keyring-format.ts';
+import { createKekMetrics } from './metrics.ts';
+import type { KekMetrics } from './metrics.ts';
+import { createSealState } from './seal-state.ts';
+import type { SealState } from './seal-state.ts';
+import { fileSealWarning } from './seals/file.ts';
+import { createTokenBuckets } from './token-bucket.ts';
+import type { TokenBuckets } from './token-bucket.ts';
+import { createUnsealAttempts } from './unseal-attempts.ts';
+import type { UnsealAttempts } from './unseal-attempts.ts';
+
+const unwrapLimit = { perSecond: 200, burst: 1_000 };
+
+/** What the functions of kek-service work with. */
+export interface KekContext {
+  /** Milliseconds since 1970. */
+  now: () => number;
+  logger: Logger;
+  metrics: KekMetrics;
+  identity: TlsIdentity;
+  /** Undefined where no audit log is configured: what would be recorded is then only logged. */
+  audit: AuditLog | undefined;
+  /** As it was read at start; a keyring that is closed opens from it again. */
+  keyringFile: KeyringFile;
+  seal: SealState;
+  unsealAttempts: UnsealAttempts;
+  /** Counts DEKs. */
+  unwrapLimit: TokenBuckets;
+  /** Overwrites the KEKs and closes connections. */
+  close(): Promise<void>;
+}
+
+/** What tests choose otherwise. */
+export interface KekOverrides {
+  now?: () => number;
+  logger?: Logger;
+  /** Of a passphrase seal that is made now; one that exists states its own. */
+  passphraseCost?: PasswordCost;
+}
+
+/** Builds all that kek-service needs, and the keyring if there is none yet. @throws StartError */
+export async function createContext(config: KekConfig, overrides: KekOverrides): Promise<KekContext> {
+  const { now = Date.now, logger = createLogger('kek-service', config.logLevel) } = overrides;
+  const identity = readTlsIdentity(config.tlsDir, 'kek-service');
+  const { file, keyring } = await openOrMakeKeyring(config, { now, logger, ...overrides });
+  const seal = createSealState(keyring);
+  const audit = connectAudit(config, identity);
+  return {
+    now,
+    logger,
+    identity,
+    seal,
+    keyringFile: file,
+    metrics: createKekMetrics(seal),
+    audit: audit?.log,
+    unsealAttempts: createUnsealAttempts(now),
+    unwrapLimit: createTokenBuckets({ ...unwrapLimit, now }),
+    async close() {
+      seal.close();
+      await audit?.close();
+    },
+  };
+}
+
+async function openOrMakeKeyring(
+  config: KekConfig,
+  { now, logger, passphraseCost: cost = passphraseCost }: KekOverrides & { now: () => number; logger: Logger },
+) {
+  const made = await makeKeyringFolder(config, cost, new Date(now()).toISOString());
+  if (made && config.seal === 'file') for (const line of fileSealWarning) logger.warn(line);
+  return openKeyringFolder(config);
+}
+
+function connectAudit({ auditUrl }: KekConfig, identity: TlsIdentity) {
+  if (auditUrl === undefined) return undefined;
+  const client = createClient({ url: auditUrl, peer: 'audit-service', identity, connections: 2 });
+  return { log: createAuditClient(client), close: () => client.close() };
+}

@@ -1,0 +1,40 @@
+import { createMetrics } from '@cardea/http/metrics';
+import type { Metrics } from '@cardea/http/metrics';
+import { Counter, Gauge } from 'prom-client';
+import type { SealState } from './seal-state.ts';
+
+/** What kek-service counts beside what every service does. */
+export interface KekMetrics extends Metrics {
+  /** DEKs, not batches. */
+  dekOperations: Counter<'operation'>;
+  handshakesRefused: Counter;
+}
+
+export function createKekMetrics(seal: SealState): KekMetrics {
+  const metrics = createMetrics('kek-service');
+  const registers = [metrics.registry];
+  metrics.registry.registerMetric(
+    new Gauge({
+      name: 'cardea_sealed',
+      help: '1 while kek-service holds no usable KEK.',
+      registers: [],
+      collect() {
+        this.set(seal.isSealed() ? 1 : 0);
+      },
+    }),
+  );
+  return {
+    ...metrics,
+    dekOperations: new Counter({
+      name: 'cardea_dek_operations_total',
+      help: 'DEKs wrapped, unwrapped and rewrapped.',
+      labelNames: ['operation'],
+      registers,
+    }),
+    handshakesRefused: new Counter({
+      name: 'cardea_tls_handshakes_refused_total',
+      help: 'TLS handshakes that were refused or given up.',
+      registers,
+    }),
+  };
+}

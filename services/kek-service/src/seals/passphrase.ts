@@ -1,0 +1,43 @@
+import { readFile } from 'node:fs/promises';
+import { EnvelopeKey } from '@cardea/crypto/envelope';
+import { randomKey } from '@cardea/crypto/ids';
+import { derivePassphraseKey } from '@cardea/crypto/password';
+import type { PasswordCost } from '@cardea/crypto/password';
+import { StartError } from '@cardea/http/config';
+import type { PassphraseSeal } from '../keyring-format.ts';
+import { ROOT_KEY_VERSION } from '../keyring.ts';
+
+const SALT_BYTES = 16;
+const LENGTH_MIN = 12;
+const LENGTH_MAX = 1024;
+
+/** A seal with a salt of its own. @throws StartError for a passphrase under 12 or over 1,024 characters */
+export function makePassphraseSeal(passphrase: string, cost: PasswordCost): PassphraseSeal {
+  if (passphrase.length < LENGTH_MIN || passphrase.length > LENGTH_MAX) {
+    throw new StartError(`The passphrase of a new keyring must have ${LENGTH_MIN} to ${LENGTH_MAX} characters.`);
+  }
+  const salt = Buffer.from(randomKey().subarray(0, SALT_BYTES)).toString('base64');
+  return { type: 'passphrase', saltBase64: salt, cost: { ...cost } };
+}
+
+/** The root key that a passphrase stands for, by Argon2id (RFC 9106) at the cost written in the keyring. */
+export async function deriveRootKey(passphrase: string, { saltBase64, cost }: PassphraseSeal): Promise<EnvelopeKey> {
+  const bytes = await derivePassphraseKey(passphrase, Buffer.from(saltBase64, 'base64'), cost);
+  try {
+    return new EnvelopeKey(ROOT_KEY_VERSION, bytes);
+  } finally {
+    bytes.fill(0);
+  }
+}
+
+/** The passphrase in a file, without the newline that editors end files with. @throws StartError if it cannot be read */
+export async function readPassphraseFile(path: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).replace(/\r?\n$/, '');
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new StartError(`The file ${path} that CARDEA_SEAL_PASSPHRASE_FILE names cannot be read (${code}).`, {
+      cause,
+    });
+  }
+}

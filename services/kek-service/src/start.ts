@@ -1,0 +1,49 @@
+import type { Server } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import type { Running } from '@cardea/http/run';
+import { listen, opsListener } from '@cardea/http/serve';
+import { createKekApp } from './app.ts';
+import type { KekConfig } from './config.ts';
+import { createContext } from './context.ts';
+import type { KekContext, KekOverrides } from './context.ts';
+
+const DRAIN_MS = 5_000;
+
+/** A kek-service that answers. */
+export interface RunningKekService extends Running {
+  /** Where health and metrics are. */
+  opsUrl: string;
+}
+
+/** Starts kek-service in this process; it may be sealed. @throws StartError */
+export async function startKekService(config: KekConfig, overrides: KekOverrides = {}): Promise<RunningKekService> {
+  await using starting = new AsyncDisposableStack();
+  const ctx = await createContext(config, overrides);
+  starting.defer(() => ctx.close());
+
+  const { host, port, opsPort } = config;
+  const checks = { keyring: async () => void ctx.seal.keyring() };
+  const ops = await listen(opsListener(ctx.metrics.registry, checks), {
+    host,
+    port: opsPort,
+    variable: 'CARDEA_OPS_PORT',
+  });
+  starting.defer(() => ops.drain(DRAIN_MS));
+
+  const { identity } = ctx;
+  const api = await listen(createKekApp(ctx), { host, port, variable: 'CARDEA_KEK_PORT', identity });
+  starting.defer(() => api.drain(DRAIN_MS));
+  reportRefusedHandshakes(ctx, api.server);
+
+  ctx.logger.info(ctx.seal.isSealed() ? 'kek-service is ready and sealed' : 'kek-service is ready', { url: api.url });
+  const started = starting.move();
+  return { url: api.url, opsUrl: ops.url, stop: () => started.disposeAsync() };
+}
+
+// Such a peer never becomes a request, so this is the only trace it leaves.
+function reportRefusedHandshakes({ logger, metrics }: KekContext, server: Server): void {
+  server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+    metrics.handshakesRefused.inc();
+    logger.warn('a TLS handshake was refused', { ip: socket.remoteAddress, error });
+  });
+}

@@ -1,0 +1,52 @@
+import { expect, test } from '@jest/globals';
+import { AppError } from '@cardea/contracts/errors';
+import { createUnsealAttempts } from './unseal-attempts.ts';
+
+const wrong = async () => {
+  throw new AppError('access_denied', 'the passphrase is wrong');
+};
+const right = async () => {};
+const auditIsAway = async () => {
+  throw new AppError('unavailable', 'the audit log does not answer');
+};
+const denied = { code: 'access_denied' };
+
+test('after each wrong attempt the wait doubles, up to a minute, and a right one ends it', async () => {
+  let now = 1_000_000;
+  const attempts = createUnsealAttempts(() => now);
+  for (const waitSeconds of [1, 2, 4, 8, 16, 32, 60, 60]) {
+    await expect(attempts.run('operator', wrong)).rejects.toMatchObject(denied);
+    now += waitSeconds * 1_000 - 1;
+    const tooEarly = { code: 'rate_limited', retryAfterSeconds: 1 };
+    await expect(attempts.run('operator', right)).rejects.toMatchObject(tooEarly);
+    now += 1;
+  }
+  await attempts.run('operator', right);
+  await expect(attempts.run('operator', wrong)).rejects.toMatchObject(denied);
+  now += 1_000;
+  await attempts.run('operator', right);
+});
+
+test('a clock that stepped back by a day does not lock anybody out for a day', async () => {
+  let now = 1_000_000_000;
+  const attempts = createUnsealAttempts(() => now);
+  await expect(attempts.run('operator', wrong)).rejects.toMatchObject(denied);
+  now -= 86_400_000;
+  await expect(attempts.run('operator', right)).rejects.toMatchObject({ retryAfterSeconds: 1 });
+});
+
+test('what failed for another reason than the passphrase does not slow anybody down', async () => {
+  const attempts = createUnsealAttempts(() => 0);
+  await expect(attempts.run('operator', auditIsAway)).rejects.toMatchObject({ code: 'unavailable' });
+  await attempts.run('operator', right);
+});
+
+test('there is one attempt at a time, whoever makes it', async () => {
+  const attempts = createUnsealAttempts(() => 0);
+  const gate = Promise.withResolvers<void>();
+  const first = attempts.run('operator', () => gate.promise);
+  await expect(attempts.run('another', right)).rejects.toMatchObject({ code: 'rate_limited' });
+  gate.resolve();
+  await first;
+  await attempts.run('another', right);
+});

@@ -1,0 +1,54 @@
+import { AppError } from '@cardea/contracts/errors';
+
+const DELAY_MS = 1_000;
+const DELAY_MS_MAX = 60_000;
+
+/** Slows guessing down: one attempt at a time, and after each wrong one a wait that doubles, up to a minute. */
+export interface UnsealAttempts {
+  /**
+   * Runs an attempt of `peer`. One that throws `access_denied` was wrong.
+   * @throws AppError `rate_limited` before the wait is over or while another attempt is under way
+   */
+  run(peer: string, attempt: () => Promise<void>): Promise<void>;
+}
+
+/** `now` in milliseconds. Nobody is ever locked out for longer than a minute. */
+export function createUnsealAttempts(now: () => number): UnsealAttempts {
+  const failures = new Map<string, { count: number; at: number }>();
+  let underWay = false;
+
+  function refuseTooEarly(peer: string): void {
+    const failed = failures.get(peer);
+    if (!failed) return;
+    const delayMs = Math.min(DELAY_MS * 2 ** (failed.count - 1), DELAY_MS_MAX);
+    // A clock that stepped back must not make the wait longer.
+    const leftMs = delayMs - Math.max(0, now() - failed.at);
+    if (leftMs > 0) throw tooEarly('the passphrase was wrong', Math.ceil(leftMs / 1_000));
+  }
+
+  return {
+    async run(peer, attempt) {
+      if (underWay) throw tooEarly('another attempt is under way', 1);
+      refuseTooEarly(peer);
+      underWay = true;
+      try {
+        await attempt();
+        failures.delete(peer);
+      } catch (error) {
+        if (error instanceof AppError && error.code === 'access_denied') {
+          failures.set(peer, { count: (failures.get(peer)?.count ?? 0) + 1, at: now() });
+        }
+        throw error;
+      } finally {
+        underWay = false;
+      }
+    },
+  };
+}
+
+function tooEarly(why: string, retryAfterSeconds: number): AppError {
+  return new AppError('rate_limited', `${why}: try again in ${retryAfterSeconds} s`, {
+    retryAfterSeconds,
+    suspicious: 'unseal_guessing',
+  });
+}

@@ -1,0 +1,114 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request } from 'node:https';
+import type { RequestOptions } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { rewrapDeks, seal, sealStatus, unseal, unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
+import { randomKey, uuidv7 } from '@cardea/crypto/ids';
+import { ensureCertificates } from '@cardea/deploy/certificates';
+import { readTlsIdentity } from '@cardea/http/mtls';
+import type { ServiceName, TlsFiles } from '@cardea/http/mtls';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { startRecordingAuditService } from './recording-audit-service.ts';
+import { startTestKek } from './test-kek.ts';
+import type { TestKek } from './test-kek.ts';
+
+const ref = { vaultId: uuidv7(0), dekVersion: 1 };
+let folder: string;
+let audit: Awaited<ReturnType<typeof startRecordingAuditService>>;
+let kek: TestKek;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cardea-kek-'));
+  await Promise.all([ensureCertificates(folder, new Date()), ensureCertificates(join(folder, 'other'), new Date())]);
+  audit = await startRecordingAuditService(folder);
+  kek = await startTestKek({ dataDir: folder, tlsDir: folder, auditUrl: audit.url });
+});
+
+afterAll(async () => {
+  await kek.stop();
+  await audit.drain(0);
+  await rm(folder, { recursive: true, force: true });
+});
+
+const bodies = new Map<string, unknown>([
+  [wrapDeks.path, { items: [{ ...ref, dekBase64: Buffer.from(randomKey()).toString('base64') }] }],
+  [unwrapDeks.path, { items: [{ ...ref, wrappedDekBase64: 'AAAA', kekVersion: 1 }] }],
+  [rewrapDeks.path, { items: [{ ...ref, wrappedDekBase64: 'AAAA', kekVersion: 1 }] }],
+  [unseal.path, { passphrase: 'never looked at' }],
+  [seal.path, {}],
+]);
+
+const strangers: [string, ServiceName[]][] = [
+  [wrapDeks.path, ['audit-service', 'operator', 'kek-service']],
+  [unwrapDeks.path, ['audit-service', 'operator', 'kek-service']],
+  [rewrapDeks.path, ['audit-service', 'operator', 'kek-service']],
+  [unseal.path, ['api-service', 'worker', 'audit-service', 'kek-service']],
+  [seal.path, ['api-service', 'worker', 'audit-service', 'kek-service']],
+];
+
+test.each(strangers)(
+  '%s is refused to every certificate that is not its callers’, and recorded',
+  async (path, names) => {
+    for (const name of names) {
+      audit.events.length = 0;
+      const asked = kek.as(name).post(path, JSON.stringify(bodies.get(path)), 5_000);
+      await expect(asked).rejects.toMatchObject({
+        code: 'access_denied',
+        message: expect.stringContaining('certificate'),
+      });
+      expect(audit.events).toEqual([
+        expect.objectContaining({ decision: 'deny', suspicious: 'wrong_peer', actor: { id: name, type: 'service' } }),
+      ]);
+    }
+  },
+);
+
+test('the state of the seal is told to those who need it and to nobody else', async () => {
+  for (const name of ['operator', 'api-service', 'worker'] as const) {
+    expect(await kek.as(name).call(sealStatus, {})).toEqual({ sealed: false, type: 'file' });
+  }
+  await expect(kek.as('audit-service').call(sealStatus, {})).rejects.toMatchObject({ code: 'access_denied' });
+});
+
+test('a certificate with the right name from another CA does not get as far as a request', async () => {
+  const { cert, key } = identityIn(join(folder, 'other'), 'api-service');
+  await expectRefusedHandshake({ cert, key });
+});
+
+test('a connection without a certificate does not get as far as a request', async () => {
+  await expectRefusedHandshake({});
+});
+
+test('TLS 1.2 is refused, also with the right certificate', async () => {
+  const { cert, key } = identityIn(folder, 'api-service');
+  expect(await statusOf({ cert, key })).toBe(200);
+  await expectRefusedHandshake({ cert, key, maxVersion: 'TLSv1.2' });
+});
+
+async function expectRefusedHandshake(options: RequestOptions): Promise<void> {
+  const before = await kek.metric('cardea_tls_handshakes_refused_total');
+  audit.events.length = 0;
+  kek.lines.length = 0;
+  await expect(statusOf(options)).rejects.toMatchObject({ code: expect.any(String) });
+  expect(await kek.metric('cardea_tls_handshakes_refused_total')).toBe(before + 1);
+  expect(kek.lines).toEqual([expect.objectContaining({ level: 'warn', message: 'a TLS handshake was refused' })]);
+  expect(audit.events).toEqual([]);
+}
+
+function statusOf(options: RequestOptions): Promise<number | undefined> {
+  const { ca } = identityIn(folder, 'api-service');
+  return new Promise((resolve, reject) => {
+    const url = new URL(sealStatus.path, kek.url);
+    const asked = request(url, { ca, agent: false, ...options }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    asked.on('error', reject);
+    asked.end();
+  });
+}
+
+function identityIn(tlsDir: string, name: ServiceName): TlsFiles {
+  return readTlsIdentity(tlsDir, name).current();
+}

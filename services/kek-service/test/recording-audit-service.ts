@@ -1,0 +1,37 @@
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import { appendEvents } from '@cardea/contracts/audit-api';
+import { createApp } from '@cardea/http/app';
+import { createMetrics } from '@cardea/http/metrics';
+import { peerName, readTlsIdentity } from '@cardea/http/mtls';
+import { plainRoute } from '@cardea/http/route';
+import { listen } from '@cardea/http/serve';
+import type { Listening } from '@cardea/http/serve';
+import { createRecordingLogger } from './recording-logger.ts';
+
+/** Answers as audit-service does, by the same contract and certificate, and keeps what it was told in memory. */
+export async function startRecordingAuditService(tlsDir: string): Promise<Listening & { events: AuditEvent[] }> {
+  const events: AuditEvent[] = [];
+  const append = plainRoute(appendEvents, async ({ body }) => {
+    const items = body.events.map(({ id }, index) => ({ id, seq: events.length + index, leaf: 'AAAA' }));
+    events.push(...body.events);
+    return { body: { items, size: events.length } };
+  });
+  const app = createApp({
+    ctx: {
+      logger: createRecordingLogger(),
+      metrics: createMetrics('audit-service'),
+      identify: async (req, _endpoint, requestId) => ({
+        actor: { id: peerName(req) ?? 'unknown', type: 'service' },
+        source: {},
+        requestId,
+      }),
+      stranger: (_req, requestId) => ({ actor: { id: 'unknown', type: 'service' }, source: {}, requestId }),
+      recordRefusal: async () => {},
+      translate: () => undefined,
+    },
+    routes: [append],
+  });
+  const identity = readTlsIdentity(tlsDir, 'audit-service');
+  const listening = await listen(app, { host: '127.0.0.1', port: 0, variable: 'CARDEA_AUDIT_PORT', identity });
+  return Object.assign(listening, { events });
+}

@@ -1,0 +1,226 @@
+import { chmod, cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { unseal } from '@cardea/contracts/kek-api';
+import { ensureCertificates } from '@cardea/deploy/certificates';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { readKekConfig } from '../src/config.ts';
+import { readKeyringFile, writeKeyringFile } from '../src/keyring-file.ts';
+import { startTestKek } from './test-kek.ts';
+
+let tlsDir: string;
+let dataDir: string;
+let kekDir: string;
+
+beforeAll(async () => {
+  tlsDir = await mkdtemp(join(tmpdir(), 'cardea-tls-'));
+  await ensureCertificates(tlsDir, new Date());
+});
+
+afterAll(() => rm(tlsDir, { recursive: true }));
+
+beforeEach(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'cardea-kek-'));
+  kekDir = join(dataDir, 'kek');
+});
+
+afterEach(() => rm(dataDir, { recursive: true }));
+
+describe('the first start with a file as the seal', () => {
+  test('makes a root key and a keyring that only their owner reads, and says what that means', async () => {
+    const lines = await startAndStop();
+    expect((await readdir(kekDir)).sort()).toEqual(['keyring.json', 'root-key']);
+    expect(await modeOf(kekDir)).toBe('700');
+    expect(await modeOf(join(kekDir, 'root-key'))).toBe('400');
+    expect(await modeOf(join(kekDir, 'keyring.json'))).toBe('600');
+    expect(Buffer.from(await readFile(join(kekDir, 'root-key'), 'utf8'), 'base64')).toHaveLength(32);
+    const warnings = lines.filter((line) => line.level === 'warn').map((line) => line.message);
+    expect(warnings.join('\n')).toMatch(/Back it up now, apart from the data[\s\S]*passphrase/);
+  });
+
+  test('is not repeated by the second, which changes nothing and warns of nothing', async () => {
+    await startAndStop();
+    const before = await contents();
+    const lines = await startAndStop();
+    expect(await contents()).toEqual(before);
+    expect(lines.filter((line) => line.level === 'warn')).toEqual([]);
+  });
+
+  test('that was killed half way is begun anew', async () => {
+    await mkdir(`${kekDir}.new`);
+    await writeFile(join(`${kekDir}.new`, 'root-key'), 'half', { mode: 0o400 });
+    await startAndStop();
+    expect(await readdir(dataDir)).toEqual(['kek']);
+    await startAndStop();
+  });
+});
+
+describe('a write of the keyring', () => {
+  test('that was killed before its rename leaves the old keyring, and the next start clears up', async () => {
+    await startAndStop();
+    const before = await contents();
+    await writeFile(join(kekDir, 'keyring.json.tmp'), '{"format":1,"keks":[');
+    await startAndStop();
+    expect(await contents()).toEqual(before);
+  });
+
+  test('replaces the whole file, also over the leftover of a killed one', async () => {
+    await startAndStop();
+    const keyring = await readKeyringFile(kekDir);
+    await writeFile(join(kekDir, 'keyring.json.tmp'), 'x'.repeat(10_000), { mode: 0o644 });
+    await writeKeyringFile(kekDir, { ...keyring, mac: 'AAAA' });
+    expect(await readKeyringFile(kekDir)).toEqual({ ...keyring, mac: 'AAAA' });
+    expect(await modeOf(join(kekDir, 'keyring.json'))).toBe('600');
+    expect((await readdir(kekDir)).sort()).toEqual(['keyring.json', 'root-key']);
+  });
+});
+
+describe('with one sentence that says what to do, a start refuses', () => {
+  test('a root key that others can read', async () => {
+    await startAndStop();
+    for (const mode of [0o440, 0o404, 0o620]) {
+      await chmod(join(kekDir, 'root-key'), mode);
+      await expectRefusal(/chmod 400 .*root-key\.$/);
+    }
+  });
+
+  test('a root key that is missing, damaged, or of another installation', async () => {
+    await startAndStop();
+    const rootKey = join(kekDir, 'root-key');
+    const own = await readFile(rootKey, 'utf8');
+    await replace(rootKey, own.slice(4));
+    await expectRefusal(/root-key is damaged: put it back from a backup\.$/);
+    await replace(rootKey, `${Buffer.alloc(32, 7).toString('base64')}\n`);
+    await expectRefusal(/does not open the keyring .* from the same backup\.$/);
+    await rm(rootKey);
+    await expectRefusal(/root-key is missing, .* put it back from a backup\.$/);
+    await replace(rootKey, own);
+    await startAndStop();
+  });
+
+  test('a keyring that is missing, rather than make a new one that opens nothing', async () => {
+    await startAndStop();
+    await rm(join(kekDir, 'keyring.json'));
+    await expectRefusal(/keyring\.json is missing, .* put it back from a backup/);
+    await rm(join(kekDir, 'root-key'), { force: true });
+    await expectRefusal(/keyring\.json is missing/);
+    expect(await readdir(kekDir)).toEqual([]);
+  });
+
+  test('a keyring that is cut, reformatted, or has a key twice or a key too many', async () => {
+    await startAndStop();
+    const path = join(kekDir, 'keyring.json');
+    const own = await readFile(path, 'utf8');
+    const damaged = [
+      '',
+      own.slice(0, -1),
+      own.slice(0, own.length / 2),
+      JSON.stringify(JSON.parse(own), null, 2),
+      own.replace('"format":1', '"format":1,"format":1'),
+      own.replace('"format":1', '"extra":1,"format":1'),
+      own.replace('"format":1', '"format":2'),
+      own.replace('"enabled"', '"decrypt-only"'),
+    ];
+    for (const text of damaged) {
+      await replace(path, text);
+      await expectRefusal(/keyring\.json is damaged: put it back from a backup\.$/);
+    }
+  });
+
+  test('a keyring that is of another installation', async () => {
+    await startAndStop();
+    await cp(kekDir, join(dataDir, 'first'), { recursive: true });
+    await rm(kekDir, { recursive: true });
+    await startAndStop();
+    await cp(join(dataDir, 'first', 'keyring.json'), join(kekDir, 'keyring.json'));
+    await expectRefusal(/does not open the keyring/);
+  });
+
+  test('another seal than the keyring was made with', async () => {
+    await startAndStop();
+    await expectRefusal(/made with the seal file and CARDEA_SEAL says passphrase: set it back to file/, {
+      seal: 'passphrase',
+      passphraseFile: await passphraseFile('correct horse battery staple'),
+    });
+  });
+
+  test('a first start by passphrase that has none, or a short one, and leaves nothing behind', async () => {
+    await expectRefusal(/CARDEA_SEAL_PASSPHRASE_FILE/, { seal: 'passphrase' });
+    const short = await passphraseFile('eleven char');
+    await expectRefusal(/12 to 1024 characters/, { seal: 'passphrase', passphraseFile: short });
+    await expectRefusal(/nowhere that .* names cannot be read/, {
+      seal: 'passphrase',
+      passphraseFile: join(dataDir, 'nowhere'),
+    });
+    expect(await readdir(dataDir)).not.toContain('kek');
+  });
+
+  test('a wrong passphrase', async () => {
+    const right = await passphraseFile('correct horse battery staple');
+    await startAndStop({ seal: 'passphrase', passphraseFile: right });
+    const wrong = await passphraseFile('correct horse battery stable');
+    await expectRefusal(/does not open the keyring .* correct the passphrase/, {
+      seal: 'passphrase',
+      passphraseFile: wrong,
+    });
+  });
+
+  test('settings that are wrong, all of them at once', () => {
+    const env = { CARDEA_SEAL: 'wax', CARDEA_KEK_PORT: '70000', CARDEA_AUDIT_URL: 'http://localhost:1' };
+    for (const name of [...Object.keys(env), 'CARDEA_TLS_DIR', 'CARDEA_OPS_PORT']) {
+      expect(() => readKekConfig(env)).toThrow(name);
+    }
+  });
+});
+
+test('a passphrase is its file without the newline at its end, whichever newline that is', async () => {
+  const seal = 'passphrase';
+  await startAndStop({ seal, passphraseFile: await passphraseFile('correct horse battery staple\r\n') });
+  expect(await readdir(kekDir)).toEqual(['keyring.json']);
+  for (const text of ['correct horse battery staple', 'correct horse battery staple\n']) {
+    await startAndStop({ seal, passphraseFile: await passphraseFile(text) });
+  }
+});
+
+test('a keyring sealed by a file is opened by a restart and by no passphrase', async () => {
+  const kek = await startTestKek({ dataDir, tlsDir });
+  await kek.as('operator').post('/v1/seal', '{}', 5_000);
+  const asked = kek.as('operator').call(unseal, { body: { passphrase: 'correct horse battery staple' } });
+  await expect(asked).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining('restart') });
+  await kek.stop();
+});
+
+type Overrides = Partial<Parameters<typeof startTestKek>[0]>;
+
+async function startAndStop(overrides: Overrides = {}) {
+  const kek = await startTestKek({ dataDir, tlsDir, ...overrides });
+  await kek.stop();
+  return kek.lines;
+}
+
+async function expectRefusal(sentence: RegExp, overrides: Overrides = {}): Promise<void> {
+  await expect(startAndStop(overrides)).rejects.toMatchObject({
+    name: 'StartError',
+    message: expect.stringMatching(sentence),
+  });
+}
+
+async function contents() {
+  const names = (await readdir(kekDir)).sort();
+  return Promise.all(names.map(async (name) => [name, await readFile(join(kekDir, name), 'utf8')]));
+}
+
+async function replace(path: string, text: string): Promise<void> {
+  await rm(path, { force: true });
+  await writeFile(path, text, { mode: 0o400 });
+}
+
+async function passphraseFile(text: string): Promise<string> {
+  const path = join(dataDir, 'passphrase');
+  await writeFile(path, text);
+  return path;
+}
+
+async function modeOf(path: string): Promise<string> {
+  return ((await stat(path)).mode & 0o777).toString(8);
+}

@@ -1,0 +1,53 @@
+import { createClient } from '@cardea/http/client';
+import type { Client } from '@cardea/http/client';
+import { readTlsIdentity } from '@cardea/http/mtls';
+import type { ServiceName } from '@cardea/http/mtls';
+import type { KekConfig } from '../src/config.ts';
+import { startKekService } from '../src/start.ts';
+import type { RunningKekService } from '../src/start.ts';
+import { createRecordingLogger } from './recording-logger.ts';
+import type { LogLine } from './recording-logger.ts';
+
+/** The lowest cost Argon2id knows: a test does not guess passphrases. */
+const cheapPassphrase = { memoryKib: 8, passes: 1, parallelism: 1 };
+
+export interface TestKek extends RunningKekService {
+  lines: LogLine[];
+  clock: { now: number };
+  /** A client that shows the certificate of `name`. */
+  as(name: ServiceName): Client;
+  metric(line: string): Promise<number>;
+}
+
+/** A kek-service on a free port, with a clock that stands still. */
+export async function startTestKek(
+  config: Pick<KekConfig, 'dataDir' | 'tlsDir'> & Partial<KekConfig>,
+): Promise<TestKek> {
+  const logger = createRecordingLogger();
+  const clock = { now: Date.parse('2026-11-22T06:27:31Z') };
+  const running = await startKekService(
+    { host: '127.0.0.1', port: 0, opsPort: 0, logLevel: 'info', seal: 'file', ...config },
+    { logger, now: () => clock.now, passphraseCost: cheapPassphrase },
+  );
+  const clients = new Map<ServiceName, Client>();
+  return {
+    ...running,
+    lines: logger.lines,
+    clock,
+    as(name) {
+      const identity = readTlsIdentity(config.tlsDir, name);
+      const client = clients.get(name) ?? createClient({ url: running.url, peer: 'kek-service', identity });
+      clients.set(name, client);
+      return client;
+    },
+    async metric(line) {
+      const text = await (await fetch(`${running.opsUrl}/metrics`)).text();
+      const found = text.split('\n').find((metric) => metric.startsWith(line));
+      return Number(found?.split(' ').at(-1) ?? 0);
+    },
+    async stop() {
+      await Promise.all([...clients.values()].map((client) => client.close()));
+      await running.stop();
+    },
+  };
+}
