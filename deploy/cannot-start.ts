@@ -1,0 +1,13 @@
+/** The exit code (EX_CONFIG of sysexits.h) of a process that has said in one sentence why it cannot start. */
+export const exitCannotStart = 78;
+
+/** The machine or its settings keep Cardea from starting; the message is one sentence that says what to do about it. */
+export class CannotStart extends Error {
+  override name = 'CannotStart';
+}
+
+/** The code of a system error, such as `ENOENT`, or undefined for any other error. */
+export function errorCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}

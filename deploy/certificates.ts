@@ -1,0 +1,151 @@
+// @peculiar/x509 registers its parts through decorators' metadata and throws without this polyfill loaded first.
+import 'reflect-metadata';
+
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import * as x509 from '@peculiar/x509';
+
+import { writeAtomically } from './atomic-file.ts';
+import { certificatesDue, dayMs, dnsNamesOf, isAnythingDue } from './certificates-due.ts';
+import type { CertificateOptions } from './certificates-due.ts';
+import { errorCode } from './cannot-start.ts';
+
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
+const signing = { name: 'ECDSA', hash: 'SHA-256' };
+const caDays = 3652;
+const leafDays = 90;
+// Two machines' clocks differ; a certificate must not be refused for having been made just now.
+const backdateMs = 5 * 60_000;
+
+/**
+ * Makes what is missing in `folder` (a CA for 10 years, a leaf for each service for 90 days; ECDSA P-256, RFC 5280) and
+ * renews leaves with less than 30 days left. Renewing keeps the CA. Resolves with the names made and renewed once all
+ * is durable.
+ *
+ * A leaf that is renewed keeps its key: a certificate and a key cannot be replaced in one step, and a service that reads
+ * the pair in between, or a crash, would see two that do not fit.
+ *
+ * @throws CannotStart if a file is damaged, if the CA's key is missing beside its certificate, or if the CA is expired
+ * or not yet valid at `now`.
+ */
+export async function ensureCertificates(
+  folder: string,
+  now: Date,
+  options: CertificateOptions = {},
+): Promise<{ made: string[]; renewed: string[] }> {
+  const due = certificatesDue(folder, now, options);
+  if (!isAnythingDue(due)) return { made: [], renewed: [] };
+
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  if (due.ca) await makeCa(folder, now);
+  const ca = await readCa(folder);
+  for (const name of [...due.make, ...due.renew]) {
+    await makeLeaf({ folder, ca, now }, name, dnsNamesOf(name, options));
+  }
+  return { made: due.ca ? ['ca', ...due.make] : due.make, renewed: due.renew };
+}
+
+async function makeCa(folder: string, now: Date): Promise<void> {
+  const keys = await readOrMakeKeys(join(folder, 'ca.key'));
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    serialNumber: randomSerial(),
+    // The name tells one installation's CA from another's in an operator's certificate store.
+    name: [{ CN: [`Cardea private CA ${randomSerial().slice(0, 8)}`] }],
+    notBefore: new Date(now.getTime() - backdateMs),
+    notAfter: new Date(now.getTime() + caDays * dayMs),
+    keys,
+    signingAlgorithm: signing,
+    extensions: [
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  await writeAtomically(join(folder, 'ca.pem'), pemFile(certificate), 0o644);
+}
+
+interface KeyPair {
+  privateKey: CryptoKey;
+  publicKey: CryptoKey;
+}
+
+interface Ca {
+  certificate: x509.X509Certificate;
+  privateKey: CryptoKey;
+}
+
+async function readCa(folder: string): Promise<Ca> {
+  const certificate = new x509.X509Certificate(await readFile(join(folder, 'ca.pem'), 'utf8'));
+  const { privateKey } = await parseKeys(await readFile(join(folder, 'ca.key'), 'utf8'));
+  return { certificate, privateKey };
+}
+
+async function makeLeaf(from: { folder: string; ca: Ca; now: Date }, name: string, dnsNames: string[]): Promise<void> {
+  const { folder, ca, now } = from;
+  const keys = await readOrMakeKeys(join(folder, `${name}.key`));
+  const wishedEndMs = now.getTime() + leafDays * dayMs;
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: randomSerial(),
+    subject: [{ CN: [name] }],
+    issuer: ca.certificate.subjectName,
+    notBefore: new Date(now.getTime() - backdateMs),
+    notAfter: new Date(Math.min(wishedEndMs, ca.certificate.notAfter.getTime())),
+    publicKey: keys.publicKey,
+    signingKey: ca.privateKey,
+    signingAlgorithm: signing,
+    extensions: await leafExtensions(name, dnsNames, { publicKey: keys.publicKey, ca }),
+  });
+  await writeAtomically(join(folder, `${name}.pem`), pemFile(certificate), 0o644);
+}
+
+async function leafExtensions(name: string, dnsNames: string[], keys: { publicKey: CryptoKey; ca: Ca }) {
+  return [
+    new x509.BasicConstraintsExtension(false, undefined, true),
+    new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+    // Each service is both: audit-service answers kek-service, which answers api-service.
+    new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
+    new x509.SubjectAlternativeNameExtension([
+      { type: 'url', value: `spiffe://cardea/${name}` },
+      ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
+      { type: 'ip', value: '127.0.0.1' },
+    ]),
+    await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    await x509.AuthorityKeyIdentifierExtension.create(await keys.ca.certificate.publicKey.export()),
+  ];
+}
+
+// The key is written before the certificate that needs it, so a crash in between costs nothing: the next run finds it.
+async function readOrMakeKeys(path: string): Promise<KeyPair> {
+  try {
+    return await parseKeys(await readFile(path, 'utf8'));
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+  }
+  const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const pkcs8 = await crypto.subtle.exportKey('pkcs8', keys.privateKey);
+  await writeAtomically(path, `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`, 0o600);
+  return keys;
+}
+
+// WebCrypto derives no public key from a private one; the JWK of the private key contains it.
+async function parseKeys(pem: string): Promise<KeyPair> {
+  const privateKey = await crypto.subtle.importKey('pkcs8', x509.PemConverter.decodeFirst(pem), algorithm, true, [
+    'sign',
+  ]);
+  const publicJwk = { ...(await crypto.subtle.exportKey('jwk', privateKey)), key_ops: ['verify'] };
+  delete publicJwk.d;
+  const publicKey = await crypto.subtle.importKey('jwk', publicJwk, algorithm, true, ['verify']);
+  return { privateKey, publicKey };
+}
+
+/** 128 random bits in hex, but for the first two: a leading 1 is a minus sign in DER, and leading zeros are cut off. */
+function randomSerial(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
+  return Buffer.from(bytes).toString('hex');
+}
+
+function pemFile(certificate: x509.X509Certificate): string {
+  return `${certificate.toString('pem')}\n`;
+}

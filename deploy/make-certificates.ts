@@ -1,0 +1,31 @@
+/**
+ * `node deploy/make-certificates.ts <folder> [name=dns,dns …]`: makes or renews the certificates in the folder and ends.
+ * A process of its own, so that the certificate library is gone from memory once they are made. Arguments after the
+ * folder add DNS names: `kek-service=kek-service,kek.internal`.
+ */
+import { CannotStart, exitCannotStart } from './cannot-start.ts';
+import { ensureCertificates } from './certificates.ts';
+
+const [folder, ...names] = process.argv.slice(2);
+try {
+  if (folder === undefined) {
+    throw new CannotStart('name the folder: node deploy/make-certificates.ts <folder> [name=dns,dns …]');
+  }
+  const { made, renewed } = await ensureCertificates(folder, new Date(), { extraDnsNames: parseDnsNames(names) });
+  if (made.length > 0) process.stdout.write(`made certificates: ${made.join(', ')}\n`);
+  if (renewed.length > 0) process.stdout.write(`renewed certificates: ${renewed.join(', ')}\n`);
+} catch (error) {
+  if (!(error instanceof CannotStart)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = exitCannotStart;
+}
+
+function parseDnsNames(args: string[]): Record<string, string[]> {
+  return Object.fromEntries(args.map(parseDnsArgument));
+}
+
+function parseDnsArgument(arg: string): [string, string[]] {
+  const parts = /^([a-z-]+)=([a-zA-Z0-9.,-]+)$/.exec(arg);
+  if (!parts?.[1] || !parts[2]) throw new CannotStart(`"${arg}" is not of the form name=dns,dns`);
+  return [parts[1], parts[2].split(',')];
+}

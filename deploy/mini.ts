@@ -1,0 +1,81 @@
+import { join, resolve } from 'node:path';
+
+import { CannotStart } from './cannot-start.ts';
+import type { ChildSpec } from './child.ts';
+import type { ListenAddress } from './preflight.ts';
+
+/** What profile mini runs, from the environment. */
+export interface MiniPlan {
+  dataDir: string;
+  tlsDir: string;
+  /** Where people reach Cardea, unless api-service says otherwise. */
+  url: string;
+  addresses: ListenAddress[];
+  /** Each stage starts when the one before it is ready, and ends when the one after it has ended. */
+  stages: ChildSpec[][];
+}
+
+// Services speak to each other on the loopback interface, whatever address api-service is reached at.
+const loopback = '127.0.0.1';
+
+const opsOffset = 10;
+const portsAfterBase = opsOffset + 2;
+
+/**
+ * Plans profile mini from CARDEA_DATA_DIR (default `data` in `root`), CARDEA_PORT (default 8400) and CARDEA_HOST
+ * (default 127.0.0.1). A relative folder is taken from `root`, the project's folder.
+ *
+ * @throws CannotStart if a variable makes no sense, or asks for another profile.
+ */
+export function planMini(env: NodeJS.ProcessEnv, root: string): MiniPlan {
+  refuseOtherProfiles(env['CARDEA_PROFILE']);
+  const port = parsePort(env['CARDEA_PORT'] || '8400');
+  const host = env['CARDEA_HOST'] || loopback;
+  const dataDir = resolve(root, env['CARDEA_DATA_DIR'] || 'data');
+  const tlsDir = join(dataDir, 'tls');
+
+  const common = {
+    CARDEA_PROFILE: 'mini',
+    CARDEA_DATA_DIR: dataDir,
+    CARDEA_TLS_DIR: tlsDir,
+    CARDEA_PORT: `${port}`,
+    CARDEA_KEK_PORT: `${port + 1}`,
+    CARDEA_AUDIT_PORT: `${port + 2}`,
+    CARDEA_KEK_URL: `https://${loopback}:${port + 1}`,
+    CARDEA_AUDIT_URL: `https://${loopback}:${port + 2}`,
+  };
+  const service = (label: string, index: number, listenHost: string): ChildSpec => ({
+    name: `${label}-service`,
+    label,
+    script: join(root, 'services', `${label}-service`, 'src', 'main.ts'),
+    env: { ...common, CARDEA_HOST: listenHost, CARDEA_OPS_PORT: `${port + opsOffset + index}` },
+  });
+
+  return {
+    dataDir,
+    tlsDir,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    addresses: [0, 1, 2].flatMap((index) => [
+      { host: index === 0 ? host : loopback, port: port + index },
+      { host: index === 0 ? host : loopback, port: port + opsOffset + index },
+    ]),
+    stages: [[service('kek', 1, loopback), service('audit', 2, loopback)], [service('api', 0, host)]],
+  };
+}
+
+function refuseOtherProfiles(profile: string | undefined): void {
+  if (!profile || profile === 'mini') return;
+  if (profile === 'full') {
+    throw new CannotStart(
+      'this command starts profile mini, and CARDEA_PROFILE says full: ' +
+        'start that one with `docker compose -f docker-compose.full.yml up`, or unset CARDEA_PROFILE',
+    );
+  }
+  throw new CannotStart(`there is no profile "${profile}": set CARDEA_PROFILE to mini, or unset it`);
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port >= 1 && port <= 65_535 - portsAfterBase) return port;
+  throw new CannotStart(`CARDEA_PORT is "${text}": set it to a number from 1 to ${65_535 - portsAfterBase}`);
+}

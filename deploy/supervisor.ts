@@ -1,0 +1,155 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { CannotStart, errorCode, exitCannotStart } from './cannot-start.ts';
+import { renewCertificates, renewWhileRunning } from './certificate-renewal.ts';
+import { SupervisedChild, seconds } from './child.ts';
+import type { ChildSpec, ReadyMessage, Say } from './child.ts';
+import { planMini } from './mini.ts';
+import type { MiniPlan } from './mini.ts';
+import { checkBeforeStart } from './preflight.ts';
+import { linePrefix } from './prefixed-lines.ts';
+import type { LabelColour } from './prefixed-lines.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const hourMs = 3_600_000;
+const slowStartMs = 15_000;
+// One Ctrl-C reaches this process from the terminal and again from each package runner that passes signals on.
+const sameKeyPressMs = 500;
+
+/**
+ * Runs profile mini in this process until Ctrl-C, SIGTERM or the end of the terminal, then ends this process: 0 when it
+ * was asked to end, 78 (EX_CONFIG) when it cannot start, otherwise the code of the service that could not start.
+ */
+export async function startMini(): Promise<void> {
+  process.umask(0o077);
+  const { stop, kill } = stopSignals();
+  try {
+    const plan = planMini(process.env, root);
+    process.exit(await runSupervisor({ ...plan, out: process.stdout, stop, kill }));
+  } catch (error) {
+    if (!(error instanceof CannotStart)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(exitCannotStart);
+  }
+}
+
+export interface SupervisorOptions extends MiniPlan {
+  out: NodeJS.WritableStream & { isTTY?: boolean };
+  /** Asks for an orderly end. */
+  stop: AbortSignal;
+  /** Ends every process at once. */
+  kill: AbortSignal;
+  /** See Supervision; 250 unless given. */
+  firstRestartDelayMs?: number;
+}
+
+/**
+ * Checks the machine, makes certificates that are due, runs the processes of `stages` and keeps them running. Resolves
+ * with this process's exit code once all of them have ended.
+ *
+ * @throws CannotStart before any process was started, with one sentence that says what to do.
+ */
+export async function runSupervisor(options: SupervisorOptions): Promise<number> {
+  const giveFolderBack = await checkBeforeStart({ ...options, now: new Date() });
+  let renewal: NodeJS.Timeout | undefined;
+  try {
+    const say = (line: string) => void options.out.write(`${prefixOf('cardea', options.out)}${line}\n`);
+    await renewCertificates(options.tlsDir, say);
+    renewal = setInterval(() => void renewWhileRunning(options.tlsDir, say), hourMs);
+    return await runStages(options, say);
+  } finally {
+    clearInterval(renewal);
+    giveFolderBack();
+  }
+}
+
+async function runStages(options: SupervisorOptions, say: Say): Promise<number> {
+  if (options.stop.aborted) return 0;
+  const end = Promise.withResolvers<number>();
+  const stages = options.stages.map((specs) => specs.map((spec) => superviseIn(options, spec, say, end.resolve)));
+  options.stop.addEventListener('abort', () => end.resolve(0));
+  options.kill.addEventListener('abort', () => stages.flat().forEach((child) => child.kill()));
+
+  announceWhenReady(options, stages, say).catch(end.reject);
+  try {
+    return await end.promise;
+  } finally {
+    await stopInOrder(stages);
+  }
+}
+
+async function announceWhenReady(options: SupervisorOptions, stages: SupervisedChild[][], say: Say): Promise<void> {
+  const passwordFile = join(options.dataDir, 'initial-admin-password');
+  const hadPassword = existsSync(passwordFile);
+  const ready = await startInOrder(stages, say);
+  if (options.stop.aborted) return;
+
+  const url = ready.find((message) => message.url !== undefined)?.url ?? options.url;
+  const isFirstStart = !hadPassword && existsSync(passwordFile);
+  options.out.write(welcome({ url, dataDir: options.dataDir, passwordFile: isFirstStart ? passwordFile : undefined }));
+  // The cache is otherwise written when a process ends, and never by one that is killed.
+  flushCompileCache();
+}
+
+function superviseIn(
+  options: SupervisorOptions,
+  spec: ChildSpec,
+  say: Say,
+  giveUp: (exitCode: number) => void,
+): SupervisedChild {
+  const { out, firstRestartDelayMs = 250 } = options;
+  return new SupervisedChild(spec, { out, prefix: prefixOf(spec.label, out), say, giveUp, firstRestartDelayMs });
+}
+
+async function startInOrder(stages: SupervisedChild[][], say: Say): Promise<ReadyMessage[]> {
+  const ready: ReadyMessage[] = [];
+  for (const stage of stages) {
+    const names = stage.map((child) => child.spec.name).join(' and ');
+    const slow = setTimeout(() => say(`still waiting for ${names}`), slowStartMs);
+    slow.unref();
+    ready.push(...(await Promise.all(stage.map((child) => child.start()))));
+    clearTimeout(slow);
+  }
+  return ready;
+}
+
+// The last stage takes requests and needs the ones before it to finish those under way.
+async function stopInOrder(stages: SupervisedChild[][]): Promise<void> {
+  for (const stage of stages.toReversed()) await Promise.all(stage.map((child) => child.stop()));
+}
+
+function welcome(start: { url: string; dataDir: string; passwordFile: string | undefined }): string {
+  const lines = [`Cardea is ready in ${seconds(performance.now(), 1)}: ${start.url}`, `Data lies in ${start.dataDir}`];
+  if (start.passwordFile === undefined) {
+    lines.push('Ctrl-C stops it');
+  } else {
+    const password = readFileSync(start.passwordFile, 'utf8').trim();
+    lines.push(`Log in as admin with the password ${password}`, `(it is kept in ${start.passwordFile})`);
+  }
+  return `\n${lines.map((line) => `  ${line}\n`).join('')}\n`;
+}
+
+function stopSignals(): { stop: AbortSignal; kill: AbortSignal } {
+  const stop = new AbortController();
+  const kill = new AbortController();
+  let askedAt = -Infinity;
+  const ask = () => {
+    if (performance.now() - askedAt < sameKeyPressMs) return;
+    askedAt = performance.now();
+    (stop.signal.aborted ? kill : stop).abort();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ask);
+  // Nobody reads any more, as in `pnpm start | head`.
+  process.stdout.on('error', (error) => errorCode(error) === 'EPIPE' && stop.abort());
+  return { stop: stop.signal, kill: kill.signal };
+}
+
+const labelColours: Record<string, LabelColour> = { api: 'green', audit: 'magenta', cardea: 'cyan', kek: 'blue' };
+
+function prefixOf(label: string, out: { isTTY?: boolean }): string {
+  const isColoured = out.isTTY === true && !process.env['NO_COLOR'];
+  return linePrefix(label, isColoured ? labelColours[label] : undefined);
+}
