@@ -1,0 +1,66 @@
+import { AuditEvent } from '@cardea/contracts/audit-event';
+import type { AuditLog } from '@cardea/contracts/audited';
+import type { Db, Transaction } from '@cardea/storage/db';
+
+/** Rows younger than this belong to a request that still waits for its own append. */
+const RELAY_AFTER_MS = 10_000;
+const RELAY_PAGE = 256;
+
+/** Forgets outbox rows that the audit log has acknowledged. */
+export interface Outbox {
+  /** Notes that the log has an event. Its row goes soon, together with others: losing this note only costs a repeat. */
+  acknowledge(id: string): void;
+  /** Deletes the rows of what was acknowledged until now. */
+  flush(): Promise<void>;
+}
+
+export function createOutbox(db: Db): Outbox {
+  let acknowledged: string[] = [];
+  return {
+    acknowledge: (id) => void acknowledged.push(id),
+    async flush() {
+      const ids = acknowledged;
+      if (ids.length === 0) return;
+      acknowledged = [];
+      await deleteRows(db, ids);
+    },
+  };
+}
+
+/** Writes an event beside the change it tells of, in the same transaction (I2). */
+export async function addToOutbox(tx: Transaction, event: AuditEvent): Promise<void> {
+  await tx.query(
+    `insert into outbox (id, event, created_at)
+     values ($1, $2, $3)`,
+    [event.id, JSON.stringify(event), Date.parse(event.ts)],
+  );
+}
+
+/** Sends again what a crash left behind, oldest first, with the ids it had: the log takes an id once. */
+export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date }): Promise<number> {
+  const before = ctx.now().getTime() - RELAY_AFTER_MS;
+  let sent = 0;
+  for (;;) {
+    const rows = await ctx.db.query<{ id: string; event: string }>(
+      `select id, event
+         from outbox
+        where created_at < $1
+        order by created_at, id
+        limit ${RELAY_PAGE}`,
+      [before],
+    );
+    await Promise.all(rows.map((row) => ctx.audit.append(AuditEvent.parse(JSON.parse(row.event)))));
+    await deleteRows(
+      ctx.db,
+      rows.map((row) => row.id),
+    );
+    sent += rows.length;
+    if (rows.length < RELAY_PAGE) return sent;
+  }
+}
+
+async function deleteRows(db: Db, ids: string[]): Promise<void> {
+  await db.transaction(async (tx) => {
+    for (const id of ids) await tx.query(`delete from outbox where id = $1`, [id]);
+  });
+}

@@ -1,0 +1,18 @@
+import { AppError } from '@cardea/contracts/errors';
+import { IntegrityError } from '@cardea/crypto/envelope';
+import { DbUnavailable } from '@cardea/storage/db';
+
+/** What an error of a lower package means to a client; undefined for one that is nobody's business. */
+export function translate(error: unknown): AppError | undefined {
+  if (error instanceof DbUnavailable) {
+    return new AppError('unavailable', 'the database does not answer', { cause: error });
+  }
+  if (error instanceof IntegrityError) {
+    return new AppError('internal', 'internal error', {
+      cause: error,
+      rule: 'integrity',
+      suspicious: 'integrity_failure',
+    });
+  }
+  return undefined;
+}

@@ -1,0 +1,86 @@
+import { AppError } from '@cardea/contracts/errors';
+import type { DekRef } from '@cardea/contracts/kek-api';
+import type { Keks } from '@cardea/contracts/keks';
+import { EnvelopeKey } from '@cardea/crypto/envelope';
+import type { Queryable } from '@cardea/storage/db';
+import { findWrappedDek } from './dek-store.ts';
+
+const DEKS_MAX = 1_024;
+const KEPT_MS = 5 * 60_000;
+
+/** Unwrapped DEKs, in this process's memory only, at most 1,024 of them and 5 minutes each. */
+export interface DekCache {
+  /**
+   * Runs `work` with a DEK. `work` is synchronous: the key may be overwritten as soon as it returns.
+   * @throws AppError `sealed`, `unavailable` if the key service cannot unwrap it now
+   */
+  use<T>(ref: DekRef, work: (dek: EnvelopeKey) => T): Promise<T>;
+  /** Overwrites every key. */
+  clear(): void;
+}
+
+interface Entry {
+  key: EnvelopeKey;
+  until: number;
+}
+
+export function createDekCache(db: Queryable, keks: Keks, clock: () => number = Date.now): DekCache {
+  // In the order of their use: the first is the one to go.
+  const entries = new Map<string, Entry>();
+  const loading = new Map<string, Promise<Entry>>();
+
+  function find(id: string): Entry | undefined {
+    const entry = entries.get(id);
+    if (!entry) return undefined;
+    entries.delete(id);
+    if (entry.until > clock()) {
+      entries.set(id, entry);
+      return entry;
+    }
+    entry.key.destroy();
+    return undefined;
+  }
+
+  async function load(ref: DekRef, id: string): Promise<Entry> {
+    const wrapped = await findWrappedDek(db, ref);
+    if (!wrapped) throw new AppError('internal', `the DEK ${ref.dekVersion} of vault ${ref.vaultId} is missing`);
+    const bytes = await keks.unwrap(ref, wrapped);
+    const entry = { key: new EnvelopeKey(ref.dekVersion, bytes), until: clock() + KEPT_MS };
+    bytes.fill(0);
+    entries.set(id, entry);
+    evict();
+    return entry;
+  }
+
+  function evict(): void {
+    for (const [id, entry] of entries) {
+      if (entries.size <= DEKS_MAX && entry.until > clock()) return;
+      entries.delete(id);
+      entry.key.destroy();
+    }
+  }
+
+  // Requests that miss at once share one call to the key service.
+  function loadOnce(ref: DekRef, id: string): Promise<Entry> {
+    const underWay = loading.get(id);
+    if (underWay) return underWay;
+    const promise = load(ref, id).finally(() => loading.delete(id));
+    loading.set(id, promise);
+    return promise;
+  }
+
+  return {
+    async use(ref, work) {
+      const id = `${ref.vaultId}:${ref.dekVersion}`;
+      for (;;) {
+        const entry = find(id);
+        if (entry) return work(entry.key);
+        await loadOnce(ref, id);
+      }
+    },
+    clear() {
+      for (const entry of entries.values()) entry.key.destroy();
+      entries.clear();
+    },
+  };
+}

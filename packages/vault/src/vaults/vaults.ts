@@ -1,0 +1,88 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import type { WrappedDek } from '@cardea/contracts/keks';
+import { randomKey, uuidv7 } from '@cardea/crypto/ids';
+import { UniqueViolation } from '@cardea/storage/db';
+import { authorize, authorizeSystem, principalOf } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import { audited, changed } from '../record.ts';
+import { insertDek } from './dek-store.ts';
+import { insertGrant, insertVault, listVaultRows } from './vault-store.ts';
+import type { VaultRow } from './vault-store.ts';
+
+export interface Vault {
+  id: string;
+  name: string;
+  description: string;
+  createdAt: Date;
+}
+
+/** Makes a vault with its first DEK. The creator owns it. @throws AppError `conflict` if the name is taken */
+export async function createVault(
+  ctx: VaultContext,
+  caller: Caller,
+  { name, description }: { name: string; description: string },
+): Promise<Audited<Vault>> {
+  const { rule } = authorizeSystem(caller, 'vault.create');
+  ctx.audit.admit();
+
+  const id = uuidv7(ctx.now().getTime());
+  const wrapped = await wrapNewDek(ctx, id);
+  const createdAt = ctx.now().getTime();
+  const vault = { id, name, description, created_at: createdAt };
+  try {
+    return await changed(ctx, caller, async (tx) => {
+      await insertVault(tx, { ...vault, created_by: caller.actor.id });
+      await insertDek(tx, { vaultId: id, dekVersion: 1 }, wrapped, createdAt);
+      const grant = { vaultId: id, principal: principalOf(caller), owner: 1, createdAt, createdBy: caller.actor.id };
+      await insertGrant(tx, grant);
+      const resource = { vault: name, vaultId: id };
+      return { value: toVault(vault), happening: { action: 'vault.create', resource, rule, dekVersion: 1 } };
+    });
+  } catch (error) {
+    if (error instanceof UniqueViolation)
+      throw new AppError('conflict', 'a vault of this name exists', { cause: error });
+    throw error;
+  }
+}
+
+/** The vaults the caller may see, after the name in `cursor`. */
+export async function listVaults(
+  ctx: VaultContext,
+  caller: Caller,
+  { limit, cursor = '' }: { limit: number; cursor?: string | undefined },
+): Promise<Audited<{ items: Vault[]; nextCursor?: string }>> {
+  const seesAll = caller.role === 'admin' || caller.role === 'ceo';
+  const principal = seesAll ? null : principalOf(caller);
+  const rows = await listVaultRows(ctx.db, { principal, cursor, limit: limit + 1 });
+  const page = pageOf(rows.map(toVault), limit);
+  const rule = seesAll ? `role:${caller.role}` : 'grant:any';
+  return audited(ctx, caller, { action: 'vault.list', rule, resource: { count: page.items.length } }, page);
+}
+
+export async function readVault(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Vault>> {
+  const { vault, rule } = await authorize(ctx, caller, 'vault.read', name);
+  const resource = { vault: vault.name, vaultId: vault.id };
+  return audited(ctx, caller, { action: 'vault.read', rule, resource }, toVault(vault));
+}
+
+/** Makes a DEK and wraps it; the DEK itself is overwritten. */
+export async function wrapNewDek(ctx: Pick<VaultContext, 'keks'>, vaultId: string): Promise<WrappedDek> {
+  const dek = randomKey();
+  try {
+    return await ctx.keks.wrap({ vaultId, dekVersion: 1 }, dek);
+  } finally {
+    dek.fill(0);
+  }
+}
+
+/** Cuts a page out of rows of which one more than `limit` was asked for: its presence says that there is more. */
+export function pageOf<T extends { name: string }>(rows: T[], limit: number): { items: T[]; nextCursor?: string } {
+  const items = rows.slice(0, limit);
+  return rows.length > limit ? { items, nextCursor: items.at(-1)!.name } : { items };
+}
+
+function toVault(row: VaultRow): Vault {
+  return { id: row.id, name: row.name, description: row.description, createdAt: new Date(row.created_at) };
+}

@@ -1,0 +1,60 @@
+import type { IncomingMessage } from 'node:http';
+import type { Caller } from '@cardea/contracts/caller';
+import type { Endpoint } from '@cardea/contracts/endpoint';
+import { AppError } from '@cardea/contracts/errors';
+import type { VaultContext } from '@cardea/vault/context';
+import { callerOfSession } from '@cardea/vault/users/sign-in';
+import type { Tokens } from './tokens.ts';
+
+/** Says who is asking: a bearer token whose session lives, or a stranger where the endpoint takes strangers. */
+export function createAuthenticate(ctx: Pick<VaultContext, 'db' | 'now'>, tokens: Tokens, trustedProxies: number) {
+  function stranger(req: IncomingMessage, requestId: string): Caller {
+    const userAgent = req.headers['user-agent']?.slice(0, 256);
+    return {
+      actor: { id: 'anonymous', type: 'anonymous' },
+      source: { ip: clientAddress(req, trustedProxies), ...(userAgent ? { userAgent } : {}) },
+      requestId,
+    };
+  }
+
+  async function identify(req: IncomingMessage, endpoint: Endpoint, requestId: string): Promise<Caller> {
+    const caller = stranger(req, requestId);
+    if (endpoint.auth === 'none') return caller;
+    const { sessionId } = await tokens.verify(bearerToken(req));
+    return callerOfSession(ctx, caller, sessionId);
+  }
+
+  return { stranger, identify };
+}
+
+function bearerToken(req: IncomingMessage): string {
+  const header = req.headers.authorization;
+  if (header === undefined) throw new AppError('unauthenticated', 'a bearer token is required', { rule: 'no-token' });
+  const [, token] = /^Bearer ([A-Za-z0-9._~+/=-]+)$/i.exec(header) ?? [];
+  if (token === undefined) {
+    throw new AppError('unauthenticated', 'the Authorization header is not a bearer token', {
+      rule: 'token_malformed',
+      suspicious: 'token_malformed',
+    });
+  }
+  return token;
+}
+
+/**
+ * The client's address: of the connection, or, behind `trustedProxies` proxies, the entry of X-Forwarded-For that the
+ * outermost of them wrote. Entries to the left of it are the client's own words.
+ */
+export function clientAddress(req: IncomingMessage, trustedProxies: number): string {
+  const own = plainAddress(req.socket.remoteAddress ?? 'unknown');
+  if (trustedProxies === 0) return own;
+  const forwarded = String(req.headers['x-forwarded-for'] ?? '')
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
+  return plainAddress(forwarded.at(-trustedProxies) ?? own).slice(0, 64);
+}
+
+// The same IPv4 client comes as ::ffff:192.0.2.1 on a socket that takes both kinds.
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') ? address.slice(7) : address;
+}

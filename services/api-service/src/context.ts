@@ -1,0 +1,122 @@
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { createPasswordHasher, defaultPasswordCost } from '@cardea/crypto/password';
+import type { PasswordCost } from '@cardea/crypto/password';
+import { createAuditClient } from '@cardea/http/audit-client';
+import { createClient } from '@cardea/http/client';
+import type { Client } from '@cardea/http/client';
+import { createKekClient } from '@cardea/http/kek-client';
+import { createLogger } from '@cardea/http/logger';
+import type { Logger } from '@cardea/http/logger';
+import { createMetrics } from '@cardea/http/metrics';
+import type { Metrics } from '@cardea/http/metrics';
+import { readTlsIdentity } from '@cardea/http/mtls';
+import { failStop } from '@cardea/http/run';
+import { StartError } from '@cardea/http/config';
+import { createBullmqQueue } from '@cardea/jobs/bullmq';
+import { createInProcessQueue } from '@cardea/jobs/in-process';
+import type { OnJobError, Queue } from '@cardea/jobs/queue';
+import { parseRedisUrl } from '@cardea/jobs/redis-options';
+import type { Db } from '@cardea/storage/db';
+import { openDatabase } from '@cardea/storage/open';
+import type { VaultContext } from '@cardea/vault/context';
+import { migrationsFolder } from '@cardea/vault/migrations';
+import { createOutbox } from '@cardea/vault/outbox';
+import { createDekCache } from '@cardea/vault/vaults/dek-cache';
+import { Redis } from 'ioredis';
+import type { ApiConfig } from './config.ts';
+
+/** What tests put in place of the real thing; never code of ours. */
+export interface ApiOverrides {
+  now?: () => Date;
+  passwordCost?: PasswordCost;
+}
+
+export interface ApiContext {
+  config: ApiConfig;
+  vault: VaultContext;
+  logger: Logger;
+  metrics: Metrics;
+  queue: Queue;
+  auditService: Client;
+  redis: Redis | undefined;
+  close(): Promise<void>;
+}
+
+/** Builds what the service is made of. The only place that knows the profile. */
+export async function createContext(config: ApiConfig, overrides: ApiOverrides = {}): Promise<ApiContext> {
+  const now = overrides.now ?? (() => new Date());
+  const logger = createLogger('api', config.logLevel);
+  const identity = readTlsIdentity(config.tlsDir, 'api-service');
+  const db = await openStore(config);
+  const kekService = createClient({ url: config.kekUrl, peer: 'kek-service', identity });
+  const auditService = createClient({ url: config.auditUrl, peer: 'audit-service', identity });
+  const keks = createKekClient(kekService);
+  const deks = createDekCache(db, keks, () => now().getTime());
+  const redis = config.redisUrl === undefined ? undefined : connectRedis(config.redisUrl, logger);
+  const queue = createQueue(config, logger);
+  const vault: VaultContext = {
+    db,
+    keks,
+    deks,
+    audit: createAuditClient(auditService),
+    outbox: createOutbox(db),
+    passwords: createPasswordHasher(overrides.passwordCost ?? defaultPasswordCost, { concurrent: 2, queued: 32 }),
+    now,
+  };
+  return {
+    config,
+    vault,
+    logger,
+    metrics: createMetrics('api'),
+    queue,
+    auditService,
+    redis,
+    async close() {
+      await queue.close();
+      await vault.outbox.flush();
+      deks.clear();
+      await db.close();
+      redis?.disconnect();
+      await Promise.all([kekService.close(), auditService.close()]);
+    },
+  };
+}
+
+function openStore({ profile, database, allowFsyncOff }: ApiConfig): Promise<Db> {
+  if (profile === 'mini') makeFolder(dirname(database));
+  return openDatabase({
+    target: database,
+    migrations: migrationsFolder,
+    onCommitError: (error) => failStop('The database could not commit', error),
+    allowFsyncOff,
+  });
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new StartError(`The folder ${folder} cannot be made: give Cardea a folder it may write (CARDEA_DATA_DIR).`, {
+      cause,
+    });
+  }
+}
+
+function connectRedis(url: string, logger: Logger): Redis {
+  const redis = new Redis({ ...parseRedisUrl(url), maxRetriesPerRequest: 1, enableOfflineQueue: false });
+  redis.on('error', (error) => logger.warn('redis', { error }));
+  return redis;
+}
+
+function createQueue({ redisUrl }: ApiConfig, logger: Logger): Queue {
+  const onError: OnJobError = (error, job) =>
+    logger.error('job failed', { error, job: job?.name, attempt: job?.attempt });
+  return redisUrl === undefined ? createInProcessQueue({ onError }) : createBullmqQueue({ redisUrl, onError });
+}
+
+/** Keeps the first password where only the owner of the files reads it. */
+export function keepInitialPassword(file: string, password: string): void {
+  writeFileSync(file, `${password}\n`, { mode: 0o600, flush: true });
+  chmodSync(file, 0o600);
+}

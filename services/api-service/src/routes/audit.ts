@@ -1,0 +1,36 @@
+import { exportEntries, listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
+import { exportAuditLog, listAuditEntries, readAuditCheckpoint } from '@cardea/contracts/audit-log';
+import type { Client } from '@cardea/http/client';
+import { route } from '@cardea/http/route';
+import type { Route } from '@cardea/http/route';
+import { authorizeSystem } from '@cardea/vault/authorize';
+import type { VaultContext } from '@cardea/vault/context';
+import { audited } from '@cardea/vault/record';
+
+/** The audit log for those who may see it. audit-service knows services only; who may look is decided here. */
+export function auditRoutes(ctx: VaultContext, auditService: Client): Route[] {
+  return [
+    route(listAuditEntries, async ({ caller, query }) => {
+      const { rule } = authorizeSystem(caller, 'audit.read');
+      const page = auditService.call(listEntries, { query });
+      return audited(
+        ctx,
+        caller,
+        { action: 'audit.read', rule },
+        page.then((body) => ({ body })),
+      );
+    }),
+
+    route(readAuditCheckpoint, async ({ caller }) => {
+      const { rule } = authorizeSystem(caller, 'audit.read');
+      const text = await auditService.text(readCheckpoint.path);
+      return audited(ctx, caller, { action: 'audit.read', rule }, { text, contentType: 'text/plain; charset=utf-8' });
+    }),
+
+    route(exportAuditLog, async ({ caller, query }) => {
+      const { rule } = authorizeSystem(caller, 'audit.export');
+      const stream = await auditService.stream(exportEntries.path, query);
+      return audited(ctx, caller, { action: 'audit.export', rule }, { stream, contentType: 'application/x-tar' });
+    }),
+  ];
+}

@@ -1,0 +1,28 @@
+import { createVault, listVaults, readVault } from '@cardea/contracts/vaults';
+import { route } from '@cardea/http/route';
+import type { Route } from '@cardea/http/route';
+import type { VaultContext } from '@cardea/vault/context';
+import * as vaults from '@cardea/vault/vaults/vaults';
+
+export function vaultRoutes(ctx: VaultContext): Route[] {
+  return [
+    route(createVault, async ({ caller, body }) => {
+      const made = await vaults.createVault(ctx, caller, body);
+      return made.map((vault) => ({ body: toWire(vault) }));
+    }),
+
+    route(listVaults, async ({ caller, query }) => {
+      const page = await vaults.listVaults(ctx, caller, query);
+      return page.map(({ items, ...rest }) => ({ body: { items: items.map(toWire), ...rest } }));
+    }),
+
+    route(readVault, async ({ caller, params }) => {
+      const found = await vaults.readVault(ctx, caller, params.vault);
+      return found.map((vault) => ({ body: toWire(vault) }));
+    }),
+  ];
+}
+
+function toWire(vault: vaults.Vault) {
+  return { ...vault, createdAt: vault.createdAt.toISOString() };
+}

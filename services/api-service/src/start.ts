@@ -1,0 +1,67 @@
+import { listen, opsListener } from '@cardea/http/serve';
+import type { Running } from '@cardea/http/run';
+import type { VaultContext } from '@cardea/vault/context';
+import { jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
+import { ensureSigningKey, findSigningKey } from '@cardea/vault/users/signing-keys';
+import { ensureAdmin } from '@cardea/vault/users/users';
+import { createListener } from './app.ts';
+import type { ApiConfig } from './config.ts';
+import { createContext, keepInitialPassword } from './context.ts';
+import type { ApiOverrides } from './context.ts';
+import { createTokens } from './tokens.ts';
+import { refuseBrokenRequests } from '@cardea/http/client-errors';
+
+const DRAIN_MS = 10_000;
+const FLUSH_MS = 1_000;
+
+/** An api-service that answers. */
+export interface RunningApiService extends Running {
+  /** Where health and metrics are. */
+  opsUrl: string;
+  /** For the test kit, which seeds people. */
+  vault: VaultContext;
+}
+
+/** Starts api-service. Profile mini has no worker: the jobs run here, for one process owns the SQLite file. */
+export async function startApiService(config: ApiConfig, overrides: ApiOverrides = {}): Promise<RunningApiService> {
+  const ctx = await createContext(config, overrides);
+  const { vault, logger } = ctx;
+  await ensureAdmin(vault, async (password) => keepInitialPassword(config.initialPasswordFile, password));
+  const newest = await ensureSigningKey(vault);
+  const keys = { newest, find: async (id: string) => (id === newest.id ? newest : findSigningKey(vault, id)) };
+
+  const { listener, server } = createListener(ctx, createTokens(keys, vault.now));
+  const api = await listen(listener, { host: config.host, port: config.port, variable: 'CARDEA_PORT' });
+  refuseBrokenRequests(api.server, server);
+  const ops = await listen(opsListener(ctx.metrics.registry, readiness(ctx)), {
+    host: config.host,
+    port: config.opsPort,
+    variable: 'CARDEA_OPS_PORT',
+  });
+
+  if (config.profile === 'mini') await ctx.queue.work(jobHandlers(vault));
+  await scheduleJobs(ctx.queue);
+  const flush = setInterval(() => {
+    vault.outbox.flush().catch((error: unknown) => logger.warn('outbox rows stay for the relay', { error }));
+  }, FLUSH_MS);
+  logger.info('api-service is ready', { url: api.url });
+
+  return {
+    url: api.url,
+    opsUrl: ops.url,
+    vault,
+    async stop() {
+      clearInterval(flush);
+      await Promise.all([api.drain(DRAIN_MS), ops.drain(0)]);
+      await ctx.close();
+    },
+  };
+}
+
+function readiness({ vault, auditService, redis }: Awaited<ReturnType<typeof createContext>>) {
+  return {
+    database: () => vault.db.ping(),
+    audit: async () => void (await auditService.text('/v1/checkpoint')),
+    ...(redis ? { redis: async () => void (await redis.ping()) } : {}),
+  };
+}

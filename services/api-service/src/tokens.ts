@@ -1,0 +1,116 @@
+import { AppError } from '@cardea/contracts/errors';
+import type { SigningKey } from '@cardea/vault/users/signing-keys';
+import jsonwebtoken from 'jsonwebtoken';
+import { z } from 'zod';
+
+/** How long an access token may be used. The session behind it may end sooner, and is looked at each time. */
+export const ACCESS_TOKEN_SECONDS = 900;
+
+const ALGORITHM = 'HS256';
+const TYPE = 'at+jwt';
+const ISSUER = 'cardea';
+const AUDIENCE = 'cardea-api';
+const TOKEN_BYTES_MAX = 4_096;
+const REMEMBERED_MAX = 10_000;
+
+const Header = z.strictObject({ alg: z.literal(ALGORITHM), typ: z.literal(TYPE), kid: z.uuid() });
+const Claims = z.strictObject({
+  sub: z.uuid(),
+  sid: z.uuid(),
+  iss: z.literal(ISSUER),
+  aud: z.literal(AUDIENCE),
+  iat: z.int(),
+  exp: z.int(),
+});
+
+/** What a token says once it is believed. */
+export interface TokenClaims {
+  userId: string;
+  sessionId: string;
+}
+
+export interface Tokens {
+  sign(claims: TokenClaims): string;
+  /** @throws AppError `unauthenticated` */
+  verify(token: string): Promise<TokenClaims>;
+}
+
+export interface TokenKeys {
+  newest: SigningKey;
+  find(id: string): Promise<SigningKey | undefined>;
+}
+
+/** Access tokens (JWT, RFC 9068 in shape): one algorithm, pinned with the key; a key is found by `kid` and by nothing else in the token. */
+export function createTokens(keys: TokenKeys, now: () => Date): Tokens {
+  // A verified token is remembered until it ends, in the order of arrival.
+  const remembered = new Map<string, { claims: TokenClaims; expiresAt: number }>();
+
+  async function verify(token: string): Promise<TokenClaims> {
+    const nowSeconds = now().getTime() / 1000;
+    const known = remembered.get(token);
+    if (known && known.expiresAt > nowSeconds) return known.claims;
+    remembered.delete(token);
+
+    const { sub, sid, exp } = await check(token, nowSeconds);
+    const claims = { userId: sub, sessionId: sid };
+    if (remembered.size >= REMEMBERED_MAX) remembered.delete(remembered.keys().next().value!);
+    remembered.set(token, { claims, expiresAt: exp });
+    return claims;
+  }
+
+  async function check(token: string, nowSeconds: number): Promise<z.output<typeof Claims>> {
+    if (token.length > TOKEN_BYTES_MAX) throw forged('token_too_long');
+    const header = Header.safeParse(parseHeader(token));
+    if (!header.success) throw forged('token_malformed');
+    const key = await keys.find(header.data.kid);
+    if (!key) throw forged('token_unknown_key');
+    return believe(token, key, nowSeconds);
+  }
+
+  return {
+    sign({ userId, sessionId }) {
+      const iat = Math.floor(now().getTime() / 1000);
+      const { id, key } = keys.newest;
+      return jsonwebtoken.sign({ sid: sessionId, iat }, key, {
+        algorithm: ALGORITHM,
+        header: { alg: ALGORITHM, typ: TYPE, kid: id },
+        subject: userId,
+        issuer: ISSUER,
+        audience: AUDIENCE,
+        expiresIn: ACCESS_TOKEN_SECONDS,
+      });
+    },
+    verify,
+  };
+}
+
+function believe(token: string, { key }: SigningKey, nowSeconds: number): z.output<typeof Claims> {
+  try {
+    const payload = jsonwebtoken.verify(token, key, {
+      algorithms: [ALGORITHM],
+      issuer: ISSUER,
+      audience: AUDIENCE,
+      clockTimestamp: Math.floor(nowSeconds),
+    });
+    return Claims.parse(payload);
+  } catch (error) {
+    if (error instanceof jsonwebtoken.TokenExpiredError) {
+      throw new AppError('unauthenticated', 'the token has expired', { rule: 'token-expired' });
+    }
+    throw forged('token_forged');
+  }
+}
+
+function parseHeader(token: string): unknown {
+  const [encoded, , signature, ...more] = token.split('.');
+  if (!encoded || signature === undefined || more.length > 0) return undefined;
+  try {
+    return JSON.parse(Buffer.from(encoded, 'base64url').toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function forged(suspicious: string): AppError {
+  return new AppError('unauthenticated', 'the token is not valid', { rule: suspicious, suspicious });
+}

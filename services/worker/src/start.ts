@@ -1,0 +1,65 @@
+import { createPasswordHasher, defaultPasswordCost } from '@cardea/crypto/password';
+import { createAuditClient } from '@cardea/http/audit-client';
+import { createClient } from '@cardea/http/client';
+import { createKekClient } from '@cardea/http/kek-client';
+import { createLogger } from '@cardea/http/logger';
+import { createMetrics } from '@cardea/http/metrics';
+import { readTlsIdentity } from '@cardea/http/mtls';
+import { failStop } from '@cardea/http/run';
+import type { Running } from '@cardea/http/run';
+import { listen, opsListener } from '@cardea/http/serve';
+import { createBullmqQueue } from '@cardea/jobs/bullmq';
+import { openDatabase } from '@cardea/storage/open';
+import type { VaultContext } from '@cardea/vault/context';
+import { jobHandlers } from '@cardea/vault/jobs';
+import { migrationsFolder } from '@cardea/vault/migrations';
+import { createOutbox } from '@cardea/vault/outbox';
+import { createDekCache } from '@cardea/vault/vaults/dek-cache';
+import type { WorkerConfig } from './config.ts';
+
+/** Starts a worker: the product's jobs over BullMQ, against the same database as api-service. */
+export async function startWorker(config: WorkerConfig): Promise<Running> {
+  const logger = createLogger('worker', config.CARDEA_LOG_LEVEL);
+  const metrics = createMetrics('worker');
+  const identity = readTlsIdentity(config.CARDEA_TLS_DIR, 'worker');
+  const kekService = createClient({ url: config.CARDEA_KEK_URL, peer: 'kek-service', identity });
+  const auditService = createClient({ url: config.CARDEA_AUDIT_URL, peer: 'audit-service', identity });
+  const db = await openDatabase({
+    target: config.CARDEA_DATABASE_URL,
+    migrations: migrationsFolder,
+    onCommitError: (error) => failStop('The database could not commit', error),
+    allowFsyncOff: config.CARDEA_TEST_ALLOW_FSYNC_OFF,
+  });
+  const keks = createKekClient(kekService);
+  const ctx: VaultContext = {
+    db,
+    keks,
+    deks: createDekCache(db, keks),
+    audit: createAuditClient(auditService),
+    outbox: createOutbox(db),
+    passwords: createPasswordHasher(defaultPasswordCost, { concurrent: 1, queued: 0 }),
+    now: () => new Date(),
+  };
+  const queue = createBullmqQueue({
+    redisUrl: config.CARDEA_REDIS_URL,
+    onError: (error, job) => logger.error('job failed', { error, job: job?.name, attempt: job?.attempt }),
+  });
+  await queue.work(jobHandlers(ctx));
+
+  const ops = await listen(opsListener(metrics.registry, { database: () => db.ping() }), {
+    host: config.CARDEA_HOST,
+    port: config.CARDEA_OPS_PORT,
+    variable: 'CARDEA_OPS_PORT',
+  });
+  logger.info('worker is ready', { url: ops.url });
+  return {
+    url: ops.url,
+    async stop() {
+      await queue.close();
+      await ops.drain(0);
+      ctx.deks.clear();
+      await db.close();
+      await Promise.all([kekService.close(), auditService.close()]);
+    },
+  };
+}
