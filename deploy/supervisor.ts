@@ -87,7 +87,7 @@ async function announceWhenReady(options: SupervisorOptions, stages: SupervisedC
   const ready = await startInOrder(stages, say);
   if (options.stop.aborted) return;
 
-  const url = ready.find((message) => message.url !== undefined)?.url ?? options.url;
+  const url = ready.findLast((message) => message.url !== undefined)?.url ?? options.url;
   const isFirstStart = !hadPassword && existsSync(passwordFile);
   options.out.write(welcome({ url, dataDir: options.dataDir, passwordFile: isFirstStart ? passwordFile : undefined }));
   // The cache is otherwise written when a process ends, and never by one that is killed.

@@ -4,7 +4,7 @@ import { endpoint } from './endpoint.ts';
 
 // The public side of the audit log: the same shapes as between services, for admins and ceos.
 
-const common = { auth: 'bearer', params: z.object({}) } as const;
+const common = { auth: 'bearer', params: z.undefined() } as const;
 
 export const listAuditEntries = endpoint({ ...internal.listEntries, ...common, path: '/api/v1/audit/entries' });
 export const readAuditCheckpoint = endpoint({

@@ -10,7 +10,7 @@ export const login = endpoint({
   summary: 'Sign in with a password. Every failure is the same 401.',
   auth: 'none',
   statuses: [200],
-  params: z.object({}),
+  params: z.undefined(),
   query: z.strictObject({}),
   body: z.strictObject({ username: z.string().min(1).max(256), password: z.string().min(1).max(1024) }),
   response: z.strictObject({
@@ -27,7 +27,7 @@ export const logout = endpoint({
   summary: 'End the session at once, everywhere.',
   auth: 'bearer',
   statuses: [204],
-  params: z.object({}),
+  params: z.undefined(),
   query: z.strictObject({}),
   body: z.strictObject({}).optional(),
   response: z.undefined(),
@@ -40,7 +40,7 @@ export const readMe = endpoint({
   summary: 'Who is signed in.',
   auth: 'bearer',
   statuses: [200],
-  params: z.object({}),
+  params: z.undefined(),
   query: z.strictObject({}),
   body: z.undefined(),
   response: z.strictObject({

@@ -5,7 +5,7 @@ const open = {
   method: 'GET',
   auth: 'none',
   statuses: [200],
-  params: z.object({}),
+  params: z.undefined(),
   query: z.strictObject({}),
   body: z.undefined(),
 } as const;

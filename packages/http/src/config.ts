@@ -28,5 +28,5 @@ export const commonSettings = {
   CARDEA_TLS_DIR: z.string().min(1),
   CARDEA_HOST: z.string().min(1).default('127.0.0.1'),
   CARDEA_OPS_PORT: Port,
-  CARDEA_LOG_LEVEL: z.enum(['error', 'warn', 'info', 'debug']).default('info'),
+  CARDEA_LOG_LEVEL: z.enum(['none', 'error', 'warn', 'info', 'debug']).default('info'),
 };

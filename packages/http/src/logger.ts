@@ -38,10 +38,11 @@ const fields = [
   'verifierKey',
 ] as const;
 
-/** A logger that writes one JSON object a line to stdout, holding nothing but the fields of the allow-list and `error`. */
+/** A logger that writes, from `level` up or, for `none`, not at all, one JSON object a line to stdout, holding nothing but the fields of the allow-list and `error`. */
 export function createLogger(service: string, level: string): Logger {
   return winston.createLogger({
-    level,
+    level: level === 'none' ? 'error' : level,
+    silent: level === 'none',
     format: winston.format((info) => allowed(info, service))(),
     transports: [
       new winston.transports.Console({

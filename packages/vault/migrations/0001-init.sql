@@ -15,9 +15,9 @@ create table session (
   ended_at bigint
 );
 
-create index session_user on session (user_id);
+create index session_user_id on session (user_id);
 
-create index session_expiry on session (expires_at);
+create index session_expires_at on session (expires_at);
 
 -- Names sort and compare by their bytes, whatever the locale of the server: lists page by them.
 create table vault (

@@ -1,0 +1,44 @@
+-- The exact bytes of every entry. The columns after `leaf` are an index made from them and nothing more.
+create table audit_entry (
+  seq bigint primary key,
+  event_id text not null unique,
+  prev bytea not null unique,
+  entry bytea not null,
+  chain bytea not null,
+  leaf bytea not null,
+  written_at text not null,
+  action text not null,
+  decision text not null,
+  actor_id text not null,
+  actor_name text,
+  vault text
+);
+
+create index audit_entry_written_at on audit_entry (written_at);
+
+create index audit_entry_action on audit_entry (action, seq);
+
+create index audit_entry_actor_id on audit_entry (actor_id, seq);
+
+create index audit_entry_actor_name on audit_entry (actor_name, seq) where actor_name is not null;
+
+create index audit_entry_vault on audit_entry (vault, seq) where vault is not null;
+
+create index audit_entry_deny on audit_entry (seq) where decision = 'deny';
+
+-- A row that always exists, because a row that does not exist cannot be locked or compared with.
+create table audit_head (
+  id bigint primary key check (id = 1),
+  size bigint not null,
+  chain bytea not null
+);
+
+insert into audit_head (id, size, chain) values (1, 0, cast('' as bytea));
+
+-- Complete subtrees of 256^level leaves, level >= 1, the ordinal-th from the left.
+create table audit_tile (
+  level bigint not null check (level >= 1),
+  ordinal bigint not null,
+  hash bytea not null,
+  primary key (level, ordinal)
+);

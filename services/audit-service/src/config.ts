@@ -1,0 +1,59 @@
+import { join } from 'node:path';
+import { Port, StartError, commonSettings, readConfig } from '@cardea/http/config';
+import { z } from 'zod';
+
+/** The settings of audit-service. */
+export interface AuditConfig {
+  host: string;
+  port: number;
+  opsPort: number;
+  tlsDir: string;
+  logLevel: string;
+  /** Holds the signing key and last-signed.json, and in profile mini the database. */
+  folder: string;
+  /** The name of the log, in every entry and checkpoint. Fixed once the log has entries. */
+  origin: string;
+  /** A file (mini) or a PostgreSQL URL (full). */
+  database: string;
+  /** Of the role that owns the tables. With it, the role of `database` may append and nothing else. */
+  migrationUrl?: string;
+  allowFsyncOff: boolean;
+}
+
+const PostgresUrl = z.url({ protocol: /^postgres(ql)?$/ });
+
+const Settings = z.object({
+  ...commonSettings,
+  CARDEA_AUDIT_PORT: Port,
+  CARDEA_AUDIT_ORIGIN: z
+    .string()
+    .regex(/^[!-*,-~]{1,256}$/, 'must be 1 to 256 printable ASCII characters without spaces and +')
+    .default('cardea.local/audit'),
+  CARDEA_DATABASE_URL: PostgresUrl.optional(),
+  CARDEA_MIGRATION_DATABASE_URL: PostgresUrl.optional(),
+  /** For tests only: a PostgreSQL that does not wait for its disk loses commits in a power cut. */
+  CARDEA_TEST_ALLOW_FSYNC_OFF: z.stringbool().default(false),
+});
+
+/** Reads the settings of audit-service. @throws StartError that names every variable that is wrong */
+export function readAuditConfig(env: NodeJS.ProcessEnv): AuditConfig {
+  const settings = readConfig(Settings, env);
+  const { CARDEA_DATABASE_URL: databaseUrl, CARDEA_MIGRATION_DATABASE_URL: migrationUrl } = settings;
+  const full = settings.CARDEA_PROFILE === 'full';
+  if (full && databaseUrl === undefined) {
+    throw new StartError('Profile full needs CARDEA_DATABASE_URL (PostgreSQL), a database of audit-service alone.');
+  }
+  const folder = join(settings.CARDEA_DATA_DIR, 'audit');
+  return {
+    host: settings.CARDEA_HOST,
+    port: settings.CARDEA_AUDIT_PORT,
+    opsPort: settings.CARDEA_OPS_PORT,
+    tlsDir: settings.CARDEA_TLS_DIR,
+    logLevel: settings.CARDEA_LOG_LEVEL,
+    folder,
+    origin: settings.CARDEA_AUDIT_ORIGIN,
+    database: full ? databaseUrl! : join(folder, 'audit.db'),
+    ...(full && migrationUrl !== undefined ? { migrationUrl } : {}),
+    allowFsyncOff: settings.CARDEA_TEST_ALLOW_FSYNC_OFF,
+  };
+}

@@ -1,0 +1,95 @@
+import { mkdirSync } from 'node:fs';
+import { StartError } from '@cardea/http/config';
+import { createLogger } from '@cardea/http/logger';
+import type { Logger } from '@cardea/http/logger';
+import { readTlsIdentity } from '@cardea/http/mtls';
+import type { TlsIdentity } from '@cardea/http/mtls';
+import { failStop } from '@cardea/http/run';
+import { CommitError } from '@cardea/storage/db';
+import type { Db } from '@cardea/storage/db';
+import { openSigner } from './checkpoint.ts';
+import type { Signer } from './checkpoint.ts';
+import type { AuditConfig } from './config.ts';
+import { openAuditDatabase } from './database.ts';
+import { FatalLogError, openLog } from './log.ts';
+import { createAuditMetrics } from './metrics.ts';
+import type { AuditMetrics } from './metrics.ts';
+import { createPool } from './pool.ts';
+import type { AppendPool } from './pool.ts';
+import { openSigningKey } from './signing-key.ts';
+
+/** What the functions of audit-service work with. */
+export interface AuditContext {
+  /** Milliseconds since 1970. */
+  now(): number;
+  logger: Logger;
+  metrics: AuditMetrics;
+  identity: TlsIdentity;
+  db: Db;
+  pool: AppendPool;
+  signer: Signer;
+  /** Ends the process if memory and disk may disagree after this error; otherwise does nothing. */
+  stopIfFatal(error: unknown): void;
+  /** Writes and signs what waits, then closes the database. */
+  close(): Promise<void>;
+}
+
+/** What tests choose otherwise. */
+export interface AuditOverrides {
+  now?: () => Date;
+  logger?: Logger;
+  /** Instead of ending the process with 74. */
+  onFatal?(error: unknown): void;
+}
+
+/** Builds all that audit-service needs, and the log and its key if there are none yet. @throws StartError */
+export async function createContext(config: AuditConfig, overrides: AuditOverrides): Promise<AuditContext> {
+  const { logger = createLogger('audit-service', config.logLevel) } = overrides;
+  const { onFatal = (error: unknown) => failStop('The audit log stops', error) } = overrides;
+  const now = () => (overrides.now?.() ?? new Date()).getTime();
+  const identity = readTlsIdentity(config.tlsDir, 'audit-service');
+  makeFolder(config.folder);
+  const db = await openAuditDatabase(config);
+  const stopIfFatal = (error: unknown) => {
+    if (error instanceof FatalLogError || error instanceof CommitError) onFatal(error);
+  };
+  try {
+    const { key, vkey } = await openSigningKey(db, config.folder, config.origin);
+    const log = await openLog(db, { origin: config.origin, publicKey: key.publicKey, now });
+    const signer = await openSigner(db, { ...config, key, vkey, now });
+    const pool = createPool(log, { onFatal: stopIfFatal });
+    logger.info('the audit log is open; verify its exports with this key', {
+      verifierKey: vkey,
+      size: signer.newest().size,
+    });
+    const metrics = createAuditMetrics(pool, signer);
+    const close = () => closeAll({ db, pool, signer, logger });
+    return { now, logger, metrics, identity, db, pool, signer, stopIfFatal, close };
+  } catch (error) {
+    stopIfFatal(error);
+    await db.close();
+    throw error;
+  }
+}
+
+async function closeAll({ db, pool, signer, logger }: Pick<AuditContext, 'db' | 'pool' | 'signer' | 'logger'>) {
+  await pool.stop();
+  try {
+    await signer.signIfGrown();
+  } catch (error) {
+    // What is on disk is on disk; the next start reads it again and signs.
+    logger.error('the last entries are not signed', { error });
+  } finally {
+    await db.close();
+  }
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new StartError(`The folder ${folder} cannot be made: give Cardea a folder it may write (CARDEA_DATA_DIR).`, {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,121 @@
+import type { EntryPage, EntryQuery } from '@cardea/contracts/audit-api';
+import type { Queryable } from '@cardea/storage/db';
+import { formatMicros, parseMicros } from './audit-time.ts';
+import { parseEntry } from './entry-row.ts';
+import { readHead } from './entry-store.ts';
+
+// One text for every combination of filters. The first filter that is set (vault, actor, action, denials) chooses a
+// branch and its index; the others, as `c = $n or $n is null`, which no planner uses an index for, thin out what it
+// finds. The bounds are pairs, because after `vault = $3` PostgreSQL takes the primary key for the right order as well,
+// and reads the whole log for a vault that is rare or a branch that is not wanted (200,000 rows: 600 ms; so: below 1).
+const FIND_PAGE = `
+  select seq, entry from (
+    select seq, entry
+      from audit_entry
+     where vault is not null
+       and (vault, seq) >= ($3, $1)
+       and (vault, seq) < ($3, $2)
+       and $3 is not null
+       and (actor_id = $4 or actor_name = $4 or $4 is null)
+       and (action = $5 or $5 is null)
+       and (decision = $6 or $6 is null)
+     order by vault desc, seq desc
+     limit $7) as by_vault
+  union all
+  select seq, entry from (
+    select seq, entry
+      from audit_entry
+     where (actor_id, seq) >= ($4, $1)
+       and (actor_id, seq) < ($4, $2)
+       and $4 is not null
+       and $3 is null
+       and (action = $5 or $5 is null)
+       and (decision = $6 or $6 is null)
+     order by actor_id desc, seq desc
+     limit $7) as by_actor_id
+  union all
+  select seq, entry from (
+    select seq, entry
+      from audit_entry
+     where actor_name is not null
+       and (actor_name, seq) >= ($4, $1)
+       and (actor_name, seq) < ($4, $2)
+       and $4 is not null
+       and actor_id <> $4
+       and $3 is null
+       and (action = $5 or $5 is null)
+       and (decision = $6 or $6 is null)
+     order by actor_name desc, seq desc
+     limit $7) as by_actor_name
+  union all
+  select seq, entry from (
+    select seq, entry
+      from audit_entry
+     where (action, seq) >= ($5, $1)
+       and (action, seq) < ($5, $2)
+       and $5 is not null
+       and $3 is null
+       and $4 is null
+       and (decision = $6 or $6 is null)
+     order by action desc, seq desc
+     limit $7) as by_action
+  union all
+  select seq, entry from (
+    select seq, entry
+      from audit_entry
+     where seq >= $1
+       and seq < $2
+       and decision = 'deny'
+       and $6 = 'deny'
+       and $3 is null
+       and $4 is null
+       and $5 is null
+     order by seq desc
+     limit $7) as by_denial
+  union all
+  select seq, entry from (
+    select seq, entry
+      from audit_entry
+     where seq >= $1
+       and seq < $2
+       and (decision = $6 or $6 is null)
+       and ($6 <> 'deny' or $6 is null)
+       and $3 is null
+       and $4 is null
+       and $5 is null
+     order by seq desc
+     limit $7) as by_time
+   order by seq desc
+   limit $7`;
+
+/** Entries, newest first, parsed from their stored bytes. `actor` is an id or a name; the range of times is half open. */
+export async function listEntries(db: Queryable, query: EntryQuery): Promise<EntryPage> {
+  const from = query.from === undefined ? 0 : await firstSince(db, query.from);
+  const to = query.to === undefined ? Number.MAX_SAFE_INTEGER : await firstSince(db, query.to);
+  const before = query.cursor === undefined ? to : Math.min(to, Number(query.cursor));
+  const rows = await db.query<{ seq: number; entry: Uint8Array }>(FIND_PAGE, [
+    from,
+    before,
+    query.vault ?? null,
+    query.actor ?? null,
+    query.action ?? null,
+    query.decision ?? null,
+    query.limit + 1,
+  ]);
+  const items = rows.slice(0, query.limit).map((row) => parseEntry(row.entry));
+  const last = items.at(-1);
+  return rows.length > query.limit && last ? { items, nextCursor: String(last.seq) } : { items };
+}
+
+/** Time and sequence grow together, so a range of times is a range of sequence numbers. */
+async function firstSince(db: Queryable, time: string): Promise<number> {
+  const [row] = await db.query<{ seq: number }>(
+    `select seq
+       from audit_entry
+      where written_at >= $1
+      order by written_at
+      limit 1`,
+    [formatMicros(parseMicros(time))],
+  );
+  return row?.seq ?? (await readHead(db)).size;
+}

@@ -1,0 +1,182 @@
+import { rootHash } from '@cardea/crypto/merkle';
+import type { TreeHashes } from '@cardea/crypto/merkle';
+import type { Db, Queryable, Transaction } from '@cardea/storage/db';
+import type { EntryRow } from './entry-row.ts';
+
+/** How far the log goes: its size and the chain hash of its last entry (of none: the genesis). */
+export interface Head {
+  size: number;
+  chain: Uint8Array;
+}
+
+const TILE_WIDTH = 256;
+
+export async function readHead(db: Queryable): Promise<Head> {
+  const [head] = await db.query<Head>('select size, chain from audit_head where id = 1');
+  if (!head) throw new Error('audit_head has no row');
+  return head;
+}
+
+/** Moves the head by compare-and-swap; false if it is no longer where the caller saw it. */
+export async function moveHead(tx: Transaction, from: Head, to: Head): Promise<boolean> {
+  const moved = await tx.query(
+    `update audit_head
+        set size = $1,
+            chain = $2
+      where id = 1
+        and size = $3
+        and chain = $4
+      returning size`,
+    [to.size, to.chain, from.size, from.chain],
+  );
+  return moved.length === 1;
+}
+
+/** An entry that is in the log already, as a repeated id is compared with it. */
+export type KnownEntry = Pick<EntryRow, 'seq' | 'event_id' | 'entry' | 'leaf'>;
+
+const FIND_BY_IDS = {
+  sqlite: `
+    select seq, event_id, entry, leaf
+      from audit_entry
+     where event_id in (select value from json_each($1))`,
+  postgres: `
+    select seq, event_id, entry, leaf
+      from audit_entry
+     where event_id in (select json_array_elements_text($1::json))`,
+};
+
+export function findEntriesByIds(tx: Transaction, engine: Db['engine'], ids: string[]): Promise<KnownEntry[]> {
+  return tx.query<KnownEntry>(FIND_BY_IDS[engine], [JSON.stringify(ids)]);
+}
+
+/** Inserts the entries of one batch. */
+export async function insertEntries(tx: Transaction, engine: Db['engine'], rows: EntryRow[]): Promise<void> {
+  if (engine === 'postgres') await insertTogether(tx, rows);
+  else for (const row of rows) await insertOne(tx, row);
+}
+
+// SQLite runs in this process: a prepared statement in a loop is its fastest way.
+async function insertOne(tx: Transaction, row: EntryRow): Promise<void> {
+  await tx.query(
+    `insert into audit_entry
+       (seq, event_id, prev, entry, chain, leaf, written_at, action, decision, actor_id, actor_name, vault)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+    [
+      row.seq,
+      row.event_id,
+      row.prev,
+      row.entry,
+      row.chain,
+      row.leaf,
+      row.written_at,
+      row.action,
+      row.decision,
+      row.actor_id,
+      row.actor_name,
+      row.vault,
+    ],
+  );
+}
+
+// PostgreSQL costs a round trip a statement, so all rows go in one.
+async function insertTogether(tx: Transaction, rows: EntryRow[]): Promise<void> {
+  const records = rows.map((row) => ({
+    ...row,
+    prev: base64(row.prev),
+    entry: base64(row.entry),
+    chain: base64(row.chain),
+    leaf: base64(row.leaf),
+  }));
+  await tx.query(
+    `insert into audit_entry
+       (seq, event_id, prev, entry, chain, leaf, written_at, action, decision, actor_id, actor_name, vault)
+     select seq, event_id, decode(prev, 'base64'), decode(entry, 'base64'), decode(chain, 'base64'),
+            decode(leaf, 'base64'), written_at, action, decision, actor_id, actor_name, vault
+       from json_to_recordset($1::json) as r (
+              seq bigint, event_id text, prev text, entry text, chain text, leaf text, written_at text,
+              action text, decision text, actor_id text, actor_name text, vault text
+            )`,
+    [JSON.stringify(records)],
+  );
+}
+
+/** Stores every complete subtree of 256^level leaves that the entries [from, to) complete. */
+export async function insertCompletedTiles(tx: Transaction, from: number, to: number): Promise<void> {
+  let [first, end] = [Math.floor(from / TILE_WIDTH), Math.floor(to / TILE_WIDTH)];
+  for (let level = 1; first < end; level += 1) {
+    for (let ordinal = first; ordinal < end; ordinal += 1) {
+      const hash = await hashOfTile(tx, level, ordinal);
+      await tx.query('insert into audit_tile (level, ordinal, hash) values ($1, $2, $3)', [level, ordinal, hash]);
+    }
+    [first, end] = [Math.floor(first / TILE_WIDTH), Math.floor(end / TILE_WIDTH)];
+  }
+}
+
+async function hashOfTile(tx: Transaction, level: number, ordinal: number): Promise<Uint8Array> {
+  const [from, to] = [ordinal * TILE_WIDTH, (ordinal + 1) * TILE_WIDTH];
+  const below = level === 1 ? await readLeaves(tx, from, to) : await readTiles(tx, level - 1, from, to);
+  return rootHash({ leaves: async (a, b) => below.slice(a, b) }, TILE_WIDTH);
+}
+
+/** The stored hashes of the tree, for proofs and roots. */
+export function storedTree(db: Queryable): TreeHashes {
+  return {
+    leaves: (from, to) => readLeaves(db, from, to),
+    subtree: async (level, ordinal) => (await readTiles(db, level, ordinal, ordinal + 1))[0],
+  };
+}
+
+async function readLeaves(db: Queryable, from: number, to: number): Promise<Uint8Array[]> {
+  const rows = await db.query<{ leaf: Uint8Array }>(
+    `select leaf
+       from audit_entry
+      where seq >= $1
+        and seq < $2
+      order by seq`,
+    [from, to],
+  );
+  return rows.map((row) => row.leaf);
+}
+
+async function readTiles(db: Queryable, level: number, from: number, to: number): Promise<Uint8Array[]> {
+  const rows = await db.query<{ hash: Uint8Array }>(
+    `select hash
+       from audit_tile
+      where level = $1
+        and ordinal >= $2
+        and ordinal < $3
+      order by ordinal`,
+    [level, from, to],
+  );
+  return rows.map((row) => row.hash);
+}
+
+/** The rows [from, to) in order, whole. */
+export function readRows(db: Queryable, from: number, to: number): Promise<EntryRow[]> {
+  return db.query<EntryRow>(
+    `select seq, event_id, prev, entry, chain, leaf, written_at, action, decision, actor_id, actor_name, vault
+       from audit_entry
+      where seq >= $1
+        and seq < $2
+      order by seq`,
+    [from, to],
+  );
+}
+
+/** The exact bytes of the entries [from, to), in order. */
+export async function readEntryBytes(db: Queryable, from: number, to: number): Promise<Uint8Array[]> {
+  const rows = await db.query<{ entry: Uint8Array }>(
+    `select entry
+       from audit_entry
+      where seq >= $1
+        and seq < $2
+      order by seq`,
+    [from, to],
+  );
+  return rows.map((row) => row.entry);
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
+}

@@ -1,0 +1,116 @@
+import { Readable } from 'node:stream';
+import { AppError } from '@cardea/contracts/errors';
+import { compactRange } from '@cardea/crypto/merkle';
+import type { RangePart } from '@cardea/crypto/merkle';
+import type { Db } from '@cardea/storage/db';
+import { pack as createPack } from 'tar-stream';
+import type { Pack } from 'tar-stream';
+import { formatMicros } from './audit-time.ts';
+import type { Signer } from './checkpoint.ts';
+import { parseEntry } from './entry-row.ts';
+import { readEntryBytes, storedTree } from './entry-store.ts';
+import type { LastSigned } from './last-signed.ts';
+
+const FILE_ENTRIES_MAX = 4_096;
+const LF = Buffer.from('\n');
+
+export interface ExportContext {
+  db: Db;
+  signer: Signer;
+  /** Milliseconds since 1970. */
+  now(): number;
+}
+
+/** The entries [from, to) under the checkpoint that covers them. */
+interface Part {
+  from: number;
+  to: number;
+  checkpoint: LastSigned;
+}
+
+/**
+ * The entries [from, to), without `to` up to now, as a tar that the verifier reads. Holds one file of at most 4,096
+ * entries in memory at a time; what goes wrong on the way destroys the stream, so that no reader takes half for whole.
+ * @throws AppError `invalid_request` if the log has no such range
+ */
+export async function exportLog(
+  ctx: ExportContext,
+  range: { from: number; to?: number | undefined },
+): Promise<Readable> {
+  const checkpoint = await ctx.signer.signIfGrown();
+  const part = { from: range.from, to: range.to ?? checkpoint.size, checkpoint };
+  const isWholeEmptyLog = checkpoint.size === 0 && part.from === 0 && part.to === 0;
+  if (part.to > checkpoint.size || (part.from >= part.to && !isWholeEmptyLog)) {
+    throw new AppError('invalid_request', `the log has the entries from 0 to ${checkpoint.size}, and no others`);
+  }
+  const pack = createPack();
+  fill(ctx, pack, part).catch((error: unknown) => pack.destroy(error as Error));
+  // The tar's stream is not one of Node's own; this makes it one that pauses, fails and closes as they do.
+  return Readable.from(pack, { objectMode: false });
+}
+
+async function fill(ctx: ExportContext, pack: Pack, part: Part): Promise<void> {
+  const add = (name: string, content: string | Buffer) => addFile(pack, { name, content, madeAt: new Date(ctx.now()) });
+
+  await add('manifest.json', json(manifest(part, ctx.now())));
+  await add('checkpoint', part.checkpoint.note);
+  if (part.from > 0 || part.to < part.checkpoint.size) await add('range.json', json(await surroundings(ctx.db, part)));
+  for (const file of entryFiles(part)) await add(file.name, await readLines(ctx.db, file));
+  pack.finalize();
+}
+
+function manifest({ from, to, checkpoint }: Part, nowMs: number) {
+  const files = entryFiles({ from, to }).map((file) => file.name);
+  const { origin, size } = checkpoint;
+  return { v: 1, origin, size, from, to, files, madeAt: formatMicros(nowMs * 1000) };
+}
+
+/** `last` is part of the file: entries-0-4095.jsonl holds 4,096. */
+function entryFiles({ from, to }: { from: number; to: number }): { name: string; from: number; to: number }[] {
+  const count = Math.ceil((to - from) / FILE_ENTRIES_MAX);
+  return Array.from({ length: count }, (_, index) => {
+    const first = from + index * FILE_ENTRIES_MAX;
+    const end = Math.min(first + FILE_ENTRIES_MAX, to);
+    return { name: `entries-${first}-${end - 1}.jsonl`, from: first, to: end };
+  });
+}
+
+/** What ties a part of the log to the root: `prev` of its first entry, and the subtrees to its left and right. */
+async function surroundings(db: Db, { from, to, checkpoint }: Part) {
+  const tree = storedTree(db);
+  const [first] = await readEntryBytes(db, from, from + 1);
+  if (!first) throw new Error(`entry ${from} is missing`);
+  return {
+    v: 1,
+    from,
+    to,
+    size: checkpoint.size,
+    prev: parseEntry(first).prev,
+    left: (await compactRange(tree, 0, from)).map(toJsonPart),
+    right: (await compactRange(tree, to, checkpoint.size)).map(toJsonPart),
+  };
+}
+
+function toJsonPart({ from, to, hash }: RangePart) {
+  return { from, to, hash: Buffer.from(hash).toString('base64') };
+}
+
+async function readLines(db: Db, { from, to }: { from: number; to: number }): Promise<Buffer> {
+  const entries = await readEntryBytes(db, from, to);
+  if (entries.length !== to - from) throw new Error(`entries between ${from} and ${to} are missing`);
+  return Buffer.concat(entries.flatMap((entry) => [entry, LF]));
+}
+
+/** Resolves when the reader has taken it. */
+function addFile(pack: Pack, file: { name: string; content: string | Buffer; madeAt: Date }): Promise<void> {
+  const content = typeof file.content === 'string' ? Buffer.from(file.content) : file.content;
+  const header = { name: file.name, size: content.length, mode: 0o644, mtime: file.madeAt };
+  return new Promise((resolve, reject) => {
+    // An entry fails with its archive, when the reader goes away or the database does.
+    pack.entry(header, content, (error) => (error ? reject(error) : resolve())).on('error', reject);
+  });
+}
+
+function json(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}

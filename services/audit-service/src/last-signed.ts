@@ -1,0 +1,55 @@
+import { join } from 'node:path';
+import { AuditTime } from '@cardea/contracts/audit-event';
+import { CheckpointError, openCheckpoint } from '@cardea/crypto/checkpoint';
+import { StartError } from '@cardea/http/config';
+import { z } from 'zod';
+import { readIfThere, replaceFile } from './durable-file.ts';
+
+const LastSigned = z.strictObject({
+  origin: z.string(),
+  size: z.int().min(0),
+  /** Base64. */
+  root: z.base64(),
+  /** The chain hash of the last entry at that size (of none: the genesis), hex. */
+  chain: z.string().regex(/^[0-9a-f]{64}$/),
+  /** The signed note. */
+  note: z.string(),
+  signedAt: AuditTime,
+});
+
+/** What was signed last. Kept outside the database, so that a database that goes back in time is found out. */
+export type LastSigned = z.output<typeof LastSigned>;
+
+export function lastSignedPath(folder: string): string {
+  return join(folder, 'last-signed.json');
+}
+
+/** @throws StartError if the file is not what this key signed */
+export async function readLastSigned(folder: string, vkey: string): Promise<LastSigned | undefined> {
+  const path = lastSignedPath(folder);
+  const content = await readIfThere(path);
+  if (content === undefined) return undefined;
+  try {
+    const signed = LastSigned.parse(JSON.parse(content));
+    const { origin, size, root } = openCheckpoint(signed.note, vkey);
+    if (origin === signed.origin && size === signed.size && Buffer.from(root).toString('base64') === signed.root) {
+      return signed;
+    }
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError || cause instanceof z.ZodError || cause instanceof CheckpointError)) throw cause;
+    throw damaged(path, cause);
+  }
+  throw damaged(path);
+}
+
+/** Resolves once it would survive a power cut. */
+export function writeLastSigned(folder: string, signed: LastSigned): Promise<void> {
+  return replaceFile(lastSignedPath(folder), `${JSON.stringify(signed, undefined, 2)}\n`, 0o600);
+}
+
+function damaged(path: string, cause?: unknown): StartError {
+  return new StartError(
+    `${path} is not what this log's key signed last: restore the file, or the signing key, from a backup.`,
+    { cause },
+  );
+}

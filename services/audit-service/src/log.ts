@@ -1,0 +1,198 @@
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import { AppError } from '@cardea/contracts/errors';
+import { chainHash, encodeEntryAround, genesis } from '@cardea/crypto/hash-chain';
+import { uuidv7 } from '@cardea/crypto/ids';
+import { StartError } from '@cardea/http/config';
+import { DbUnavailable } from '@cardea/storage/db';
+import type { Db, Transaction } from '@cardea/storage/db';
+import { formatMicros, parseMicros } from './audit-time.ts';
+import { parseEntry, toRow } from './entry-row.ts';
+import type { EntryRow } from './entry-row.ts';
+import {
+  findEntriesByIds,
+  insertCompletedTiles,
+  insertEntries,
+  moveHead,
+  readEntryBytes,
+  readHead,
+} from './entry-store.ts';
+import type { Head, KnownEntry } from './entry-store.ts';
+import { toCanonicalEvent } from './parse-append.ts';
+import type { CanonicalEvent } from './parse-append.ts';
+
+/** Which log this is; both go into the genesis. */
+export interface LogIdentity {
+  origin: string;
+  /** Of the key that signs its checkpoints, 32 bytes. */
+  publicKey: Uint8Array;
+  /** Milliseconds since 1970. */
+  now(): number;
+}
+
+/** An event with the service that sent it. */
+export interface Submission {
+  event: CanonicalEvent;
+  peer: string;
+}
+
+/** Where an event has gone, `leaf` in base64; or that its id is taken by an event of other content. */
+export type Outcome = { id: string; seq: number; leaf: string } | { id: string; conflict: true };
+
+/** The one writer of the log. */
+export interface AuditStore {
+  /**
+   * Appends a batch in one transaction and resolves once it is on disk, with one outcome an event, in order. An id
+   * that is in the log with the same bytes is not appended again; with other bytes, that itself is recorded.
+   * @throws AppError `unavailable` if nothing was written; FatalLogError, and then the process must end
+   */
+  append(batch: Submission[]): Promise<{ items: Outcome[]; size: number }>;
+}
+
+/** Memory and disk may disagree, or somebody else writes: only a fresh start from disk may go on (I5). */
+export class FatalLogError extends Error {
+  override name = 'FatalLogError';
+}
+
+/** The end of the log as it was last seen on disk. */
+interface Tail extends Head {
+  writtenAtMicros: number;
+}
+
+/**
+ * Reads the end of the log from disk and becomes its writer. An empty log begins with the genesis of this identity.
+ * @throws StartError if the database holds another log, or its end does not fit its head
+ */
+export async function openLog(db: Db, identity: LogIdentity): Promise<AuditStore> {
+  await beginIfEmpty(db, identity);
+  // Only a check: every transaction reads the head from disk, and one that is not where we left it was moved by another.
+  let tail = await readTail(db, identity);
+
+  return {
+    async append(batch) {
+      try {
+        const { items, end } = await db.transaction((tx) => appendBatch(tx, db.engine, identity, tail, batch));
+        tail = end;
+        return { items, size: end.size };
+      } catch (error) {
+        if (error instanceof DbUnavailable) {
+          throw new AppError('unavailable', 'the database of the audit log does not answer', { cause: error });
+        }
+        if (error instanceof FatalLogError) throw error;
+        throw new FatalLogError('a batch may or may not be on disk', { cause: error });
+      }
+    },
+  };
+}
+
+async function beginIfEmpty(db: Db, { origin, publicKey }: LogIdentity): Promise<void> {
+  await db.query('update audit_head set chain = $1 where id = 1 and size = 0', [genesis(origin, publicKey)]);
+}
+
+async function readTail(db: Db, { origin, publicKey }: LogIdentity): Promise<Tail> {
+  const head = await readHead(db);
+  if (head.size === 0) return { ...head, writtenAtMicros: 0 };
+
+  const [first] = await readEntryBytes(db, 0, 1);
+  const [last, ...beyond] = await readEntryBytes(db, head.size - 1, head.size + 1);
+  if (!first || parseEntry(first).prev !== hex(genesis(origin, publicKey))) {
+    throw new StartError(
+      `The audit database does not hold the log ${origin} of this signing key: set CARDEA_AUDIT_ORIGIN as it was, or restore the signing key.`,
+    );
+  }
+  if (!last || beyond.length > 0 || hex(chainHash(last)) !== hex(head.chain)) {
+    throw new StartError(
+      `The audit database is damaged: its head says ${head.size} entries and the last one is another. Restore a backup.`,
+    );
+  }
+  return { ...head, writtenAtMicros: parseMicros(parseEntry(last).writtenAt) };
+}
+
+async function appendBatch(
+  tx: Transaction,
+  engine: Db['engine'],
+  identity: LogIdentity,
+  expected: Tail,
+  batch: Submission[],
+): Promise<{ items: Outcome[]; end: Tail }> {
+  const head = await readHead(tx);
+  if (head.size !== expected.size || hex(head.chain) !== hex(expected.chain)) {
+    throw new FatalLogError(`the head is at ${head.size} and not at ${expected.size}: another process writes this log`);
+  }
+  const ids = batch.map(({ event }) => event.id);
+  const draft = new Draft(identity, expected, await findEntriesByIds(tx, engine, ids));
+  const items = batch.map((submission) => draft.take(submission));
+
+  if (draft.rows.length > 0) {
+    await insertEntries(tx, engine, draft.rows);
+    await insertCompletedTiles(tx, head.size, draft.end.size);
+    if (!(await moveHead(tx, head, draft.end))) throw new FatalLogError('another process moved the head');
+  }
+  return { items, end: draft.end };
+}
+
+/** The entries of one transaction before they are stored. */
+class Draft {
+  readonly rows: EntryRow[] = [];
+  end: Tail;
+
+  readonly #identity: LogIdentity;
+  readonly #nowMicros: number;
+  readonly #known: Map<string, Pick<KnownEntry, 'seq' | 'entry' | 'leaf'>>;
+
+  constructor(identity: LogIdentity, from: Tail, known: KnownEntry[]) {
+    this.end = from;
+    this.#identity = identity;
+    this.#nowMicros = identity.now() * 1000;
+    this.#known = new Map(known.map((row) => [row.event_id, row]));
+  }
+
+  take({ event, peer }: Submission): Outcome {
+    const known = this.#known.get(event.id);
+    if (known && holds(known.entry, event)) return receipt(event.id, known);
+    if (known) {
+      this.#add(toCanonicalEvent(this.#conflict(event, peer)));
+      return { id: event.id, conflict: true };
+    }
+    return receipt(event.id, this.#add(event));
+  }
+
+  #add(event: CanonicalEvent): EntryRow {
+    const { size, chain, writtenAtMicros } = this.end;
+    // Never backwards, whatever the clock does.
+    const micros = Math.max(writtenAtMicros + 1, this.#nowMicros);
+    const frame = { prev: chain, seq: size, writtenAt: formatMicros(micros) };
+    const entry = encodeEntryAround(event.text, { log: this.#identity.origin, ...frame });
+    const row = toRow(event.event, frame, entry);
+    this.rows.push(row);
+    this.#known.set(event.id, row);
+    this.end = { size: size + 1, chain: row.chain, writtenAtMicros: micros };
+    return row;
+  }
+
+  #conflict(event: CanonicalEvent, peer: string): AuditEvent {
+    return {
+      id: uuidv7(Math.floor(this.#nowMicros / 1000)),
+      ts: formatMicros(this.#nowMicros),
+      action: 'audit.conflict',
+      decision: 'deny',
+      reason: 'an event with this id is in the log with other content',
+      actor: { id: peer, type: 'service' },
+      resource: { name: event.id },
+      suspicious: 'event_id_reused',
+    };
+  }
+}
+
+// A canonical object ends where it ends: an entry that begins with this one holds this one and no other.
+function holds(entry: Uint8Array, event: CanonicalEvent): boolean {
+  const start = Buffer.from(`{"event":${event.text},"log":`);
+  return start.equals(entry.subarray(0, start.length));
+}
+
+function receipt(id: string, row: Pick<KnownEntry, 'seq' | 'leaf'>): Outcome {
+  return { id, seq: row.seq, leaf: Buffer.from(row.leaf).toString('base64') };
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}

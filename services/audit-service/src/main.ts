@@ -1,0 +1,5 @@
+import { run } from '@cardea/http/run';
+import { readAuditConfig } from './config.ts';
+import { startAuditService } from './start.ts';
+
+await run(() => startAuditService(readAuditConfig(process.env)));

@@ -1,0 +1,34 @@
+import { appendEvents, exportEntries, listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
+import { plainRoute, rawRoute } from '@cardea/http/route';
+import type { Route } from '@cardea/http/route';
+import type { AuditContext } from './context.ts';
+import { listEntries as findEntries } from './entries.ts';
+import { exportLog } from './export.ts';
+import { parseAppend } from './parse-append.ts';
+
+/** 256 events of 15 KiB, and what is around them. */
+const APPEND_BYTES_MAX = 4 * 1024 * 1024;
+
+/** Every call that audit-service answers. */
+export function auditRoutes(ctx: AuditContext): Route[] {
+  return [
+    rawRoute(
+      appendEvents,
+      async ({ caller, body }) => {
+        const appended = await ctx.pool.append(parseAppend(body).events, caller.actor.id);
+        ctx.metrics.appendedEvents.inc(appended.items.length);
+        return { body: appended };
+      },
+      { bodyBytesMax: APPEND_BYTES_MAX },
+    ),
+    plainRoute(listEntries, async ({ query }) => ({ body: await findEntries(ctx.db, query) })),
+    plainRoute(readCheckpoint, async () => ({
+      text: ctx.signer.newest().note,
+      contentType: 'text/plain; charset=utf-8',
+    })),
+    plainRoute(exportEntries, async ({ query }) => ({
+      stream: await exportLog(ctx, query),
+      contentType: 'application/x-tar',
+    })),
+  ];
+}

@@ -1,0 +1,47 @@
+import { join } from 'node:path';
+import { generateSeed, signingKeyFromSeed, verifierKey } from '@cardea/crypto/checkpoint';
+import type { SigningKey } from '@cardea/crypto/checkpoint';
+import { StartError } from '@cardea/http/config';
+import type { Queryable } from '@cardea/storage/db';
+import { readIfThere, replaceFile } from './durable-file.ts';
+import { readHead } from './entry-store.ts';
+import { lastSignedPath } from './last-signed.ts';
+
+/**
+ * The key that signs the checkpoints, from `<folder>/signing-key` (the seed in hex, mode 0600), which the first start
+ * makes. What a verifier is given stands beside it in `verifier-key` (mode 0644).
+ * @throws StartError if a log exists but its key does not, or the file is not a key
+ */
+export async function openSigningKey(
+  db: Queryable,
+  folder: string,
+  origin: string,
+): Promise<{ key: SigningKey; vkey: string }> {
+  const path = join(folder, 'signing-key');
+  const key = signingKeyFromSeed((await readSeed(path)) ?? (await makeSeed(db, folder, path)));
+  const vkey = verifierKey(origin, key.publicKey);
+  const vkeyPath = join(folder, 'verifier-key');
+  if ((await readIfThere(vkeyPath)) !== `${vkey}\n`) await replaceFile(vkeyPath, `${vkey}\n`, 0o644);
+  return { key, vkey };
+}
+
+async function readSeed(path: string): Promise<Uint8Array | undefined> {
+  const content = await readIfThere(path);
+  if (content === undefined) return undefined;
+  if (!/^[0-9a-f]{64}\n?$/.test(content)) {
+    throw new StartError(`${path} is not a signing key (64 hex digits): restore it from the backup of the key.`);
+  }
+  return Buffer.from(content.trim(), 'hex');
+}
+
+async function makeSeed(db: Queryable, folder: string, path: string): Promise<Uint8Array> {
+  const { size } = await readHead(db);
+  if (size > 0 || (await readIfThere(lastSignedPath(folder))) !== undefined) {
+    throw new StartError(
+      `${path} is missing, but the audit log it signs exists: restore it from the backup of the key, a new one would begin another log.`,
+    );
+  }
+  const seed = generateSeed();
+  await replaceFile(path, `${Buffer.from(seed).toString('hex')}\n`, 0o600);
+  return seed;
+}

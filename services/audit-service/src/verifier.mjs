@@ -1,0 +1,505 @@
+#!/usr/bin/env node
+// Checks an export of a Cardea audit log. One file, Node.js 18 or later, no dependency, nothing shared with the
+// service that wrote the log: it is written from the published formats alone, so that the two have to agree.
+//
+//   node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file with a checkpoint held elsewhere>]
+//
+// The key comes from you, never from the export. The exit code says what was found:
+//    0  every entry is as it was signed        13  truncated: a checkpoint knows of more entries
+//    1  wrong usage, or nothing to read        14  forked: two validly signed checkpoints disagree
+//   10  modified                               15  a signature is missing or wrong
+//   11  missing: sequence numbers are skipped  16  reserved: an index column differs (not part of an export)
+//   12  repeated or backward sequence numbers
+import { createHash, createPublicKey, verify } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readFileSync, readSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+const EXIT = { unreadable: 1, modified: 10, missing: 11, repeated: 12, truncated: 13, forked: 14, signature: 15 };
+const ENTRY_BYTES_MAX = 16 * 1024;
+const SMALL_FILE_BYTES_MAX = 4 * 1024 * 1024;
+const CHUNK_BYTES = 64 * 1024;
+const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/;
+const HASH_HEX = /^[0-9a-f]{64}$/;
+const ENTRY_FILE = /^entries-(\d{1,16})-(\d{1,16})\.jsonl$/;
+
+function main() {
+  try {
+    const { vkey, path, heldPath } = parseArguments(process.argv.slice(2));
+    const key = parseVerifierKey(vkey);
+    const held = heldPath === undefined ? undefined : openNote(readWholeFile(heldPath), key, heldPath);
+    verifyExport(openArchive(path), key, held);
+  } catch (error) {
+    const known = error instanceof Finding;
+    process.stderr.write(known ? `${error.title}: ${error.message}\n` : `UNREADABLE: ${error.message}\n`);
+    process.exitCode = known ? error.exitCode : EXIT.unreadable;
+  }
+}
+
+function parseArguments(args) {
+  const options = {};
+  const paths = [];
+  for (let i = 0; i < args.length; i += 1) {
+    if (args[i] === '--key' || args[i] === '--checkpoint') options[args[i]] = args[(i += 1)];
+    else paths.push(args[i]);
+  }
+  if (options['--key'] === undefined || paths.length !== 1 || paths[0].startsWith('--')) {
+    throw new Error('usage: node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]');
+  }
+  if ('--checkpoint' in options && options['--checkpoint'] === undefined) throw new Error('--checkpoint needs a file');
+  return { vkey: options['--key'].trim(), path: paths[0], heldPath: options['--checkpoint'] };
+}
+
+function verifyExport(archive, key, held) {
+  const checkpoint = openNote(archive.read('checkpoint'), key, 'checkpoint');
+  say(`checkpoint   ${checkpoint.size} entries, root ${checkpoint.root.toString('base64')}, signature good`);
+  if (held) compareHeads(checkpoint, held);
+
+  const range = readRange(archive, key, checkpoint);
+  const manifest = checkManifest(archive, key, checkpoint, range);
+  const roots = readEntries(archive, key, range, checkpoint, held);
+  checkFileList(archive, manifest);
+  compareRoot(roots.get(checkpoint.size), checkpoint, range, held && roots.get(held.size), held);
+  say(`OK: ${range.to - range.from} entries, ${range.from} to ${range.to - 1}, are as they were signed`);
+}
+
+/** What two signed notes say about each other without a look at the entries. */
+function compareHeads(checkpoint, held) {
+  say(`held         ${held.size} entries, root ${held.root.toString('base64')}, signature good`);
+  if (held.size === checkpoint.size && !held.root.equals(checkpoint.root)) {
+    throw finding('forked', `the export and the held checkpoint both sign ${held.size} entries, with different roots`);
+  }
+  if (held.size > checkpoint.size) {
+    throw finding(
+      'truncated',
+      `the held checkpoint signs ${held.size} entries, the export's only ${checkpoint.size}: first missing entry ${checkpoint.size}`,
+    );
+  }
+}
+
+/** Which entries the export claims to hold, and for a part of the log the hashes of what lies around it. */
+function readRange(archive, key, checkpoint) {
+  const whole = { from: 0, to: checkpoint.size, prev: genesis(key), left: [], right: [] };
+  if (!archive.has('range.json')) return whole;
+
+  const raw = parseSmallJson(archive, 'range.json');
+  const { from, to } = raw;
+  if (
+    raw.v !== 1 ||
+    !isCount(from) ||
+    !isCount(to) ||
+    from > to ||
+    to > checkpoint.size ||
+    raw.size !== checkpoint.size
+  ) {
+    throw finding('modified', 'range.json does not name a range of the log that the checkpoint signs');
+  }
+  const prev = typeof raw.prev === 'string' && HASH_HEX.test(raw.prev) ? Buffer.from(raw.prev, 'hex') : undefined;
+  if (!prev || (from === 0 && !prev.equals(whole.prev))) throw finding('modified', 'range.json: prev is wrong');
+  return { from, to, prev, left: readHashes(raw.left, 0, from), right: readHashes(raw.right, to, checkpoint.size) };
+}
+
+/** The list must be exactly the largest aligned subtrees that fill [from, to). */
+function readHashes(list, from, to) {
+  const expected = alignedSubtrees(from, to);
+  if (!Array.isArray(list) || list.length !== expected.length) {
+    throw finding('modified', `range.json does not cover ${from} to ${to}`);
+  }
+  return expected.map((subtree, i) => {
+    const hash = decodeBase64(list[i]?.hash, 32);
+    if (list[i]?.from !== subtree.from || list[i]?.to !== subtree.to || !hash) {
+      throw finding('modified', `range.json does not cover ${subtree.from} to ${subtree.to}`);
+    }
+    return { leaves: subtree.to - subtree.from, hash };
+  });
+}
+
+function alignedSubtrees(from, to) {
+  const subtrees = [];
+  for (let at = from; at < to;) {
+    let leaves = 1;
+    while (at % (leaves * 2) === 0 && at + leaves * 2 <= to) leaves *= 2;
+    subtrees.push({ from: at, to: at + leaves });
+    at += leaves;
+  }
+  return subtrees;
+}
+
+/** The manifest is not signed; it is only held against what is. */
+function checkManifest(archive, key, checkpoint, range) {
+  const manifest = parseSmallJson(archive, 'manifest.json');
+  const agrees =
+    manifest.v === 1 &&
+    manifest.origin === key.origin &&
+    manifest.size === checkpoint.size &&
+    manifest.from === range.from &&
+    manifest.to === range.to &&
+    TIME.test(manifest.madeAt);
+  if (!agrees) throw finding('modified', 'manifest.json does not agree with the checkpoint and the range');
+  return manifest;
+}
+
+/** After the entries: which of them are missing says more than which file. */
+function checkFileList(archive, manifest) {
+  const names = archive.entryFiles().map(([name]) => name);
+  if (JSON.stringify(manifest.files) === JSON.stringify(names)) return;
+  throw finding('modified', 'manifest.json lists other files than there are');
+}
+
+/** Reads every entry in order and answers the roots at the two sizes that somebody signed. */
+function readEntries(archive, key, range, checkpoint, held) {
+  const tree = new TreeHead(range.left);
+  const roots = new Map();
+  const noteRoot = (size) => {
+    if (size === held?.size || size === checkpoint.size) roots.set(size, tree.root());
+  };
+  const state = { next: range.from, chain: range.prev, writtenAt: '' };
+  noteRoot(state.next);
+  for (const { line, file } of entryLines(archive)) {
+    checkEntry(line, file, key, state);
+    if (state.next >= range.to) throw finding('modified', `entry ${state.next} is beyond what was signed or exported`);
+    tree.append({ leaves: 1, hash: sha256(Buffer.of(0), line) });
+    state.chain = sha256('cardea/audit/chain/v1\n', line);
+    state.next += 1;
+    noteRoot(state.next);
+  }
+  if (state.next < range.to) {
+    throw finding('truncated', `entries end before ${range.to}: first missing entry ${state.next}`);
+  }
+  for (const subtree of range.right) tree.append(subtree);
+  noteRoot(checkpoint.size);
+  return roots;
+}
+
+/** Throws what is wrong with this line, given the one before it. */
+function checkEntry(line, file, key, state) {
+  const entry = parseEntry(line, `${file}, expected entry ${state.next}`);
+  const linked = entry.prev === state.chain.toString('hex');
+  if (entry.log !== key.origin) throw finding('modified', `entry ${state.next} belongs to another log`);
+  // An entry that links to the one before it is in its place: then its number was changed, nothing is missing.
+  if (entry.seq !== state.next && linked) {
+    throw finding('modified', `entry ${state.next} carries the number ${entry.seq}`);
+  }
+  if (entry.seq > state.next) {
+    throw finding(
+      'missing',
+      `entry ${entry.seq} stands where ${state.next} belongs: first missing entry ${state.next}`,
+    );
+  }
+  if (entry.seq < state.next) {
+    throw finding('repeated', `entry ${entry.seq} comes again, or late, where ${state.next} belongs`);
+  }
+  if (!linked) throw brokenLink(state.next, file);
+  // Worth a look, but no proof: the clock of whoever wrote it is not what the signature vouches for.
+  if (entry.writtenAt < state.writtenAt) say(`note         the clock went backwards before entry ${state.next}`);
+  state.writtenAt = entry.writtenAt;
+}
+
+function brokenLink(seq, file) {
+  if (seq === 0) return finding('modified', `entry 0 (${file}) does not begin this log: its prev is not the genesis`);
+  return finding('modified', `entry ${seq - 1}, or the prev of entry ${seq} (${file}): the chain breaks between them`);
+}
+
+function parseEntry(line, where) {
+  let entry;
+  try {
+    if (line.length > ENTRY_BYTES_MAX) throw new Error(`is longer than ${ENTRY_BYTES_MAX} bytes`);
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(line);
+    entry = JSON.parse(text);
+    if (canonicalize(entry) !== text) throw new Error('is not in canonical form');
+  } catch (error) {
+    throw finding('modified', `${where}: ${error.message}`);
+  }
+  const wellFormed =
+    isObject(entry) &&
+    Object.keys(entry).join() === 'event,log,prev,seq,v,writtenAt' &&
+    isObject(entry.event) &&
+    typeof entry.event.id === 'string' &&
+    HASH_HEX.test(entry.prev) &&
+    isCount(entry.seq) &&
+    entry.v === 1 &&
+    TIME.test(entry.writtenAt);
+  if (!wellFormed) throw finding('modified', `${where}: is not an entry of version 1`);
+  return entry;
+}
+
+/** RFC 8785, restricted as the log restricts it: no null, no fractions, ASCII keys, whole surrogate pairs. */
+function canonicalize(value) {
+  if (typeof value === 'boolean') return String(value);
+  if (typeof value === 'number' && Number.isSafeInteger(value) && !Object.is(value, -0)) return String(value);
+  if (typeof value === 'string') return quote(value);
+  if (Array.isArray(value)) return `[${value.map(canonicalize).join(',')}]`;
+  if (!isObject(value)) throw new Error('holds a value that the log does not allow');
+  const members = Object.keys(value)
+    .sort()
+    .map((name) => {
+      // eslint-disable-next-line no-control-regex -- ASCII is meant, control characters and all
+      if (!/^[\x00-\x7f]*$/.test(name)) throw new Error('holds a key that is not ASCII');
+      return `${quote(name)}:${canonicalize(value[name])}`;
+    });
+  return `{${members.join(',')}}`;
+}
+
+function quote(text) {
+  if (/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(text)) {
+    throw new Error('holds half a surrogate pair');
+  }
+  return JSON.stringify(text);
+}
+
+/** The entries are read and linked; what is left is whether they are what was signed. */
+function compareRoot(root, checkpoint, range, heldRoot, held) {
+  if (!root.equals(checkpoint.root)) {
+    const good = heldRoot?.equals(held.root) ? Math.max(held.size, range.from) : range.from;
+    throw finding(
+      'modified',
+      `the chain is whole but its root is ${root.toString('base64')}: an entry from ${good} to ${range.to - 1} was changed and` +
+        ` everything after it written anew (if nothing after it, entry ${range.to - 1}), or the hashes around the range were`,
+    );
+  }
+  say('root         computed from the entries, as signed');
+  if (!held) return;
+  if (!heldRoot) {
+    throw new Error(
+      `a checkpoint of ${held.size} entries cannot be compared with ${range.from} to ${range.to}: export more`,
+    );
+  }
+  if (!heldRoot.equals(held.root)) {
+    throw finding(
+      'forked',
+      `both checkpoints are signed, but the first ${held.size} entries are not what the held one signs`,
+    );
+  }
+  say(`held         its ${held.size} entries are the first ${held.size} of this log`);
+}
+
+/** An RFC 6962 tree as the subtrees that are complete, the largest first. */
+class TreeHead {
+  constructor(subtrees) {
+    this.subtrees = [...subtrees];
+  }
+
+  append(subtree) {
+    let last = subtree;
+    while (this.subtrees.at(-1)?.leaves === last.leaves) {
+      const left = this.subtrees.pop();
+      last = { leaves: left.leaves * 2, hash: sha256(Buffer.of(1), left.hash, last.hash) };
+    }
+    this.subtrees.push(last);
+  }
+
+  root() {
+    if (this.subtrees.length === 0) return sha256();
+    return this.subtrees.map(({ hash }) => hash).reduceRight((right, left) => sha256(Buffer.of(1), left, right));
+  }
+}
+
+function genesis(key) {
+  return sha256(`cardea/audit/genesis/v1\n${key.origin}\n`, key.publicKey);
+}
+
+/** `<origin>+<hex key id>+<base64(0x01 ‖ public key)>`, C2SP signed-note. */
+function parseVerifierKey(vkey) {
+  const [, origin, keyId, encoded] = /^([^+\s]+)\+([0-9a-f]{8})\+(\S+)$/.exec(vkey) ?? [];
+  const typed = decodeBase64(encoded, 33);
+  if (!typed || typed[0] !== 1) throw new Error('the verifier key is not <origin>+<key id>+<base64 of an Ed25519 key>');
+  if (sha256(`${origin}\n`, typed).toString('hex', 0, 4) !== keyId) throw new Error('the verifier key is mistyped');
+  return { origin, keyId: Buffer.from(keyId, 'hex'), publicKey: typed.subarray(1) };
+}
+
+/** Opens a C2SP tlog-checkpoint: signature first, then what it says. */
+function openNote(bytes, key, name) {
+  const note = bytes.toString('utf8');
+  const end = note.lastIndexOf('\n\n');
+  const text = note.slice(0, end + 1);
+  const signed = note
+    .slice(end + 2)
+    .split('\n')
+    .filter((line) => line.startsWith(`— ${key.origin} `))
+    .map((line) => decodeBase64(line.slice(key.origin.length + 3), 68))
+    .some((signature) => signature?.subarray(0, 4).equals(key.keyId) && isSignedBy(key, text, signature.subarray(4)));
+  // A file whose bytes are not UTF-8, or that does not end where its last signature ends, is not the one that was signed.
+  if (end < 0 || !signed || !Buffer.from(note).equals(bytes) || !/[^\n]\n$/.test(note)) {
+    throw finding('signature', `${name} is not signed by the key that was given`);
+  }
+  const [, origin, size, root] = /^([^\n]+)\n(0|[1-9]\d{0,15})\n(\S+)\n$/.exec(text) ?? [];
+  const hash = decodeBase64(root, 32);
+  if (origin !== key.origin || !hash || !isCount(Number(size))) {
+    throw finding('signature', `${name} is signed, but is not a checkpoint of this log`);
+  }
+  return { size: Number(size), root: hash };
+}
+
+function isSignedBy(key, text, signature) {
+  const spki = Buffer.concat([Buffer.from('302a300506032b6570032100', 'hex'), key.publicKey]);
+  return verify(null, Buffer.from(text), createPublicKey({ key: spki, format: 'der', type: 'spki' }), signature);
+}
+
+/** A folder or a tar, as named pieces of files; entries are never held in memory whole. */
+function openArchive(path) {
+  const files = statSync(path).isDirectory() ? listFolder(path) : listTar(path);
+  return {
+    has: (name) => files.has(name),
+    read(name) {
+      const file = files.get(name);
+      if (!file) throw new Error(`${path} holds no ${name}`);
+      if (file.bytes > SMALL_FILE_BYTES_MAX) throw new Error(`${name} is too large`);
+      return Buffer.concat([...chunks(file)]);
+    },
+    entryFiles: () => [...files].filter(([name]) => ENTRY_FILE.test(name)).sort(byFirstEntry),
+  };
+}
+
+function byFirstEntry([a], [b]) {
+  return Number(ENTRY_FILE.exec(a)[1]) - Number(ENTRY_FILE.exec(b)[1]);
+}
+
+function listFolder(path) {
+  const names = readdirSync(path, { withFileTypes: true }).filter((file) => file.isFile());
+  const list = names.map(({ name }) => [
+    name,
+    { path: join(path, name), start: 0, bytes: statSync(join(path, name)).size },
+  ]);
+  return new Map(list);
+}
+
+/** POSIX ustar: 512-byte headers, files padded with zeros to 512, two blocks of zeros at the end. */
+function listTar(path) {
+  const files = new Map();
+  const fd = openSync(path, 'r');
+  try {
+    const { size } = fstatSync(fd);
+    for (let at = 0; ;) {
+      const header = readAt(fd, at, 512);
+      at += 512;
+      if (header.every((byte) => byte === 0)) {
+        requireZeros({ path, start: at, bytes: size - at });
+        return files;
+      }
+      const { name, bytes } = parseTarHeader(header);
+      if (at + bytes > size) throw new Error(`${path} ends in the middle of ${name}`);
+      if (files.has(name)) throw finding('modified', `${name} is in the archive twice`);
+      files.set(name, { path, start: at, bytes });
+      const padding = (512 - (bytes % 512)) % 512;
+      if (readAt(fd, at + bytes, padding).some((byte) => byte !== 0))
+        throw new Error(`${name} has padding that is not zero`);
+      at += bytes + padding;
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** What other tar readers might still find behind the end would be an export that was not checked. */
+function requireZeros(rest) {
+  if (rest.bytes < 512) throw new Error('the archive ends too early');
+  for (const chunk of chunks(rest)) {
+    if (chunk.some((byte) => byte !== 0)) throw new Error('the archive goes on after its end');
+  }
+}
+
+function parseTarHeader(header) {
+  const octal = (from, to) => {
+    const text = header.toString('latin1', from, to).replace(/[\0 ]+$/, '');
+    if (!/^[0-7]+$/.test(text)) throw new Error('the archive is damaged: a header holds no octal number');
+    return parseInt(text, 8);
+  };
+  const sum = header.reduce((total, byte, i) => total + (i >= 148 && i < 156 ? 32 : byte), 0);
+  if (octal(148, 156) !== sum) throw new Error('the archive is damaged: the checksum of a header is wrong');
+  const name = header.toString('utf8', 0, 100).replace(/\0[^]*$/, '');
+  if (header[156] !== 0x30) throw new Error(`${name} is not a plain file`);
+  return { name: name.replace(/^\.\//, ''), bytes: octal(124, 136) };
+}
+
+function readAt(fd, position, length) {
+  const buffer = Buffer.alloc(length);
+  if (readSync(fd, buffer, 0, length, position) !== length) throw new Error('the archive ends too early');
+  return buffer;
+}
+
+function* chunks({ path, start, bytes }) {
+  const fd = openSync(path, 'r');
+  try {
+    for (let done = 0; done < bytes; done += CHUNK_BYTES) {
+      yield readAt(fd, start + done, Math.min(CHUNK_BYTES, bytes - done));
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Every line of every entries file, in the order of their numbers, without its LF. */
+function* entryLines(archive) {
+  for (const [name, file] of archive.entryFiles()) {
+    let rest = Buffer.alloc(0);
+    for (const chunk of chunks(file)) {
+      rest = Buffer.concat([rest, chunk]);
+      let start = 0;
+      for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10, start)) {
+        yield { line: rest.subarray(start, end), file: name };
+        start = end + 1;
+      }
+      rest = rest.subarray(start);
+      if (rest.length > ENTRY_BYTES_MAX) break;
+    }
+    // What does not end in LF is no whole entry; handed on, it is judged as one all the same.
+    if (rest.length > 0) yield { line: Buffer.concat([rest, Buffer.from('\n')]), file: name };
+  }
+}
+
+function parseSmallJson(archive, name) {
+  let value;
+  try {
+    value = JSON.parse(archive.read(name).toString('utf8'));
+  } catch (error) {
+    if (!archive.has(name)) throw error;
+    throw finding('modified', `${name}: ${error.message}`);
+  }
+  if (!isObject(value)) throw finding('modified', `${name} is not an object`);
+  return value;
+}
+
+function readWholeFile(path) {
+  if (statSync(path).size > SMALL_FILE_BYTES_MAX) throw new Error(`${path} is too large`);
+  return readFileSync(path);
+}
+
+/** Base64 in its one spelling, of exactly so many bytes; otherwise undefined. */
+function decodeBase64(text, bytes) {
+  if (typeof text !== 'string') return undefined;
+  const decoded = Buffer.from(text, 'base64');
+  return decoded.length === bytes && decoded.toString('base64') === text ? decoded : undefined;
+}
+
+function sha256(...parts) {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest();
+}
+
+function isObject(value) {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isCount(value) {
+  return Number.isSafeInteger(value) && value >= 0;
+}
+
+function say(line) {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Something that is wrong with the log itself, with the exit code of its class. */
+class Finding extends Error {
+  constructor(title, exitCode, message) {
+    super(message);
+    this.title = title.toUpperCase();
+    this.exitCode = exitCode;
+  }
+}
+
+function finding(kind, message) {
+  return new Finding(kind, EXIT[kind], message);
+}
+
+// Last, so that everything above is there.
+main();

@@ -1,0 +1,194 @@
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { openCheckpoint } from '@cardea/crypto/checkpoint';
+import { StartError } from '@cardea/http/config';
+import type { Db } from '@cardea/storage/db';
+import { FatalLogError, openLog } from '../src/log.ts';
+import type { AuditDatabase } from './audit-database.ts';
+import { auditDatabase, copySqlite, engines } from './audit-database.ts';
+import { ORIGIN, VECTORS_NOW, anEvent, appendTo, someEvents, startLog, vectorEvents, vectors } from './test-log.ts';
+
+describe.each(engines)('the signer on %s', (engine) => {
+  let database: AuditDatabase;
+  let db: Db;
+  let now: number;
+
+  beforeEach(async () => {
+    database = await auditDatabase(engine);
+    db = database.open();
+    now = VECTORS_NOW;
+  });
+
+  afterEach(async () => {
+    await db.close();
+    await database.remove();
+  });
+
+  const start = (origin?: string) =>
+    startLog(db, database.folder, { now: () => now, ...(origin === undefined ? {} : { origin }) });
+  const lastSigned = () => JSON.parse(readFileSync(join(database.folder, 'last-signed.json'), 'utf8'));
+
+  test('the frozen events and key give the frozen checkpoints', async () => {
+    writeFileSync(join(database.folder, 'signing-key'), `${vectors.seed}\n`, { mode: 0o600 });
+    const { log, signer, vkey } = await start(vectors.origin);
+    await appendTo(log, vectorEvents.slice(0, 3));
+    expect((await signer.signIfGrown()).note).toBe(vectors.checkpoints['3']);
+    await appendTo(log, vectorEvents.slice(3));
+    expect((await signer.signIfGrown()).note).toBe(vectors.checkpoints['5']);
+
+    expect(vkey).toBe(vectors.vkey);
+    expect(lastSigned()).toMatchObject({ size: 5, chain: vectors.entries[4]!.chain, note: vectors.checkpoints['5'] });
+  });
+
+  test('the first start makes a key for its owner alone, shows the verifier key and signs the empty log', async () => {
+    const { signer, vkey } = await start();
+
+    expect(statSync(join(database.folder, 'signing-key')).mode & 0o777).toBe(0o600);
+    expect(statSync(join(database.folder, 'verifier-key')).mode & 0o777).toBe(0o644);
+    expect(readFileSync(join(database.folder, 'verifier-key'), 'utf8')).toBe(`${vkey}\n`);
+    expect(openCheckpoint(signer.newest().note, vkey).size).toBe(0);
+  });
+
+  test('a log that grows is signed at every tick, a quiet one after 10 minutes', async () => {
+    const { log, signer } = await start();
+    await appendTo(log, [anEvent()]);
+    now += 10_000;
+    await signer.tick();
+    const grown = signer.newest();
+    now += 10 * 60_000 - 1;
+    await signer.tick();
+    const quiet = signer.newest();
+    now += 1;
+    await signer.tick();
+
+    expect(grown).toMatchObject({ size: 1, signedAt: '2026-11-22T06:27:41.000000Z' });
+    expect(quiet).toEqual(grown);
+    expect(signer.newest()).toMatchObject({ size: 1, signedAt: '2026-11-22T06:37:41.000000Z' });
+  });
+
+  test('after a restart signing goes on, with what came in between', async () => {
+    const first = await start();
+    await appendTo(first.log, someEvents(300));
+    await first.signer.signIfGrown();
+    await appendTo(first.log, someEvents(300));
+    const second = await start();
+
+    expect(second.signer.newest().size).toBe(600);
+    expect(second.vkey).toBe(first.vkey);
+  });
+
+  test.each([
+    ["update audit_entry set vault = 'other' where seq = 300", 'entry 300: vault differ'],
+    ["update audit_entry set written_at = '2020-01-01T00:00:00.000000Z' where seq = 0", 'entry 0: written_at differ'],
+    ['update audit_entry set leaf = chain where seq = 299', 'entry 299: leaf differ'],
+    ['update audit_entry set chain = leaf where seq = 299', 'entry 299: chain differ'],
+    ["update audit_entry set entry = cast('{}' as bytea) where seq = 7", 'entry 7 on disk is no entry'],
+    [
+      'update audit_tile set hash = (select leaf from audit_entry where seq = 0)',
+      'the stored hash over entries 0 to 255',
+    ],
+    ['delete from audit_entry where seq = 12', 'entries between 0 and 301 are missing'],
+  ])('what changed on disk is not signed: %s', async (sql, message) => {
+    const { log, signer } = await start();
+    await appendTo(log, someEvents(301));
+    await withoutTriggers(db, sql);
+
+    const signing = signer.signIfGrown();
+    await expect(signing).rejects.toThrow(FatalLogError);
+    await expect(signing).rejects.toThrow(message);
+    expect(lastSigned().size).toBe(0);
+  });
+
+  test('a database with fewer entries than were signed is refused', async () => {
+    const { log, signer } = await start();
+    await appendTo(log, someEvents(5));
+    await signer.signIfGrown();
+    await withoutTriggers(db, 'delete from audit_entry where seq >= 3');
+    await db.query(
+      'update audit_head set size = 3, chain = (select chain from audit_entry where seq = 2) where id = 1',
+    );
+
+    await expect(start()).rejects.toThrow(StartError);
+    await expect(start()).rejects.toThrow('ROLLBACK DETECTED: 5 entries were signed');
+  });
+
+  test('a database written anew after an older one is refused, though it is as long', async () => {
+    const { log, signer, key } = await start();
+    await appendTo(log, someEvents(5));
+    await signer.signIfGrown();
+    await withoutTriggers(db, 'delete from audit_entry where seq >= 3');
+    await db.query(
+      'update audit_head set size = 3, chain = (select chain from audit_entry where seq = 2) where id = 1',
+    );
+    await appendTo(await openLog(db, { origin: ORIGIN, publicKey: key.publicKey, now: () => now }), someEvents(4));
+
+    await expect(start()).rejects.toThrow('ROLLBACK DETECTED: the first 5 entries are not those');
+  });
+
+  test('a log without its last-signed.json is refused', async () => {
+    const { log } = await start();
+    await appendTo(log, [anEvent()]);
+    rmSync(join(database.folder, 'last-signed.json'));
+
+    await expect(start()).rejects.toThrow('ROLLBACK DETECTED: the audit log has 1 entries, but last-signed.json');
+  });
+
+  test('a last-signed.json that was changed is refused', async () => {
+    await start();
+    writeFileSync(join(database.folder, 'last-signed.json'), JSON.stringify({ ...lastSigned(), size: 1 }));
+
+    await expect(start()).rejects.toThrow(StartError);
+  });
+
+  test('a log without its signing key is refused', async () => {
+    const { log } = await start();
+    await appendTo(log, [anEvent()]);
+    rmSync(join(database.folder, 'signing-key'));
+
+    await expect(start()).rejects.toThrow('signing-key is missing');
+  });
+
+  test('a clock more than 5 minutes behind the log is refused, with both times', async () => {
+    const { log } = await start();
+    await appendTo(log, [anEvent()]);
+    now -= 5 * 60_000;
+    await start();
+    now -= 1;
+
+    await expect(start()).rejects.toThrow(
+      'written at 2026-11-22T06:27:31.000000Z, but the clock says 2026-11-22T06:22:30.999Z',
+    );
+  });
+});
+
+test('an older copy of the database file is refused', async () => {
+  const [database, copy] = [await auditDatabase('sqlite'), await auditDatabase('sqlite')];
+  let db = database.open();
+  await appendTo((await startLog(db, database.folder)).log, someEvents(3));
+  await db.close();
+  copySqlite(database, copy);
+  db = database.open();
+  const { log, signer } = await startLog(db, database.folder);
+  await appendTo(log, someEvents(3));
+  await signer.signIfGrown();
+  await db.close();
+  copySqlite(copy, database);
+  db = database.open();
+
+  await expect(startLog(db, database.folder)).rejects.toThrow('ROLLBACK DETECTED: 6 entries were signed');
+  await db.close();
+  await database.remove();
+  await copy.remove();
+});
+
+/** What somebody who owns the database can do. */
+async function withoutTriggers(db: Db, sql: string): Promise<void> {
+  const tables = ['audit_entry', 'audit_tile'];
+  if (db.engine === 'postgres') for (const table of tables) await db.query(`alter table ${table} disable trigger all`);
+  else {
+    const triggers = await db.query<{ name: string }>("select name from sqlite_schema where type = 'trigger'");
+    for (const { name } of triggers) await db.query(`drop trigger ${name}`);
+  }
+  await db.query(db.engine === 'sqlite' ? sql.replace('bytea', 'blob') : sql);
+}

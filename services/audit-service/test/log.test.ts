@@ -1,0 +1,222 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { rootHash } from '@cardea/crypto/merkle';
+import type { Db } from '@cardea/storage/db';
+import { openPostgres } from '@cardea/storage/postgres';
+import { grantAppendOnly } from '../src/append-only.ts';
+import { parseEntry } from '../src/entry-row.ts';
+import { readEntryBytes, readRows, storedTree } from '../src/entry-store.ts';
+import { FatalLogError, openLog } from '../src/log.ts';
+import type { AuditDatabase } from './audit-database.ts';
+import { auditDatabase, engines } from './audit-database.ts';
+import { ORIGIN, VECTORS_NOW, anEvent, appendTo, someEvents, vectorEvents, vectors } from './test-log.ts';
+
+const publicKey = Buffer.from(vectors.publicKey, 'hex');
+const identity = { origin: ORIGIN, publicKey, now: () => VECTORS_NOW };
+
+describe.each(engines)('the log on %s', (engine) => {
+  let database: AuditDatabase;
+  let db: Db;
+
+  beforeEach(async () => {
+    database = await auditDatabase(engine);
+    db = database.open();
+  });
+
+  afterEach(async () => {
+    await db.close();
+    await database.remove();
+  });
+
+  test('the frozen events give the frozen entries, chain and leaves', async () => {
+    const log = await openLog(db, { ...identity, origin: vectors.origin });
+    await appendTo(log, vectorEvents.slice(0, 2));
+    const { items, size } = await appendTo(log, vectorEvents.slice(2));
+
+    expect(size).toBe(5);
+    expect(items[2]).toEqual({
+      id: vectorEvents[4]!.id,
+      seq: 4,
+      leaf: Buffer.from(vectors.entries[4]!.leaf, 'hex').toString('base64'),
+    });
+    const rows = await readRows(db, 0, 10);
+    expect(rows.map(({ entry }) => Buffer.from(entry).toString())).toEqual(vectors.entries.map(({ entry }) => entry));
+    expect(rows.map(({ chain }) => Buffer.from(chain).toString('hex'))).toEqual(vectors.entries.map((e) => e.chain));
+  });
+
+  test('an id sent again with the same bytes gets the same place, after a restart too', async () => {
+    const event = anEvent();
+    const first = await appendTo(await openLog(db, identity), [event, anEvent()]);
+    const again = await appendTo(await openLog(db, identity), [anEvent(), event]);
+
+    expect(again.items[1]).toEqual(first.items[0]);
+    expect(again.size).toBe(3);
+  });
+
+  test('an id repeated within one batch is taken once', async () => {
+    const event = anEvent();
+    const { items, size } = await appendTo(await openLog(db, identity), [event, event]);
+
+    expect(items[1]).toEqual(items[0]);
+    expect(size).toBe(1);
+  });
+
+  test('an id sent again with other bytes is a conflict, and that is recorded', async () => {
+    const log = await openLog(db, identity);
+    const event = anEvent();
+    await appendTo(log, [event]);
+    const { items } = await appendTo(log, [anEvent({ id: event.id, decision: 'deny' }), anEvent()]);
+
+    expect(items[0]).toEqual({ id: event.id, conflict: true });
+    expect(items[1]).toMatchObject({ seq: 2 });
+    const [, recorded] = (await readEntryBytes(db, 0, 3)).map(parseEntry);
+    expect(recorded!.event).toMatchObject({
+      action: 'audit.conflict',
+      decision: 'deny',
+      actor: { id: 'api-service', type: 'service' },
+      resource: { name: event.id },
+    });
+  });
+
+  test('the clock going backwards does not take the log with it', async () => {
+    let now = VECTORS_NOW;
+    const log = await openLog(db, { ...identity, now: () => now });
+    await appendTo(log, [anEvent()]);
+    now -= 60_000;
+    await appendTo(log, [anEvent()]);
+
+    const times = (await readEntryBytes(db, 0, 2)).map((entry) => parseEntry(entry).writtenAt);
+    expect(times).toEqual(['2026-11-22T06:27:31.000000Z', '2026-11-22T06:27:31.000001Z']);
+  });
+
+  test('stored subtrees give the same root as the leaves', async () => {
+    const log = await openLog(db, identity);
+    for (const count of [200, 100, 512]) await appendTo(log, someEvents(count));
+    const { leaves } = storedTree(db);
+
+    expect(await db.query('select level, ordinal from audit_tile order by ordinal')).toEqual(
+      [0, 1, 2].map((ordinal) => ({ level: 1, ordinal })),
+    );
+    expect(await rootHash(storedTree(db), 812)).toEqual(await rootHash({ leaves }, 812));
+  });
+
+  test('a second writer is told to stop', async () => {
+    const first = await openLog(db, identity);
+    const otherDb = database.open();
+    const second = await openLog(otherDb, identity);
+    await appendTo(first, [anEvent()]);
+
+    await expect(appendTo(second, [anEvent()])).rejects.toThrow(FatalLogError);
+    expect(await readEntryBytes(db, 0, 10)).toHaveLength(1);
+    await otherDb.close();
+  });
+
+  test('two writers at the same moment leave one chain', async () => {
+    const otherDb = database.open();
+    const logs = [await openLog(db, identity), await openLog(otherDb, identity)];
+    const results = await Promise.allSettled(logs.map((log) => appendTo(log, someEvents(3))));
+
+    expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(await readEntryBytes(db, 0, 10)).toHaveLength(3);
+    await otherDb.close();
+  });
+
+  test('a log of another key or origin is not opened', async () => {
+    await appendTo(await openLog(db, identity), [anEvent()]);
+
+    await expect(openLog(db, { ...identity, origin: 'other.test/audit' })).rejects.toThrow('does not hold the log');
+    await expect(openLog(db, { ...identity, publicKey: Buffer.alloc(32) })).rejects.toThrow('does not hold the log');
+  });
+
+  test('a head that is not at the last entry is not opened', async () => {
+    await appendTo(await openLog(db, identity), someEvents(3));
+    await db.query('update audit_head set size = 2 where id = 1');
+
+    await expect(openLog(db, identity)).rejects.toThrow('damaged');
+  });
+
+  test.each([
+    "update audit_entry set action = 'x.y' where seq = 0",
+    'delete from audit_entry where seq = 1',
+    'update audit_tile set level = 2',
+    'delete from audit_tile',
+    'delete from audit_head',
+  ])('the database refuses: %s', async (sql) => {
+    await appendTo(await openLog(db, identity), someEvents(256));
+
+    await expect(db.query(sql)).rejects.toThrow('append-only');
+    expect(await readEntryBytes(db, 0, 300)).toHaveLength(256);
+  });
+});
+
+describe('when postgres goes away', () => {
+  let database: AuditDatabase;
+  let db: Db;
+
+  beforeEach(async () => {
+    database = await auditDatabase('postgres');
+    db = database.open();
+    await db.query(`create function die() returns trigger language plpgsql as
+      $$ begin perform pg_terminate_backend(pg_backend_pid()); return null; end $$`);
+  });
+
+  afterEach(async () => {
+    await db.close();
+    await database.remove();
+  });
+
+  test('in the middle of a commit, the log is told to stop', async () => {
+    const log = await openLog(db, identity);
+    await db.query(`create constraint trigger die_in_commit after insert on audit_entry
+      deferrable initially deferred for each row execute function die()`);
+
+    await expect(appendTo(log, [anEvent()])).rejects.toThrow(FatalLogError);
+  });
+
+  test('before the commit, nothing was written and the log goes on', async () => {
+    const log = await openLog(db, identity);
+    await db.query('create trigger die_before_commit after insert on audit_entry execute function die()');
+    const event = anEvent();
+
+    await expect(appendTo(log, [event])).rejects.toMatchObject({ code: 'unavailable' });
+    await db.query('drop trigger die_before_commit on audit_entry');
+    expect((await appendTo(log, [event])).items).toMatchObject([{ seq: 0 }]);
+  });
+});
+
+describe('the role of the service on postgres', () => {
+  test('may append, and neither change nor delete nor drop a trigger', async () => {
+    const database = await auditDatabase('postgres');
+    const owner = database.open();
+    const role = `audit_role_${crypto.randomUUID().slice(0, 8)}`;
+    await owner.query(`create role ${role} login`);
+    await grantAppendOnly(owner, role);
+    const url = new URL(database.url!);
+    url.username = role;
+    const service = openPostgres(url.href, { max: 2 });
+
+    const log = await openLog(service, identity);
+    expect((await appendTo(log, someEvents(300))).size).toBe(300);
+    for (const sql of [
+      "update audit_entry set action = 'x.y'",
+      'delete from audit_entry',
+      'delete from audit_tile',
+      'delete from audit_head',
+      'truncate audit_entry',
+      'drop trigger audit_entry_append_only on audit_entry',
+      'alter table audit_entry disable trigger all',
+    ]) {
+      await expect(service.query(sql)).rejects.toThrow(/permission denied|must be owner/);
+    }
+    await expect(owner.query('truncate audit_entry')).rejects.toThrow('append-only');
+
+    await service.close();
+    await owner.query(`drop owned by ${role}`);
+    await owner.query(`drop role ${role}`);
+    await owner.close();
+    await database.remove();
+  });
+
+  test('a role whose name is not plain is refused', async () => {
+    await expect(grantAppendOnly({} as Db, 'x; drop table audit_entry')).rejects.toThrow('must be a name');
+  });
+});

@@ -1,0 +1,245 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { EntryPage, appendEvents, listEntries } from '@cardea/contracts/audit-api';
+import { openCheckpoint } from '@cardea/crypto/checkpoint';
+import { ensureCertificates } from '@cardea/deploy/certificates';
+import { createAuditClient } from '@cardea/http/audit-client';
+import { createClient } from '@cardea/http/client';
+import type { Client } from '@cardea/http/client';
+import { readTlsIdentity } from '@cardea/http/mtls';
+import type { ServiceName } from '@cardea/http/mtls';
+import { openSqlite } from '@cardea/storage/sqlite';
+import { readAuditConfig } from '../src/config.ts';
+import { openLog } from '../src/log.ts';
+import { startAuditService } from '../src/start.ts';
+import { openSigningKey } from '../src/signing-key.ts';
+import type { AuditDatabase } from './audit-database.ts';
+import { auditDatabase, engines, onServer } from './audit-database.ts';
+import { anEvent, appendBody, appendTo, someEvents } from './test-log.ts';
+import { verify } from './verify.ts';
+
+const silent = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} };
+let tlsDir: string;
+let dataDir: string;
+let clients: Client[];
+
+beforeAll(async () => {
+  tlsDir = mkdtempSync(join(tmpdir(), 'cardea-tls-'));
+  await ensureCertificates(tlsDir, new Date());
+});
+
+afterAll(() => rmSync(tlsDir, { recursive: true }));
+
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'cardea-audit-'));
+  clients = [];
+});
+
+afterEach(async () => {
+  await Promise.all(clients.map((client) => client.close()));
+  rmSync(dataDir, { recursive: true });
+});
+
+function environment(settings: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  return {
+    CARDEA_DATA_DIR: dataDir,
+    CARDEA_TLS_DIR: tlsDir,
+    CARDEA_LOG_LEVEL: 'error',
+    CARDEA_OPS_PORT: '0',
+    CARDEA_AUDIT_PORT: '0',
+    ...settings,
+  };
+}
+
+function connect(url: string, name: ServiceName): Client {
+  const client = createClient({ url, peer: 'audit-service', identity: readTlsIdentity(tlsDir, name) });
+  clients.push(client);
+  return client;
+}
+
+const vkey = () => readFileSync(join(dataDir, 'audit', 'verifier-key'), 'utf8').trim();
+
+describe.each(engines)('audit-service on %s', (engine) => {
+  let database: AuditDatabase | undefined;
+  let url: string;
+  let opsUrl: string;
+  let service: Awaited<ReturnType<typeof startAuditService>>;
+
+  async function start(): Promise<void> {
+    const full = database
+      ? { CARDEA_PROFILE: 'full', CARDEA_DATABASE_URL: database.url!.href, CARDEA_TEST_ALLOW_FSYNC_OFF: 'true' }
+      : {};
+    service = await startAuditService(readAuditConfig(environment(full)), { logger: silent as never });
+    ({ url, opsUrl } = service);
+  }
+
+  beforeEach(async () => {
+    database = engine === 'postgres' ? await auditDatabase('postgres') : undefined;
+    await start();
+  });
+
+  afterEach(async () => {
+    await service.stop();
+    await database?.remove();
+  });
+
+  const entries = async () => connect(url, 'api-service').call(listEntries, {});
+
+  test('takes what the client of the other services sends, and shows it', async () => {
+    const api = connect(url, 'api-service');
+    const events = someEvents(300);
+    const log = createAuditClient(api);
+    const receipts = await Promise.all(events.map(({ event }) => log.append(event)));
+
+    expect(new Set(receipts.map(({ seq }) => seq))).toEqual(new Set(events.keys()));
+    const page = EntryPage.parse(await api.call(listEntries, { query: { limit: 500, vault: 'payments' } }));
+    expect(page.items.map(({ event }) => event.id).sort()).toEqual(events.map(({ id }) => id).sort());
+  });
+
+  test('exports what the verifier takes, after a restart too', async () => {
+    await connect(url, 'worker').post(appendEvents.path, appendBody(someEvents(20)).toString(), 5000);
+    await service.stop();
+    await start();
+    const api = connect(url, 'api-service');
+    await api.post(appendEvents.path, appendBody(someEvents(5)).toString(), 5000);
+    const path = join(dataDir, 'export.tar');
+    writeFileSync(path, await buffer(await connect(url, 'operator').stream('/v1/export', {})));
+
+    expect(verify('--key', vkey(), path)).toMatchObject({ code: 0, said: expect.stringContaining('25 entries') });
+    expect(openCheckpoint(await api.text('/v1/checkpoint'), vkey()).size).toBe(25);
+  });
+
+  test('refuses and records who may not call, and what is malformed', async () => {
+    const body = appendBody([anEvent()]).toString();
+    const refused = async (name: ServiceName, text: string) =>
+      connect(url, name)
+        .post(appendEvents.path, text, 5000)
+        .catch((error: unknown) => error);
+
+    expect(await refused('operator', body)).toMatchObject({ code: 'access_denied' });
+    expect(await refused('api-service', `${body} `)).toMatchObject({ code: 'invalid_request' });
+    await expect(connect(url, 'worker').call(listEntries, {})).rejects.toMatchObject({ code: 'access_denied' });
+    await expect(connect(url, 'kek-service').stream('/v1/export', {})).rejects.toMatchObject({ code: 'access_denied' });
+
+    expect((await entries()).items.map(({ event }) => [event.action, event.actor.id, event.suspicious])).toEqual([
+      ['audit.export', 'kek-service', 'wrong_peer'],
+      ['audit.read', 'worker', 'wrong_peer'],
+      ['audit.append', 'api-service', 'malformed_append'],
+      ['audit.append', 'operator', 'wrong_peer'],
+    ]);
+  });
+
+  test('an id that comes again with other content is a 409, recorded once with the peer', async () => {
+    const event = anEvent();
+    const worker = connect(url, 'worker');
+    await worker.post(appendEvents.path, appendBody([event]).toString(), 5000);
+    const other = appendBody([anEvent({ id: event.id, decision: 'deny' })]).toString();
+
+    await expect(worker.post(appendEvents.path, other, 5000)).rejects.toMatchObject({ code: 'conflict' });
+    const [conflict, ...before] = (await entries()).items;
+    expect(conflict!.event).toMatchObject({ action: 'audit.conflict', actor: { id: 'worker', type: 'service' } });
+    expect(before).toHaveLength(1);
+  });
+
+  test('shows its state on the other port', async () => {
+    await connect(url, 'api-service').post(appendEvents.path, appendBody(someEvents(7)).toString(), 5000);
+    const metrics = await (await fetch(`${opsUrl}/metrics`)).text();
+
+    expect((await fetch(`${opsUrl}/readyz`)).status).toBe(200);
+    expect(metrics).toContain('cardea_audit_appended_events_total{service="audit-service"} 7');
+    expect(metrics).toContain('cardea_audit_signed_entries{service="audit-service"} 0');
+  });
+});
+
+describe('a role of its own for the migrations', () => {
+  test('leaves the service a role that may append and not change', async () => {
+    const database = await auditDatabase('postgres');
+    const role = `audit_service_${crypto.randomUUID().slice(0, 8)}`;
+    await onServer(database.url!.href, `create role ${role} login`);
+    const own = new URL(database.url!);
+    own.username = role;
+    const config = readAuditConfig(
+      environment({
+        CARDEA_PROFILE: 'full',
+        CARDEA_DATABASE_URL: own.href,
+        CARDEA_MIGRATION_DATABASE_URL: database.url!.href,
+        CARDEA_TEST_ALLOW_FSYNC_OFF: 'true',
+      }),
+    );
+    const service = await startAuditService(config, { logger: silent as never });
+    await connect(service.url, 'api-service').post(appendEvents.path, appendBody([anEvent()]).toString(), 5000);
+    await service.stop();
+
+    await expect(onServer(own.href, 'delete from audit_entry')).rejects.toThrow('permission denied');
+    await onServer(database.url!.href, `drop owned by ${role}`);
+    await onServer(database.url!.href, `drop role ${role}`);
+    await database.remove();
+  });
+});
+
+describe('the process', () => {
+  const main = new URL('../src/main.ts', import.meta.url).pathname;
+  let child: ChildProcess | undefined;
+
+  afterEach(() => void child?.kill('SIGKILL'));
+
+  async function run(): Promise<{ url: string; ended: Promise<[number | null]> }> {
+    child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main], {
+      env: environment(),
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    const ended = once(child, 'exit') as Promise<[number | null]>;
+    const [ready] = (await once(child, 'message')) as [{ url: string }];
+    return { url: ready.url, ended };
+  }
+
+  test('killed under load loses nothing it acknowledged, and takes nothing twice', async () => {
+    const { url, ended } = await run();
+    const api = connect(url, 'api-service');
+    const events: ReturnType<typeof someEvents> = [];
+    const acknowledged: string[] = [];
+    const load = Array.from({ length: 8 }, async () => {
+      for (;;) {
+        const batch = someEvents(20);
+        events.push(...batch);
+        await api.post(appendEvents.path, appendBody(batch).toString(), 5000);
+        acknowledged.push(...batch.map(({ id }) => id));
+        if (acknowledged.length >= 1000) child!.kill('SIGKILL');
+      }
+    });
+    await Promise.allSettled(load);
+    await ended;
+
+    const again = connect((await run()).url, 'api-service');
+    for (let i = 0; i < events.length; i += 200) {
+      await again.post(appendEvents.path, appendBody(events.slice(i, i + 200)).toString(), 5000);
+    }
+    expect(acknowledged.length).toBeGreaterThanOrEqual(1000);
+    const path = join(dataDir, 'export.tar');
+    writeFileSync(path, await buffer(await again.stream('/v1/export', {})));
+    expect(verify('--key', vkey(), path)).toMatchObject({
+      code: 0,
+      said: expect.stringContaining(`${events.length} entries`),
+    });
+  });
+
+  test('ends with 74 when somebody else has written to its log', async () => {
+    const { url, ended } = await run();
+    const db = openSqlite(join(dataDir, 'audit', 'audit.db'));
+    const folder = join(dataDir, 'audit');
+    const origin = 'cardea.local/audit';
+    const { key } = await openSigningKey(db, folder, origin);
+    await appendTo(await openLog(db, { origin, publicKey: key.publicKey, now: Date.now }), [anEvent()]);
+    await db.close();
+
+    const append = connect(url, 'api-service').post(appendEvents.path, appendBody([anEvent()]).toString(), 5000);
+    await expect(append).rejects.toMatchObject({ code: 'unavailable' });
+    expect((await ended)[0]).toBe(74);
+  });
+});

@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs';
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import { uuidv7 } from '@cardea/crypto/ids';
+import type { Db } from '@cardea/storage/db';
+import { openSigner } from '../src/checkpoint.ts';
+import { openLog } from '../src/log.ts';
+import type { AuditStore } from '../src/log.ts';
+import { toCanonicalEvent } from '../src/parse-append.ts';
+import type { CanonicalEvent } from '../src/parse-append.ts';
+import { openSigningKey } from '../src/signing-key.ts';
+
+export const vectors = JSON.parse(
+  readFileSync(new URL('../../../packages/crypto/vectors/audit-log.json', import.meta.url), 'utf8'),
+) as {
+  seed: string;
+  publicKey: string;
+  origin: string;
+  vkey: string;
+  entries: { entry: string; chain: string; leaf: string }[];
+  checkpoints: Record<string, string>;
+};
+
+export const vectorEvents = vectors.entries.map(({ entry }) =>
+  toCanonicalEvent((JSON.parse(entry) as { event: AuditEvent }).event),
+);
+
+/** When the vectors were written, in milliseconds since 1970. */
+export const VECTORS_NOW = Date.parse('2026-11-22T06:27:31Z');
+
+export const ORIGIN = 'cardea.test/audit';
+
+export function anEvent(changes: Partial<AuditEvent> = {}): CanonicalEvent {
+  return toCanonicalEvent({
+    id: uuidv7(Date.now()),
+    ts: '2026-11-22T06:27:28.123456Z',
+    action: 'secret.read',
+    decision: 'allow',
+    actor: { id: 'alice-id', type: 'user', name: 'alice' },
+    resource: { vault: 'payments', name: 'db/password', version: 3 },
+    ...changes,
+  });
+}
+
+export function someEvents(count: number): CanonicalEvent[] {
+  return Array.from({ length: count }, () => anEvent());
+}
+
+/** As it comes over the wire. */
+export function appendBody(events: CanonicalEvent[]): Buffer {
+  return Buffer.from(`{"batchId":"${uuidv7(Date.now())}","events":[${events.map((event) => event.text).join(',')}]}`);
+}
+
+export async function appendTo(log: AuditStore, events: CanonicalEvent[]) {
+  return log.append(events.map((event) => ({ event, peer: 'api-service' })));
+}
+
+/** The log, its key and its signer, as a start of the service opens them. */
+export async function startLog(db: Db, folder: string, { origin = ORIGIN, now = Date.now } = {}) {
+  const { key, vkey } = await openSigningKey(db, folder, origin);
+  const log = await openLog(db, { origin, publicKey: key.publicKey, now });
+  const signer = await openSigner(db, { origin, key, vkey, folder, now });
+  return { log, signer, key, vkey };
+}
