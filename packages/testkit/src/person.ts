@@ -1,0 +1,69 @@
+import type { AuditEntry } from '@cardea/contracts/audit-api';
+import type { z } from 'zod';
+import supertest from 'supertest';
+import type { Test } from 'supertest';
+
+const API = '/api/v1';
+
+/** Somebody at the front door without a token. */
+export class Stranger {
+  readonly #url: string;
+  readonly #token: string | undefined;
+
+  constructor(url: string, token?: string) {
+    this.#url = url;
+    this.#token = token;
+  }
+
+  get token(): string {
+    return this.#token ?? '';
+  }
+
+  request(method: 'get' | 'put' | 'post' | 'delete' | 'patch', path: string): Test {
+    const test = supertest(this.#url)[method](API + path);
+    return this.#token === undefined ? test : test.set('Authorization', `Bearer ${this.#token}`);
+  }
+
+  get(path: string): Test {
+    return this.request('get', path);
+  }
+
+  put(path: string, body: object): Test {
+    return this.request('put', path).send(body);
+  }
+
+  post(path: string, body: object = {}): Test {
+    return this.request('post', path).send(body);
+  }
+}
+
+export type Entry = z.output<typeof AuditEntry>;
+
+/** Somebody who has signed in. The verbs expect success; use `get`, `put`, `post` to expect anything else. */
+export class Person extends Stranger {
+  static async signIn(url: string, username: string, password: string): Promise<Person> {
+    const answer = await new Stranger(url).post('/auth/login', { username, password }).expect(200);
+    return new Person(url, answer.body.access_token as string);
+  }
+
+  async createVault(name: string): Promise<void> {
+    await this.post('/vaults', { name }).expect(201);
+  }
+
+  async putSecret(vault: string, name: string, value: string): Promise<void> {
+    const answer = await this.put(`/vaults/${vault}/secrets/${name}`, { value });
+    if (answer.status > 201) throw new Error(`put ${vault}/${name}: ${answer.status} ${answer.text}`);
+  }
+
+  async readSecret(vault: string, name: string): Promise<string> {
+    const answer = await this.get(`/vaults/${vault}/secrets/${name}`).expect(200);
+    return answer.body.value as string;
+  }
+
+  /** The newest entries of the audit log, newest first, without those of looking at it. */
+  async auditEntries(query: Record<string, string> = {}): Promise<Entry[]> {
+    const search = new URLSearchParams({ limit: '500', ...query }).toString();
+    const answer = await this.get(`/audit/entries?${search}`).expect(200);
+    return (answer.body.items as Entry[]).filter((entry) => !entry.event.action.startsWith('audit.'));
+  }
+}

