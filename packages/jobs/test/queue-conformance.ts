@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { jobPayloads } from '@cardea/contracts/jobs';
 import type { JobName } from '@cardea/contracts/jobs';
 import { ATTEMPTS_MAX } from '../src/queue.ts';
 import type { FailedJob, JobHandlers, OnJobError, Queue } from '../src/queue.ts';
@@ -185,7 +186,8 @@ export class Runs {
       for (const check of this.#waiting) check();
       await does[name]?.({});
     };
-    return { 'outbox.relay': handler('outbox.relay'), 'session.sweep': handler('session.sweep') };
+    const names = Object.keys(jobPayloads) as JobName[];
+    return Object.fromEntries(names.map((name) => [name, handler(name)])) as unknown as JobHandlers;
   }
 
   count(name: JobName): number {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommitError, DbUnavailable, UniqueViolation } from './db.ts';
 import type { Db, SqlValue, Transaction } from './db.ts';
+import { ReadMemo } from './read-memo.ts';
 import { openReader, openWriter } from './sqlite-connection.ts';
 import type { SqliteConnection } from './sqlite-connection.ts';
 import { OpenTransactions, TransactionScope } from './transaction-scope.ts';
@@ -20,6 +21,7 @@ export interface SqliteOptions {
 export function openSqlite(path: string, options: SqliteOptions = {}): Db {
   const writer = openWriter(path);
   const reader = path === ':memory:' ? writer : openReader(path);
+  const memo = new ReadMemo(() => Object.values(reader.query('pragma data_version')[0] as object)[0]);
   const openTransactions = new OpenTransactions();
   const lockWaitMs = options.lockWaitMs ?? LOCK_WAIT_MS;
   let lastTurn: Promise<unknown> = Promise.resolve();
@@ -37,16 +39,24 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
     openTransactions.refuseInside();
     if (reader !== writer) {
       const statement = translating(() => reader.prepare(sql));
-      if (statement.reads) return translating(() => statement.all(params)) as Row[];
+      if (statement.reads) return translating(() => memo.read(statement, params)) as Row[];
     }
-    return (await takeTurn(() => whenFree(lockWaitMs, () => writeAlone(writer, sql, params)))) as Row[];
+    try {
+      return (await takeTurn(() => whenFree(lockWaitMs, () => writeAlone(writer, sql, params)))) as Row[];
+    } finally {
+      memo.forget();
+    }
   }
 
   async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     openTransactions.refuseInside();
     return await takeTurn(async () => {
       await whenFree(lockWaitMs, () => writer.query('begin immediate'));
-      return await runTransaction(writer, openTransactions, work);
+      try {
+        return await runTransaction(writer, openTransactions, work);
+      } finally {
+        memo.forget();
+      }
     });
   }
 
