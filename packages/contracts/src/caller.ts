@@ -9,6 +9,8 @@ export interface Caller {
   actor: AuditActor;
   /** A user's role. Applications and strangers have none. */
   role?: Role;
+  /** Signed in by a one-time password: may do nothing but choose another. */
+  mustChangePassword?: boolean;
   source: AuditSource;
   requestId: string;
 }

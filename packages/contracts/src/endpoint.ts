@@ -22,6 +22,8 @@ export interface Endpoint<
   auth: 'none' | 'bearer' | 'peer';
   /** The statuses of success, the first being the usual one. */
   statuses: readonly [number, ...number[]];
+  /** Takes application/x-www-form-urlencoded too, as OAuth 2.0 wants it. */
+  form?: boolean;
   params: Params;
   query: Query;
   body: Body;

@@ -1,3 +1,5 @@
+import type { SuspiciousRule } from './suspicious.ts';
+
 /** The closed set of error codes a client may see (RFC 9457 problem details carry one as `code`). */
 export const errorCodes = [
   'invalid_request',
@@ -29,7 +31,7 @@ export interface AppErrorOptions extends ErrorOptions {
   /** The rule that refused, for the audit record: the client does not see it. */
   rule?: string;
   /** Which rule of suspicious input was tripped, for the audit record. */
-  suspicious?: string;
+  suspicious?: SuspiciousRule;
   retryAfterSeconds?: number;
 }
 
@@ -39,7 +41,7 @@ export class AppError extends Error {
   readonly code: ErrorCode;
   readonly errors: FieldError[] | undefined;
   readonly rule: string | undefined;
-  readonly suspicious: string | undefined;
+  readonly suspicious: SuspiciousRule | undefined;
   readonly retryAfterSeconds: number | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {

@@ -4,8 +4,12 @@ import { z } from 'zod';
 export const jobPayloads = {
   /** Sends again what a crash left in the outbox. */
   'outbox.relay': z.strictObject({}),
-  /** Deletes sessions that have ended. */
+  /** Deletes sessions that have ended and counts nobody needs any more. */
   'session.sweep': z.strictObject({}),
+  /** Closes the accounts whose end has passed. */
+  'user.sweep': z.strictObject({}),
+  /** Makes a new token signing key when the newest is old, and forgets those no token can name any more. */
+  'signing-key.rotate': z.strictObject({}),
 };
 
 export type JobName = keyof typeof jobPayloads;

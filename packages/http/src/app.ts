@@ -1,21 +1,11 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import { AppError } from '@cardea/contracts/errors';
 import express from 'express';
-import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express';
-import helmet from 'helmet';
+import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import { answer, beginExchange, refuse } from './exchange.ts';
 import type { Exchange, ServerContext } from './exchange.ts';
 import type { Route } from './route.ts';
-
-/** Security headers of an interface that only speaks JSON. */
-const securityHeaders = helmet({
-  contentSecurityPolicy: {
-    useDefaults: false,
-    directives: { 'default-src': ["'none'"], 'frame-ancestors': ["'none'"] },
-  },
-  crossOriginResourcePolicy: { policy: 'same-origin' },
-  referrerPolicy: { policy: 'no-referrer' },
-});
+import { constantHeaders, securityHeaders } from './security-headers.ts';
 
 export interface AppOptions {
   ctx: ServerContext;
@@ -35,12 +25,10 @@ export function createApp({ ctx, routes, before = [] }: AppOptions): express.Exp
   });
   app.use(logAccess(ctx));
   app.use(securityHeaders);
-  app.use(refuseOddUrls);
   for (const handler of before) app.use(handler);
+  app.use(refuseOddRequests);
   for (const route of routes) app.use(serve(ctx, route));
-  app.use((req) => {
-    throw noRoute(routes, req);
-  });
+  app.use(refuseUnrouted(routes));
   app.use(refuseErrors(ctx));
   return app;
 }
@@ -62,20 +50,36 @@ export function exchangeOf(res: Response): Exchange {
 
 // No name holds a character that needs percent-encoding, so one spelling of a path is
 // enough; a second one would be a way around whoever compares paths, such as a proxy.
-const refuseOddUrls: RequestHandler = (req, _res, next) => {
-  if (/[%\\]|\/\//.test(req.path)) {
-    throw new AppError('invalid_request', 'the path must not be percent-encoded nor hold // or \\', {
+const refuseOddRequests: RequestHandler = (req, _res, next) => {
+  if (!hasOneHost(req)) {
+    throw new AppError('invalid_request', 'there must be one Host header', { suspicious: 'no_host' });
+  }
+  if (isOddPath(req.path) || req.url.includes('#')) {
+    throw new AppError('invalid_request', 'the path must not be percent-encoded nor hold //, \\ or #', {
       suspicious: 'odd_path',
     });
   }
   next();
 };
 
-function noRoute(routes: Route[], req: Request): AppError {
-  const known = routes.filter((route) => route.pattern.test(req.path));
-  if (known.length === 0) return new AppError('not_found', 'there is nothing at this path');
-  const methods = known.map((route) => route.endpoint.method).join(', ');
-  return new AppError('method_not_allowed', `this path takes ${methods}`);
+/** HTTP/1.1 asks for one and no more (RFC 9112 section 3.2); of several Node takes the first, and a proxy maybe the last. */
+function hasOneHost({ headers, httpVersion, rawHeaders }: IncomingMessage): boolean {
+  if (headers.host === undefined) return httpVersion === '1.0';
+  return rawHeaders.filter((text, i) => i % 2 === 0 && text.length === 4 && text.toLowerCase() === 'host').length === 1;
+}
+
+function isOddPath(path: string): boolean {
+  return /[%\\]|\/\//.test(path);
+}
+
+function refuseUnrouted(routes: Route[]): RequestHandler {
+  return (req, res) => {
+    const known = routes.filter((route) => route.pattern.test(req.path));
+    if (known.length === 0) throw new AppError('not_found', 'there is nothing at this path');
+    const methods = known.map((route) => route.endpoint.method).join(', ');
+    res.setHeader('Allow', methods);
+    throw new AppError('method_not_allowed', `this path takes ${methods}`);
+  };
 }
 
 function refuseErrors(ctx: ServerContext): ErrorRequestHandler {
@@ -110,7 +114,7 @@ export function createHotPath(
   routes: Route[],
   admit: (exchange: Exchange) => void,
 ): (...args: Parameters<RequestListener>) => boolean {
-  const headers = Object.entries(constantHeaders());
+  const headers = Object.entries(constantHeaders);
   return (req, res) => {
     const found = match(routes, req);
     if (!found) return false;
@@ -132,25 +136,16 @@ async function answerHot(ctx: ServerContext, exchange: Exchange, admit: (exchang
   }
 }
 
+// Anything odd goes the long way, where it is refused.
 function match(routes: Route[], req: IncomingMessage): { route: Route; params: Record<string, string> } | undefined {
   const url = req.url ?? '';
+  if (!hasOneHost(req) || url.includes('#')) return undefined;
   const mark = url.indexOf('?');
   const path = mark < 0 ? url : url.slice(0, mark);
+  if (isOddPath(path)) return undefined;
   for (const route of routes) {
     const found = req.method === route.endpoint.method ? route.pattern.exec(path) : null;
-    // A path with anything odd in it goes the long way, where it is refused.
-    if (found && !/[%\\]|\/\//.test(path)) return { route, params: { ...found.groups } };
+    if (found) return { route, params: { ...found.groups } };
   }
   return undefined;
-}
-
-// helmet is asked once what it would say; its headers do not depend on the request.
-function constantHeaders(): Record<string, string> {
-  const headers: Record<string, string> = {};
-  const response = {
-    setHeader: (name: string, value: string) => void (headers[name] = value),
-    removeHeader: () => {},
-  };
-  securityHeaders({} as never, response as never, () => {});
-  return headers;
 }

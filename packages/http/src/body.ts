@@ -5,20 +5,31 @@ import { parseJson } from './json.ts';
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Reads a request's JSON. A request without a body gives undefined.
+ * Reads a request's JSON, or form where the endpoint takes one. A request without a body gives undefined.
  * @throws AppError `unsupported_media_type`, `too_large`, `invalid_request`
  */
-export async function readJson(req: IncomingMessage, bytesMax: number): Promise<unknown> {
+export async function readJson(req: IncomingMessage, bytesMax: number, takesForm = false): Promise<unknown> {
   const bytes = await readBody(req, bytesMax);
   if (bytes.length === 0) return undefined;
-  requireJson(req.headers['content-type']);
-  let text: string;
+  const contentType = req.headers['content-type'];
+  if (takesForm && contentType?.split(';')[0]?.trim() === 'application/x-www-form-urlencoded') return parseForm(bytes);
+  requireJson(contentType);
+  return parseJson(decode(bytes));
+}
+
+function parseForm(bytes: Uint8Array): Record<string, string> {
+  const fields = [...new URLSearchParams(decode(bytes))];
+  const form = Object.fromEntries(fields);
+  if (Object.keys(form).length === fields.length) return form;
+  throw new AppError('invalid_request', 'the form has the same field twice', { suspicious: 'malformed_json' });
+}
+
+function decode(bytes: Uint8Array): string {
   try {
-    text = utf8.decode(bytes);
+    return utf8.decode(bytes);
   } catch {
     throw new AppError('invalid_request', 'the body is not UTF-8', { suspicious: 'undecodable_body' });
   }
-  return parseJson(text);
 }
 
 /** @throws AppError `too_large`, and then stops reading; `unsupported_media_type` for a compressed body. */

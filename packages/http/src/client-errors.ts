@@ -1,21 +1,34 @@
 import { IncomingMessage } from 'node:http';
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { AppError } from '@cardea/contracts/errors';
 import type { ServerContext } from './exchange.ts';
 import { toProblem } from './problem.ts';
+import { constantHeaders } from './security-headers.ts';
+
+const LINGER_MS = 1_000;
 
 /**
  * Answers and records what never became a request: broken HTTP, a header beyond the limit, a client that stalls.
  * Node reports these on the connection, not to the application.
  */
 export function refuseBrokenRequests(server: Server, ctx: ServerContext): void {
+  const refused = new WeakSet<Duplex>();
+  // Node goes on to report every further piece of what it cannot read: one answer and one record are enough.
+  const refuseOnce = (socket: Duplex, code: string) => {
+    if (refused.has(socket)) return;
+    refused.add(socket);
+    void refuseConnection(ctx, socket as Socket, code);
+  };
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (error.code === 'ECONNRESET' || !socket.writable) {
-      socket.destroy();
-      return;
-    }
-    void refuseConnection(ctx, socket as Socket, error.code ?? '');
+    if (error.code === 'ECONNRESET' || !(socket.writable || refused.has(socket))) socket.destroy();
+    else refuseOnce(socket, error.code ?? '');
+  });
+  // Unasked, Node closes a connection that asks for a tunnel without a word.
+  server.on('connect', (_req, socket) => {
+    socket.on('error', () => socket.destroy());
+    refuseOnce(socket, 'CONNECT');
   });
 }
 
@@ -30,15 +43,15 @@ async function refuseConnection(ctx: ServerContext, socket: Socket, code: string
   }
   ctx.metrics.refusals.inc({ code: error.code });
   ctx.metrics.suspicious.inc({ rule: error.suspicious ?? 'broken_request' });
-  if (!socket.writable) return;
-  const status = code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
-  const problem = { ...toProblem(error, requestId), status: Number(status.slice(0, 3)) };
-  const body = JSON.stringify(problem);
-  socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
-      `X-Request-Id: ${requestId}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n${body}`,
-  );
+  if (socket.writable) socket.end(toAnswer(statuses.get(code) ?? '400 Bad Request', error, requestId));
+  // Closed at once, with bytes of the client still unread, the connection would be reset and the answer lost.
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
+
+const statuses = new Map([
+  ['HPE_HEADER_OVERFLOW', '431 Request Header Fields Too Large'],
+  ['ERR_HTTP_REQUEST_TIMEOUT', '408 Request Timeout'],
+]);
 
 function toAppError(code: string): AppError {
   if (code === 'HPE_HEADER_OVERFLOW') {
@@ -48,4 +61,18 @@ function toAppError(code: string): AppError {
     return new AppError('invalid_request', 'the request did not arrive in time', { suspicious: 'slow_request' });
   }
   return new AppError('invalid_request', 'this is not valid HTTP', { suspicious: 'broken_request' });
+}
+
+function toAnswer(status: string, error: AppError, requestId: string): string {
+  const body = JSON.stringify({ ...toProblem(error, requestId), status: Number(status.slice(0, 3)) });
+  const headers = {
+    ...constantHeaders,
+    'Content-Type': 'application/problem+json',
+    'Content-Length': Buffer.byteLength(body),
+    'X-Request-Id': requestId,
+    'Cache-Control': 'no-store',
+    Connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${status}\r\n${lines.join('')}\r\n${body}`;
 }

@@ -61,6 +61,7 @@ export async function answer(ctx: ServerContext, exchange: Exchange, route: Rout
     params: parseInput(endpoint.params, exchange.params, 'path'),
     query: parseInput(endpoint.query, parseQuery(req.url), 'query'),
     body: await parseBody(req, route),
+    headers: req.headers,
   };
   const outcome = await route.handle(input as Input<never, never, never>);
   release(ctx, exchange, outcome);
@@ -92,10 +93,10 @@ function send(exchange: Exchange, status: number, headers: Record<string, string
     res.on('close', () => payload.stream.destroy());
     payload.stream.pipe(res);
   } else {
-    const bytes = Buffer.from(payload.text);
     headers['Content-Type'] = payload.contentType;
-    headers['Content-Length'] = bytes.length;
-    res.writeHead(status, headers).end(bytes);
+    headers['Content-Length'] = Buffer.byteLength(payload.text);
+    // As text, so that header and body leave in one write.
+    res.writeHead(status, headers).end(payload.text);
   }
 }
 
@@ -108,7 +109,9 @@ function toJson(endpoint: Endpoint, body: unknown): { text: string; contentType:
 export async function refuse(ctx: ServerContext, exchange: Exchange, thrown: unknown): Promise<void> {
   const { req, res } = exchange;
   let error = toAppError(ctx, exchange, thrown);
-  if (error.code !== 'unavailable') error = await recorded(ctx, exchange, error);
+  // Between services, who got no answer records what that meant for its own caller.
+  const recordedElsewhere = error.code === 'unavailable' && exchange.route?.endpoint.auth === 'peer';
+  if (!recordedElsewhere) error = await recorded(ctx, exchange, error);
   ctx.metrics.refusals.inc({ code: error.code });
   if (error.suspicious !== undefined) ctx.metrics.suspicious.inc({ rule: error.suspicious });
   if (res.headersSent) {
@@ -147,6 +150,7 @@ async function recorded(ctx: ServerContext, exchange: Exchange, error: AppError)
     return error;
   } catch (cause) {
     logFailure(ctx, exchange, cause);
+    if (error.code === 'unavailable') return error;
     return new AppError('unavailable', 'the audit log does not answer', { cause });
   }
 }
@@ -172,12 +176,29 @@ function observe(ctx: ServerContext, exchange: Exchange): void {
 function parseQuery(url = ''): Record<string, string> {
   const mark = url.indexOf('?');
   if (mark < 0) return {};
-  const query: Record<string, string> = {};
-  for (const [name, value] of new URLSearchParams(url.slice(mark + 1))) {
-    if (Object.hasOwn(query, name)) throw new AppError('invalid_request', 'a query parameter is given twice');
-    query[name] = value;
+  const text = url.slice(mark + 1);
+  refuseOddQuery(text);
+  const given = [...new URLSearchParams(text)];
+  // Unlike an assignment, this makes a field of `__proto__` too, which is then one too many.
+  const query = Object.fromEntries(given);
+  if (Object.keys(query).length < given.length) {
+    throw new AppError('invalid_request', 'a query parameter is given twice', { suspicious: 'odd_query' });
   }
   return query;
+}
+
+// URLSearchParams puts U+FFFD for what it cannot decode, and PostgreSQL takes no NUL.
+function refuseOddQuery(text: string): void {
+  let decoded = '\0';
+  try {
+    decoded = decodeURIComponent(text);
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+  }
+  if (!/\p{Cc}/u.test(decoded)) return;
+  throw new AppError('invalid_request', 'the query is not percent-encoded UTF-8 without control characters', {
+    suspicious: 'odd_query',
+  });
 }
 
 async function parseBody(req: IncomingMessage, route: Route): Promise<unknown> {
@@ -190,5 +211,5 @@ async function parseBody(req: IncomingMessage, route: Route): Promise<unknown> {
   ) {
     return parseInput(endpoint.body, undefined, 'body');
   }
-  return parseInput(endpoint.body, await readJson(req, bodyBytesMax), 'body');
+  return parseInput(endpoint.body, await readJson(req, bodyBytesMax, endpoint.form), 'body');
 }

@@ -22,6 +22,9 @@ export function createKekClient(client: Client): Keks {
 // Refused by kek-service, a DEK is damaged or not the one asked for: our fault or an attack, never the client's.
 function refusedUnwrap(error: unknown): never {
   if (!(error instanceof AppError) || error.code === 'unavailable' || error.code === 'sealed') throw error;
+  if (error.code === 'rate_limited') {
+    throw new AppError('unavailable', 'too many DEKs are unwrapped at once', { cause: error });
+  }
   throw new AppError('internal', 'a DEK could not be unwrapped', {
     cause: error,
     rule: 'integrity',

@@ -2,21 +2,25 @@ import type { IncomingMessage } from 'node:http';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { RequestHandler } from 'express';
-import { rateLimit } from 'express-rate-limit';
+import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
+import type { ClientRateLimitInfo, Options } from 'express-rate-limit';
 import type { Redis } from 'ioredis';
 import { RedisStore } from 'rate-limit-redis';
 import type { RedisReply } from 'rate-limit-redis';
+import type { Exchange } from './exchange.ts';
+import type { Logger } from './logger.ts';
 
 export interface Limits {
   config: { signInsPerMinute: number; requestsPerMinute: number };
   /** Shared by all processes in full; each process counts for itself without it. */
   redis: Redis | undefined;
+  logger: Logger;
 }
 
 type Stranger = (req: IncomingMessage, requestId: string) => Caller;
 
 /** Limits by client address: everything, and sign-in much lower. */
-export function limitRequests({ config, redis }: Limits, stranger: Stranger): RequestHandler[] {
+export function limitRequests({ config, redis, logger }: Limits, stranger: Stranger): RequestHandler[] {
   const limit = (name: string, limitPerMinute: number, skip: (path: string) => boolean) =>
     rateLimit({
       windowMs: 60_000,
@@ -24,10 +28,12 @@ export function limitRequests({ config, redis }: Limits, stranger: Stranger): Re
       standardHeaders: 'draft-8',
       legacyHeaders: false,
       identifier: name,
-      keyGenerator: (req) => stranger(req, '').source.ip ?? 'unknown',
+      // Whoever has one IPv6 address has 2^64 of them, and usually more.
+      keyGenerator: (req) => ipKeyGenerator(stranger(req, '').source.ip ?? 'unknown'),
       skip: (req) => skip(req.path),
       // Losing Redis must neither let everybody in nor lock everybody out: a minute is not limited, it is logged.
       passOnStoreError: true,
+      logger: toLimiterLogger(logger),
       handler: (_req, res, next) => {
         next(tooMany(Number(res.getHeader('Retry-After') ?? 60)));
       },
@@ -39,27 +45,68 @@ export function limitRequests({ config, redis }: Limits, stranger: Stranger): Re
   ];
 }
 
+function toLimiterLogger(logger: Logger) {
+  return {
+    error: (error: unknown) => void logger.error('a request was not counted', { error }),
+    warn: (error: unknown) => void logger.warn('a limit is set up oddly', { error }),
+  };
+}
+
 function redisStore(redis: Redis, name: string): RedisStore {
-  return new RedisStore({
+  return new LateStore({
     prefix: `cardea:limit:${name}:`,
     sendCommand: (command: string, ...args: string[]) => redis.call(command, ...args) as Promise<RedisReply>,
   });
+}
+
+/** By itself the store loads its scripts once: should Redis be away at that moment, nothing would be limited ever after. */
+class LateStore extends RedisStore {
+  #load: (() => Promise<void>) | undefined;
+
+  override async init(options: Options): Promise<void> {
+    this.#load = () => super.init(options);
+    await this.#loadOnce();
+  }
+
+  override async increment(key: string): Promise<ClientRateLimitInfo> {
+    await this.#loadOnce();
+    return await super.increment(key);
+  }
+
+  async #loadOnce(): Promise<void> {
+    await this.#load?.();
+    this.#load = undefined;
+  }
 }
 
 function tooMany(retryAfterSeconds: number): AppError {
   return new AppError('rate_limited', 'too many requests', { rule: 'rate-limit', retryAfterSeconds });
 }
 
-/** A limit that costs a lookup: for the path machines call all day. */
-export interface TokenBucket {
-  /** @throws AppError `rate_limited` */
-  take(key: string): void;
+/**
+ * The limit of the path machines call all day, by bearer token, for which a lookup must do. Says so in the same header
+ * fields as the other limits (draft-ietf-httpapi-ratelimit-headers-08).
+ */
+export function limitReads(perSecond: number, clock = () => performance.now()): (exchange: Exchange) => void {
+  const bucket = createTokenBucket({ perSecond, clock });
+  return ({ req, res }) => {
+    const left = bucket.take(req.headers.authorization ?? '');
+    res.setHeader('RateLimit-Policy', `"reads"; q=${perSecond}; w=1`);
+    res.setHeader('RateLimit', `"reads"; r=${left ?? 0}; t=1`);
+    if (left === undefined) throw tooMany(1);
+  };
+}
+
+/** A limit that costs a lookup. */
+interface TokenBucket {
+  /** How many are left after this one; undefined if there was none left for it. */
+  take(key: string): number | undefined;
 }
 
 const KEYS_MAX = 10_000;
 
 /** Lets each key through `perSecond` times a second, and twice that after a pause. `clock` counts milliseconds. */
-export function createTokenBucket({ perSecond, clock }: { perSecond: number; clock: () => number }): TokenBucket {
+function createTokenBucket({ perSecond, clock }: { perSecond: number; clock: () => number }): TokenBucket {
   const buckets = new Map<string, { tokens: number; at: number }>();
   const most = perSecond * 2;
   return {
@@ -73,8 +120,9 @@ export function createTokenBucket({ perSecond, clock }: { perSecond: number; clo
       }
       bucket.tokens = Math.min(most, bucket.tokens + ((now - bucket.at) / 1000) * perSecond);
       bucket.at = now;
-      if (bucket.tokens < 1) throw tooMany(1);
+      if (bucket.tokens < 1) return undefined;
       bucket.tokens -= 1;
+      return Math.floor(bucket.tokens);
     },
   };
 }

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
@@ -11,6 +12,8 @@ export interface Input<P, Q, B> {
   params: P;
   query: Q;
   body: B;
+  /** The request's own, for the few that an endpoint is about. */
+  headers: IncomingHttpHeaders;
 }
 
 /** What a handler answers. Without a status, the endpoint's first one. */
@@ -90,7 +93,8 @@ export function parseInput<S extends z.ZodType>(
   if (parsed.success) return parsed.data;
   const errors = parsed.error.issues.slice(0, 20).map((issue) => ({
     path: [where, ...issue.path.map(String)].join('.'),
-    message: issue.message,
+    // Zod names the fields it does not know, and in a field's name may stand what belongs into its value.
+    message: issue.code === 'unrecognized_keys' ? 'has a field that is not known here' : issue.message,
   }));
   const tooLarge = parsed.error.issues.find((issue) => issue.code === 'custom' && issue.params?.['tooLarge'] === true);
   throw new AppError(tooLarge ? 'too_large' : 'invalid_request', describe(errors), { errors });

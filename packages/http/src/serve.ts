@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { RequestListener, Server } from 'node:http';
+import type { RequestListener, Server, ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
@@ -30,6 +30,8 @@ const httpOptions = {
   requestTimeout: 30_000,
   headersTimeout: 10_000,
   keepAliveTimeout: 65_000,
+  // Node would refuse it by itself, without a record.
+  requireHostHeader: false,
 };
 
 /** @throws StartError if the port is taken or may not be used. */
@@ -41,6 +43,9 @@ export async function listen(
   const server = identity
     ? createTlsServer({ ...httpOptions, handshakeTimeout: 10_000, ...mtlsServerOptions(identity) }, listener)
     : createServer(httpOptions, listener);
+  // An expectation nobody knows may be ignored (RFC 9110 section 10.1.1); Node would refuse it by itself, without a record.
+  server.on('checkExpectation', listener);
+  const unfinished = unfinishedAnswers(server);
   if (identity) renewServerCertificates(server as ReturnType<typeof createTlsServer>, identity);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, options)));
@@ -52,7 +57,7 @@ export async function listen(
     server,
     port: actual,
     url: `${identity ? 'https' : 'http'}://${name}:${actual}`,
-    drain: (deadlineMs) => drain(server, deadlineMs),
+    drain: (deadlineMs) => drain(server, unfinished, deadlineMs),
   };
 }
 
@@ -66,9 +71,19 @@ function explain(error: NodeJS.ErrnoException, { host, port, variable }: ListenO
   return error;
 }
 
-async function drain(server: Server, deadlineMs: number): Promise<void> {
+function unfinishedAnswers(server: Server): ReadonlySet<ServerResponse> {
+  const unfinished = new Set<ServerResponse>();
+  server.prependListener('request', (_req, res) => {
+    unfinished.add(res);
+    res.once('close', () => unfinished.delete(res));
+  });
+  return unfinished;
+}
+
+async function drain(server: Server, unfinished: ReadonlySet<ServerResponse>, deadlineMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  // Answers that are still to come tell a kept-alive client to go.
+  // Answers that are still to come tell a kept-alive client to go, as its next request would meet a closed connection.
+  for (const res of unfinished) if (!res.headersSent) res.setHeader('Connection', 'close');
   server.keepAliveTimeout = 1;
   const idle = setInterval(() => server.closeIdleConnections(), 50);
   const deadline = setTimeout(() => server.closeAllConnections(), deadlineMs);

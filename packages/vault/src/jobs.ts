@@ -1,7 +1,9 @@
 import type { JobHandlers, Queue } from '@cardea/jobs/queue';
 import type { VaultContext } from './context.ts';
 import { relayOutbox } from './outbox.ts';
-import { sweepSessions } from './users/sign-in.ts';
+import { sweepSessions } from './users/sessions.ts';
+import { rotateSigningKeys } from './users/signing-keys.ts';
+import { sweepExpiredUsers } from './users/users.ts';
 
 /** What the jobs do. Every handler may run twice, and on any process. */
 export function jobHandlers(ctx: VaultContext): JobHandlers {
@@ -12,6 +14,12 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
     'session.sweep': async () => {
       await sweepSessions(ctx);
     },
+    'user.sweep': async () => {
+      await sweepExpiredUsers(ctx);
+    },
+    'signing-key.rotate': async () => {
+      await rotateSigningKeys(ctx);
+    },
   };
 }
 
@@ -19,4 +27,6 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
 export async function scheduleJobs(queue: Queue): Promise<void> {
   await queue.every('outbox.relay', 10_000, {});
   await queue.every('session.sweep', 10 * 60_000, {});
+  await queue.every('user.sweep', 60_000, {});
+  await queue.every('signing-key.rotate', 60 * 60_000, {});
 }

@@ -3,6 +3,7 @@ import { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
+import type { SuspiciousRule } from '@cardea/contracts/suspicious';
 import type { VaultContext } from './context.ts';
 import { addToOutbox } from './outbox.ts';
 
@@ -15,7 +16,7 @@ export interface Happening {
   rule?: string;
   ciphertextSha256?: string;
   dekVersion?: number;
-  suspicious?: string;
+  suspicious?: SuspiciousRule;
 }
 
 /** Records that something was shown, side by side with preparing it, and hands it out once both are done. */

@@ -4,7 +4,8 @@ import type { AppError } from '@cardea/contracts/errors';
 import type { VaultContext } from './context.ts';
 import { eventOf } from './record.ts';
 
-const resourceFields = ['vault', 'name'] as const;
+/** Parameters of a path, and where a record names them. */
+const resourceFields = { vault: 'vault', name: 'name', username: 'user', principal: 'name', id: 'name' } as const;
 
 /** Records that a request was refused, whoever refused it and for whatever reason. Resolves once that is durable. */
 export async function recordRefusal(
@@ -14,7 +15,9 @@ export async function recordRefusal(
   const { caller, action, params, error } = refusal;
   const { rule, suspicious } = error;
   const resource: AuditResource = {};
-  for (const field of resourceFields) if (params[field]) resource[field] = params[field].slice(0, 512);
+  for (const [param, field] of Object.entries(resourceFields)) {
+    if (params[param]) resource[field] = params[param].slice(0, 512);
+  }
   await ctx.audit.append(
     eventOf(ctx, caller, {
       action,

@@ -1,10 +1,15 @@
 import type { IncomingMessage } from 'node:http';
+import { changePassword, logout, readMe } from '@cardea/contracts/auth';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
 import type { VaultContext } from '@cardea/vault/context';
-import { callerOfSession } from '@cardea/vault/users/sign-in';
+import { callerOfCredential } from '@cardea/vault/applications/client-credentials';
+import { callerOfSession } from '@cardea/vault/users/sessions';
 import type { Tokens } from './tokens.ts';
+
+/** What somebody may do who has signed in by a one-time password. */
+const withoutChosenPassword: ReadonlySet<Endpoint> = new Set<Endpoint>([changePassword, logout, readMe]);
 
 /** Says who is asking: a bearer token whose session lives, or a stranger where the endpoint takes strangers. */
 export function createAuthenticate(ctx: Pick<VaultContext, 'db' | 'now'>, tokens: Tokens, trustedProxies: number) {
@@ -20,8 +25,15 @@ export function createAuthenticate(ctx: Pick<VaultContext, 'db' | 'now'>, tokens
   async function identify(req: IncomingMessage, endpoint: Endpoint, requestId: string): Promise<Caller> {
     const caller = stranger(req, requestId);
     if (endpoint.auth === 'none') return caller;
-    const { sessionId } = await tokens.verify(bearerToken(req));
-    return callerOfSession(ctx, caller, sessionId);
+    const { kind, sessionId } = await tokens.verify(bearerToken(req));
+    if (kind === 'application') return callerOfCredential(ctx, caller, sessionId);
+    const user = await callerOfSession(ctx, caller, sessionId);
+    if (user.mustChangePassword && !withoutChosenPassword.has(endpoint)) {
+      throw new AppError('access_denied', 'choose a password first (POST /api/v1/auth/password)', {
+        rule: 'must-change-password',
+      });
+    }
+    return user;
   }
 
   return { stranger, identify };

@@ -15,6 +15,8 @@ const Settings = z.object({
   CARDEA_TEST_ALLOW_FSYNC_OFF: z.stringbool().default(false),
   CARDEA_SIGN_INS_PER_MINUTE: z.coerce.number().int().positive().default(30),
   CARDEA_REQUESTS_PER_MINUTE: z.coerce.number().int().positive().default(6_000),
+  /** Refusals a minute after which somebody is dropped for the next one; a third of it for names that do not exist. */
+  CARDEA_REFUSALS_PER_MINUTE: z.coerce.number().int().positive().default(300),
   CARDEA_READS_PER_SECOND: z.coerce.number().int().positive().default(5_000),
 });
 
@@ -36,6 +38,7 @@ export interface ApiConfig {
   signInsPerMinute: number;
   requestsPerMinute: number;
   readsPerSecond: number;
+  refusalsPerMinute: number;
 }
 
 /** @throws StartError */
@@ -62,5 +65,6 @@ export function readApiConfig(env: NodeJS.ProcessEnv): ApiConfig {
     signInsPerMinute: settings.CARDEA_SIGN_INS_PER_MINUTE,
     requestsPerMinute: settings.CARDEA_REQUESTS_PER_MINUTE,
     readsPerSecond: settings.CARDEA_READS_PER_SECOND,
+    refusalsPerMinute: settings.CARDEA_REFUSALS_PER_MINUTE,
   };
 }

@@ -38,6 +38,7 @@ export interface ApiContext {
   logger: Logger;
   metrics: Metrics;
   queue: Queue;
+  kekService: Client;
   auditService: Client;
   redis: Redis | undefined;
   close(): Promise<void>;
@@ -70,6 +71,7 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
     logger,
     metrics: createMetrics('api'),
     queue,
+    kekService,
     auditService,
     redis,
     async close() {
@@ -104,7 +106,9 @@ function makeFolder(folder: string): void {
 }
 
 function connectRedis(url: string, logger: Logger): Redis {
-  const redis = new Redis({ ...parseRedisUrl(url), maxRetriesPerRequest: 1, enableOfflineQueue: false });
+  // A Redis that hangs may cost a request this long, and one that is away nothing.
+  const limits = { commandTimeout: 250, maxRetriesPerRequest: 1, enableOfflineQueue: false };
+  const redis = new Redis({ ...parseRedisUrl(url), ...limits });
   redis.on('error', (error) => logger.warn('redis', { error }));
   return redis;
 }

@@ -1,18 +1,20 @@
+import { AppError } from '@cardea/contracts/errors';
+import { sealStatus } from '@cardea/contracts/kek-api';
 import { listen, opsListener } from '@cardea/http/serve';
 import type { Running } from '@cardea/http/run';
 import type { VaultContext } from '@cardea/vault/context';
 import { jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
-import { ensureSigningKey, findSigningKey } from '@cardea/vault/users/signing-keys';
 import { ensureAdmin } from '@cardea/vault/users/users';
 import { createListener } from './app.ts';
 import type { ApiConfig } from './config.ts';
 import { createContext, keepInitialPassword } from './context.ts';
-import type { ApiOverrides } from './context.ts';
+import type { ApiContext, ApiOverrides } from './context.ts';
+import { createTokenKeys } from './token-keys.ts';
 import { createTokens } from './tokens.ts';
 import { refuseBrokenRequests } from '@cardea/http/client-errors';
 
 const DRAIN_MS = 10_000;
-const FLUSH_MS = 1_000;
+const SECOND_MS = 1_000;
 
 /** An api-service that answers. */
 export interface RunningApiService extends Running {
@@ -27,10 +29,10 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   const ctx = await createContext(config, overrides);
   const { vault, logger } = ctx;
   await ensureAdmin(vault, async (password) => keepInitialPassword(config.initialPasswordFile, password));
-  const newest = await ensureSigningKey(vault);
-  const keys = { newest, find: async (id: string) => (id === newest.id ? newest : findSigningKey(vault, id)) };
+  const keys = createTokenKeys(ctx);
+  await keys.openIfPossible();
 
-  const { listener, server } = createListener(ctx, createTokens(keys, vault.now));
+  const { listener, server } = createListener(ctx, createTokens(keys, vault.now), keys);
   const api = await listen(listener, { host: config.host, port: config.port, variable: 'CARDEA_PORT' });
   refuseBrokenRequests(api.server, server);
   const ops = await listen(opsListener(ctx.metrics.registry, readiness(ctx)), {
@@ -41,9 +43,10 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
 
   if (config.profile === 'mini') await ctx.queue.work(jobHandlers(vault));
   await scheduleJobs(ctx.queue);
-  const flush = setInterval(() => {
+  const everySecond = setInterval(() => {
     vault.outbox.flush().catch((error: unknown) => logger.warn('outbox rows stay for the relay', { error }));
-  }, FLUSH_MS);
+    keys.openIfPossible().catch((error: unknown) => logger.error('the key that signs tokens does not open', { error }));
+  }, SECOND_MS);
   logger.info('api-service is ready', { url: api.url });
 
   return {
@@ -51,17 +54,22 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
     opsUrl: ops.url,
     vault,
     async stop() {
-      clearInterval(flush);
+      clearInterval(everySecond);
       await Promise.all([api.drain(DRAIN_MS), ops.drain(0)]);
       await ctx.close();
     },
   };
 }
 
-function readiness({ vault, auditService, redis }: Awaited<ReturnType<typeof createContext>>) {
+function readiness({ vault, kekService, auditService, redis }: ApiContext) {
   return {
     database: () => vault.db.ping(),
+    kek: async () => refuseSealed(await kekService.call(sealStatus, {})),
     audit: async () => void (await auditService.text('/v1/checkpoint')),
     ...(redis ? { redis: async () => void (await redis.ping()) } : {}),
   };
+}
+
+function refuseSealed({ sealed }: { sealed: boolean }): void {
+  if (sealed) throw new AppError('sealed', 'kek-service is sealed');
 }

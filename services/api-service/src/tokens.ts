@@ -1,10 +1,12 @@
 import { AppError } from '@cardea/contracts/errors';
+import type { SuspiciousRule } from '@cardea/contracts/suspicious';
 import type { SigningKey } from '@cardea/vault/users/signing-keys';
 import jsonwebtoken from 'jsonwebtoken';
 import { z } from 'zod';
+import type { TokenKeys } from './token-keys.ts';
 
 /** How long an access token may be used. The session behind it may end sooner, and is looked at each time. */
-export const ACCESS_TOKEN_SECONDS = 900;
+export const ACCESS_TOKEN_SECONDS = 300;
 
 const ALGORITHM = 'HS256';
 const TYPE = 'at+jwt';
@@ -16,7 +18,9 @@ const REMEMBERED_MAX = 10_000;
 const Header = z.strictObject({ alg: z.literal(ALGORITHM), typ: z.literal(TYPE), kid: z.uuid() });
 const Claims = z.strictObject({
   sub: z.uuid(),
+  /** The session of a user, or the credential of an application. */
   sid: z.uuid(),
+  kind: z.enum(['user', 'application']),
   iss: z.literal(ISSUER),
   aud: z.literal(AUDIENCE),
   iat: z.int(),
@@ -25,23 +29,21 @@ const Claims = z.strictObject({
 
 /** What a token says once it is believed. */
 export interface TokenClaims {
-  userId: string;
+  kind: 'user' | 'application';
+  /** The user or application. */
+  subjectId: string;
+  /** The session of a user, or the credential of an application. */
   sessionId: string;
 }
 
 export interface Tokens {
-  sign(claims: TokenClaims): string;
+  sign(claims: TokenClaims): Promise<string>;
   /** @throws AppError `unauthenticated` */
   verify(token: string): Promise<TokenClaims>;
 }
 
-export interface TokenKeys {
-  newest: SigningKey;
-  find(id: string): Promise<SigningKey | undefined>;
-}
-
 /** Access tokens (JWT, RFC 9068 in shape): one algorithm, pinned with the key; a key is found by `kid` and by nothing else in the token. */
-export function createTokens(keys: TokenKeys, now: () => Date): Tokens {
+export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () => Date): Tokens {
   // A verified token is remembered until it ends, in the order of arrival.
   const remembered = new Map<string, { claims: TokenClaims; expiresAt: number }>();
 
@@ -51,8 +53,8 @@ export function createTokens(keys: TokenKeys, now: () => Date): Tokens {
     if (known && known.expiresAt > nowSeconds) return known.claims;
     remembered.delete(token);
 
-    const { sub, sid, exp } = await check(token, nowSeconds);
-    const claims = { userId: sub, sessionId: sid };
+    const { sub, sid, kind, exp } = await check(token, nowSeconds);
+    const claims: TokenClaims = { kind, subjectId: sub, sessionId: sid };
     if (remembered.size >= REMEMBERED_MAX) remembered.delete(remembered.keys().next().value!);
     remembered.set(token, { claims, expiresAt: exp });
     return claims;
@@ -68,13 +70,13 @@ export function createTokens(keys: TokenKeys, now: () => Date): Tokens {
   }
 
   return {
-    sign({ userId, sessionId }) {
+    async sign({ kind, subjectId, sessionId }) {
       const iat = Math.floor(now().getTime() / 1000);
-      const { id, key } = keys.newest;
-      return jsonwebtoken.sign({ sid: sessionId, iat }, key, {
+      const { id, key } = await keys.newest();
+      return jsonwebtoken.sign({ sid: sessionId, kind, iat }, key, {
         algorithm: ALGORITHM,
         header: { alg: ALGORITHM, typ: TYPE, kid: id },
-        subject: userId,
+        subject: subjectId,
         issuer: ISSUER,
         audience: AUDIENCE,
         expiresIn: ACCESS_TOKEN_SECONDS,
@@ -111,6 +113,6 @@ function parseHeader(token: string): unknown {
   }
 }
 
-function forged(suspicious: string): AppError {
+function forged(suspicious: SuspiciousRule): AppError {
   return new AppError('unauthenticated', 'the token is not valid', { rule: suspicious, suspicious });
 }

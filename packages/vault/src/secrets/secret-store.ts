@@ -34,11 +34,12 @@ export interface SecretRow {
   updated_at: number;
 }
 
-/** Secrets after `cursor` by name, of those from `prefix` up to the first name beyond it. */
+/** Secrets after `cursor` by name, of those that begin with `prefix`, and of those that `pathPrefix` covers if it is given. */
 export async function listSecretRows(
   db: Queryable,
-  { vaultId, prefix, cursor, limit }: { vaultId: string; prefix: string; cursor: string; limit: number },
+  query: { vaultId: string; prefix: string; pathPrefix: string | null; cursor: string; limit: number },
 ): Promise<SecretRow[]> {
+  const { vaultId, prefix, pathPrefix, cursor, limit } = query;
   return db.query<SecretRow>(
     `select name, current_version, created_at, updated_at
        from secret
@@ -46,10 +47,20 @@ export async function listSecretRows(
         and name > $2
         and name >= $3
         and name < $4
+        and (cast($5 as text) is null or name = $5 or (name >= $6 and name < $7))
       order by name
-      limit $5`,
-    // Names are ASCII below `~`, so this is the end of the prefix's range on both engines.
-    [vaultId, cursor, prefix, `${prefix}~`, limit],
+      limit $8`,
+    [
+      vaultId,
+      cursor,
+      // Names are ASCII below `~`, so this is the end of a prefix's range on both engines.
+      prefix,
+      `${prefix}~`,
+      pathPrefix,
+      `${pathPrefix}/`,
+      `${pathPrefix}/~`,
+      limit,
+    ],
   );
 }
 

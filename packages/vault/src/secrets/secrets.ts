@@ -36,7 +36,7 @@ export interface Secret extends SecretValue {
 
 /** @throws AppError `not_found`, `access_denied`, `sealed`, `unavailable`; IntegrityError if the row is not the one asked for */
 export async function readSecret(ctx: VaultContext, caller: Caller, ref: SecretRef): Promise<Audited<Secret>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.read', ref.vault);
+  const { vault, rule } = await authorize(ctx, caller, 'secret.read', ref);
   ctx.audit.admit();
 
   const row = await findSecretVersion(ctx.db, { vaultId: vault.id, name: ref.name, version: ref.version ?? null });
@@ -83,7 +83,7 @@ export async function putSecret(
   ref: SecretRef,
   value: SecretValue,
 ): Promise<Audited<PutOutcome>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref.vault);
+  const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
   ctx.audit.admit();
 
   for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
@@ -186,15 +186,15 @@ export interface SecretSummary {
   updatedAt: Date;
 }
 
-/** Names of secrets, never their values. */
+/** Names of secrets, never their values, and only of those the caller may see. */
 export async function listSecrets(
   ctx: VaultContext,
   caller: Caller,
   query: { vault: string; prefix?: string | undefined; cursor?: string | undefined; limit: number },
 ): Promise<Audited<{ items: SecretSummary[]; nextCursor?: string }>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.list', query.vault);
+  const { vault, rule, pathPrefix = null } = await authorize(ctx, caller, 'secret.list', { vault: query.vault });
   const { prefix = '', cursor = '', limit } = query;
-  const rows = await listSecretRows(ctx.db, { vaultId: vault.id, prefix, cursor, limit: limit + 1 });
+  const rows = await listSecretRows(ctx.db, { vaultId: vault.id, prefix, pathPrefix, cursor, limit: limit + 1 });
   const items = rows.map((row) => ({
     name: row.name,
     version: row.current_version,

@@ -1,49 +1,101 @@
 import type { Role } from '@cardea/contracts/caller';
 import type { Queryable, Transaction } from '@cardea/storage/db';
+import type { PasswordState } from './user-store.ts';
 
+/** A session with its user as they are now. */
 export interface SessionRow {
   id: string;
   user_id: string;
+  expires_at: number;
+  ip: string;
+  user_agent: string;
   username: string;
   role: Role;
+  password_state: PasswordState;
+  disabled: number;
+  user_expires_at: number | null;
 }
 
-/** A session that has neither ended nor expired, with its user as they are now. */
-export async function findLiveSession(db: Queryable, id: string, now: number): Promise<SessionRow | undefined> {
+/** A session that was not ended. Whether it or its user has expired is for who knows the time. */
+export async function findOpenSession(db: Queryable, id: string): Promise<SessionRow | undefined> {
   const [row] = await db.query<SessionRow>(
-    `select s.id, s.user_id, u.username, u.role
+    `select s.id, s.user_id, s.expires_at, s.ip, s.user_agent,
+            u.username, u.role, u.password_state, u.disabled, u.expires_at as user_expires_at
        from session s
        join app_user u on u.id = s.user_id
       where s.id = $1
-        and s.ended_at is null
-        and s.expires_at > $2`,
-    [id, now],
+        and s.ended_at is null`,
+    [id],
   );
   return row;
 }
 
+export interface ListedSession {
+  id: string;
+  created_at: number;
+  expires_at: number;
+  ip: string;
+  user_agent: string;
+}
+
+/** A user's sessions that live now, newest first. */
+export async function listLiveSessions(db: Queryable, userId: string, now: number): Promise<ListedSession[]> {
+  return db.query<ListedSession>(
+    `select id, created_at, expires_at, ip, user_agent
+       from session
+      where user_id = $1
+        and ended_at is null
+        and expires_at > $2
+      order by id desc
+      limit 100`,
+    [userId, now],
+  );
+}
+
 export async function insertSession(
   tx: Transaction,
-  session: { id: string; userId: string; createdAt: number; expiresAt: number },
+  session: { id: string; userId: string; createdAt: number; expiresAt: number; ip: string; userAgent: string },
 ): Promise<void> {
   await tx.query(
-    `insert into session (id, user_id, created_at, expires_at)
-     values ($1, $2, $3, $4)`,
-    [session.id, session.userId, session.createdAt, session.expiresAt],
+    `insert into session (id, user_id, created_at, expires_at, ended_at, ip, user_agent)
+     values ($1, $2, $3, $4, null, $5, $6)`,
+    [session.id, session.userId, session.createdAt, session.expiresAt, session.ip, session.userAgent],
   );
 }
 
-export async function endSession(tx: Transaction, id: string, endedAt: number): Promise<void> {
+/** False if the user has no such session, or it has ended. */
+export async function endSession(
+  tx: Transaction,
+  { id, userId, endedAt }: { id: string; userId: string; endedAt: number },
+): Promise<boolean> {
+  const rows = await tx.query(
+    `update session
+        set ended_at = $3
+      where id = $1
+        and user_id = $2
+        and ended_at is null
+     returning id`,
+    [id, userId, endedAt],
+  );
+  return rows.length === 1;
+}
+
+/** Ends all sessions of a user but `except`. */
+export async function endSessionsOf(
+  tx: Transaction,
+  { userId, except, endedAt }: { userId: string; except?: string | undefined; endedAt: number },
+): Promise<void> {
   await tx.query(
     `update session
-        set ended_at = $2
-      where id = $1
+        set ended_at = $3
+      where user_id = $1
+        and id <> $2
         and ended_at is null`,
-    [id, endedAt],
+    [userId, except ?? '', endedAt],
   );
 }
 
-/** Deletes sessions that ended or expired before `before`. */
+/** Deletes sessions that ended or expired before `before`, with their refresh tokens. */
 export async function deleteDeadSessions(db: Queryable, before: number): Promise<void> {
   await db.query(
     `delete from session
@@ -51,4 +103,40 @@ export async function deleteDeadSessions(db: Queryable, before: number): Promise
          or ended_at < $1`,
     [before],
   );
+}
+
+export interface RefreshTokenRow {
+  session_id: string;
+  used_at: number | null;
+}
+
+export async function findRefreshToken(db: Queryable, hash: Uint8Array): Promise<RefreshTokenRow | undefined> {
+  const [row] = await db.query<RefreshTokenRow>(`select session_id, used_at from refresh_token where hash = $1`, [
+    hash,
+  ]);
+  return row;
+}
+
+export async function insertRefreshToken(
+  tx: Transaction,
+  token: { hash: Uint8Array; sessionId: string; createdAt: number },
+): Promise<void> {
+  await tx.query(
+    `insert into refresh_token (hash, session_id, created_at, used_at)
+     values ($1, $2, $3, null)`,
+    [token.hash, token.sessionId, token.createdAt],
+  );
+}
+
+/** Uses up a refresh token; false if somebody was first. */
+export async function useRefreshToken(tx: Transaction, hash: Uint8Array, usedAt: number): Promise<boolean> {
+  const rows = await tx.query(
+    `update refresh_token
+        set used_at = $2
+      where hash = $1
+        and used_at is null
+     returning session_id`,
+    [hash, usedAt],
+  );
+  return rows.length === 1;
 }

@@ -1,88 +1,123 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
+import { generateRefreshToken } from '@cardea/crypto/credential';
+import { sha256, uuidv7 } from '@cardea/crypto/ids';
 import { PasswordQueueFull } from '@cardea/crypto/password';
-import { uuidv7 } from '@cardea/crypto/ids';
+import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
-import { deleteDeadSessions, endSession, findLiveSession, insertSession } from './session-store.ts';
-import { findUser, updatePasswordHash } from './user-store.ts';
+import { insertRefreshToken, insertSession } from './session-store.ts';
+import { countAttempt, normalizeUsername, uncountAttempt } from './throttle.ts';
+import { readSecondFactor, useSecondFactor } from './totp.ts';
+import type { SecondFactor } from './totp.ts';
+import { findUser, replacePassword, useOneTimePassword } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
 
 const SESSION_MS = 12 * 60 * 60_000;
 
+/** A session that has begun, with the first of its refresh tokens. */
 export interface SignedIn {
   userId: string;
   sessionId: string;
+  refreshToken: string;
 }
 
-/** Checks a password and begins a session. Whatever is wrong, the answer and the work are the same. @throws AppError `unauthenticated` */
+/**
+ * Checks a password, and a code where TOTP is on, and begins a session. Whatever is wrong, the answer is the same and
+ * so is the work; only the audit log knows which it was.
+ * @throws AppError `unauthenticated`; `rate_limited` after too many failures; `unavailable` when too many wait
+ */
 export async function signIn(
   ctx: VaultContext,
   stranger: Caller,
-  { username, password }: { username: string; password: string },
+  credentials: { username: string; password: string; otp?: string | undefined },
 ): Promise<Audited<SignedIn>> {
+  const { username, password, otp } = credentials;
+  ctx.audit.admit();
+  await countAttempt(ctx, stranger, username);
   const user = await findUser(ctx.db, normalizeUsername(username));
-  const right = await verifyPassword(ctx, user, password);
-  if (!user || !right) {
-    throw new AppError('unauthenticated', 'the username or the password is wrong', {
-      rule: user ? 'bad-password' : 'no-such-user',
-    });
-  }
-  if (ctx.passwords.needsRehash(user.password_hash)) {
-    await updatePasswordHash(ctx.db, user.id, await ctx.passwords.hash(password));
-  }
+  const isRight = await verifyPassword(ctx, user?.password_hash, password);
+  if (!user) throw wrong('no-such-user');
+  if (!isRight) throw wrong('bad-password');
+  refuseClosedAccount(user, ctx.now().getTime());
+  const factor = await readSecondFactor(ctx, user, otp);
+  if (factor === 'missing' || factor === 'wrong') throw wrong(`otp-${factor}`);
+
+  const rehashed = ctx.passwords.needsRehash(user.password_hash) ? await ctx.passwords.hash(password) : undefined;
+  return beginSession(ctx, stranger, { user, username, factor, rehashed });
+}
+
+interface Begin {
+  user: UserRow;
+  username: string;
+  factor: SecondFactor;
+  rehashed: string | undefined;
+}
+
+async function beginSession(ctx: VaultContext, stranger: Caller, begin: Begin): Promise<Audited<SignedIn>> {
+  const { user, username, factor, rehashed } = begin;
   const caller: Caller = { ...stranger, actor: { id: user.id, type: 'user', name: user.username } };
+  const refreshToken = generateRefreshToken();
   return changed(ctx, caller, async (tx) => {
     const createdAt = ctx.now().getTime();
+    await useUp(tx, user, factor);
+    await uncountAttempt(tx, stranger, username);
+    if (rehashed !== undefined) await rehash(tx, user, rehashed, createdAt);
     const sessionId = uuidv7(createdAt);
-    await insertSession(tx, { id: sessionId, userId: user.id, createdAt, expiresAt: createdAt + SESSION_MS });
+    const { ip = 'unknown', userAgent = '' } = stranger.source;
+    await insertSession(tx, {
+      id: sessionId,
+      userId: user.id,
+      createdAt,
+      expiresAt: createdAt + SESSION_MS,
+      ip,
+      userAgent,
+    });
+    await insertRefreshToken(tx, { hash: sha256(refreshToken), sessionId, createdAt });
     return {
-      value: { userId: user.id, sessionId },
-      happening: { action: 'auth.login', rule: 'password', resource: { user: user.username } },
+      value: { userId: user.id, sessionId, refreshToken },
+      happening: {
+        action: 'auth.login',
+        rule: `password${factor === 'none' ? '' : `+${factor.kind}`}`,
+        resource: { user: user.username },
+      },
     };
   });
 }
 
-// Vault counted lockouts by the name as typed (CVE-2025-6004); there is one form of it here, from the edge on.
-function normalizeUsername(username: string): string {
-  return username.normalize('NFKC').trim().toLowerCase();
+// What works once is used up where the session begins: of a hundred at once, one is first.
+async function useUp(tx: Transaction, user: UserRow, factor: SecondFactor): Promise<void> {
+  if (user.password_state === 'one_time' && !(await useOneTimePassword(tx, user.id)))
+    throw wrong('one-time-password-used');
+  if (factor !== 'none' && !(await useSecondFactor(tx, user.id, factor))) throw wrong('otp-used');
 }
 
-async function verifyPassword(ctx: VaultContext, user: UserRow | undefined, password: string): Promise<boolean> {
+async function rehash(tx: Transaction, user: UserRow, to: string, updatedAt: number): Promise<void> {
+  const state = user.password_state === 'one_time' ? 'one_time_used' : user.password_state;
+  await replacePassword(tx, { id: user.id, from: user.password_hash, to, state, updatedAt });
+}
+
+function refuseClosedAccount(user: UserRow, now: number): void {
+  if (user.disabled === 1) throw wrong('user-disabled');
+  if (user.expires_at !== null && user.expires_at <= now) throw wrong('user-expired');
+  if (user.password_state === 'one_time_used') throw wrong('one-time-password-used');
+}
+
+/** False for a wrong password and, after the same work, for an unknown user. @throws AppError `unavailable` */
+export async function verifyPassword(
+  ctx: Pick<VaultContext, 'passwords'>,
+  hash: string | undefined,
+  password: string,
+): Promise<boolean> {
   try {
-    return await ctx.passwords.verify(user?.password_hash, password);
+    return await ctx.passwords.verify(hash, password);
   } catch (error) {
     if (!(error instanceof PasswordQueueFull)) throw error;
     throw new AppError('unavailable', 'too many sign-ins at once', { cause: error });
   }
 }
 
-/** Who a session belongs to, as they are now. @throws AppError `unauthenticated` if it has ended */
-export async function callerOfSession(
-  ctx: Pick<VaultContext, 'db' | 'now'>,
-  stranger: Caller,
-  sessionId: string,
-): Promise<Caller> {
-  const session = await findLiveSession(ctx.db, sessionId, ctx.now().getTime());
-  if (!session) throw new AppError('unauthenticated', 'the session has ended', { rule: 'session-ended' });
-  return {
-    ...stranger,
-    actor: { id: session.user_id, type: 'user', name: session.username, session: session.id },
-    role: session.role,
-  };
-}
-
-/** Ends the caller's session for every process at once. */
-export async function signOut(ctx: VaultContext, caller: Caller): Promise<Audited<undefined>> {
-  const { session } = caller.actor;
-  return changed(ctx, caller, async (tx) => {
-    if (session !== undefined) await endSession(tx, session, ctx.now().getTime());
-    return { value: undefined, happening: { action: 'auth.logout' } };
-  });
-}
-
-/** Forgets sessions that can no longer be used. */
-export async function sweepSessions(ctx: Pick<VaultContext, 'db' | 'now'>): Promise<void> {
-  await deleteDeadSessions(ctx.db, ctx.now().getTime());
+function wrong(rule: string): AppError {
+  return new AppError('unauthenticated', 'the username, the password or the code is wrong', { rule });
 }

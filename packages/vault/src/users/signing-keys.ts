@@ -1,84 +1,125 @@
-import type { Db } from '@cardea/storage/db';
 import { systemContext } from '@cardea/crypto/context';
 import { envelopeKeyVersion, open, seal } from '@cardea/crypto/envelope';
 import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { hmacKey } from '@cardea/crypto/token-key';
+import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { findNewestDekVersion, insertDek } from '../vaults/dek-store.ts';
 import { wrapNewDek } from '../vaults/vaults.ts';
 
-/** The DEK chain of what the system keeps for itself. No vault can have this id: it lies before the epoch of UUIDv7. */
-const SYSTEM_VAULT_ID = '00000000-0000-7000-8000-000000000001';
+/** The DEK chain of what the system keeps for itself. No vault can have this id: it lies before every UUIDv7 made since. */
+export const SYSTEM_VAULT_ID = '00000000-0000-7000-8000-000000000001';
 
-/** A key that signs access tokens. */
+/** `access` signs access tokens; `refresh` derives a refresh token's successor. */
+export type KeyPurpose = 'access' | 'refresh';
+
+/** A secret key of the system, 32 bytes. It is stored under the envelope, like a secret. */
 export interface SigningKey {
-  /** The token's `kid`. */
+  /** An access token's `kid`. */
   id: string;
   key: ReturnType<typeof hmacKey>;
+  createdAt: number;
 }
 
-/** The newest key that signs access tokens, made if there is none. It is stored under the envelope, like a secret. */
-export async function ensureSigningKey(ctx: VaultContext): Promise<SigningKey> {
-  await ensureSystemDek(ctx);
-  const existing = await findNewestSigningKey(ctx);
-  if (existing) return existing;
+const ROTATE_AFTER_MS = 24 * 60 * 60_000;
+/** A replaced access key is honoured until the tokens it signed have ended: 5 minutes, and as much again for clocks. */
+const HONOURED_MS = 10 * 60_000;
 
-  const id = uuidv7(ctx.now().getTime());
+/** Makes the system's DEK and its first keys where there are none. */
+export async function ensureSigningKeys(ctx: VaultContext): Promise<void> {
+  await ensureSystemDek(ctx);
+  for (const purpose of ['access', 'refresh'] as const) {
+    if (!(await findNewestSigningKey(ctx, purpose))) await addKey(ctx, purpose);
+  }
+}
+
+/** The newest key of a purpose: what signs now. */
+export async function findNewestSigningKey(
+  ctx: Pick<VaultContext, 'db' | 'deks'>,
+  purpose: KeyPurpose,
+): Promise<SigningKey | undefined> {
+  const [row] = await ctx.db.query<SigningKeyRow>(
+    `select id, ciphertext, created_at
+       from signing_key
+      where purpose = $1
+      order by id desc
+      limit 1`,
+    [purpose],
+  );
+  return row && openKey(ctx, row);
+}
+
+/** The access key of a token's `kid`; undefined for one that never was or is no longer honoured. */
+export async function findSigningKey(
+  ctx: Pick<VaultContext, 'db' | 'deks'>,
+  id: string,
+): Promise<SigningKey | undefined> {
+  const [row] = await ctx.db.query<SigningKeyRow>(
+    `select id, ciphertext, created_at
+       from signing_key
+      where id = $1
+        and purpose = 'access'`,
+    [id],
+  );
+  return row && openKey(ctx, row);
+}
+
+/**
+ * Adds an access key once a day, and deletes those that were replaced so long ago that no token of theirs lives. The
+ * refresh key stays: sessions end by themselves, and a new one would only end them all at once.
+ */
+export async function rotateSigningKeys(ctx: VaultContext): Promise<void> {
+  const now = ctx.now().getTime();
+  const newest = await findNewestSigningKey(ctx, 'access');
+  if (newest && now - newest.createdAt >= ROTATE_AFTER_MS) await addKey(ctx, 'access');
+  await ctx.db.query(
+    `delete from signing_key
+      where purpose = 'access'
+        and id < (select max(k.id) from signing_key k where k.purpose = 'access' and k.created_at < $1)`,
+    [now - HONOURED_MS],
+  );
+}
+
+interface SigningKeyRow {
+  id: string;
+  ciphertext: Uint8Array;
+  created_at: number;
+}
+
+async function addKey(ctx: VaultContext, purpose: KeyPurpose): Promise<void> {
+  const createdAt = ctx.now().getTime();
+  const id = uuidv7(createdAt);
   const bytes = randomKey();
   const dekVersion = (await findNewestDekVersion(ctx.db, SYSTEM_VAULT_ID))!;
   const ciphertext = await ctx.deks.use({ vaultId: SYSTEM_VAULT_ID, dekVersion }, (dek) =>
     seal(dek, bytes, systemContext('signing-key', id)),
   );
   bytes.fill(0);
-  await ctx.db.query(`insert into signing_key (id, ciphertext, created_at) values ($1, $2, $3)`, [
-    id,
-    ciphertext,
-    ctx.now().getTime(),
-  ]);
-  // Another process may have made one at the same time: all of them use the newest.
-  return (await findNewestSigningKey(ctx))!;
+  await ctx.db.query(
+    `insert into signing_key (id, purpose, ciphertext, created_at)
+     values ($1, $2, $3, $4)`,
+    [id, purpose, ciphertext, createdAt],
+  );
 }
 
-/** A key by the `kid` of a token; undefined for one that never was or is no longer honoured. */
-export async function findSigningKey(
-  ctx: Pick<VaultContext, 'db' | 'deks'>,
-  id: string,
-): Promise<SigningKey | undefined> {
-  return openKey(ctx, await findRow(ctx.db, `select id, ciphertext from signing_key where id = $1`, [id]));
-}
-
-async function findNewestSigningKey(ctx: VaultContext): Promise<SigningKey | undefined> {
-  return openKey(ctx, await findRow(ctx.db, `select id, ciphertext from signing_key order by id desc limit 1`, []));
-}
-
-interface SigningKeyRow {
-  id: string;
-  ciphertext: Uint8Array;
-}
-
-async function findRow(db: Db, sql: string, params: string[]): Promise<SigningKeyRow | undefined> {
-  const [row] = await db.query<SigningKeyRow>(sql, params);
-  return row;
-}
-
-async function openKey(
-  ctx: Pick<VaultContext, 'deks'>,
-  row: SigningKeyRow | undefined,
-): Promise<SigningKey | undefined> {
-  if (!row) return undefined;
+async function openKey(ctx: Pick<VaultContext, 'deks'>, row: SigningKeyRow): Promise<SigningKey> {
   const dek = { vaultId: SYSTEM_VAULT_ID, dekVersion: envelopeKeyVersion(row.ciphertext) };
   const bytes = await ctx.deks.use(dek, (key) => open(key, row.ciphertext, systemContext('signing-key', row.id)));
   const key = hmacKey(bytes);
   bytes.fill(0);
-  return { id: row.id, key };
+  return { id: row.id, key, createdAt: row.created_at };
 }
 
 async function ensureSystemDek(ctx: VaultContext): Promise<void> {
-  if ((await findNewestDekVersion(ctx.db, SYSTEM_VAULT_ID)) !== undefined) return;
+  if (await hasSystemDek(ctx.db)) return;
   const wrapped = await wrapNewDek(ctx, SYSTEM_VAULT_ID);
   await ctx.db.transaction(async (tx) => {
     // Another process may have been first; its DEK is as good.
-    if ((await findNewestDekVersion(tx, SYSTEM_VAULT_ID)) !== undefined) return;
+    if (await hasSystemDek(tx)) return;
     await insertDek(tx, { vaultId: SYSTEM_VAULT_ID, dekVersion: 1 }, wrapped, ctx.now().getTime());
   });
+}
+
+async function hasSystemDek(db: Queryable): Promise<boolean> {
+  return (await findNewestDekVersion(db, SYSTEM_VAULT_ID)) !== undefined;
 }

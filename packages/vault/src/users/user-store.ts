@@ -1,16 +1,27 @@
 import type { Role } from '@cardea/contracts/caller';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 
+/** `chosen` by its owner; `one_time`: signs in once; `one_time_used`: good for nothing but being changed. */
+export type PasswordState = 'chosen' | 'one_time' | 'one_time_used';
+
 export interface UserRow {
   id: string;
   username: string;
   role: Role;
   password_hash: string;
+  password_state: PasswordState;
+  disabled: number;
+  expires_at: number | null;
+  totp_ciphertext: Uint8Array | null;
+  totp_enabled: number;
+  totp_last_step: number;
+  created_at: number;
 }
 
 export async function findUser(db: Queryable, username: string): Promise<UserRow | undefined> {
   const [row] = await db.query<UserRow>(
-    `select id, username, role, password_hash
+    `select id, username, role, password_hash, password_state, disabled, expires_at,
+            totp_ciphertext, totp_enabled, totp_last_step, created_at
        from app_user
       where username = $1`,
     [username],
@@ -18,24 +29,174 @@ export async function findUser(db: Queryable, username: string): Promise<UserRow
   return row;
 }
 
+export async function findUserById(db: Queryable, id: string): Promise<UserRow | undefined> {
+  const [row] = await db.query<UserRow>(
+    `select id, username, role, password_hash, password_state, disabled, expires_at,
+            totp_ciphertext, totp_enabled, totp_last_step, created_at
+       from app_user
+      where id = $1`,
+    [id],
+  );
+  return row;
+}
+
+/** Users after `cursor`, by name. */
+export async function listUserRows(
+  db: Queryable,
+  { cursor, limit }: { cursor: string; limit: number },
+): Promise<UserRow[]> {
+  return db.query<UserRow>(
+    `select id, username, role, password_hash, password_state, disabled, expires_at,
+            totp_ciphertext, totp_enabled, totp_last_step, created_at
+       from app_user
+      where username > $1
+      order by username
+      limit $2`,
+    [cursor, limit],
+  );
+}
+
+/** Users whose end has passed and who are not disabled yet; a page of them. */
+export async function listExpiredUsers(db: Queryable, now: number): Promise<{ username: string }[]> {
+  return db.query<{ username: string }>(
+    `select username
+       from app_user
+      where expires_at <= $1
+        and disabled = 0
+      order by expires_at
+      limit 100`,
+    [now],
+  );
+}
+
 export async function countUsers(db: Queryable): Promise<number> {
   const [row] = await db.query<{ users: number }>(`select count(*) as users from app_user`);
   return row?.users ?? 0;
 }
 
-export async function insertUser(tx: Transaction, user: UserRow & { created_at: number }): Promise<void> {
+/** Admins other than `id` who can sign in, and will not stop to be able to. */
+export async function countOtherAdmins(tx: Transaction, id: string): Promise<number> {
+  const [row] = await tx.query<{ admins: number }>(
+    `select count(*) as admins
+       from app_user
+      where role = 'admin'
+        and id <> $1
+        and disabled = 0
+        and expires_at is null`,
+    [id],
+  );
+  return row?.admins ?? 0;
+}
+
+export interface NewUser {
+  id: string;
+  username: string;
+  role: Role;
+  passwordHash: string;
+  passwordState: PasswordState;
+  expiresAt: number | null;
+  createdAt: number;
+}
+
+export async function insertUser(tx: Transaction, user: NewUser): Promise<void> {
   await tx.query(
-    `insert into app_user (id, username, role, password_hash, created_at, updated_at)
-     values ($1, $2, $3, $4, $5, $5)`,
-    [user.id, user.username, user.role, user.password_hash, user.created_at],
+    `insert into app_user
+            (id, username, role, password_hash, password_state, disabled, expires_at,
+             totp_ciphertext, totp_enabled, totp_last_step, created_at, updated_at)
+     values ($1, $2, $3, $4, $5, 0, $6, null, 0, 0, $7, $7)`,
+    [user.id, user.username, user.role, user.passwordHash, user.passwordState, user.expiresAt, user.createdAt],
   );
 }
 
-export async function updatePasswordHash(db: Queryable, id: string, passwordHash: string): Promise<void> {
-  await db.query(
+export async function updateUser(
+  tx: Transaction,
+  user: { id: string; role: Role; disabled: number; expiresAt: number | null; updatedAt: number },
+): Promise<void> {
+  await tx.query(
     `update app_user
-        set password_hash = $2
+        set role = $2,
+            disabled = $3,
+            expires_at = $4,
+            updated_at = $5
       where id = $1`,
-    [id, passwordHash],
+    [user.id, user.role, user.disabled, user.expiresAt, user.updatedAt],
   );
+}
+
+export async function deleteUserRow(tx: Transaction, id: string): Promise<void> {
+  await tx.query(`delete from app_user where id = $1`, [id]);
+}
+
+/** Sets another password, unless somebody has changed it since `from` was read; then false. */
+export async function replacePassword(
+  tx: Transaction,
+  change: { id: string; from: string; to: string; state: PasswordState; updatedAt: number },
+): Promise<boolean> {
+  const rows = await tx.query(
+    `update app_user
+        set password_hash = $3,
+            password_state = $4,
+            updated_at = $5
+      where id = $1
+        and password_hash = $2
+     returning id`,
+    [change.id, change.from, change.to, change.state, change.updatedAt],
+  );
+  return rows.length === 1;
+}
+
+/** Uses up a one-time password; false if somebody was first. */
+export async function useOneTimePassword(tx: Transaction, id: string): Promise<boolean> {
+  const rows = await tx.query(
+    `update app_user
+        set password_state = 'one_time_used'
+      where id = $1
+        and password_state = 'one_time'
+     returning id`,
+    [id],
+  );
+  return rows.length === 1;
+}
+
+export async function setTotp(
+  tx: Transaction,
+  totp: { id: string; ciphertext: Uint8Array | null; enabled: number; lastStep: number },
+): Promise<void> {
+  await tx.query(
+    `update app_user
+        set totp_ciphertext = $2,
+            totp_enabled = $3,
+            totp_last_step = $4
+      where id = $1`,
+    [totp.id, totp.ciphertext, totp.enabled, totp.lastStep],
+  );
+}
+
+/** Uses up the code of a time step and of all before it; false if it was used already (CVE-2025-6014). */
+export async function useTotpStep(tx: Transaction, id: string, step: number): Promise<boolean> {
+  const rows = await tx.query(
+    `update app_user
+        set totp_last_step = $2
+      where id = $1
+        and totp_last_step < $2
+     returning id`,
+    [id, step],
+  );
+  return rows.length === 1;
+}
+
+export async function replaceRecoveryCodes(tx: Transaction, userId: string, hashes: Uint8Array[]): Promise<void> {
+  await tx.query(`delete from recovery_code where user_id = $1`, [userId]);
+  for (const hash of hashes) {
+    await tx.query(`insert into recovery_code (user_id, hash) values ($1, $2)`, [userId, hash]);
+  }
+}
+
+/** False if it is not one of the user's codes, or is one no more. */
+export async function useRecoveryCode(tx: Transaction, userId: string, hash: Uint8Array): Promise<boolean> {
+  const rows = await tx.query(`delete from recovery_code where user_id = $1 and hash = $2 returning user_id`, [
+    userId,
+    hash,
+  ]);
+  return rows.length === 1;
 }

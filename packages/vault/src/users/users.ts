@@ -1,13 +1,49 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller, Role } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
 import { randomSecret, uuidv7 } from '@cardea/crypto/ids';
+import { UniqueViolation } from '@cardea/storage/db';
+import type { Transaction } from '@cardea/storage/db';
+import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { changed } from '../record.ts';
-import { countUsers, insertUser } from './user-store.ts';
+import { listVaultsOwnedAlone, removeGrantsTo, upsertGrant } from '../grants/grant-store.ts';
+import { audited, changed } from '../record.ts';
+import { checkNewPassword } from './password-rules.ts';
+import { endAllSessions } from './sessions.ts';
+import { verifyPassword } from './sign-in.ts';
+import { forgetFailures, isLocked } from './throttle.ts';
+import { ownUser } from './totp.ts';
+import {
+  countOtherAdmins,
+  countUsers,
+  deleteUserRow,
+  findUser,
+  insertUser,
+  listExpiredUsers,
+  listUserRows,
+  replacePassword,
+  replaceRecoveryCodes,
+  setTotp,
+  updateUser,
+} from './user-store.ts';
+import type { UserRow } from './user-store.ts';
+
+export interface User {
+  id: string;
+  username: string;
+  role: Role;
+  disabled: boolean;
+  locked: boolean;
+  totp: boolean;
+  mustChangePassword: boolean;
+  expiresAt?: Date;
+  createdAt: Date;
+}
 
 /** Cardea itself, when it acts before anybody could ask it to. */
 export const systemCaller: Caller = {
   actor: { id: 'cardea', type: 'service' },
+  role: 'admin',
   source: {},
   requestId: 'start',
 };
@@ -21,20 +57,263 @@ export async function ensureAdmin(ctx: VaultContext, keep: (password: string) =>
   if ((await countUsers(ctx.db)) > 0) return;
   const password = randomSecret(18);
   await keep(password);
-  await createUser(ctx, systemCaller, { username: 'admin', role: 'admin', password });
+  await addUser(ctx, systemCaller, { username: 'admin', role: 'admin', password });
 }
 
-/** Makes a user. The caller's right to do so is the caller's business. */
+export interface NewUser {
+  username: string;
+  role: Role;
+  /** Without one, a one-time password is made. */
+  password?: string | undefined;
+  expiresAt?: Date | undefined;
+}
+
+/** @throws AppError `conflict` if the name is taken, `invalid_request` for a bad password or an end that has passed */
 export async function createUser(
   ctx: VaultContext,
   caller: Caller,
-  { username, role, password }: { username: string; role: Role; password: string },
-): Promise<Audited<{ id: string; username: string; role: Role }>> {
-  const passwordHash = await ctx.passwords.hash(password);
+  user: NewUser,
+): Promise<Audited<User & { oneTimePassword?: string }>> {
+  authorizeSystem(caller, 'user.manage');
+  refusePast(ctx, user.expiresAt);
+  if (user.password !== undefined) await refuseBadPassword(user.password, user.username);
+  return addUser(ctx, caller, user);
+}
+
+async function addUser(
+  ctx: VaultContext,
+  caller: Caller,
+  { username, role, password, expiresAt }: NewUser,
+): Promise<Audited<User & { oneTimePassword?: string }>> {
+  const { rule } = authorizeSystem(caller, 'user.manage');
+  const oneTimePassword = password === undefined ? randomSecret(12) : undefined;
+  const passwordHash = await ctx.passwords.hash(password ?? oneTimePassword!);
+  const passwordState = password === undefined ? 'one_time' : 'chosen';
+  try {
+    return await changed(ctx, caller, async (tx) => {
+      const createdAt = ctx.now().getTime();
+      const id = uuidv7(createdAt);
+      const end = expiresAt?.getTime() ?? null;
+      await insertUser(tx, { id, username, role, passwordHash, passwordState, expiresAt: end, createdAt });
+      const row = (await findUser(tx, username))!;
+      return {
+        value: { ...toUser(row, false), ...(oneTimePassword === undefined ? {} : { oneTimePassword }) },
+        happening: { action: 'user.create', rule, reason: `role ${role}`, resource: { user: username } },
+      };
+    });
+  } catch (error) {
+    if (error instanceof UniqueViolation)
+      throw new AppError('conflict', 'a user of this name exists', { cause: error });
+    throw error;
+  }
+}
+
+export async function listUsers(
+  ctx: VaultContext,
+  caller: Caller,
+  { limit, cursor = '' }: { limit: number; cursor?: string | undefined },
+): Promise<Audited<{ items: User[]; nextCursor?: string }>> {
+  const { rule } = authorizeSystem(caller, 'user.manage');
+  const rows = await listUserRows(ctx.db, { cursor, limit: limit + 1 });
+  const items = await Promise.all(rows.slice(0, limit).map((row) => withLock(ctx, row)));
+  const page = rows.length > limit ? { items, nextCursor: items.at(-1)!.username } : { items };
+  return audited(ctx, caller, { action: 'user.list', rule, resource: { count: items.length } }, page);
+}
+
+export async function readUser(ctx: VaultContext, caller: Caller, username: string): Promise<Audited<User>> {
+  const { rule } = authorizeSystem(caller, 'user.manage');
+  const row = await getUser(ctx.db, username);
+  return audited(ctx, caller, { action: 'user.read', rule, resource: { user: username } }, withLock(ctx, row));
+}
+
+/** @throws AppError `not_found`; `conflict` where nobody would be left to administer, or for the caller's own account */
+export async function changeUser(
+  ctx: VaultContext,
+  caller: Caller,
+  username: string,
+  change: { role?: Role | undefined; disabled?: boolean | undefined; expiresAt?: Date | null | undefined },
+): Promise<Audited<User>> {
+  const { rule } = authorizeSystem(caller, 'user.manage');
+  refusePast(ctx, change.expiresAt ?? undefined);
   return changed(ctx, caller, async (tx) => {
-    const createdAt = ctx.now().getTime();
-    const id = uuidv7(createdAt);
-    await insertUser(tx, { id, username, role, password_hash: passwordHash, created_at: createdAt });
-    return { value: { id, username, role }, happening: { action: 'user.create', resource: { user: username } } };
+    const row = await getUser(tx, username);
+    const { role = row.role, disabled = row.disabled === 1 } = change;
+    const expiresAt = change.expiresAt === undefined ? row.expires_at : (change.expiresAt?.getTime() ?? null);
+    const staysAdmin = role === 'admin' && !disabled && expiresAt === null;
+    if (row.role === 'admin' && !staysAdmin) await refuseLoss(tx, caller, row);
+    const next = { ...row, role, disabled: disabled ? 1 : 0, expires_at: expiresAt };
+    await updateUser(tx, { id: row.id, role, disabled: next.disabled, expiresAt, updatedAt: ctx.now().getTime() });
+    const locked = await isLocked(tx, username, ctx.now().getTime());
+    const reason = Object.keys(change).join(' ') || 'nothing';
+    return {
+      value: toUser(next, locked),
+      happening: { action: 'user.change', rule, reason, resource: { user: username } },
+    };
   });
+}
+
+/** Deletes a user. Vaults they own alone go to `successor`. @throws AppError `conflict` that says what to do */
+export async function deleteUser(
+  ctx: VaultContext,
+  caller: Caller,
+  { username, successor }: { username: string; successor?: string | undefined },
+): Promise<Audited<undefined>> {
+  const { rule } = authorizeSystem(caller, 'user.manage');
+  return changed(ctx, caller, async (tx) => {
+    const row = await getUser(tx, username);
+    await refuseLoss(tx, caller, row);
+    await handOver(ctx, tx, { caller, from: row, successor });
+    await removeGrantsTo(tx, `user:${row.id}`);
+    await deleteUserRow(tx, row.id);
+    await forgetFailures(tx, username);
+    const reason = successor === undefined ? {} : { reason: `successor ${successor}` };
+    return { value: undefined, happening: { action: 'user.delete', rule, resource: { user: username }, ...reason } };
+  });
+}
+
+async function handOver(
+  ctx: VaultContext,
+  tx: Transaction,
+  { caller, from, successor }: { caller: Caller; from: UserRow; successor: string | undefined },
+): Promise<void> {
+  const vaults = await listVaultsOwnedAlone(tx, `user:${from.id}`);
+  if (vaults.length === 0) return;
+  if (successor === undefined) {
+    const names = vaults.slice(0, 5).map((vault) => vault.name);
+    throw new AppError(
+      'conflict',
+      `they own ${names.join(', ')} alone: name a successor (?successor=…), or another owner`,
+    );
+  }
+  const heir = await findUser(tx, successor);
+  if (!heir || heir.id === from.id || heir.role === 'ceo') {
+    throw new AppError('conflict', 'the successor must be another user, and no ceo');
+  }
+  const createdAt = ctx.now().getTime();
+  const granted = { owner: true, secrets: [], keys: [], allowedCidrs: [] };
+  for (const { id: vaultId } of vaults) {
+    await upsertGrant(tx, { vaultId, principal: `user:${heir.id}`, granted, createdAt, createdBy: caller.actor.id });
+  }
+}
+
+/** Makes a one-time password, ends every session and turns TOTP off: for somebody who lost what they sign in with. */
+export async function resetPassword(
+  ctx: VaultContext,
+  caller: Caller,
+  username: string,
+): Promise<Audited<{ oneTimePassword: string }>> {
+  const { rule } = authorizeSystem(caller, 'user.manage');
+  const oneTimePassword = randomSecret(12);
+  const to = await ctx.passwords.hash(oneTimePassword);
+  return changed(ctx, caller, async (tx) => {
+    const { id, password_hash: from } = await getUser(tx, username);
+    await replacePassword(tx, { id, from, to, state: 'one_time', updatedAt: ctx.now().getTime() });
+    await setTotp(tx, { id, ciphertext: null, enabled: 0, lastStep: 0 });
+    await replaceRecoveryCodes(tx, id, []);
+    await endAllSessions(ctx, tx, { userId: id });
+    await forgetFailures(tx, username);
+    return {
+      value: { oneTimePassword },
+      happening: { action: 'user.resetPassword', rule, resource: { user: username } },
+    };
+  });
+}
+
+export async function unlockUser(ctx: VaultContext, caller: Caller, username: string): Promise<Audited<undefined>> {
+  const { rule } = authorizeSystem(caller, 'user.manage');
+  return changed(ctx, caller, async (tx) => {
+    await getUser(tx, username);
+    await forgetFailures(tx, username);
+    return { value: undefined, happening: { action: 'user.unlock', rule, resource: { user: username } } };
+  });
+}
+
+export async function revokeSessions(ctx: VaultContext, caller: Caller, username: string): Promise<Audited<undefined>> {
+  const { rule } = authorizeSystem(caller, 'user.manage');
+  return changed(ctx, caller, async (tx) => {
+    const { id } = await getUser(tx, username);
+    await endAllSessions(ctx, tx, { userId: id });
+    return { value: undefined, happening: { action: 'user.revokeSessions', rule, resource: { user: username } } };
+  });
+}
+
+/** Changes the caller's own password; every other session ends. @throws AppError `access_denied`, `invalid_request`, `conflict` */
+export async function changeOwnPassword(
+  ctx: VaultContext,
+  caller: Caller,
+  { currentPassword, newPassword }: { currentPassword: string; newPassword: string },
+): Promise<Audited<undefined>> {
+  const user = await ownUser(ctx, caller);
+  if (!(await verifyPassword(ctx, user.password_hash, currentPassword))) {
+    throw new AppError('access_denied', 'the current password is wrong', { rule: 'bad-password' });
+  }
+  await refuseBadPassword(newPassword, user.username);
+  if (newPassword === currentPassword) throw new AppError('invalid_request', 'the new password is the current one');
+  const to = await ctx.passwords.hash(newPassword);
+  return changed(ctx, caller, async (tx) => {
+    const { id, password_hash: from } = user;
+    const replaced = await replacePassword(tx, { id, from, to, state: 'chosen', updatedAt: ctx.now().getTime() });
+    if (!replaced) throw new AppError('conflict', 'the password was changed by somebody else just now');
+    await endAllSessions(ctx, tx, { userId: id, except: caller.actor.session });
+    return { value: undefined, happening: { action: 'auth.password', rule: 'self' } };
+  });
+}
+
+/** Closes the accounts whose end has passed. They are refused from that second on; this only makes it show. */
+export async function sweepExpiredUsers(ctx: VaultContext): Promise<void> {
+  const now = ctx.now().getTime();
+  for (const { username } of await listExpiredUsers(ctx.db, now)) {
+    await changed(ctx, systemCaller, async (tx) => {
+      const row = await getUser(tx, username);
+      await updateUser(tx, { id: row.id, role: row.role, disabled: 1, expiresAt: row.expires_at, updatedAt: now });
+      await endAllSessions(ctx, tx, { userId: row.id });
+      return {
+        value: undefined,
+        happening: { action: 'user.expire', rule: 'expiresAt', resource: { user: username } },
+      };
+    });
+  }
+}
+
+async function getUser(db: Parameters<typeof findUser>[0], username: string): Promise<UserRow> {
+  const row = await findUser(db, username);
+  if (!row) throw new AppError('not_found', 'no such user', { rule: 'no-such-user' });
+  return row;
+}
+
+async function refuseLoss(tx: Transaction, caller: Caller, row: UserRow): Promise<void> {
+  if (row.id === caller.actor.id)
+    throw new AppError('conflict', 'nobody removes or demotes themself: ask another admin');
+  if (row.role === 'admin' && (await countOtherAdmins(tx, row.id)) === 0) {
+    throw new AppError('conflict', 'this is the last admin: make another one first');
+  }
+}
+
+async function refuseBadPassword(password: string, username: string): Promise<void> {
+  const problem = await checkNewPassword(password, username);
+  if (problem !== undefined) throw new AppError('invalid_request', problem, { rule: 'password-rules' });
+}
+
+function refusePast(ctx: VaultContext, expiresAt: Date | undefined): void {
+  if (expiresAt !== undefined && expiresAt <= ctx.now()) {
+    throw new AppError('invalid_request', 'expiresAt: has passed already');
+  }
+}
+
+async function withLock(ctx: VaultContext, row: UserRow): Promise<User> {
+  return toUser(row, await isLocked(ctx.db, row.username, ctx.now().getTime()));
+}
+
+function toUser(row: UserRow, locked: boolean): User {
+  return {
+    id: row.id,
+    username: row.username,
+    role: row.role,
+    disabled: row.disabled === 1,
+    locked,
+    totp: row.totp_enabled === 1,
+    mustChangePassword: row.password_state !== 'chosen',
+    ...(row.expires_at === null ? {} : { expiresAt: new Date(row.expires_at) }),
+    createdAt: new Date(row.created_at),
+  };
 }

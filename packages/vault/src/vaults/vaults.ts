@@ -6,9 +6,12 @@ import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { UniqueViolation } from '@cardea/storage/db';
 import { authorize, authorizeSystem, principalOf } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
+import { decide } from '../decide.ts';
+import type { Granted } from '../decide.ts';
 import { audited, changed } from '../record.ts';
 import { insertDek } from './dek-store.ts';
-import { insertGrant, insertVault, listVaultRows } from './vault-store.ts';
+import { listGrantsTo, upsertGrant } from '../grants/grant-store.ts';
+import { insertVault, listVaultRows } from './vault-store.ts';
 import type { VaultRow } from './vault-store.ts';
 
 export interface Vault {
@@ -17,6 +20,8 @@ export interface Vault {
   description: string;
   createdAt: Date;
 }
+
+const ownership: Granted = { owner: true, secrets: [], keys: [], allowedCidrs: [] };
 
 /** Makes a vault with its first DEK. The creator owns it. @throws AppError `conflict` if the name is taken */
 export async function createVault(
@@ -35,8 +40,8 @@ export async function createVault(
     return await changed(ctx, caller, async (tx) => {
       await insertVault(tx, { ...vault, created_by: caller.actor.id });
       await insertDek(tx, { vaultId: id, dekVersion: 1 }, wrapped, createdAt);
-      const grant = { vaultId: id, principal: principalOf(caller), owner: 1, createdAt, createdBy: caller.actor.id };
-      await insertGrant(tx, grant);
+      const grant = { vaultId: id, principal: principalOf(caller), createdAt, createdBy: caller.actor.id };
+      await upsertGrant(tx, { ...grant, granted: ownership });
       const resource = { vault: name, vaultId: id };
       return { value: toVault(vault), happening: { action: 'vault.create', resource, rule, dekVersion: 1 } };
     });
@@ -54,15 +59,27 @@ export async function listVaults(
   { limit, cursor = '' }: { limit: number; cursor?: string | undefined },
 ): Promise<Audited<{ items: Vault[]; nextCursor?: string }>> {
   const seesAll = caller.role === 'admin' || caller.role === 'ceo';
-  const principal = seesAll ? null : principalOf(caller);
-  const rows = await listVaultRows(ctx.db, { principal, cursor, limit: limit + 1 });
+  const rows = seesAll
+    ? await listVaultRows(ctx.db, { cursor, limit: limit + 1 })
+    : (await listGrantedVaults(ctx, caller, cursor)).slice(0, limit + 1);
   const page = pageOf(rows.map(toVault), limit);
   const rule = seesAll ? `role:${caller.role}` : 'grant:any';
   return audited(ctx, caller, { action: 'vault.list', rule, resource: { count: page.items.length } }, page);
 }
 
+// By the same decision as reading one of them, so that the list and the vault never tell different stories.
+async function listGrantedVaults(ctx: VaultContext, caller: Caller, cursor: string): Promise<VaultRow[]> {
+  const now = ctx.now().getTime();
+  const { ip = 'unknown' } = caller.source;
+  const grants = await listGrantsTo(ctx.db, principalOf(caller));
+  return grants
+    .filter(({ vault }) => vault.name > cursor)
+    .filter((granted) => decide({ role: caller.role, granted, action: 'vault.read', ip, now }).allowed)
+    .map(({ vault }) => vault);
+}
+
 export async function readVault(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Vault>> {
-  const { vault, rule } = await authorize(ctx, caller, 'vault.read', name);
+  const { vault, rule } = await authorize(ctx, caller, 'vault.read', { vault: name });
   const resource = { vault: vault.name, vaultId: vault.id };
   return audited(ctx, caller, { action: 'vault.read', rule, resource }, toVault(vault));
 }

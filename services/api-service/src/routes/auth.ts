@@ -1,28 +1,123 @@
-import { login, logout, readMe } from '@cardea/contracts/auth';
+import * as contract from '@cardea/contracts/auth';
+import { AppError } from '@cardea/contracts/errors';
 import { route } from '@cardea/http/route';
 import type { Route } from '@cardea/http/route';
+import { authenticateApplication } from '@cardea/vault/applications/client-credentials';
+import { principalOf } from '@cardea/vault/authorize';
 import type { VaultContext } from '@cardea/vault/context';
+import { listGrantsTo } from '@cardea/vault/grants/grant-store';
 import { audited } from '@cardea/vault/record';
-import { signIn, signOut } from '@cardea/vault/users/sign-in';
+import { endOwnSession, listSessions, refreshSession, signOut } from '@cardea/vault/users/sessions';
+import { signIn } from '@cardea/vault/users/sign-in';
+import type { SignedIn } from '@cardea/vault/users/sign-in';
+import { confirmTotp, removeTotp, setUpTotp } from '@cardea/vault/users/totp';
+import { changeOwnPassword } from '@cardea/vault/users/users';
+import type { TokenKeys } from '../token-keys.ts';
 import { ACCESS_TOKEN_SECONDS } from '../tokens.ts';
 import type { Tokens } from '../tokens.ts';
+import { grantToWire } from './grants.ts';
 
-export function authRoutes(ctx: VaultContext, tokens: Tokens): Route[] {
+const empty = () => ({ empty: true as const });
+
+export function authRoutes(ctx: VaultContext, tokens: Tokens, keys: TokenKeys): Route[] {
   return [
-    route(login, async ({ caller, body }) => {
+    route(contract.login, async ({ caller, body }) => {
+      // Whoever signs in needs a key: without one, nothing is used up.
+      await keys.newest();
       const signedIn = await signIn(ctx, caller, body);
-      return signedIn.map((session) => ({
-        body: { access_token: tokens.sign(session), token_type: 'Bearer' as const, expires_in: ACCESS_TOKEN_SECONDS },
+      const pair = await pairOf(tokens, signedIn.value);
+      return signedIn.map(() => ({ body: pair }));
+    }),
+
+    route(contract.refresh, async ({ caller, body }) => {
+      const refreshed = await refreshSession(ctx, caller, body.refresh_token, await keys.refresh());
+      const pair = await pairOf(tokens, refreshed.value);
+      return refreshed.map(() => ({ body: pair }));
+    }),
+
+    route(contract.clientCredentials, async ({ caller, body, headers }) => {
+      const credentials = clientOf(body, headers.authorization);
+      const known = await authenticateApplication(ctx, caller, credentials);
+      const { applicationId: subjectId, credentialId: sessionId } = known.value;
+      const token = await tokens.sign({ kind: 'application', subjectId, sessionId });
+      return known.map(() => ({ body: tokenOf(token) }));
+    }),
+
+    route(contract.logout, async ({ caller }) => (await signOut(ctx, caller)).map(empty)),
+
+    route(contract.readMe, async ({ caller }) => {
+      const { id, type, name } = caller.actor;
+      const grants = await listGrantsTo(ctx.db, principalOf(caller));
+      const me = {
+        id,
+        type: type as 'user' | 'application',
+        name: name!,
+        ...(caller.role ? { role: caller.role } : {}),
+        ...(caller.mustChangePassword ? { mustChangePassword: true } : {}),
+        grants: grants.map(({ vault, ...granted }) => ({ vault: vault.name, ...grantToWire(granted) })),
+      };
+      return audited(ctx, caller, { action: 'auth.me', rule: 'self' }, { body: me });
+    }),
+
+    route(contract.changePassword, async ({ caller, body }) => (await changeOwnPassword(ctx, caller, body)).map(empty)),
+
+    route(contract.setUpTotp, async ({ caller }) => (await setUpTotp(ctx, caller)).map((body) => ({ body }))),
+
+    route(contract.confirmTotp, async ({ caller, body }) => {
+      const confirmed = await confirmTotp(ctx, caller, body.otp);
+      return confirmed.map((codes) => ({ body: codes }));
+    }),
+
+    route(contract.removeTotp, async ({ caller }) => (await removeTotp(ctx, caller)).map(empty)),
+
+    route(contract.listSessions, async ({ caller }) => {
+      const sessions = await listSessions(ctx, caller);
+      return sessions.map((rows) => ({
+        body: {
+          items: rows.map((row) => ({
+            id: row.id,
+            current: row.id === caller.actor.session,
+            createdAt: new Date(row.created_at).toISOString(),
+            expiresAt: new Date(row.expires_at).toISOString(),
+            ip: row.ip,
+            userAgent: row.user_agent,
+          })),
+        },
       }));
     }),
 
-    route(logout, async ({ caller }) => (await signOut(ctx, caller)).map(() => ({ empty: true as const }))),
-
-    route(readMe, async ({ caller }) => {
-      const { id, type, name } = caller.actor;
-      const { role } = caller;
-      const me = { id, type: type as 'user', name: name!, ...(role ? { role } : {}) };
-      return audited(ctx, caller, { action: 'auth.me', rule: 'self' }, { body: me });
-    }),
+    route(contract.endSession, async ({ caller, params }) => (await endOwnSession(ctx, caller, params.id)).map(empty)),
   ];
+}
+
+async function pairOf(tokens: Tokens, { userId, sessionId, refreshToken }: SignedIn) {
+  const token = await tokens.sign({ kind: 'user', subjectId: userId, sessionId });
+  return { ...tokenOf(token), refresh_token: refreshToken };
+}
+
+function tokenOf(token: string) {
+  return { access_token: token, token_type: 'Bearer' as const, expires_in: ACCESS_TOKEN_SECONDS };
+}
+
+// RFC 6749, 2.3.1: by HTTP Basic, each part form-encoded, or in the body; not by both.
+function clientOf(
+  body: { client_id?: string | undefined; client_secret?: string | undefined },
+  authorization: string | undefined,
+): { clientId: string; clientSecret: string } {
+  const basic = parseBasic(authorization);
+  if (basic && body.client_secret !== undefined) {
+    throw new AppError('invalid_request', 'the client is named both by Basic and in the body');
+  }
+  const { clientId = body.client_id, clientSecret = body.client_secret } = basic ?? {};
+  if (clientId === undefined || clientSecret === undefined) {
+    throw new AppError('unauthenticated', 'client_id and client_secret are required', { rule: 'no-credential' });
+  }
+  return { clientId, clientSecret };
+}
+
+function parseBasic(authorization: string | undefined): { clientId: string; clientSecret: string } | undefined {
+  const [, encoded] = /^Basic ([A-Za-z0-9+/]+=*)$/i.exec(authorization ?? '') ?? [];
+  if (encoded === undefined) return undefined;
+  const [, clientId, clientSecret] = /^([^:]*):(.*)$/s.exec(Buffer.from(encoded, 'base64').toString('utf8')) ?? [];
+  return clientId === undefined || clientSecret === undefined ? undefined : { clientId, clientSecret };
 }

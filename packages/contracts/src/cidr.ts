@@ -1,0 +1,120 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+const COMPILED_LISTS_MAX = 256;
+const PREFIX_LENGTH = /^(?:0|[1-9][0-9]{0,2})$/;
+/** The upper 96 bits of IPv4 carried in IPv6, `::ffff:0:0/96` (RFC 4291 section 2.5.5.2). */
+const MAPPED = 0xffffn;
+
+interface Address {
+  family: 4 | 6;
+  /** 32 bits of IPv4 or 128 of IPv6 as one number. */
+  value: bigint;
+}
+
+interface Network {
+  family: 4 | 6;
+  /** How many low bits are the host's. */
+  hostBits: bigint;
+  /** The address without the host's bits, shifted down. */
+  prefix: bigint;
+}
+
+/**
+ * A network such as `10.0.0.0/8` or `2001:db8::/32`, or a bare address, which means itself alone. Host bits must
+ * be 0, since `10.1.2.3/8` is as likely a wrong length as a wrong address. No zone ids, no leading zeros.
+ */
+export const Cidr = z
+  .string()
+  .max(64, 'must be at most 64 characters')
+  .refine(
+    (text) => parseNetwork(text) !== undefined,
+    'must be a network such as 10.0.0.0/8 or 2001:db8::/32, host bits 0',
+  );
+
+/**
+ * Whether an address is in one of the networks. No networks at all means that any address may be; what is no address
+ * is in none of them, and an entry that `Cidr` would refuse holds no address. IPv4 carried in IPv6
+ * (`::ffff:192.0.2.1`, as dual-stack sockets report it) is IPv4 on both sides, so `::/0` holds no IPv4.
+ */
+export function isInside(address: string, cidrs: readonly string[]): boolean {
+  if (cidrs.length === 0) return true;
+  const asked = parseAddress(address);
+  return asked !== undefined && compiled(cidrs).some((network) => holds(network, asked));
+}
+
+// Asked on every request, for the few lists there are. Bounded, the oldest goes first.
+const compiledLists = new Map<string, Network[]>();
+
+function compiled(cidrs: readonly string[]): Network[] {
+  const key = JSON.stringify(cidrs);
+  const known = compiledLists.get(key);
+  if (known) return known;
+
+  const networks = cidrs.map(parseNetwork).filter((network) => network !== undefined);
+  const [oldest] = compiledLists.keys();
+  if (oldest !== undefined && compiledLists.size >= COMPILED_LISTS_MAX) compiledLists.delete(oldest);
+  compiledLists.set(key, networks);
+  return networks;
+}
+
+function holds(network: Network, address: Address): boolean {
+  return network.family === address.family && address.value >> network.hostBits === network.prefix;
+}
+
+function parseNetwork(text: string): Network | undefined {
+  const [address = '', length, ...more] = text.split('/');
+  const written = parseWritten(address);
+  if (!written || more.length > 0) return undefined;
+  const bits = written.family === 4 ? 32 : 128;
+  if (length !== undefined && (!PREFIX_LENGTH.test(length) || Number(length) > bits)) return undefined;
+
+  const hostBits = BigInt(bits - Number(length ?? bits));
+  const { family, value } = hostBits <= 32n ? unmapped(written) : written;
+  const prefix = value >> hostBits;
+  return prefix << hostBits === value ? { family, hostBits, prefix } : undefined;
+}
+
+function parseAddress(text: string): Address | undefined {
+  // Three times faster than by way of IPv6, and on a dual-stack socket it is what every IPv4 peer looks like.
+  const written = parseWritten(text.replace(/^::ffff:(?=[0-9]+\.)/i, ''));
+  return written && unmapped(written);
+}
+
+/** The address in the family it is written in. */
+function parseWritten(text: string): Address | undefined {
+  const family = isIP(text);
+  if (family === 4) return { family, value: BigInt(ipv4Number(text)) };
+  // The zone of fe80::1%eth0 means something on one machine only.
+  if (family === 6 && !text.includes('%')) return { family, value: ipv6Value(text) };
+  return undefined;
+}
+
+function unmapped(address: Address): Address {
+  const isMapped = address.family === 6 && address.value >> 32n === MAPPED;
+  return isMapped ? { family: 4, value: address.value & 0xffff_ffffn } : address;
+}
+
+function ipv4Number(text: string): number {
+  return text.split('.').reduce((value, octet) => value * 256 + Number(octet), 0);
+}
+
+// RFC 4291 section 2.2 of what isIP has found well-formed: eight groups, of which `::` may leave out some.
+function ipv6Value(text: string): bigint {
+  const [head = '', tail = ''] = withoutDots(text).split('::');
+  const [before, after] = [groupsOf(head), groupsOf(tail)];
+  const missing = Array.from({ length: 8 - before.length - after.length }, () => '0');
+  return [...before, ...missing, ...after].reduce((value, group) => (value << 16n) | BigInt(`0x${group}`), 0n);
+}
+
+function groupsOf(text: string): string[] {
+  return text === '' ? [] : text.split(':');
+}
+
+/** `::ffff:192.0.2.1` as `::ffff:c000:201`. */
+function withoutDots(text: string): string {
+  return text.replace(/[0-9.]+\.[0-9]+$/, (dotted) => {
+    const value = ipv4Number(dotted);
+    return `${Math.floor(value / 65_536).toString(16)}:${(value % 65_536).toString(16)}`;
+  });
+}

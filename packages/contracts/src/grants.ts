@@ -1,0 +1,127 @@
+import { z } from 'zod';
+import { Cidr } from './cidr.ts';
+import { endpoint } from './endpoint.ts';
+import { PlainName, SecretName, Time } from './names.ts';
+import { VaultParams } from './vaults.ts';
+
+/** What one may be granted on the secrets of a vault, and apart from that on its keys. */
+export const secretVerbs = ['list', 'read', 'write', 'delete', 'destroy', 'manage'] as const;
+export const keyVerbs = [
+  'list',
+  'encrypt',
+  'decrypt',
+  'sign',
+  'verify',
+  'rotate',
+  'import',
+  'delete',
+  'export',
+  'manage',
+] as const;
+
+export type SecretVerb = (typeof secretVerbs)[number];
+export type KeyVerb = (typeof keyVerbs)[number];
+
+/** `user:alice`, `application:ci`. */
+export const Principal = z
+  .string()
+  .regex(/^(user|application):[a-z0-9][a-z0-9._-]{0,62}$/, 'must be user:<username> or application:<name>');
+
+const verbs = <const V extends readonly [string, ...string[]]>(all: V) =>
+  z
+    .array(z.enum(all))
+    .max(all.length)
+    .refine((list) => new Set(list).size === list.length, 'names a verb twice');
+
+export const GrantInput = z.strictObject({
+  secrets: verbs(secretVerbs).default([]),
+  keys: verbs(keyVerbs).default([]),
+  /** An owner may do everything in the vault and manages its grants. Users only. */
+  owner: z.boolean().default(false),
+  /** Covers the secret of this name and all below it: `apps/ci` covers `apps/ci` and `apps/ci/token`, not `apps/ci2`. */
+  pathPrefix: SecretName.optional(),
+  expiresAt: Time.optional(),
+  allowedCidrs: z.array(Cidr).max(64).default([]),
+});
+
+export type GrantInput = z.output<typeof GrantInput>;
+
+export const Grant = z.strictObject({
+  principal: Principal,
+  secrets: z.array(z.enum(secretVerbs)),
+  keys: z.array(z.enum(keyVerbs)),
+  owner: z.boolean(),
+  pathPrefix: SecretName.optional(),
+  expiresAt: Time.optional(),
+  allowedCidrs: z.array(z.string()),
+});
+
+const GrantParams = z.object({ vault: PlainName, principal: Principal });
+const common = { auth: 'bearer', query: z.strictObject({}) } as const;
+
+export const listGrants = endpoint({
+  ...common,
+  method: 'GET',
+  path: '/api/v1/vaults/{vault}/grants',
+  action: 'grant.list',
+  summary: 'Who may do what in a vault.',
+  statuses: [200],
+  params: VaultParams,
+  body: z.undefined(),
+  response: z.strictObject({ items: z.array(Grant) }),
+});
+
+export const putGrant = endpoint({
+  ...common,
+  method: 'PUT',
+  path: '/api/v1/vaults/{vault}/grants/{*principal}',
+  action: 'grant.write',
+  summary:
+    'Grant, in place of what was granted before. Secrets and keys are independent; an empty list grants nothing.',
+  statuses: [200, 201],
+  params: GrantParams,
+  body: GrantInput,
+  response: Grant,
+});
+
+export const deleteGrant = endpoint({
+  ...common,
+  method: 'DELETE',
+  path: '/api/v1/vaults/{vault}/grants/{*principal}',
+  action: 'grant.delete',
+  summary: 'Take a grant back.',
+  statuses: [204],
+  params: GrantParams,
+  body: z.undefined(),
+  response: z.undefined(),
+});
+
+/** What one may ask to do in a vault. */
+export const vaultActions = [
+  'vault.read',
+  'vault.manage',
+  'vault.delete',
+  ...secretVerbs.map((verb) => `secret.${verb}` as const),
+  ...keyVerbs.map((verb) => `key.${verb}` as const),
+] as const;
+
+export type VaultAction = (typeof vaultActions)[number];
+
+export const explainAccess = endpoint({
+  ...common,
+  method: 'POST',
+  path: '/api/v1/access:explain',
+  action: 'access.explain',
+  summary: 'Which rule decides whether a principal may do something, and how.',
+  statuses: [200],
+  params: z.undefined(),
+  body: z.strictObject({
+    principal: Principal,
+    vault: PlainName,
+    action: z.enum(vaultActions as unknown as [VaultAction, ...VaultAction[]]),
+    name: SecretName.optional(),
+    /** Where the request would come from; without it, networks are left out of account. */
+    ip: z.union([z.ipv4(), z.ipv6()]).optional(),
+  }),
+  response: z.strictObject({ allowed: z.boolean(), visible: z.boolean(), rule: z.string() }),
+});

@@ -1,0 +1,142 @@
+import type { Queryable, Transaction } from '@cardea/storage/db';
+
+export interface ApplicationRow {
+  id: string;
+  name: string;
+  description: string;
+  allowed_cidrs: string;
+  disabled: number;
+  expires_at: number | null;
+  created_at: number;
+}
+
+export interface CredentialRow {
+  id: string;
+  created_at: number;
+  last_used_at: number | null;
+}
+
+export async function findApplication(db: Queryable, name: string): Promise<ApplicationRow | undefined> {
+  const [row] = await db.query<ApplicationRow>(
+    `select id, name, description, allowed_cidrs, disabled, expires_at, created_at
+       from application
+      where name = $1`,
+    [name],
+  );
+  return row;
+}
+
+/** Applications after `cursor`, by name. */
+export async function listApplicationRows(
+  db: Queryable,
+  { cursor, limit }: { cursor: string; limit: number },
+): Promise<ApplicationRow[]> {
+  return db.query<ApplicationRow>(
+    `select id, name, description, allowed_cidrs, disabled, expires_at, created_at
+       from application
+      where name > $1
+      order by name
+      limit $2`,
+    [cursor, limit],
+  );
+}
+
+export async function insertApplication(
+  tx: Transaction,
+  application: ApplicationRow & { created_by: string },
+): Promise<void> {
+  await tx.query(
+    `insert into application (id, name, description, allowed_cidrs, disabled, expires_at, created_at, created_by)
+     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    [
+      application.id,
+      application.name,
+      application.description,
+      application.allowed_cidrs,
+      application.disabled,
+      application.expires_at,
+      application.created_at,
+      application.created_by,
+    ],
+  );
+}
+
+export async function updateApplication(tx: Transaction, application: ApplicationRow): Promise<void> {
+  await tx.query(
+    `update application
+        set description = $2,
+            allowed_cidrs = $3,
+            disabled = $4,
+            expires_at = $5
+      where id = $1`,
+    [application.id, application.description, application.allowed_cidrs, application.disabled, application.expires_at],
+  );
+}
+
+export async function deleteApplicationRow(tx: Transaction, id: string): Promise<void> {
+  await tx.query(`delete from application where id = $1`, [id]);
+}
+
+export async function listCredentialRows(db: Queryable, applicationId: string): Promise<CredentialRow[]> {
+  return db.query<CredentialRow>(
+    `select id, created_at, last_used_at
+       from application_credential
+      where application_id = $1
+      order by id`,
+    [applicationId],
+  );
+}
+
+export async function insertCredential(
+  tx: Transaction,
+  credential: { id: string; applicationId: string; secretHash: Uint8Array; createdAt: number },
+): Promise<void> {
+  await tx.query(
+    `insert into application_credential (id, application_id, secret_hash, created_at, last_used_at)
+     values ($1, $2, $3, $4, null)`,
+    [credential.id, credential.applicationId, credential.secretHash, credential.createdAt],
+  );
+}
+
+/** Looked up by both ids, so that one application's path never reaches another's secret (CVE-2023-24999). */
+export async function deleteCredentialRow(
+  tx: Transaction,
+  { id, applicationId }: { id: string; applicationId: string },
+): Promise<boolean> {
+  const rows = await tx.query(`delete from application_credential where id = $1 and application_id = $2 returning id`, [
+    id,
+    applicationId,
+  ]);
+  return rows.length === 1;
+}
+
+export async function touchCredential(tx: Transaction, id: string, usedAt: number): Promise<void> {
+  await tx.query(`update application_credential set last_used_at = $2 where id = $1`, [id, usedAt]);
+}
+
+/** A credential with its application as it is now. */
+export interface CredentialOwner extends ApplicationRow {
+  credential_id: string;
+}
+
+export async function findBySecretHash(db: Queryable, secretHash: Uint8Array): Promise<CredentialOwner | undefined> {
+  const [row] = await db.query<CredentialOwner>(
+    `select c.id as credential_id, a.id, a.name, a.description, a.allowed_cidrs, a.disabled, a.expires_at, a.created_at
+       from application_credential c
+       join application a on a.id = c.application_id
+      where c.secret_hash = $1`,
+    [secretHash],
+  );
+  return row;
+}
+
+export async function findByCredentialId(db: Queryable, credentialId: string): Promise<CredentialOwner | undefined> {
+  const [row] = await db.query<CredentialOwner>(
+    `select c.id as credential_id, a.id, a.name, a.description, a.allowed_cidrs, a.disabled, a.expires_at, a.created_at
+       from application_credential c
+       join application a on a.id = c.application_id
+      where c.id = $1`,
+    [credentialId],
+  );
+  return row;
+}

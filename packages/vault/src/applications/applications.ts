@@ -1,0 +1,209 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { credentialHash, generateCredential } from '@cardea/crypto/credential';
+import { uuidv7 } from '@cardea/crypto/ids';
+import { UniqueViolation } from '@cardea/storage/db';
+import type { Queryable } from '@cardea/storage/db';
+import { authorizeSystem } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import { removeGrantsTo } from '../grants/grant-store.ts';
+import { audited, changed } from '../record.ts';
+import { pageOf } from '../vaults/vaults.ts';
+import {
+  deleteApplicationRow,
+  deleteCredentialRow,
+  findApplication,
+  insertApplication,
+  insertCredential,
+  listApplicationRows,
+  listCredentialRows,
+  updateApplication,
+} from './application-store.ts';
+import type { ApplicationRow, CredentialRow } from './application-store.ts';
+
+export interface Application {
+  clientId: string;
+  name: string;
+  description: string;
+  allowedCidrs: string[];
+  disabled: boolean;
+  expiresAt?: Date;
+  createdAt: Date;
+}
+
+export interface Credential {
+  id: string;
+  createdAt: Date;
+  lastUsedAt?: Date;
+}
+
+/** So that one can be changed for another without a moment in which neither works. */
+const CREDENTIALS_MAX = 2;
+
+/** Makes an application with its first secret, shown once. @throws AppError `conflict` if the name is taken */
+export async function createApplication(
+  ctx: VaultContext,
+  caller: Caller,
+  application: { name: string; description: string; allowedCidrs: string[]; expiresAt?: Date | undefined },
+): Promise<Audited<Application & { clientSecret: string }>> {
+  const { rule } = authorizeSystem(caller, 'application.manage');
+  const { name, description, allowedCidrs, expiresAt } = application;
+  refusePast(ctx, expiresAt);
+  const clientSecret = generateCredential();
+  try {
+    return await changed(ctx, caller, async (tx) => {
+      const createdAt = ctx.now().getTime();
+      const row: ApplicationRow = {
+        id: uuidv7(createdAt),
+        name,
+        description,
+        allowed_cidrs: JSON.stringify(allowedCidrs),
+        disabled: 0,
+        expires_at: expiresAt?.getTime() ?? null,
+        created_at: createdAt,
+      };
+      await insertApplication(tx, { ...row, created_by: caller.actor.id });
+      const secretHash = credentialHash(clientSecret);
+      await insertCredential(tx, { id: uuidv7(createdAt), applicationId: row.id, secretHash, createdAt });
+      const happening = { action: 'application.create', rule, resource: { application: name } };
+      return { value: { ...toApplication(row), clientSecret }, happening };
+    });
+  } catch (error) {
+    if (!(error instanceof UniqueViolation)) throw error;
+    throw new AppError('conflict', 'an application of this name exists', { cause: error });
+  }
+}
+
+export async function listApplications(
+  ctx: VaultContext,
+  caller: Caller,
+  { limit, cursor = '' }: { limit: number; cursor?: string | undefined },
+): Promise<Audited<{ items: Application[]; nextCursor?: string }>> {
+  const { rule } = authorizeSystem(caller, 'application.manage');
+  const rows = await listApplicationRows(ctx.db, { cursor, limit: limit + 1 });
+  const page = pageOf(rows.map(toApplication), limit);
+  return audited(ctx, caller, { action: 'application.list', rule, resource: { count: page.items.length } }, page);
+}
+
+export async function readApplication(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Application>> {
+  const { rule } = authorizeSystem(caller, 'application.manage');
+  const row = await getApplication(ctx.db, name);
+  const happening = { action: 'application.read', rule, resource: { application: name } };
+  return audited(ctx, caller, happening, toApplication(row));
+}
+
+export async function changeApplication(
+  ctx: VaultContext,
+  caller: Caller,
+  name: string,
+  change: {
+    description?: string | undefined;
+    allowedCidrs?: string[] | undefined;
+    disabled?: boolean | undefined;
+    expiresAt?: Date | null | undefined;
+  },
+): Promise<Audited<Application>> {
+  const { rule } = authorizeSystem(caller, 'application.manage');
+  refusePast(ctx, change.expiresAt ?? undefined);
+  return changed(ctx, caller, async (tx) => {
+    const row = await getApplication(tx, name);
+    const next: ApplicationRow = {
+      ...row,
+      description: change.description ?? row.description,
+      allowed_cidrs: change.allowedCidrs ? JSON.stringify(change.allowedCidrs) : row.allowed_cidrs,
+      disabled: change.disabled === undefined ? row.disabled : Number(change.disabled),
+      expires_at: change.expiresAt === undefined ? row.expires_at : (change.expiresAt?.getTime() ?? null),
+    };
+    await updateApplication(tx, next);
+    const reason = Object.keys(change).join(' ') || 'nothing';
+    const happening = { action: 'application.change', rule, reason, resource: { application: name } };
+    return { value: toApplication(next), happening };
+  });
+}
+
+export async function deleteApplication(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<undefined>> {
+  const { rule } = authorizeSystem(caller, 'application.manage');
+  return changed(ctx, caller, async (tx) => {
+    const { id } = await getApplication(tx, name);
+    await removeGrantsTo(tx, `application:${id}`);
+    await deleteApplicationRow(tx, id);
+    return { value: undefined, happening: { action: 'application.delete', rule, resource: { application: name } } };
+  });
+}
+
+/** A second secret, shown once. @throws AppError `conflict` if there are two */
+export async function createCredential(
+  ctx: VaultContext,
+  caller: Caller,
+  name: string,
+): Promise<Audited<Credential & { clientSecret: string }>> {
+  const { rule } = authorizeSystem(caller, 'application.manage');
+  const clientSecret = generateCredential();
+  return changed(ctx, caller, async (tx) => {
+    const { id: applicationId } = await getApplication(tx, name);
+    const existing = await listCredentialRows(tx, applicationId);
+    if (existing.length >= CREDENTIALS_MAX) throw new AppError('conflict', 'there are two secrets: delete one first');
+    const createdAt = ctx.now().getTime();
+    const row = { id: uuidv7(createdAt), created_at: createdAt, last_used_at: null };
+    await insertCredential(tx, { id: row.id, applicationId, secretHash: credentialHash(clientSecret), createdAt });
+    const happening = { action: 'credential.create', rule, resource: { application: name, name: row.id } };
+    return { value: { ...toCredential(row), clientSecret }, happening };
+  });
+}
+
+export async function listCredentials(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Credential[]>> {
+  const { rule } = authorizeSystem(caller, 'application.manage');
+  const { id } = await getApplication(ctx.db, name);
+  const rows = await listCredentialRows(ctx.db, id);
+  const happening = { action: 'credential.list', rule, resource: { application: name } };
+  return audited(ctx, caller, happening, rows.map(toCredential));
+}
+
+/** Withdraws a secret; tokens it gave end with it. @throws AppError `not_found`, for another application's as well */
+export async function deleteCredential(
+  ctx: VaultContext,
+  caller: Caller,
+  { name, id }: { name: string; id: string },
+): Promise<Audited<undefined>> {
+  const { rule } = authorizeSystem(caller, 'application.manage');
+  return changed(ctx, caller, async (tx) => {
+    const { id: applicationId } = await getApplication(tx, name);
+    const deleted = await deleteCredentialRow(tx, { id, applicationId });
+    if (!deleted) throw new AppError('not_found', 'no such credential', { rule: 'no-such-credential' });
+    const happening = { action: 'credential.delete', rule, resource: { application: name, name: id } };
+    return { value: undefined, happening };
+  });
+}
+
+async function getApplication(db: Queryable, name: string): Promise<ApplicationRow> {
+  const row = await findApplication(db, name);
+  if (!row) throw new AppError('not_found', 'no such application', { rule: 'no-such-application' });
+  return row;
+}
+
+function refusePast(ctx: VaultContext, expiresAt: Date | undefined): void {
+  if (expiresAt !== undefined && expiresAt <= ctx.now()) {
+    throw new AppError('invalid_request', 'expiresAt: has passed already');
+  }
+}
+
+function toApplication(row: ApplicationRow): Application {
+  return {
+    clientId: row.id,
+    name: row.name,
+    description: row.description,
+    allowedCidrs: JSON.parse(row.allowed_cidrs) as string[],
+    disabled: row.disabled === 1,
+    ...(row.expires_at === null ? {} : { expiresAt: new Date(row.expires_at) }),
+    createdAt: new Date(row.created_at),
+  };
+}
+
+function toCredential(row: CredentialRow): Credential {
+  return {
+    id: row.id,
+    createdAt: new Date(row.created_at),
+    ...(row.last_used_at === null ? {} : { lastUsedAt: new Date(row.last_used_at) }),
+  };
+}

@@ -1,0 +1,163 @@
+import type { KeyVerb, SecretVerb } from '@cardea/contracts/grants';
+import type { Queryable, Transaction } from '@cardea/storage/db';
+import type { Granted } from '../decide.ts';
+import type { VaultRow } from '../vaults/vault-store.ts';
+
+interface GrantColumns {
+  owner: number;
+  secrets: string;
+  keys: string;
+  allowed_cidrs: string;
+  path_prefix: string | null;
+  expires_at: number | null;
+}
+
+/** The vault of a name, with what one principal was granted in it. */
+export async function findGrantedIn(
+  db: Queryable,
+  vaultName: string,
+  principal: string,
+): Promise<{ vault: VaultRow; granted: Granted | undefined } | undefined> {
+  const [row] = await db.query<VaultRow & Nullable<GrantColumns>>(
+    `select v.id, v.name, v.description, v.created_at,
+            g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
+       from vault v
+       left join vault_grant g on g.vault_id = v.id and g.principal = $2
+      where v.name = $1`,
+    [vaultName, principal],
+  );
+  if (!row) return undefined;
+  const { id, name, description, created_at } = row;
+  const granted = row.owner === null ? undefined : toGranted(row as GrantColumns);
+  return { vault: { id, name, description, created_at }, granted };
+}
+
+type Nullable<T> = { [K in keyof T]: T[K] | null };
+
+export interface PrincipalGrant extends Granted {
+  /** `user:alice`, `application:ci`. */
+  principal: string;
+}
+
+/** Who was granted something in a vault, by name. */
+export async function listGrantsOf(db: Queryable, vaultId: string): Promise<PrincipalGrant[]> {
+  const rows = await db.query<GrantColumns & { principal: string; name: string }>(
+    `select g.principal, coalesce(u.username, a.name) as name,
+            g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
+       from vault_grant g
+       left join app_user u on g.principal = 'user:' || u.id
+       left join application a on g.principal = 'application:' || a.id
+      where g.vault_id = $1
+      order by g.principal`,
+    [vaultId],
+  );
+  return rows.map((row) => ({ ...toGranted(row), principal: `${row.principal.split(':')[0]}:${row.name}` }));
+}
+
+export interface VaultGrant extends Granted {
+  vault: VaultRow;
+}
+
+/** What one principal was granted, by vault. */
+export async function listGrantsTo(db: Queryable, principal: string): Promise<VaultGrant[]> {
+  const rows = await db.query<GrantColumns & VaultRow>(
+    `select v.id, v.name, v.description, v.created_at, g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
+       from vault_grant g
+       join vault v on v.id = g.vault_id
+      where g.principal = $1
+      order by v.name`,
+    [principal],
+  );
+  return rows.map((row) => {
+    const { id, name, description, created_at } = row;
+    return { ...toGranted(row), vault: { id, name, description, created_at } };
+  });
+}
+
+/** Grants in place of what was granted before; true if nothing was. */
+export async function upsertGrant(
+  tx: Transaction,
+  grant: { vaultId: string; principal: string; granted: Granted; createdAt: number; createdBy: string },
+): Promise<boolean> {
+  const { vaultId, principal, granted, createdAt, createdBy } = grant;
+  const isNew = !(await removeGrant(tx, { vaultId, principal }));
+  await tx.query(
+    `insert into vault_grant
+            (vault_id, principal, owner, secrets, keys, allowed_cidrs, path_prefix, expires_at, created_at, created_by)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    [
+      vaultId,
+      principal,
+      granted.owner,
+      JSON.stringify(granted.secrets),
+      JSON.stringify(granted.keys),
+      JSON.stringify(granted.allowedCidrs),
+      granted.pathPrefix ?? null,
+      granted.expiresAt ?? null,
+      createdAt,
+      createdBy,
+    ],
+  );
+  return isNew;
+}
+
+/** False if there was none. */
+export async function removeGrant(
+  tx: Transaction,
+  { vaultId, principal }: { vaultId: string; principal: string },
+): Promise<boolean> {
+  const rows = await tx.query(`delete from vault_grant where vault_id = $1 and principal = $2 returning vault_id`, [
+    vaultId,
+    principal,
+  ]);
+  return rows.length === 1;
+}
+
+export async function removeGrantsTo(tx: Transaction, principal: string): Promise<void> {
+  await tx.query(`delete from vault_grant where principal = $1`, [principal]);
+}
+
+/** Names of the vaults that have this owner and no other. */
+export async function listVaultsOwnedAlone(
+  tx: Transaction,
+  principal: string,
+): Promise<{ id: string; name: string }[]> {
+  return tx.query<{ id: string; name: string }>(
+    `select v.id, v.name
+       from vault v
+       join vault_grant g on g.vault_id = v.id
+      where g.principal = $1
+        and g.owner = 1
+        and not exists (select 1
+                          from vault_grant o
+                         where o.vault_id = v.id
+                           and o.owner = 1
+                           and o.principal <> $1)
+      order by v.name`,
+    [principal],
+  );
+}
+
+/** The id behind `user:alice` or `application:ci`, as grants name it; with the role of a user. */
+export async function findPrincipal(
+  db: Queryable,
+  principal: string,
+): Promise<{ principal: string; role: string | undefined } | undefined> {
+  const [type, name = ''] = principal.split(':');
+  const [row] =
+    type === 'user'
+      ? await db.query<{ id: string; role: string }>(`select id, role from app_user where username = $1`, [name])
+      : await db.query<{ id: string; role?: string }>(`select id from application where name = $1`, [name]);
+  return row && { principal: `${type}:${row.id}`, role: row.role };
+}
+
+function toGranted(row: GrantColumns): Granted {
+  return {
+    owner: row.owner === 1,
+    secrets: JSON.parse(row.secrets) as SecretVerb[],
+    keys: JSON.parse(row.keys) as KeyVerb[],
+    allowedCidrs: JSON.parse(row.allowed_cidrs) as string[],
+    pathPrefix: row.path_prefix ?? undefined,
+    expiresAt: row.expires_at ?? undefined,
+  };
+}

@@ -1,0 +1,126 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller, Role } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import type { VaultAction } from '@cardea/contracts/grants';
+import type { Transaction } from '@cardea/storage/db';
+import { authorize } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import { decide } from '../decide.ts';
+import type { Decision, Granted } from '../decide.ts';
+import { audited, changed } from '../record.ts';
+import {
+  findGrantedIn,
+  findPrincipal,
+  listGrantsOf,
+  listVaultsOwnedAlone,
+  removeGrant,
+  upsertGrant,
+} from './grant-store.ts';
+import type { PrincipalGrant } from './grant-store.ts';
+
+/** Names what one principal was granted in one vault; `principal` is `user:alice` or `application:ci`. */
+export interface GrantRef {
+  vault: string;
+  principal: string;
+}
+
+export async function listGrants(
+  ctx: VaultContext,
+  caller: Caller,
+  vaultName: string,
+): Promise<Audited<PrincipalGrant[]>> {
+  // A ceo oversees who was granted what, and changes none of it.
+  const action = caller.role === 'ceo' ? 'vault.read' : 'vault.manage';
+  const { vault, rule } = await authorize(ctx, caller, action, { vault: vaultName });
+  const grants = listGrantsOf(ctx.db, vault.id);
+  return audited(
+    ctx,
+    caller,
+    { action: 'grant.list', rule, resource: { vault: vault.name, vaultId: vault.id } },
+    grants,
+  );
+}
+
+/** Grants in place of what was granted before. @throws AppError `not_found`, `conflict` */
+export async function putGrant(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: GrantRef,
+  granted: Granted,
+): Promise<Audited<{ grant: PrincipalGrant; isNew: boolean }>> {
+  const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: ref.vault });
+  return changed(ctx, caller, async (tx) => {
+    const found = await findPrincipal(tx, ref.principal);
+    if (!found) throw new AppError('not_found', 'no such user or application', { rule: 'no-such-principal' });
+    if (granted.owner && (found.role === undefined || found.role === 'ceo')) {
+      throw new AppError('conflict', 'only a user who is no ceo can own a vault');
+    }
+    if (!granted.owner) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
+    const createdAt = ctx.now().getTime();
+    const { principal } = found;
+    const isNew = await upsertGrant(tx, {
+      vaultId: vault.id,
+      principal,
+      granted,
+      createdAt,
+      createdBy: caller.actor.id,
+    });
+    const resource = { vault: vault.name, vaultId: vault.id, name: ref.principal };
+    return {
+      value: { grant: { ...granted, principal: ref.principal }, isNew },
+      happening: { action: 'grant.write', rule, resource, reason: summaryOf(granted) },
+    };
+  });
+}
+
+/** @throws AppError `not_found`, `conflict` for the last owner */
+export async function deleteGrant(ctx: VaultContext, caller: Caller, ref: GrantRef): Promise<Audited<undefined>> {
+  const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: ref.vault });
+  return changed(ctx, caller, async (tx) => {
+    const found = await findPrincipal(tx, ref.principal);
+    if (found) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
+    const removed = found && (await removeGrant(tx, { vaultId: vault.id, principal: found.principal }));
+    if (!removed) throw new AppError('not_found', 'nothing was granted to them here', { rule: 'no-such-grant' });
+    const resource = { vault: vault.name, vaultId: vault.id, name: ref.principal };
+    return { value: undefined, happening: { action: 'grant.delete', rule, resource } };
+  });
+}
+
+async function keepAnOwner(
+  tx: Transaction,
+  { vaultId, principal }: { vaultId: string; principal: string },
+): Promise<void> {
+  const alone = await listVaultsOwnedAlone(tx, principal);
+  if (alone.some((vault) => vault.id === vaultId)) {
+    throw new AppError('conflict', 'a vault keeps at least one owner: make another user owner first');
+  }
+}
+
+/** Which rule decides, asked by an owner of the vault or an admin. Decides nothing itself. */
+export async function explainAccess(
+  ctx: VaultContext,
+  caller: Caller,
+  question: GrantRef & { action: VaultAction; name?: string | undefined; ip?: string | undefined },
+): Promise<Audited<Decision>> {
+  const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: question.vault });
+  const found = await findPrincipal(ctx.db, question.principal);
+  if (!found) throw new AppError('not_found', 'no such user or application', { rule: 'no-such-principal' });
+  const { action, name, ip } = question;
+  const granted = (await findGrantedIn(ctx.db, vault.name, found.principal))?.granted;
+  const role = found.role as Role | undefined;
+  const decision = decide({ role, granted, action, name, ip, now: ctx.now().getTime() });
+  const resource = { vault: vault.name, vaultId: vault.id, name: question.principal };
+  return audited(ctx, caller, { action: 'access.explain', rule, resource }, decision);
+}
+
+/** What was granted, in the words of the audit log. */
+function summaryOf({ owner, secrets, keys, pathPrefix, expiresAt }: Granted): string {
+  const parts = [
+    owner ? 'owner' : '',
+    secrets.length > 0 ? `secrets:${secrets.join(',')}` : '',
+    keys.length > 0 ? `keys:${keys.join(',')}` : '',
+    pathPrefix === undefined ? '' : `below ${pathPrefix}`,
+    expiresAt === undefined ? '' : `until ${new Date(expiresAt).toISOString()}`,
+  ].filter((part) => part !== '');
+  return parts.join(' ') || 'nothing';
+}

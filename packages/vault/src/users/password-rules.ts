@@ -1,0 +1,64 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+
+const CHARACTERS_MIN = 12;
+const CHARACTERS_MAX = 128;
+/** What remains beside a name or a word that anybody would try must have as many characters. */
+const OWN_CHARACTERS_MIN = 8;
+
+/**
+ * What is wrong with a new password, as a sentence for the person, or undefined. The rules follow NIST SP
+ * 800-63B-4 section 3.1.1.2: a length, 12 to 128 characters (code points in NFKC, as it is hashed), nothing common or
+ * expected, and no rules of composition. Case does not make a common password a rare one, nor do a few digits or
+ * marks around it. The list of 49,233 is read at the first call.
+ */
+export async function checkNewPassword(password: string, username: string): Promise<string | undefined> {
+  const normalized = password.toWellFormed().normalize('NFKC');
+  const length = characters(normalized);
+  if (length < CHARACTERS_MIN || length > CHARACTERS_MAX)
+    return `the password must have ${CHARACTERS_MIN} to ${CHARACTERS_MAX} characters`;
+
+  const folded = normalized.toLowerCase();
+  if (characters(folded.replace(username.normalize('NFKC').toLowerCase(), '')) < OWN_CHARACTERS_MIN)
+    return 'the password must not be the username with little else';
+  if (characters(repeatedPart(folded)) < OWN_CHARACTERS_MIN)
+    return 'the password must not be a few characters over and over';
+  if (await isCommon(folded)) return 'the password is one of the most common ones, or nearly so';
+  return undefined;
+}
+
+function characters(text: string): number {
+  return Array.from(text).length;
+}
+
+/** `abc` of `abcabcabc`; all of what does not repeat. */
+function repeatedPart(text: string): string {
+  return /^(?<part>.+?)\k<part>+$/su.exec(text)?.groups?.['part'] ?? text;
+}
+
+async function isCommon(folded: string): Promise<boolean> {
+  const word = folded.replaceAll(/^\P{L}+|\P{L}+$/gu, '');
+  const isDecorated = characters(folded) - characters(word) < OWN_CHARACTERS_MIN;
+  const list = await commonPasswords();
+  return [repeatedPart(folded), ...(isDecorated ? [word] : [])].some((text) => isListed(list, text));
+}
+
+function isListed(list: string, text: string): boolean {
+  return !text.includes('\n') && list.includes(`\n${text}\n`);
+}
+
+const require = createRequire(import.meta.url);
+let loaded: string | undefined;
+
+// As one string it takes 0.7 MB of memory for good, as a Set 2.8 MB, and the 0.2 ms to search it are little beside the
+// hash that follows. The file is read, not imported, since a module is never forgotten.
+async function commonPasswords(): Promise<string> {
+  loaded ??= await readCommonPasswords();
+  return loaded;
+}
+
+async function readCommonPasswords(): Promise<string> {
+  const file = require.resolve('@zxcvbn-ts/language-common/src/passwords.json');
+  const passwords = JSON.parse(await readFile(file, 'utf8')) as string[];
+  return `\n${passwords.join('\n').toLowerCase()}\n`;
+}

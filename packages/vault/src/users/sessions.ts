@@ -1,0 +1,161 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { refreshSuccessor } from '@cardea/crypto/credential';
+import { sha256 } from '@cardea/crypto/ids';
+import type { Transaction } from '@cardea/storage/db';
+import type { VaultContext } from '../context.ts';
+import { audited, changed } from '../record.ts';
+import {
+  deleteDeadSessions,
+  endSession,
+  endSessionsOf,
+  findOpenSession,
+  findRefreshToken,
+  insertRefreshToken,
+  listLiveSessions,
+  useRefreshToken,
+} from './session-store.ts';
+import type { ListedSession, SessionRow } from './session-store.ts';
+import type { SignedIn } from './sign-in.ts';
+import { sweepFailures } from './throttle.ts';
+import { ownUser } from './totp.ts';
+
+/** A client whose answer got lost may ask again for this long, and gets the same successor. */
+const GRACE_MS = 10_000;
+
+/** Who a session belongs to, as they are now. @throws AppError `unauthenticated` if it has ended */
+export async function callerOfSession(
+  ctx: Pick<VaultContext, 'db' | 'now'>,
+  stranger: Caller,
+  sessionId: string,
+): Promise<Caller> {
+  const session = await findOpenSession(ctx.db, sessionId);
+  const rule = whyDead(session, ctx.now().getTime());
+  if (!session || rule !== undefined) {
+    throw new AppError('unauthenticated', 'the session has ended', { rule: rule ?? 'session-ended' });
+  }
+  return {
+    ...stranger,
+    actor: { id: session.user_id, type: 'user', name: session.username, session: session.id },
+    role: session.role,
+    ...(session.password_state === 'chosen' ? {} : { mustChangePassword: true }),
+  };
+}
+
+function whyDead(session: SessionRow | undefined, now: number): string | undefined {
+  if (!session) return 'session-ended';
+  if (session.expires_at <= now) return 'session-expired';
+  if (session.disabled === 1) return 'user-disabled';
+  return session.user_expires_at !== null && session.user_expires_at <= now ? 'user-expired' : undefined;
+}
+
+/**
+ * Uses a refresh token up and gives its successor (RFC 9700, 4.14.2). A token that was used before ends the session, for
+ * either it or its successor is in the wrong hands, unless the same client repeats itself within 10 s: then it gets the
+ * successor it was given, and no second branch begins.
+ * @throws AppError `unauthenticated`
+ */
+export async function refreshSession(
+  ctx: VaultContext,
+  stranger: Caller,
+  token: string,
+  successorKey: Uint8Array,
+): Promise<Audited<SignedIn>> {
+  ctx.audit.admit();
+  const hash = sha256(token);
+  const row = await findRefreshToken(ctx.db, hash);
+  if (!row) {
+    throw new AppError('unauthenticated', 'the refresh token is not valid', {
+      rule: 'refresh_unknown',
+      suspicious: 'refresh_unknown',
+    });
+  }
+  const session = await findOpenSession(ctx.db, row.session_id);
+  const rule = whyDead(session, ctx.now().getTime());
+  if (!session || rule !== undefined)
+    throw new AppError('unauthenticated', 'the session has ended', { rule: rule ?? 'session-ended' });
+
+  const caller: Caller = {
+    ...stranger,
+    actor: { id: session.user_id, type: 'user', name: session.username, session: session.id },
+  };
+  const refreshToken = refreshSuccessor(successorKey, token);
+  const signedIn = { userId: session.user_id, sessionId: session.id, refreshToken };
+  const outcome = await changed(ctx, caller, (tx) => useOrRepeat(ctx, tx, { hash, session, stranger, refreshToken }));
+  if (outcome.value === 'reused') {
+    throw new AppError('unauthenticated', 'the refresh token was used before: the session has ended', {
+      rule: 'refresh_reuse',
+      suspicious: 'refresh_reuse',
+    });
+  }
+  return outcome.map(() => signedIn);
+}
+
+interface Use {
+  hash: Uint8Array;
+  session: SessionRow;
+  stranger: Caller;
+  refreshToken: string;
+}
+
+async function useOrRepeat(ctx: VaultContext, tx: Transaction, { hash, session, stranger, refreshToken }: Use) {
+  const now = ctx.now().getTime();
+  const successor = sha256(refreshToken);
+  if (await useRefreshToken(tx, hash, now)) {
+    await insertRefreshToken(tx, { hash: successor, sessionId: session.id, createdAt: now });
+    return { value: 'used' as const, happening: { action: 'auth.refresh', rule: 'refresh-token' } };
+  }
+  const used = await findRefreshToken(tx, hash);
+  const next = await findRefreshToken(tx, successor);
+  const isRepeat = now - (used?.used_at ?? 0) <= GRACE_MS && next?.used_at === null && isSameClient(session, stranger);
+  if (isRepeat) return { value: 'repeated' as const, happening: { action: 'auth.refresh', rule: 'refresh-repeat' } };
+  await endSession(tx, { id: session.id, userId: session.user_id, endedAt: now });
+  const happening = { action: 'session.end', rule: 'refresh_reuse', suspicious: 'refresh_reuse' as const };
+  return { value: 'reused' as const, happening };
+}
+
+function isSameClient(session: SessionRow, { source }: Caller): boolean {
+  return session.ip === (source.ip ?? 'unknown') && session.user_agent === (source.userAgent ?? '');
+}
+
+/** Ends the caller's session for every process at once. */
+export async function signOut(ctx: VaultContext, caller: Caller): Promise<Audited<undefined>> {
+  const { session, id: userId } = caller.actor;
+  return changed(ctx, caller, async (tx) => {
+    if (session !== undefined) await endSession(tx, { id: session, userId, endedAt: ctx.now().getTime() });
+    return { value: undefined, happening: { action: 'auth.logout', rule: 'self' } };
+  });
+}
+
+/** The caller's own sessions that live now. */
+export async function listSessions(ctx: VaultContext, caller: Caller): Promise<Audited<ListedSession[]>> {
+  const user = await ownUser(ctx, caller);
+  const sessions = await listLiveSessions(ctx.db, user.id, ctx.now().getTime());
+  return audited(ctx, caller, { action: 'session.list', rule: 'self', resource: { count: sessions.length } }, sessions);
+}
+
+/** Ends one of the caller's own sessions. @throws AppError `not_found` for anybody else's */
+export async function endOwnSession(ctx: VaultContext, caller: Caller, id: string): Promise<Audited<undefined>> {
+  return changed(ctx, caller, async (tx) => {
+    const ended = await endSession(tx, { id, userId: caller.actor.id, endedAt: ctx.now().getTime() });
+    if (!ended) throw new AppError('not_found', 'no such session', { rule: 'no-such-session' });
+    return { value: undefined, happening: { action: 'session.end', rule: 'self', resource: { name: id } } };
+  });
+}
+
+/** Ends every session of a user but `except`. */
+export async function endAllSessions(
+  ctx: VaultContext,
+  tx: Transaction,
+  { userId, except }: { userId: string; except?: string | undefined },
+): Promise<void> {
+  await endSessionsOf(tx, { userId, except, endedAt: ctx.now().getTime() });
+}
+
+/** Forgets sessions that can no longer be used, and failures nobody counts any more. */
+export async function sweepSessions(ctx: Pick<VaultContext, 'db' | 'now'>): Promise<void> {
+  const now = ctx.now().getTime();
+  await deleteDeadSessions(ctx.db, now);
+  await sweepFailures(ctx.db, now);
+}

@@ -1,0 +1,48 @@
+import * as contract from '@cardea/contracts/grants';
+import { route } from '@cardea/http/route';
+import type { Route } from '@cardea/http/route';
+import type { VaultContext } from '@cardea/vault/context';
+import type { Granted } from '@cardea/vault/decide';
+import { deleteGrant, explainAccess, listGrants, putGrant } from '@cardea/vault/grants/grants';
+
+export function grantRoutes(ctx: VaultContext): Route[] {
+  return [
+    route(contract.listGrants, async ({ caller, params }) => {
+      const grants = await listGrants(ctx, caller, params.vault);
+      return grants.map((items) => ({
+        body: { items: items.map(({ principal, ...granted }) => ({ principal, ...grantToWire(granted) })) },
+      }));
+    }),
+
+    route(contract.putGrant, async ({ caller, params, body }) => {
+      const { expiresAt, ...rest } = body;
+      const granted = { ...rest, expiresAt: expiresAt === undefined ? undefined : Date.parse(expiresAt) };
+      const put = await putGrant(ctx, caller, params, granted);
+      return put.map(({ grant: { principal, ...kept }, isNew }) => ({
+        status: isNew ? 201 : 200,
+        body: { principal, ...grantToWire(kept) },
+      }));
+    }),
+
+    route(contract.deleteGrant, async ({ caller, params }) => {
+      const deleted = await deleteGrant(ctx, caller, params);
+      return deleted.map(() => ({ empty: true as const }));
+    }),
+
+    route(contract.explainAccess, async ({ caller, body }) => {
+      const explained = await explainAccess(ctx, caller, body);
+      return explained.map((decision) => ({ body: decision }));
+    }),
+  ];
+}
+
+export function grantToWire({ owner, secrets, keys, allowedCidrs, pathPrefix, expiresAt }: Granted) {
+  return {
+    owner,
+    secrets: [...secrets],
+    keys: [...keys],
+    allowedCidrs: [...allowedCidrs],
+    ...(pathPrefix === undefined ? {} : { pathPrefix }),
+    ...(expiresAt === undefined ? {} : { expiresAt: new Date(expiresAt).toISOString() }),
+  };
+}
