@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 import * as x509 from '@peculiar/x509';
 
-import { writeAtomically } from './atomic-file.ts';
+import { replaceFile } from '@cardea/http/durable-file';
 import { certificatesDue, dayMs, dnsNamesOf, isAnythingDue } from './certificates-due.ts';
 import type { CertificateOptions } from './certificates-due.ts';
 import { errorCode } from './cannot-start.ts';
@@ -62,7 +62,7 @@ async function makeCa(folder: string, now: Date): Promise<void> {
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  await writeAtomically(join(folder, 'ca.pem'), pemFile(certificate), 0o644);
+  await replaceFile(join(folder, 'ca.pem'), pemFile(certificate), 0o644);
 }
 
 interface KeyPair {
@@ -96,7 +96,7 @@ async function makeLeaf(from: { folder: string; ca: Ca; now: Date }, name: strin
     signingAlgorithm: signing,
     extensions: await leafExtensions(name, dnsNames, { publicKey: keys.publicKey, ca }),
   });
-  await writeAtomically(join(folder, `${name}.pem`), pemFile(certificate), 0o644);
+  await replaceFile(join(folder, `${name}.pem`), pemFile(certificate), 0o644);
 }
 
 async function leafExtensions(name: string, dnsNames: string[], keys: { publicKey: CryptoKey; ca: Ca }) {
@@ -124,7 +124,7 @@ async function readOrMakeKeys(path: string): Promise<KeyPair> {
   }
   const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const pkcs8 = await crypto.subtle.exportKey('pkcs8', keys.privateKey);
-  await writeAtomically(path, `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`, 0o600);
+  await replaceFile(path, `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`, 0o600);
   return keys;
 }
 

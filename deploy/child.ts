@@ -38,12 +38,14 @@ export interface Supervision {
   giveUp: (exitCode: number) => void;
   /** How long an ended child waits before it is started again, at first; doubles with each further end. */
   firstRestartDelayMs: number;
+  /** Where the doubling ends. */
+  lastRestartDelayMs: number;
 }
 
 // --disable-sigusr1: that signal otherwise opens the debugger, and with it all memory, to anyone of the same user.
-const nodeFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1'];
+// --max-semi-space-size: half of V8's default. Idle, the three services take 25 MiB less; under load, no more time.
+const nodeFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1', '--max-semi-space-size=8'];
 
-const lastRestartDelayMs = 10_000;
 const healthyAfterMs = 60_000;
 const stopPatienceMs = 10_000;
 const outputPatienceMs = 1_000;
@@ -145,7 +147,7 @@ export class SupervisedChild {
     const wasHealthy = this.#readyAt !== undefined && performance.now() - this.#readyAt >= healthyAfterMs;
     if (wasHealthy) this.#restartDelayMs = this.#supervision.firstRestartDelayMs;
     const delayMs = this.#restartDelayMs;
-    this.#restartDelayMs = Math.min(delayMs * 2, lastRestartDelayMs);
+    this.#restartDelayMs = Math.min(delayMs * 2, this.#supervision.lastRestartDelayMs);
     return delayMs;
   }
 }

@@ -102,6 +102,17 @@ describe('a service that ends later', () => {
     expect(await run.stop()).toBe(0);
   });
 
+  test('never waits longer than the last delay', async () => {
+    const run = supervise([[service('api', 'ready()')]], { lastRestartDelayMs: 30 });
+    await run.said(/Ctrl-C stops it/);
+    for (let kills = 1; kills <= 3; kills += 1) {
+      process.kill(pidOf('api'), 'SIGKILL');
+      await run.said(new RegExp(`(is ready again[^]*){${kills}}`));
+    }
+    expect(run.output.match(/(?<=starting it again in ).*/g)).toEqual(['0.02 s', '0.03 s', '0.03 s']);
+    await run.stop();
+  });
+
   test('and then refuses to start takes the others with it and exits 78', async () => {
     const refusesSecondTime = `if (fs.existsSync(process.env.MARK)) process.exit(78); fs.writeFileSync(process.env.MARK, ''); ready()`;
     const audit = service('audit', refusesSecondTime);
@@ -199,7 +210,11 @@ function isAlive(pid: number): boolean {
 
 function supervise(
   stages: ChildSpec[][],
-  more: { firstRestartDelayMs?: number; addresses?: { host: string; port: number }[] } = {},
+  more: {
+    firstRestartDelayMs?: number;
+    lastRestartDelayMs?: number;
+    addresses?: { host: string; port: number }[];
+  } = {},
 ) {
   const stop = new AbortController();
   const kill = new AbortController();

@@ -44,6 +44,8 @@ export interface SupervisorOptions extends MiniPlan {
   kill: AbortSignal;
   /** See Supervision; 250 unless given. */
   firstRestartDelayMs?: number;
+  /** See Supervision; 10,000 unless given. */
+  lastRestartDelayMs?: number;
 }
 
 /**
@@ -100,8 +102,9 @@ function superviseIn(
   say: Say,
   giveUp: (exitCode: number) => void,
 ): SupervisedChild {
-  const { out, firstRestartDelayMs = 250 } = options;
-  return new SupervisedChild(spec, { out, prefix: prefixOf(spec.label, out), say, giveUp, firstRestartDelayMs });
+  const { out, firstRestartDelayMs = 250, lastRestartDelayMs = 10_000 } = options;
+  const restartDelays = { firstRestartDelayMs, lastRestartDelayMs };
+  return new SupervisedChild(spec, { out, prefix: prefixOf(spec.label, out), say, giveUp, ...restartDelays });
 }
 
 async function startInOrder(stages: SupervisedChild[][], say: Say): Promise<ReadyMessage[]> {

@@ -114,14 +114,13 @@ export function createHotPath(
   routes: Route[],
   admit: (exchange: Exchange) => void,
 ): (...args: Parameters<RequestListener>) => boolean {
-  const headers = Object.entries(constantHeaders);
   return (req, res) => {
     const found = match(routes, req);
     if (!found) return false;
     const exchange = beginExchange(req, res);
     exchange.params = found.params;
     exchange.route = found.route;
-    for (const [name, value] of headers) res.setHeader(name, value);
+    exchange.headers = constantHeaders;
     void answerHot(ctx, exchange, admit);
     return true;
   };

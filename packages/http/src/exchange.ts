@@ -42,6 +42,8 @@ export interface Exchange {
   route?: Route;
   caller?: Caller;
   params?: Record<string, string>;
+  /** What every answer carries and nobody has set on `res` yet. */
+  headers?: Record<string, string>;
 }
 
 export function beginExchange(req: IncomingMessage, res: ServerResponse): Exchange {
@@ -73,7 +75,7 @@ function release(ctx: ServerContext, exchange: Exchange, outcome: Reply<unknown>
   const audited = outcome instanceof Audited;
   if (!audited && endpoint.auth === 'bearer') throw new Error(`${endpoint.action} answered without an audit record`);
   const reply = audited ? outcome.value : outcome;
-  const headers: Record<string, string | number> = { ...reply.headers };
+  const headers: Record<string, string | number> = { ...exchange.headers, ...reply.headers };
   if (audited) headers['Cardea-Receipt'] = `seq=${outcome.receipt.seq} leaf=${outcome.receipt.leaf}`;
   send(exchange, reply.status ?? endpoint.statuses[0], headers, 'body' in reply ? toJson(endpoint, reply.body) : reply);
   observe(ctx, exchange);
@@ -119,7 +121,7 @@ export async function refuse(ctx: ServerContext, exchange: Exchange, thrown: unk
     return;
   }
   const problem = toProblem(error, exchange.requestId);
-  const headers: Record<string, string | number> = {};
+  const headers: Record<string, string | number> = { ...exchange.headers };
   const retryAfter = retryAfterSeconds(error);
   if (retryAfter !== undefined) headers['Retry-After'] = retryAfter;
   if (error.code === 'unauthenticated') headers['WWW-Authenticate'] = 'Bearer';
@@ -166,10 +168,22 @@ function logFailure(ctx: ServerContext, exchange: Exchange, error: unknown): voi
 
 function observe(ctx: ServerContext, exchange: Exchange): void {
   const { req, res, route, startedAt } = exchange;
-  ctx.metrics.requestSeconds.observe(
-    { method: req.method ?? '', route: route?.endpoint.path ?? 'none', status: res.statusCode },
-    (performance.now() - startedAt) / 1000,
-  );
+  const series = requestSeries(ctx.metrics, req.method ?? '', route?.endpoint.path ?? 'none', res.statusCode);
+  series.observe((performance.now() - startedAt) / 1000);
+}
+
+type Series = ReturnType<Metrics['requestSeconds']['labels']>;
+
+const knownSeries = new WeakMap<Metrics, Map<string, Series>>();
+
+// Finding a series by its labels costs as much as all the rest of observing. Paths are templates, so there are few.
+function requestSeries(metrics: Metrics, method: string, route: string, status: number): Series {
+  let known = knownSeries.get(metrics);
+  if (!known) knownSeries.set(metrics, (known = new Map()));
+  const key = `${method} ${status} ${route}`;
+  let series = known.get(key);
+  if (!series) known.set(key, (series = metrics.requestSeconds.labels(method, route, String(status))));
+  return series;
 }
 
 /** The query as an object. @throws AppError `invalid_request` for a parameter given twice or undecodable. */

@@ -89,10 +89,11 @@ function tooMany(retryAfterSeconds: number): AppError {
  */
 export function limitReads(perSecond: number, clock = () => performance.now()): (exchange: Exchange) => void {
   const bucket = createTokenBucket({ perSecond, clock });
-  return ({ req, res }) => {
-    const left = bucket.take(req.headers.authorization ?? '');
-    res.setHeader('RateLimit-Policy', `"reads"; q=${perSecond}; w=1`);
-    res.setHeader('RateLimit', `"reads"; r=${left ?? 0}; t=1`);
+  const policy = `"reads"; q=${perSecond}; w=1`;
+  return (exchange) => {
+    const left = bucket.take(exchange.req.headers.authorization ?? '');
+    const limit = `"reads"; r=${left ?? 0}; t=1`;
+    exchange.headers = { ...exchange.headers, 'RateLimit-Policy': policy, RateLimit: limit };
     if (left === undefined) throw tooMany(1);
   };
 }

@@ -24,8 +24,7 @@ export async function run(start: () => Promise<Running>): Promise<void> {
   try {
     running = await start();
   } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    process.stderr.write(`${error.message}\n`);
+    process.stderr.write(`${explain(error)}\n`);
     process.exit(EXIT_BAD_START);
   }
   process.send?.({ type: 'ready', url: running.url });
@@ -48,6 +47,16 @@ export async function run(start: () => Promise<Running>): Promise<void> {
   process.on('disconnect', stop);
   // Under a supervisor the terminal's Ctrl-C is the supervisor's, which stops services in their order.
   process.on('SIGINT', process.send ? () => {} : stop);
+}
+
+/** One sentence that says what to do. @throws `error`, if it is one that nobody foresaw */
+function explain(error: unknown): string {
+  if (error instanceof StartError) return error.message;
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'SQLITE_NOTADB' || code === 'SQLITE_CORRUPT') {
+    return `The database of this service is damaged (${code}): put the data folder back from a backup.`;
+  }
+  throw error;
 }
 
 /** Ends the process at once: memory and disk may disagree, and only a fresh start can tell (I5). */

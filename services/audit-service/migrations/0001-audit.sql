@@ -2,7 +2,7 @@
 create table audit_entry (
   seq bigint primary key,
   event_id text not null unique,
-  prev bytea not null unique,
+  prev bytea not null,
   entry bytea not null,
   chain bytea not null,
   leaf bytea not null,

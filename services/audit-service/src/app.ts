@@ -1,13 +1,11 @@
-import type { IncomingMessage, RequestListener } from 'node:http';
+import type { RequestListener } from 'node:http';
 import { appendEvents, exportEntries, listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
-import type { Caller } from '@cardea/contracts/caller';
-import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { createApp } from '@cardea/http/app';
 import type { Refusal, ServerContext } from '@cardea/http/exchange';
-import { peerName } from '@cardea/http/mtls';
-import type { ServiceName } from '@cardea/http/mtls';
+import { certificateHolder, identifyPeer } from '@cardea/http/peers';
+import type { PeersOfEndpoints } from '@cardea/http/peers';
 import { DbUnavailable } from '@cardea/storage/db';
 import { formatMicros } from './audit-time.ts';
 import type { AuditContext } from './context.ts';
@@ -16,7 +14,7 @@ import { auditRoutes } from './routes.ts';
 
 // Who may call what. What is not listed here is for nobody. Whoever appends asks for the
 // checkpoint too, to see whether the log answers.
-const peersOf = new Map<string, readonly ServiceName[]>([
+const peersOf: PeersOfEndpoints = new Map([
   [appendEvents.path, ['api-service', 'worker', 'kek-service']],
   [listEntries.path, ['api-service']],
   [readCheckpoint.path, ['api-service', 'worker', 'kek-service', 'operator']],
@@ -28,30 +26,12 @@ export function createAuditApp(ctx: AuditContext): { listener: RequestListener; 
   const server: ServerContext = {
     logger: ctx.logger,
     metrics: ctx.metrics,
-    identify: async (req, endpoint, requestId) => identify(req, endpoint, requestId),
-    stranger: holderOf,
+    identify: async (req, endpoint, requestId) => identifyPeer(peersOf, req, endpoint, requestId),
+    stranger: certificateHolder,
     recordRefusal: (refusal) => recordRefusal(ctx, refusal),
     translate: (error) => translate(ctx, error),
   };
   return { listener: createApp({ ctx: server, routes: auditRoutes(ctx) }), server };
-}
-
-function identify(req: IncomingMessage, { path }: Endpoint, requestId: string): Caller {
-  const name = peerName(req);
-  if (!peersOf.get(path)?.some((peer) => peer === name)) {
-    throw new AppError('access_denied', 'this certificate is not one that may call this', { suspicious: 'wrong_peer' });
-  }
-  return holderOf(req, requestId);
-}
-
-/** Whoever holds the certificate of the connection. */
-function holderOf(req: IncomingMessage, requestId: string): Caller {
-  const ip = req.socket.remoteAddress;
-  return {
-    actor: { id: peerName(req) ?? 'unknown', type: 'service' },
-    source: ip === undefined ? {} : { ip },
-    requestId,
-  };
 }
 
 /** The log records what it refuses itself. @throws AppError `unavailable` */

@@ -3,7 +3,7 @@ import { AuditTime } from '@cardea/contracts/audit-event';
 import { CheckpointError, openCheckpoint } from '@cardea/crypto/checkpoint';
 import { StartError } from '@cardea/http/config';
 import { z } from 'zod';
-import { readIfThere, replaceFile } from './durable-file.ts';
+import { readIfThere, replaceFile } from '@cardea/http/durable-file';
 
 const LastSigned = z.strictObject({
   origin: z.string(),

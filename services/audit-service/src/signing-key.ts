@@ -3,7 +3,7 @@ import { generateSeed, signingKeyFromSeed, verifierKey } from '@cardea/crypto/ch
 import type { SigningKey } from '@cardea/crypto/checkpoint';
 import { StartError } from '@cardea/http/config';
 import type { Queryable } from '@cardea/storage/db';
-import { readIfThere, replaceFile } from './durable-file.ts';
+import { readIfThere, replaceFile } from '@cardea/http/durable-file';
 import { readHead } from './entry-store.ts';
 import { lastSignedPath } from './last-signed.ts';
 

@@ -1,8 +1,8 @@
-import type { Server } from 'node:http';
-import type { TLSSocket } from 'node:tls';
 import { refuseBrokenRequests } from '@cardea/http/client-errors';
 import type { Running } from '@cardea/http/run';
+import { reportRefusedHandshakes } from '@cardea/http/peers';
 import { listen, opsListener } from '@cardea/http/serve';
+import type { Listening } from '@cardea/http/serve';
 import { DbUnavailable } from '@cardea/storage/db';
 import { createAuditApp } from './app.ts';
 import type { AuditConfig } from './config.ts';
@@ -26,28 +26,31 @@ export async function startAuditService(
 ): Promise<RunningAuditService> {
   await using starting = new AsyncDisposableStack();
   const ctx = await createContext(config, overrides);
+  // Let go of last: a supervisor that starts another one waits for this port, and by then this one must write no more.
+  let ops: Listening | undefined;
+  starting.defer(async () => ops?.drain(DRAIN_MS));
   starting.defer(() => ctx.close());
 
   const { host, port, opsPort } = config;
-  const ops = await listen(opsListener(ctx.metrics.registry, { database: () => ctx.db.ping() }), {
+  ops = await listen(opsListener(ctx.metrics.registry, { database: () => ctx.db.ping() }), {
     host,
     port: opsPort,
     variable: 'CARDEA_OPS_PORT',
   });
-  starting.defer(() => ops.drain(DRAIN_MS));
 
   const { listener, server } = createAuditApp(ctx);
   const api = await listen(listener, { host, port, variable: 'CARDEA_AUDIT_PORT', identity: ctx.identity });
   starting.defer(() => api.drain(DRAIN_MS));
   refuseBrokenRequests(api.server, server);
-  reportRefusedHandshakes(ctx, api.server);
+  reportRefusedHandshakes(api.server, { logger: ctx.logger, refused: ctx.metrics.handshakesRefused });
 
   const signing = setInterval(() => void sign(ctx), SIGN_EVERY_MS);
   starting.defer(() => clearInterval(signing));
 
   ctx.logger.info('audit-service is ready', { url: api.url });
   const started = starting.move();
-  return { url: api.url, opsUrl: ops.url, stop: () => started.disposeAsync() };
+  const opsUrl = ops.url;
+  return { url: api.url, opsUrl, stop: () => started.disposeAsync() };
 }
 
 async function sign({ signer, logger, stopIfFatal }: AuditContext): Promise<void> {
@@ -58,12 +61,4 @@ async function sign({ signer, logger, stopIfFatal }: AuditContext): Promise<void
     // A database that is away may come back; a file that cannot be written is a disk that cannot be trusted.
     if (!(error instanceof DbUnavailable)) stopIfFatal(new FatalLogError('signing failed', { cause: error }));
   }
-}
-
-// Such a peer never becomes a request, so this is the only trace it leaves.
-function reportRefusedHandshakes({ logger, metrics }: AuditContext, server: Server): void {
-  server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-    metrics.handshakesRefused.inc();
-    logger.warn('a TLS handshake was refused', { ip: socket.remoteAddress, error });
-  });
 }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
@@ -182,6 +183,29 @@ describe('a role of its own for the migrations', () => {
     await database.remove();
   });
 });
+
+test('while the last entries are signed its ops port is still taken, so nobody starts another one on the same log', async () => {
+  let opsPort = 0;
+  let whileSigning: Promise<unknown> | undefined;
+  const now = () => {
+    if (opsPort !== 0) whileSigning ??= listenOn(opsPort);
+    return new Date();
+  };
+  const service = await startAuditService(readAuditConfig(environment()), { logger: silent as never, now });
+  await connect(service.url, 'worker').post(appendEvents.path, appendBody([anEvent()]).toString(), 5000);
+
+  opsPort = Number(new URL(service.opsUrl).port);
+  await service.stop();
+  expect(await whileSigning).toBe('EADDRINUSE');
+  expect(await listenOn(opsPort)).toBe('free');
+});
+
+function listenOn(port: number): Promise<unknown> {
+  return new Promise((resolve) => {
+    const server = createServer().once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+    server.listen({ host: '127.0.0.1', port, exclusive: true }, () => server.close(() => resolve('free')));
+  });
+}
 
 describe('the process', () => {
   const main = new URL('../src/main.ts', import.meta.url).pathname;

@@ -6,7 +6,7 @@ import type { EnvelopeKey } from '@cardea/crypto/envelope';
 import type { PasswordCost } from '@cardea/crypto/password';
 import { StartError } from '@cardea/http/config';
 import type { KekConfig } from './config.ts';
-import { syncFolder } from './durable-file.ts';
+import { syncFolder } from '@cardea/http/durable-file';
 import { readKeyringFile, writeKeyringFile } from './keyring-file.ts';
 import type { KeyringFile, SealDescription } from './keyring-format.ts';
 import { createKeyring, openKeyring } from './keyring.ts';

@@ -1,6 +1,5 @@
-import type { Server } from 'node:http';
-import type { TLSSocket } from 'node:tls';
 import type { Running } from '@cardea/http/run';
+import { reportRefusedHandshakes } from '@cardea/http/peers';
 import { listen, opsListener } from '@cardea/http/serve';
 import { createKekApp } from './app.ts';
 import type { KekConfig } from './config.ts';
@@ -33,17 +32,9 @@ export async function startKekService(config: KekConfig, overrides: KekOverrides
   const { identity } = ctx;
   const api = await listen(createKekApp(ctx), { host, port, variable: 'CARDEA_KEK_PORT', identity });
   starting.defer(() => api.drain(DRAIN_MS));
-  reportRefusedHandshakes(ctx, api.server);
+  reportRefusedHandshakes(api.server, { logger: ctx.logger, refused: ctx.metrics.handshakesRefused });
 
   ctx.logger.info(ctx.seal.isSealed() ? 'kek-service is ready and sealed' : 'kek-service is ready', { url: api.url });
   const started = starting.move();
   return { url: api.url, opsUrl: ops.url, stop: () => started.disposeAsync() };
-}
-
-// Such a peer never becomes a request, so this is the only trace it leaves.
-function reportRefusedHandshakes({ logger, metrics }: KekContext, server: Server): void {
-  server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-    metrics.handshakesRefused.inc();
-    logger.warn('a TLS handshake was refused', { ip: socket.remoteAddress, error });
-  });
 }

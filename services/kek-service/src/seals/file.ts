@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
 import { randomKey } from '@cardea/crypto/ids';
 import { StartError } from '@cardea/http/config';
-import { writeNewFile } from '../durable-file.ts';
+import { writeNewFile } from '@cardea/http/durable-file';
 import { ROOT_KEY_VERSION } from '../keyring.ts';
 
 const NAME = 'root-key';

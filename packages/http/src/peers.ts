@@ -1,0 +1,46 @@
+import type { IncomingMessage, Server } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import type { Caller } from '@cardea/contracts/caller';
+import type { Endpoint } from '@cardea/contracts/endpoint';
+import { AppError } from '@cardea/contracts/errors';
+import type { Logger } from './logger.ts';
+import { peerName } from './mtls.ts';
+import type { ServiceName } from './mtls.ts';
+
+/** Which services may call which endpoint, by its path. */
+export type PeersOfEndpoints = ReadonlyMap<string, readonly ServiceName[]>;
+
+/** Says which service calls, if it may. @throws AppError `access_denied` for any other holder of a certificate of ours */
+export function identifyPeer(
+  peersOf: PeersOfEndpoints,
+  req: IncomingMessage,
+  { path }: Endpoint,
+  requestId: string,
+): Caller {
+  const name = peerName(req);
+  if (!peersOf.get(path)?.some((peer) => peer === name)) {
+    throw new AppError('access_denied', 'this certificate is not one that may call this', { suspicious: 'wrong_peer' });
+  }
+  return certificateHolder(req, requestId);
+}
+
+/** Whoever holds the certificate of the connection. */
+export function certificateHolder(req: IncomingMessage, requestId: string): Caller {
+  const ip = req.socket.remoteAddress;
+  return {
+    actor: { id: peerName(req) ?? 'unknown', type: 'service' },
+    source: ip === undefined ? {} : { ip },
+    requestId,
+  };
+}
+
+/** Logs and counts handshakes that fail: such a peer never becomes a request, so this is the only trace it leaves. */
+export function reportRefusedHandshakes(
+  server: Server,
+  { logger, refused }: { logger: Logger; refused: { inc(): void } },
+): void {
+  server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+    refused.inc();
+    logger.warn('a TLS handshake was refused', { ip: socket.remoteAddress, error });
+  });
+}
