@@ -15,9 +15,10 @@ export const EXIT_FAIL_STOP = 74;
 
 /**
  * The life of a service's process: start, say so, stop on a signal or when the supervisor is gone.
- * A start that cannot succeed prints one sentence and exits with 78.
+ * A start that cannot succeed prints one sentence and exits with 78: a StartError, or one of the kinds in `cannotStart`,
+ * of packages that know no processes.
  */
-export async function run(start: () => Promise<Running>): Promise<void> {
+export async function run(start: () => Promise<Running>, cannotStart: (new () => Error)[] = []): Promise<void> {
   // A supervisor that was killed leaves pipes nobody reads; the last log lines must not end the drain.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let running: Running;

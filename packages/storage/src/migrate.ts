@@ -12,13 +12,18 @@ export interface Migration {
   sql: string;
 }
 
+/** The database was migrated by other code than this: newer, or changed since. The message says which migration. */
+export class SchemaRefused extends Error {
+  override name = 'SchemaRefused';
+}
+
 // Any number no other program on the same server uses: "cardea" in ASCII.
 const ADVISORY_LOCK = 0x636172646561;
 
 /**
  * Brings the database to the newest schema, each migration in a transaction of its own. May run in several processes
  * at once: each migration happens once, and all of them return with the schema complete.
- * @throws Error if an applied migration has changed since, or if the database was migrated by newer code
+ * @throws SchemaRefused if an applied migration has changed since, or if the database was migrated by newer code
  */
 export async function migrate(db: Db, migrations: Migration[]): Promise<{ applied: string[] }> {
   await createMigrationTable(db);
@@ -69,19 +74,26 @@ function refuseStrangers(applied: AppliedRow[], migrations: Migration[]): void {
   const known = new Map(migrations.map((migration, index) => [migration.name, { index, migration }]));
   for (const row of applied) {
     const ours = known.get(row.name);
-    if (!ours) throw new Error(`the database has migration ${row.name}, which this code does not know: it is newer`);
+    if (!ours)
+      throw new SchemaRefused(
+        `The database has migration ${row.name}, which this version does not know: start the newer version that made it.`,
+      );
     refuseChanged(row, ours.migration);
   }
   const newest = Math.max(-1, ...applied.map((row) => known.get(row.name)?.index ?? -1));
   if (newest >= applied.length) {
     const missing = migrations.find(({ name }) => !applied.some((row) => row.name === name));
-    throw new Error(`migration ${missing?.name} comes before ${migrations[newest]?.name}, which is applied already`);
+    throw new SchemaRefused(
+      `Migration ${missing?.name} comes before ${migrations[newest]?.name}, which is applied already: give it a later number.`,
+    );
   }
 }
 
 function refuseChanged(row: AppliedRow, migration: Migration): void {
   if (row.checksum === checksum(migration)) return;
-  throw new Error(`migration ${row.name} has changed since it was applied: add a new one instead`);
+  throw new SchemaRefused(
+    `Migration ${row.name} has changed since it was applied: start the version that the database belongs to.`,
+  );
 }
 
 /** Resolves to false if another process was first. */

@@ -9,11 +9,13 @@ interface SnapshotLine {
 const POSTGRES_LINES = `
   select 'table ' || c.relname as section,
          '  ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
+           || coalesce(' collate ' || k.collname, '')
            || case when a.attnotnull then ' not null' else '' end
            || coalesce(' default ' || pg_get_expr(d.adbin, d.adrelid), '') as line
     from pg_class c
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
+    left join pg_collation k on k.oid = a.attcollation and k.collname <> 'default'
    where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
   union all
   select 'table ' || r.relname, '  constraint ' || o.conname || ' ' || pg_get_constraintdef(o.oid)

@@ -61,12 +61,15 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
   }
 
   async function ping(): Promise<void> {
-    await query('select count(*) from sqlite_schema');
+    // Not by `query`, which may remember the answer.
+    openTransactions.refuseInside();
+    translating(() => reader.query('select count(*) from sqlite_schema'));
   }
 
   // The reader first: whoever closes last moves the WAL into the file, and the reader could not.
   function close(): Promise<void> {
     closing ??= takeTurn(async () => {
+      memo.forget();
       reader.close();
       writer.close();
     });

@@ -76,7 +76,7 @@ describe.each([
   test('are refused if one has changed since it was applied', async () => {
     await migrate(db, [first]);
     const changed = { ...first, sql: `${first.sql} ` };
-    await expect(migrate(db, [changed, second])).rejects.toThrow('migration 0001-init has changed');
+    await expect(migrate(db, [changed, second])).rejects.toThrow('Migration 0001-init has changed');
   });
 
   test('may differ in line ends', async () => {
@@ -86,7 +86,7 @@ describe.each([
 
   test('are refused if the database has been migrated by newer code', async () => {
     await migrate(db, [first, second]);
-    await expect(migrate(db, [first])).rejects.toThrow('migration 0002-more, which this code does not know');
+    await expect(migrate(db, [first])).rejects.toThrow('migration 0002-more, which this version does not know');
   });
 
   test('are refused if one is slipped in before one that is applied', async () => {

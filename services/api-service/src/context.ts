@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { AppError } from '@cardea/contracts/errors';
 import { createPasswordHasher, defaultPasswordCost } from '@cardea/crypto/password';
 import type { PasswordCost } from '@cardea/crypto/password';
 import { createAuditClient } from '@cardea/http/audit-client';
@@ -114,8 +115,13 @@ function connectRedis(url: string, logger: Logger): Redis {
 }
 
 function createQueue({ redisUrl }: ApiConfig, logger: Logger): Queue {
-  const onError: OnJobError = (error, job) =>
-    logger.error('job failed', { error, job: job?.name, attempt: job?.attempt });
+  const onError: OnJobError = (error, job) => {
+    const what = { job: job?.name, attempt: job?.attempt };
+    // What a job depends on is away: it is tried again, and whoever is away says so itself.
+    const isAway = error instanceof AppError && (error.code === 'sealed' || error.code === 'unavailable');
+    if (isAway) logger.warn('job waits', { ...what, code: error.code });
+    else logger.error('job failed', { ...what, error });
+  };
   return redisUrl === undefined ? createInProcessQueue({ onError }) : createBullmqQueue({ redisUrl, onError });
 }
 

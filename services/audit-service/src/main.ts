@@ -1,5 +1,6 @@
 import { run } from '@cardea/http/run';
+import { SchemaRefused } from '@cardea/storage/migrate';
 import { readAuditConfig } from './config.ts';
 import { startAuditService } from './start.ts';
 
-await run(() => startAuditService(readAuditConfig(process.env)));
+await run(() => startAuditService(readAuditConfig(process.env)), [SchemaRefused]);

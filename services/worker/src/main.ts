@@ -1,5 +1,6 @@
 import { run } from '@cardea/http/run';
+import { SchemaRefused } from '@cardea/storage/migrate';
 import { readWorkerConfig } from './config.ts';
 import { startWorker } from './start.ts';
 
-await run(() => startWorker(readWorkerConfig(process.env)));
+await run(() => startWorker(readWorkerConfig(process.env)), [SchemaRefused]);
