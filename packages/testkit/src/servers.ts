@@ -69,11 +69,6 @@ export async function testDatabase(): Promise<string> {
   return await createDatabase(url);
 }
 
-/** A prefix of keys for one test, on the Redis that all tests share. */
-export function testRedisPrefix(): string {
-  return `test-${crypto.randomUUID()}`;
-}
-
 function temporaryFolder(kind: string): string {
   const folder = mkdtempSync(join(tmpdir(), `cardea-${kind}-`));
   if (isRoot()) chownSync(folder, UNPRIVILEGED, UNPRIVILEGED);

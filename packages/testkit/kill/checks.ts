@@ -1,0 +1,131 @@
+import { exportAuditLog } from './audit-export.ts';
+import type { LoggedEntry } from './audit-export.ts';
+import type { Cardea } from './cardea.ts';
+import type { Client } from './client.ts';
+import { readStored, untilOutboxIsEmpty } from './database.ts';
+import type { StoredState, StoredVersion } from './database.ts';
+import { Violation } from './ledger.ts';
+import type { Ledger } from './ledger.ts';
+
+const OUTBOX_EMPTY_WITHIN_MS = 30_000;
+
+export interface Checked {
+  entries: number;
+  versions: number;
+  secrets: number;
+}
+
+/**
+ * Holds everything that was ever answered against everything that is there. Nothing else may be under way.
+ * @throws Violation that names the first difference
+ */
+export async function checkEverything(trial: {
+  cardea: Cardea;
+  ledger: Ledger;
+  client: Client;
+  clients: Client[];
+  folder: string;
+  held: string[];
+}): Promise<Checked> {
+  const { ledger, client, clients } = trial;
+  const { dataDir } = trial.cardea;
+
+  await untilOutboxIsEmpty(dataDir, OUTBOX_EMPTY_WITHIN_MS);
+  const stored = readStored(dataDir);
+  checkVersions(ledger, stored.versions);
+  await readEverything(ledger, clients, stored.versions);
+  const answered = ledger.answers.length;
+  const entries = await exportAuditLog(client, { ...trial, dataDir });
+  checkAnswers(ledger.answers.slice(0, answered), entries);
+  checkRecords(stored, entries);
+  return { entries: entries.length, versions: stored.versions.length, secrets: ledger.secrets().length };
+}
+
+/** Versions run from 1 without a gap up to the current one, and there are no more of them than writes were sent. */
+function checkVersions(ledger: Ledger, versions: StoredVersion[]): void {
+  const byPath = Map.groupBy(versions, (row) => row.path);
+  for (const secret of ledger.secrets()) {
+    const rows = byPath.get(secret.path) ?? [];
+    byPath.delete(secret.path);
+    const current = rows[0]?.currentVersion ?? 0;
+    if (rows.length !== current || rows.some((row, index) => row.version !== index + 1)) {
+      throw new Violation(`${secret.path}: stored are versions ${rows.map((row) => row.version).join()} of ${current}`);
+    }
+    if (current < secret.newest) {
+      throw new Violation(`${secret.path}: version ${secret.newest} was acknowledged, stored are ${current}`);
+    }
+  }
+  for (const path of byPath.keys()) throw new Violation(`${path}: nobody wrote such a secret`);
+}
+
+/** Every version of every secret, and every vault, through the front door. What is read must fit all that was told before. */
+async function readEverything(ledger: Ledger, clients: Client[], versions: StoredVersion[]): Promise<void> {
+  const secrets = new Map(ledger.secrets().map((secret) => [secret.path, secret]));
+  const reads = versions.map((row) => (client: Client) => client.read(secrets.get(row.path)!, row.version));
+  const vaults = ledger.vaults.map((name) => async (client: Client) => {
+    return (await client.readVault(name)) ? 'answered' : 'unknown';
+  });
+  const asked = [...reads, ...vaults].values();
+  await Promise.all(
+    clients.map(async (client) => {
+      for (const ask of asked) {
+        if ((await ask(client)) !== 'answered') throw new Violation('nothing is killed, and a read was not answered');
+      }
+    }),
+  );
+  for (const secret of secrets.values()) checkTimesSent(secret);
+}
+
+function checkTimesSent(secret: { path: string; known: Map<number, string>; timesSent(value: string): number }): void {
+  for (const [value, versions] of Map.groupBy(secret.known, ([, value]) => value)) {
+    if (versions.length <= secret.timesSent(value)) continue;
+    const which = versions.map(([version]) => version).join();
+    throw new Violation(`${secret.path}: a value sent ${secret.timesSent(value)} times makes versions ${which}`);
+  }
+}
+
+/** Every answer has one entry: with its request's id, where its receipt says, of the right kind. */
+function checkAnswers(answers: Ledger['answers'], entries: LoggedEntry[]): void {
+  const ids = new Set(entries.map(({ entry }) => entry.event.id));
+  if (ids.size !== entries.length) throw new Violation(`${entries.length - ids.size} event ids are in the log twice`);
+
+  const byRequest = Map.groupBy(entries, ({ entry }) => entry.event.requestId);
+  for (const { requestId, action, decision, receipt } of answers) {
+    const found = byRequest.get(requestId) ?? [];
+    const wanted = `${action} ${decision} of request ${requestId}${receipt ? ` at ${receipt.seq}` : ''}`;
+    const [only] = found;
+    if (!only || found.length > 1) throw new Violation(`the log has ${found.length} entries of ${wanted}`);
+    const { event, seq } = only.entry;
+    const isRight =
+      event.action === action &&
+      event.decision === decision &&
+      (!receipt || (receipt.seq === seq && receipt.leaf === only.leaf));
+    if (!isRight) throw new Violation(`for ${wanted} the log has ${event.action} ${event.decision} at ${seq}`);
+  }
+}
+
+/** Every stored version and every vault has one record, every record of one is stored, and the hashes agree. */
+function checkRecords(stored: StoredState, entries: LoggedEntry[]): void {
+  const changes = entries.map(({ entry }) => entry.event).filter((event) => event.decision === 'allow');
+  const writes = changes.filter((event) => event.action === 'secret.write' && event.reason !== 'unchanged');
+  compareSets(
+    'version',
+    stored.versions.map((row) => `${row.vaultId} ${row.name} ${row.version} ${row.ciphertextSha256}`),
+    writes.map(({ resource, ciphertextSha256 }) => {
+      return `${resource?.vaultId} ${resource?.name} ${resource?.version} ${ciphertextSha256}`;
+    }),
+  );
+  const vaults = changes.filter((event) => event.action === 'vault.create');
+  compareSets(
+    'vault',
+    stored.vaultIds,
+    vaults.map((event) => String(event.resource?.vaultId)),
+  );
+}
+
+function compareSets(what: string, stored: string[], recorded: string[]): void {
+  const [inDatabase, inLog] = [new Set(stored), new Set(recorded)];
+  if (inLog.size !== recorded.length) throw new Violation(`the log has the same ${what} twice`);
+  for (const one of inDatabase) if (!inLog.has(one)) throw new Violation(`stored without a record: ${what} ${one}`);
+  for (const one of inLog) if (!inDatabase.has(one)) throw new Violation(`recorded and not stored: ${what} ${one}`);
+}
