@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Cidr } from './cidr.ts';
 import { endpoint } from './endpoint.ts';
-import { Page, PlainName, Time } from './names.ts';
+import { Page, PlainName, Text, Time } from './names.ts';
 
 export const Application = z.strictObject({
   clientId: z.uuid(),
@@ -14,7 +14,7 @@ export const Application = z.strictObject({
 });
 
 const Credential = z.strictObject({ id: z.uuid(), createdAt: Time, lastUsedAt: Time.optional() });
-const Description = z.string().max(1024);
+const Description = Text.max(1024);
 const Cidrs = z.array(Cidr).max(64);
 const ApplicationParams = z.object({ name: PlainName });
 const common = { auth: 'bearer', query: z.strictObject({}) } as const;

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { roles } from './caller.ts';
 import { endpoint } from './endpoint.ts';
 import { Grant } from './grants.ts';
-import { PlainName, Time } from './names.ts';
+import { PlainName, Text, Time } from './names.ts';
 
 const common = { params: z.undefined(), query: z.strictObject({}) } as const;
 
@@ -15,8 +15,8 @@ export const TokenPair = z.strictObject({
 });
 
 /** A password as somebody types it; what makes a new one good is a rule of the product. */
-const Password = z.string().min(1).max(1024);
-const Otp = z.string().min(1).max(64);
+const Password = Text.min(1).max(1024);
+const Otp = Text.min(1).max(64);
 
 export const login = endpoint({
   ...common,
@@ -26,7 +26,7 @@ export const login = endpoint({
   summary: 'Sign in with a password, and a one-time or recovery code where TOTP is on. Every failure is the same 401.',
   auth: 'none',
   statuses: [200],
-  body: z.strictObject({ username: z.string().min(1).max(256), password: Password, otp: Otp.optional() }),
+  body: z.strictObject({ username: Text.min(1).max(256), password: Password, otp: Otp.optional() }),
   response: TokenPair,
 });
 
@@ -38,7 +38,7 @@ export const refresh = endpoint({
   summary: 'A new pair. A refresh token works once; a used one ends its whole session.',
   auth: 'none',
   statuses: [200],
-  body: z.strictObject({ refresh_token: z.string().min(1).max(256) }),
+  body: z.strictObject({ refresh_token: Text.min(1).max(256) }),
   response: TokenPair,
 });
 
@@ -53,8 +53,8 @@ export const clientCredentials = endpoint({
   statuses: [200],
   body: z.strictObject({
     grant_type: z.literal('client_credentials'),
-    client_id: z.string().min(1).max(128).optional(),
-    client_secret: z.string().min(1).max(256).optional(),
+    client_id: Text.min(1).max(128).optional(),
+    client_secret: Text.min(1).max(256).optional(),
   }),
   response: TokenPair.omit({ refresh_token: true }),
 });

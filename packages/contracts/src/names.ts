@@ -14,6 +14,11 @@ export const SecretName = z
     'must be segments of 1 to 128 of A-Z a-z 0-9 . _ - joined by /, none of them . or ..',
   );
 
+/** Text as people write it: no NUL, which PostgreSQL does not store, and no lone surrogate, which UTF-8 does not have. */
+export const Text = z
+  .string()
+  .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must be well-formed text without NUL');
+
 /** RFC 3339 UTC, as the REST interface writes times. */
 export const Time = z.iso.datetime();
 

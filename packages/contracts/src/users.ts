@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { roles } from './caller.ts';
 import { endpoint } from './endpoint.ts';
-import { Page, PlainName, Time } from './names.ts';
+import { Page, PlainName, Text, Time } from './names.ts';
 
 export const User = z.strictObject({
   id: z.uuid(),
@@ -35,7 +35,7 @@ export const createUser = endpoint({
     .strictObject({
       username: PlainName,
       role: z.enum(roles),
-      password: z.string().min(1).max(1024).optional(),
+      password: Text.min(1).max(1024).optional(),
       expiresAt: Time.optional(),
       ttlSeconds: z.int().min(1).max(TTL_SECONDS_MAX).optional(),
     })

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { endpoint } from './endpoint.ts';
-import { Page, PlainName, Time } from './names.ts';
+import { Page, PlainName, Text, Time } from './names.ts';
 
-export const VaultDescription = z.string().max(1024);
+export const VaultDescription = Text.max(1024);
 
 export const Vault = z.strictObject({
   id: z.uuid(),

@@ -92,6 +92,16 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
     expect(JSON.stringify(first.body)).not.toContain('value');
   });
 
+  test.each(['a\u0000b', '\ud800'])(
+    'text that not every store could keep is refused, signed in or not: %j',
+    async (text) => {
+      const login = await system.stranger.post('/auth/login', { username: text, password: 'x' }).expect(400);
+      expect(login.body.code).toBe('invalid_request');
+      await admin.post('/vaults', { name: 'odd-text', description: text }).expect(400);
+      await admin.get('/vaults/odd-text').expect(404);
+    },
+  );
+
   test('a vault of somebody else is not there, for reading, writing and listing, and each try is recorded as denied', async () => {
     const alice = await system.as('alice');
     const bob = await system.as('bob');

@@ -1,6 +1,7 @@
 import { run } from '@cardea/http/run';
+import { DbUnavailable } from '@cardea/storage/db';
 import { SchemaRefused } from '@cardea/storage/migrate';
 import { readApiConfig } from './config.ts';
 import { startApiService } from './start.ts';
 
-await run(() => startApiService(readApiConfig(process.env)), [SchemaRefused]);
+await run(() => startApiService(readApiConfig(process.env)), [SchemaRefused, DbUnavailable]);

@@ -1,6 +1,7 @@
 import { run } from '@cardea/http/run';
+import { DbUnavailable } from '@cardea/storage/db';
 import { SchemaRefused } from '@cardea/storage/migrate';
 import { readAuditConfig } from './config.ts';
 import { startAuditService } from './start.ts';
 
-await run(() => startAuditService(readAuditConfig(process.env)), [SchemaRefused]);
+await run(() => startAuditService(readAuditConfig(process.env)), [SchemaRefused, DbUnavailable]);

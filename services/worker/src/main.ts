@@ -1,6 +1,7 @@
 import { run } from '@cardea/http/run';
+import { DbUnavailable } from '@cardea/storage/db';
 import { SchemaRefused } from '@cardea/storage/migrate';
 import { readWorkerConfig } from './config.ts';
 import { startWorker } from './start.ts';
 
-await run(() => startWorker(readWorkerConfig(process.env)), [SchemaRefused]);
+await run(() => startWorker(readWorkerConfig(process.env)), [SchemaRefused, DbUnavailable]);

@@ -1,0 +1,71 @@
+import { connect } from 'node:net';
+import { expect } from '@jest/globals';
+import { createClient } from '@cardea/http/client';
+import type { Client } from '@cardea/http/client';
+import { readTlsIdentity } from '@cardea/http/mtls';
+import type { ServiceName } from '@cardea/http/mtls';
+import type { TestSystem } from '@cardea/testkit/system';
+
+/** Tries until `check` passes. @throws what it threw last, after `withinMs` */
+export async function expectEventually(check: () => Promise<void>, withinMs = 10_000): Promise<void> {
+  const giveUpAt = Date.now() + withinMs;
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (Date.now() > giveUpAt) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+/** What api-service says it lacks. */
+export async function readiness(system: TestSystem): Promise<{ status: number; failed: string[] }> {
+  const answer = await fetch(`${system.opsUrl}/readyz`);
+  const { failed } = (await answer.json()) as { failed: string[] };
+  return { status: answer.status, failed };
+}
+
+/** On both ports, whatever else is missing. */
+export async function expectAlive(system: TestSystem): Promise<void> {
+  for (const url of [system.url, system.opsUrl]) expect((await fetch(`${url}/healthz`)).status).toBe(200);
+}
+
+/** Has api-service ask kek-service again for every DEK. */
+export async function forgetDeks(system: TestSystem): Promise<void> {
+  await system.stopService('api');
+  await system.startService('api');
+}
+
+/** Calls a service with the certificate of another one, made in `tlsDir` or else the system's. */
+export async function callAs<T>(
+  system: TestSystem,
+  { name, peer, tlsDir }: { name: ServiceName; peer: 'kek-service' | 'audit-service'; tlsDir?: string },
+  call: (client: Client) => Promise<T>,
+): Promise<T> {
+  const { CARDEA_KEK_URL, CARDEA_AUDIT_URL, CARDEA_TLS_DIR } = system.environment('api');
+  const url = (peer === 'kek-service' ? CARDEA_KEK_URL : CARDEA_AUDIT_URL) ?? '';
+  const client = createClient({ url, peer, identity: readTlsIdentity(tlsDir ?? CARDEA_TLS_DIR ?? '', name) });
+  try {
+    return await call(client);
+  } finally {
+    await client.close();
+  }
+}
+
+/** Resolves once nothing listens there. */
+export async function expectNoListener(url: string): Promise<void> {
+  await expectEventually(async () => {
+    expect(await canConnect(url)).toBe(false);
+  });
+}
+
+function canConnect(url: string): Promise<boolean> {
+  const { port, hostname } = new URL(url);
+  return new Promise((resolve) => {
+    const socket = connect(Number(port), hostname);
+    socket.on('connect', () => socket.destroy());
+    socket.on('error', () => resolve(false));
+    socket.on('close', () => resolve(true));
+  });
+}

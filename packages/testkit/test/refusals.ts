@@ -1,0 +1,103 @@
+import { expect } from '@jest/globals';
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import type { ErrorCode } from '@cardea/contracts/errors';
+import { sha256Hex } from '@cardea/crypto/ids';
+import type { Entry } from '@cardea/testkit/person';
+import type { RawAnswer } from '@cardea/testkit/raw-http';
+import type { TestSystem } from '@cardea/testkit/system';
+
+/** Stands in what is sent to be refused, and must come back nowhere. */
+export const CANARY = 'canary-71f3b2d0c4';
+
+export interface ExpectedRefusal {
+  status: number;
+  code: ErrorCode;
+  detail?: RegExp;
+  /** What its record says beside `decision`, `reason` and `requestId`. */
+  event: Partial<AuditEvent>;
+}
+
+/**
+ * Sends, and expects all that a refusal must be: a problem (RFC 9457) with the id of the request and nothing of ours or of
+ * what was sent, one record that says deny and why, and nothing changed.
+ */
+export async function expectRefusal(
+  system: TestSystem,
+  send: () => Promise<RawAnswer>,
+  expected: ExpectedRefusal,
+): Promise<RawAnswer> {
+  const before = await contentsOf(system);
+  const answer = await send();
+  expect(await contentsOf(system)).toEqual(before);
+  expectProblem(answer, expected);
+  await expectRecord(system, answer, expected);
+  return answer;
+}
+
+/** What every answer carries, whoever wrote it. */
+export function expectHeaders({ headers }: RawAnswer): void {
+  expect(headers).toMatchObject({
+    'cache-control': 'no-store',
+    'content-security-policy': "default-src 'none';frame-ancestors 'none'",
+    'cross-origin-resource-policy': 'same-origin',
+    'referrer-policy': 'no-referrer',
+    'strict-transport-security': expect.stringContaining('max-age='),
+    'x-content-type-options': 'nosniff',
+    'x-frame-options': 'SAMEORIGIN',
+    'x-request-id': expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/),
+  });
+  expect(headers).not.toHaveProperty('x-powered-by');
+  expect(headers).not.toHaveProperty('server');
+}
+
+function expectProblem(answer: RawAnswer, { status, code, detail = /./ }: ExpectedRefusal): void {
+  expect([answer.status, answer.body]).toEqual([status, expect.any(String)]);
+  expectHeaders(answer);
+  expect(answer.headers['content-type']).toBe('application/problem+json');
+  const { errors, ...problem } = JSON.parse(answer.body) as Record<string, unknown>;
+  expect(problem).toEqual({
+    type: `urn:cardea:error:${code}`,
+    title: expect.any(String),
+    status,
+    detail: expect.stringMatching(detail),
+    code,
+    requestId: answer.headers['x-request-id'],
+  });
+  if (errors !== undefined) expect(errors).toContainEqual({ path: expect.any(String), message: expect.any(String) });
+  expectNothingInside(answer);
+}
+
+// Neither where in our code it was refused, nor what was sent.
+function expectNothingInside({ headers, body }: RawAnswer): void {
+  const everything = body + JSON.stringify(headers);
+  expect(everything).not.toMatch(/\.(ts|js|mjs):\d|node_modules|node:internal|\bat (async )?\w+[ .(]\S*\(|Zod|SQLITE/);
+  expect(everything).not.toContain(CANARY);
+}
+
+async function expectRecord(
+  system: TestSystem,
+  answer: RawAnswer,
+  { code, event }: Pick<ExpectedRefusal, 'code' | 'event'>,
+): Promise<void> {
+  const admin = await system.as('admin');
+  const { body } = await admin.get('/audit/entries?decision=deny&limit=20').expect(200);
+  const records = (body.items as Entry[]).filter((entry) => entry.event.requestId === answer.headers['x-request-id']);
+  expect(records.map((record) => record.event)).toEqual([expect.objectContaining({ reason: code, ...event })]);
+  expect(JSON.stringify(records)).not.toContain(CANARY);
+}
+
+const tables = ['vault', 'vault_grant', 'dek', 'secret', 'secret_version', 'signing_key'];
+
+/** All that people keep in Cardea, as it lies in the database; by table, a digest of its rows. */
+async function contentsOf(system: TestSystem): Promise<Record<string, string>> {
+  const db = system.openDatabase();
+  try {
+    const contents: Record<string, string> = {};
+    for (const table of tables) {
+      contents[table] = sha256Hex(JSON.stringify(await db.query(`select * from ${table} order by 1, 2`)));
+    }
+    return contents;
+  } finally {
+    await db.close();
+  }
+}
