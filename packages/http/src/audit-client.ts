@@ -10,7 +10,7 @@ const BATCHES_UNDER_WAY = 2;
 const WAITING_MAX = 4_096;
 const ATTEMPT_MS = 2_000;
 const DEADLINE_MS = 5_000;
-const CROWD = 8;
+const CROWD = 16;
 const RETRY_MS = 50;
 const PROBE_MS = 250;
 
@@ -29,7 +29,7 @@ interface Waiting {
  */
 export function createAuditClient(client: Client): AuditLog {
   const queue: Waiting[] = [];
-  let underWay = 0;
+  const underWay = new Set<Waiting[]>();
   let away = false;
   let isPumping = false;
 
@@ -49,19 +49,27 @@ export function createAuditClient(client: Client): AuditLog {
   }
 
   function pump(): void {
-    while (underWay < BATCHES_UNDER_WAY && queue.length > 0) {
-      underWay += 1;
-      void send(queue.splice(0, batchSize())).finally(() => {
-        underWay -= 1;
-        pump();
+    while (queue.length > 0 && mayGo()) {
+      const batch = queue.splice(0, batchSize());
+      underWay.add(batch);
+      void send(batch).finally(() => {
+        underWay.delete(batch);
+        pumpSoon();
       });
     }
+  }
+
+  // The log writes one batch after the other and waits for its disk each time, so a second one is worth sending only
+  // if it is no trifle beside the first; until then it gathers.
+  function mayGo(): boolean {
+    const [first] = underWay;
+    return first === undefined || (underWay.size < BATCHES_UNDER_WAY && queue.length * 2 >= first.length);
   }
 
   // A crowd goes in two halves: while the log writes the one, this process answers and fills the other. In one batch
   // the two services would take turns at standing still.
   function batchSize(): number {
-    const isCrowd = underWay === 1 && queue.length >= CROWD;
+    const isCrowd = underWay.size === 0 && queue.length >= CROWD;
     return Math.min(APPEND_EVENTS_MAX, isCrowd ? Math.ceil(queue.length / 2) : queue.length);
   }
 

@@ -9,10 +9,22 @@ const API = '/api/v1';
 export class Stranger {
   readonly #url: string;
   readonly #token: string | undefined;
+  readonly #headers: Record<string, string>;
 
-  constructor(url: string, token?: string) {
+  constructor(url: string, token?: string, headers: Record<string, string> = {}) {
     this.#url = url;
     this.#token = token;
+    this.#headers = headers;
+  }
+
+  /** The same one, with header fields that all their requests carry. */
+  with(headers: Record<string, string>): Stranger {
+    return new Stranger(this.#url, this.#token, { ...this.#headers, ...headers });
+  }
+
+  /** The same one, with a token. */
+  withToken(token: string): Stranger {
+    return new Stranger(this.#url, token, this.#headers);
   }
 
   get token(): string {
@@ -20,7 +32,8 @@ export class Stranger {
   }
 
   request(method: 'get' | 'put' | 'post' | 'delete' | 'patch', path: string): Test {
-    const test = supertest(this.#url)[method](API + path);
+    const agent = supertest(this.#url);
+    const test = agent[method](API + path).set(this.#headers);
     return this.#token === undefined ? test : test.set('Authorization', `Bearer ${this.#token}`);
   }
 
@@ -35,6 +48,14 @@ export class Stranger {
   post(path: string, body: object = {}): Test {
     return this.request('post', path).send(body);
   }
+
+  patch(path: string, body: object): Test {
+    return this.request('patch', path).send(body);
+  }
+
+  delete(path: string): Test {
+    return this.request('delete', path);
+  }
 }
 
 export type Entry = z.output<typeof AuditEntry>;
@@ -43,6 +64,13 @@ export type Entry = z.output<typeof AuditEntry>;
 export class Person extends Stranger {
   static async signIn(url: string, username: string, password: string): Promise<Person> {
     const answer = await new Stranger(url).post('/auth/login', { username, password }).expect(200);
+    return new Person(url, answer.body.access_token as string);
+  }
+
+  /** An application that has shown its secret; `client` is its name or id. */
+  static async ofApplication(url: string, client: string, secret: string): Promise<Person> {
+    const credentials = { grant_type: 'client_credentials', client_id: client, client_secret: secret };
+    const answer = await new Stranger(url).post('/auth/token', credentials).expect(200);
     return new Person(url, answer.body.access_token as string);
   }
 

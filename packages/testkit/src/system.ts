@@ -11,6 +11,7 @@ import { readApiConfig } from '@cardea/api-service/config';
 import { readAuditConfig } from '@cardea/audit-service/config';
 import { startAuditService } from '@cardea/audit-service/start';
 import type { Role } from '@cardea/contracts/caller';
+import type { JobName, JobPayload } from '@cardea/contracts/jobs';
 import type { PasswordCost } from '@cardea/crypto/password';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import type { Running } from '@cardea/http/run';
@@ -19,6 +20,8 @@ import { startKekService } from '@cardea/kek-service/start';
 import type { Db } from '@cardea/storage/db';
 import { openPostgres } from '@cardea/storage/postgres';
 import { openSqlite } from '@cardea/storage/sqlite';
+import type { VaultContext } from '@cardea/vault/context';
+import { jobHandlers } from '@cardea/vault/jobs';
 import { createUser, systemCaller } from '@cardea/vault/users/users';
 import { Person, Stranger } from './person.ts';
 import { testDatabase } from './servers.ts';
@@ -26,8 +29,11 @@ import { testDatabase } from './servers.ts';
 export type Profile = 'mini' | 'full';
 
 /** Cheap on purpose: what a password costs is tested where passwords are. */
-const passwordCost: PasswordCost = { memoryKib: 1_024, passes: 1, parallelism: 1 };
-const PASSWORD = 'correct horse battery staple';
+const cheapPasswordCost: PasswordCost = { memoryKib: 1_024, passes: 1, parallelism: 1 };
+/** Of alice, bob and carla. */
+export const PASSWORD = 'correct horse battery staple';
+/** An access token lives for 300 s: a person who signed in longer ago than this signs in again. */
+const SIGNED_IN_MS = 240_000;
 const people: Record<string, Role> = { alice: 'developer', bob: 'developer', carla: 'ceo' };
 
 /**
@@ -42,11 +48,17 @@ export interface TestSystem extends AsyncDisposable {
   /** Health and metrics of api-service. */
   readonly opsUrl: string;
   readonly stranger: Stranger;
-  /** Signs in by the front door. */
+  /** What api-service is made of, for what cannot be seen from outside. */
+  readonly vault: VaultContext;
+  /** What api-service hashes passwords at from its next start on. */
+  passwordCost: PasswordCost;
+  /** Signs in by the front door, unless they did so a moment ago. */
   as(username: 'admin' | 'alice' | 'bob' | 'carla'): Promise<Person>;
   /** Moves the clock of every service on. */
   passTime(ms: number): void;
   now(): Date;
+  /** Runs a job at once and by this clock, as a worker runs it when its time has come. */
+  runJob<N extends JobName>(name: N, payload: JobPayload<N>): Promise<void>;
   /** A connection of its own to api-service's database, as an attacker with the disk would have. */
   openDatabase(): Db;
   stopService(name: ServiceName): Promise<void>;
@@ -68,7 +80,8 @@ export async function createTestSystem(profile: Profile, settings: NodeJS.Proces
   let offsetMs = 0;
   const now = () => new Date(Date.now() + offsetMs);
   const running = new Map<ServiceName, Running>();
-  const tokens = new Map<string, Person>();
+  const signedIn = new Map<string, { person: Person; until: number }>();
+  let passwordCost = cheapPasswordCost;
   let worker: ChildProcess | undefined;
   let seeded = false;
 
@@ -87,6 +100,7 @@ export async function createTestSystem(profile: Profile, settings: NodeJS.Proces
       CARDEA_AUDIT_URL: running.get('audit')?.url ?? auditUrl,
       CARDEA_SIGN_INS_PER_MINUTE: '100000',
       CARDEA_REQUESTS_PER_MINUTE: '1000000',
+      CARDEA_REFUSALS_PER_MINUTE: '1000000',
       ...(databases
         ? {
             CARDEA_DATABASE_URL: databaseUrl,
@@ -131,10 +145,11 @@ export async function createTestSystem(profile: Profile, settings: NodeJS.Proces
   async function stop(): Promise<void> {
     if (worker) await stopWorker(worker);
     for (const name of ['api', 'kek', 'audit'] as const) await stopService(name);
-    tokens.clear();
+    signedIn.clear();
   }
 
-  const url = () => running.get('api')!.url;
+  const api = () => running.get('api') as RunningApiService;
+  const url = () => api().url;
 
   try {
     await start();
@@ -149,21 +164,31 @@ export async function createTestSystem(profile: Profile, settings: NodeJS.Proces
       return url();
     },
     get opsUrl() {
-      return (running.get('api') as RunningApiService).opsUrl;
+      return api().opsUrl;
+    },
+    get vault() {
+      return api().vault;
+    },
+    get passwordCost() {
+      return passwordCost;
+    },
+    set passwordCost(cost) {
+      passwordCost = cost;
     },
     get stranger() {
       return new Stranger(url());
     },
     async as(username) {
-      const known = tokens.get(username);
-      if (known) return known;
+      const known = signedIn.get(username);
+      if (known && known.until > now().getTime()) return known.person;
       const password = username === 'admin' ? await initialPassword(dataDir) : PASSWORD;
       const person = await Person.signIn(url(), username, password);
-      tokens.set(username, person);
+      signedIn.set(username, { person, until: now().getTime() + SIGNED_IN_MS });
       return person;
     },
     passTime: (ms) => void (offsetMs += ms),
     now,
+    runJob: (name, payload) => jobHandlers(api().vault)[name](payload),
     openDatabase: () => (databases ? openPostgres(databases.api) : openSqlite(join(dataDir, 'api', 'cardea.db'))),
     startService,
     stopService,

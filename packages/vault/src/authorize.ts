@@ -28,16 +28,22 @@ export async function authorize(
   on: { vault: string; name?: string | undefined },
 ): Promise<Allowed> {
   const found = await findGrantedIn(ctx.db, on.vault, principalOf(caller));
-  if (!found) throw new AppError('not_found', 'no such vault', { rule: 'no-such-vault' });
+  if (!found) throw notThere('no-such-vault');
 
   const { vault, granted } = found;
   // An address nobody knows is inside of no network.
   const { ip = 'unknown' } = caller.source;
   const now = ctx.now().getTime();
   const { allowed, visible, rule } = decide({ role: caller.role, granted, action, name: on.name, ip, now });
-  if (!visible) throw new AppError('not_found', 'no such vault, or nothing in it for you', { rule });
+  if (!visible) throw notThere(rule);
   if (!allowed) throw new AppError('access_denied', `you may not do ${action} here`, { rule });
-  return { vault, rule, pathPrefix: rule.startsWith('role:') ? undefined : granted?.pathPrefix };
+  const isUnlimited = rule.startsWith('role:') || granted?.owner;
+  return { vault, rule, pathPrefix: isUnlimited ? undefined : granted?.pathPrefix };
+}
+
+// One sentence for what is not there and for what is not theirs to see: a second one would tell them apart.
+function notThere(rule: string): AppError {
+  return new AppError('not_found', 'no such vault, or nothing in it for you', { rule });
 }
 
 const systemRights: Record<SystemAction, readonly string[]> = {

@@ -68,5 +68,5 @@ export function clientAddress(req: IncomingMessage, trustedProxies: number): str
 
 // The same IPv4 client comes as ::ffff:192.0.2.1 on a socket that takes both kinds.
 function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice(7) : address;
+  return address.replace(/^::ffff:(?=\d+\.)/i, '');
 }

@@ -117,7 +117,7 @@ export async function removeGrantsTo(tx: Transaction, principal: string): Promis
   await tx.query(`delete from vault_grant where principal = $1`, [principal]);
 }
 
-/** Names of the vaults that have this owner and no other. */
+/** The vaults that have this owner and no other who stays one: ownership with an end, or from some networks only, does not count. */
 export async function listVaultsOwnedAlone(
   tx: Transaction,
   principal: string,
@@ -132,6 +132,8 @@ export async function listVaultsOwnedAlone(
                           from vault_grant o
                          where o.vault_id = v.id
                            and o.owner = 1
+                           and o.expires_at is null
+                           and o.allowed_cidrs = '[]'
                            and o.principal <> $1)
       order by v.name`,
     [principal],

@@ -53,9 +53,9 @@ export async function putGrant(
     const found = await findPrincipal(tx, ref.principal);
     if (!found) throw new AppError('not_found', 'no such user or application', { rule: 'no-such-principal' });
     if (granted.owner && (found.role === undefined || found.role === 'ceo')) {
-      throw new AppError('conflict', 'only a user who is no ceo can own a vault');
+      throw new AppError('conflict', 'only a user who is no ceo can own a vault', { rule: 'not-an-owner' });
     }
-    if (!granted.owner) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
+    if (!staysOwner(granted)) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
     const createdAt = ctx.now().getTime();
     const { principal } = found;
     const isNew = await upsertGrant(tx, {
@@ -92,8 +92,15 @@ async function keepAnOwner(
 ): Promise<void> {
   const alone = await listVaultsOwnedAlone(tx, principal);
   if (alone.some((vault) => vault.id === vaultId)) {
-    throw new AppError('conflict', 'a vault keeps at least one owner: make another user owner first');
+    throw new AppError('conflict', 'a vault keeps at least one owner: make another user owner first', {
+      rule: 'last-owner',
+    });
   }
+}
+
+// As `listVaultsOwnedAlone` counts owners.
+function staysOwner({ owner, expiresAt, allowedCidrs }: Granted): boolean {
+  return owner && expiresAt === undefined && allowedCidrs.length === 0;
 }
 
 /** Which rule decides, asked by an owner of the vault or an admin. Decides nothing itself. */

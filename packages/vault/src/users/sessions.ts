@@ -24,6 +24,9 @@ import { ownUser } from './totp.ts';
 /** A client whose answer got lost may ask again for this long, and gets the same successor. */
 const GRACE_MS = 10_000;
 
+/** Who comes back with a token of a session that has ended is late, and not to be taken for somebody who guesses. */
+const REMEMBERED_MS = 7 * 24 * 60 * 60_000;
+
 /** Who a session belongs to, as they are now. @throws AppError `unauthenticated` if it has ended */
 export async function callerOfSession(
   ctx: Pick<VaultContext, 'db' | 'now'>,
@@ -119,11 +122,12 @@ function isSameClient(session: SessionRow, { source }: Caller): boolean {
   return session.ip === (source.ip ?? 'unknown') && session.user_agent === (source.userAgent ?? '');
 }
 
-/** Ends the caller's session for every process at once. */
+/** Ends the caller's session for every process at once. @throws AppError `access_denied` for an application, which has none */
 export async function signOut(ctx: VaultContext, caller: Caller): Promise<Audited<undefined>> {
   const { session, id: userId } = caller.actor;
+  if (session === undefined) throw new AppError('access_denied', 'this is for users', { rule: 'users-only' });
   return changed(ctx, caller, async (tx) => {
-    if (session !== undefined) await endSession(tx, { id: session, userId, endedAt: ctx.now().getTime() });
+    await endSession(tx, { id: session, userId, endedAt: ctx.now().getTime() });
     return { value: undefined, happening: { action: 'auth.logout', rule: 'self' } };
   });
 }
@@ -153,9 +157,9 @@ export async function endAllSessions(
   await endSessionsOf(tx, { userId, except, endedAt: ctx.now().getTime() });
 }
 
-/** Forgets sessions that can no longer be used, and failures nobody counts any more. */
+/** Forgets sessions that could not be used for a week, and failures nobody counts any more. */
 export async function sweepSessions(ctx: Pick<VaultContext, 'db' | 'now'>): Promise<void> {
   const now = ctx.now().getTime();
-  await deleteDeadSessions(ctx.db, now);
+  await deleteDeadSessions(ctx.db, now - REMEMBERED_MS);
   await sweepFailures(ctx.db, now);
 }

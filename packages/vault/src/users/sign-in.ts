@@ -11,7 +11,7 @@ import { insertRefreshToken, insertSession } from './session-store.ts';
 import { countAttempt, normalizeUsername, uncountAttempt } from './throttle.ts';
 import { readSecondFactor, useSecondFactor } from './totp.ts';
 import type { SecondFactor } from './totp.ts';
-import { findUser, replacePassword, useOneTimePassword } from './user-store.ts';
+import { findUser, findUserById, replacePassword, useOneTimePassword } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
 
 const SESSION_MS = 12 * 60 * 60_000;
@@ -44,7 +44,7 @@ export async function signIn(
   const factor = await readSecondFactor(ctx, user, otp);
   if (factor === 'missing' || factor === 'wrong') throw wrong(`otp-${factor}`);
 
-  const rehashed = ctx.passwords.needsRehash(user.password_hash) ? await ctx.passwords.hash(password) : undefined;
+  const rehashed = ctx.passwords.needsRehash(user.password_hash) ? await hashPassword(ctx, password) : undefined;
   return beginSession(ctx, stranger, { user, username, factor, rehashed });
 }
 
@@ -61,6 +61,7 @@ async function beginSession(ctx: VaultContext, stranger: Caller, begin: Begin): 
   const refreshToken = generateRefreshToken();
   return changed(ctx, caller, async (tx) => {
     const createdAt = ctx.now().getTime();
+    await refuseChangedAccount(tx, user, createdAt);
     await useUp(tx, user, factor);
     await uncountAttempt(tx, stranger, username);
     if (rehashed !== undefined) await rehash(tx, user, rehashed, createdAt);
@@ -86,11 +87,21 @@ async function beginSession(ctx: VaultContext, stranger: Caller, begin: Begin): 
   });
 }
 
+// While a password was being checked the account may have been closed or given another one, and every session but the
+// one that is about to begin ended.
+async function refuseChangedAccount(tx: Transaction, checked: UserRow, now: number): Promise<void> {
+  const user = await findUserById(tx, checked.id);
+  if (user?.password_hash !== checked.password_hash) throw wrong('password-changed');
+  refuseClosedAccount(user, now);
+}
+
 // What works once is used up where the session begins: of a hundred at once, one is first.
 async function useUp(tx: Transaction, user: UserRow, factor: SecondFactor): Promise<void> {
   if (user.password_state === 'one_time' && !(await useOneTimePassword(tx, user.id)))
     throw wrong('one-time-password-used');
-  if (factor !== 'none' && !(await useSecondFactor(tx, user.id, factor))) throw wrong('otp-used');
+  if (factor === 'none' || (await useSecondFactor(tx, user.id, factor))) return;
+  // A recovery code that was used is forgotten, so it is as unknown as any other.
+  throw wrong(factor.kind === 'totp' ? 'otp-used' : 'recovery-code-unknown');
 }
 
 async function rehash(tx: Transaction, user: UserRow, to: string, updatedAt: number): Promise<void> {
@@ -110,11 +121,20 @@ export async function verifyPassword(
   hash: string | undefined,
   password: string,
 ): Promise<boolean> {
+  return inQueue(() => ctx.passwords.verify(hash, password));
+}
+
+/** The hash of a password to be stored. @throws AppError `unavailable` */
+export async function hashPassword(ctx: Pick<VaultContext, 'passwords'>, password: string): Promise<string> {
+  return inQueue(() => ctx.passwords.hash(password));
+}
+
+async function inQueue<T>(work: () => Promise<T>): Promise<T> {
   try {
-    return await ctx.passwords.verify(hash, password);
+    return await work();
   } catch (error) {
     if (!(error instanceof PasswordQueueFull)) throw error;
-    throw new AppError('unavailable', 'too many sign-ins at once', { cause: error });
+    throw new AppError('unavailable', 'too many passwords at once', { cause: error });
   }
 }
 

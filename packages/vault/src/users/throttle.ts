@@ -97,13 +97,14 @@ async function countOne(tx: Transaction, subject: string, limit: Limit, now: num
         set failures = $2,
             last_at = $3,
             locked_until = $4`,
-    [subject, failures, now, now + lockMs(failures, limit)],
+    [subject, failures, now, lockEnd(failures, limit, now)],
   );
   return 0;
 }
 
-function lockMs(failures: number, { free, firstLockMs, mostLockMs }: Limit): number {
-  return failures <= free ? 0 : Math.min(mostLockMs, firstLockMs * 2 ** (failures - free - 1));
+// 0 for no lock: `now` would be one to an attempt that began a moment earlier and is counted a moment later.
+function lockEnd(failures: number, { free, firstLockMs, mostLockMs }: Limit, now: number): number {
+  return failures <= free ? 0 : now + Math.min(mostLockMs, firstLockMs * 2 ** (failures - free - 1));
 }
 
 // People type passwords into the wrong field, so what was typed is not kept.

@@ -10,8 +10,8 @@ import { listVaultsOwnedAlone, removeGrantsTo, upsertGrant } from '../grants/gra
 import { audited, changed } from '../record.ts';
 import { checkNewPassword } from './password-rules.ts';
 import { endAllSessions } from './sessions.ts';
-import { verifyPassword } from './sign-in.ts';
-import { forgetFailures, isLocked } from './throttle.ts';
+import { hashPassword, verifyPassword } from './sign-in.ts';
+import { countAttempt, forgetFailures, isLocked, uncountAttempt } from './throttle.ts';
 import { ownUser } from './totp.ts';
 import {
   countOtherAdmins,
@@ -87,7 +87,7 @@ async function addUser(
 ): Promise<Audited<User & { oneTimePassword?: string }>> {
   const { rule } = authorizeSystem(caller, 'user.manage');
   const oneTimePassword = password === undefined ? randomSecret(12) : undefined;
-  const passwordHash = await ctx.passwords.hash(password ?? oneTimePassword!);
+  const passwordHash = await hashPassword(ctx, password ?? oneTimePassword!);
   const passwordState = password === undefined ? 'one_time' : 'chosen';
   try {
     return await changed(ctx, caller, async (tx) => {
@@ -141,8 +141,11 @@ export async function changeUser(
     const expiresAt = change.expiresAt === undefined ? row.expires_at : (change.expiresAt?.getTime() ?? null);
     const staysAdmin = role === 'admin' && !disabled && expiresAt === null;
     if (row.role === 'admin' && !staysAdmin) await refuseLoss(tx, caller, row);
+    if (role === 'ceo' && row.role !== 'ceo') await refuseOwnerlessVaults(tx, row);
     const next = { ...row, role, disabled: disabled ? 1 : 0, expires_at: expiresAt };
     await updateUser(tx, { id: row.id, role, disabled: next.disabled, expiresAt, updatedAt: ctx.now().getTime() });
+    // They are refused anyway; enabling the account again must not bring them back.
+    if (disabled) await endAllSessions(ctx, tx, { userId: row.id });
     const locked = await isLocked(tx, username, ctx.now().getTime());
     const reason = Object.keys(change).join(' ') || 'nothing';
     return {
@@ -162,11 +165,11 @@ export async function deleteUser(
   return changed(ctx, caller, async (tx) => {
     const row = await getUser(tx, username);
     await refuseLoss(tx, caller, row);
-    await handOver(ctx, tx, { caller, from: row, successor });
+    const handedOver = await handOver(ctx, tx, { caller, from: row, successor });
     await removeGrantsTo(tx, `user:${row.id}`);
     await deleteUserRow(tx, row.id);
     await forgetFailures(tx, username);
-    const reason = successor === undefined ? {} : { reason: `successor ${successor}` };
+    const reason = handedOver.length === 0 ? {} : { reason: `${successor} owns ${handedOver.join(' ').slice(0, 900)}` };
     return { value: undefined, happening: { action: 'user.delete', rule, resource: { user: username }, ...reason } };
   });
 }
@@ -175,25 +178,28 @@ async function handOver(
   ctx: VaultContext,
   tx: Transaction,
   { caller, from, successor }: { caller: Caller; from: UserRow; successor: string | undefined },
-): Promise<void> {
+): Promise<string[]> {
   const vaults = await listVaultsOwnedAlone(tx, `user:${from.id}`);
-  if (vaults.length === 0) return;
-  if (successor === undefined) {
-    const names = vaults.slice(0, 5).map((vault) => vault.name);
-    throw new AppError(
-      'conflict',
-      `they own ${names.join(', ')} alone: name a successor (?successor=…), or another owner`,
-    );
-  }
+  if (vaults.length === 0) return [];
+  if (successor === undefined) throw ownsAlone(vaults, 'name a successor (?successor=…), or another owner');
   const heir = await findUser(tx, successor);
-  if (!heir || heir.id === from.id || heir.role === 'ceo') {
-    throw new AppError('conflict', 'the successor must be another user, and no ceo');
-  }
   const createdAt = ctx.now().getTime();
+  const canOwn = heir && heir.id !== from.id && heir.role !== 'ceo' && heir.disabled === 0;
+  if (!canOwn || (heir.expires_at !== null && heir.expires_at <= createdAt)) {
+    throw new AppError('conflict', 'the successor must be another user who can sign in, and no ceo', {
+      rule: 'not-an-owner',
+    });
+  }
   const granted = { owner: true, secrets: [], keys: [], allowedCidrs: [] };
   for (const { id: vaultId } of vaults) {
     await upsertGrant(tx, { vaultId, principal: `user:${heir.id}`, granted, createdAt, createdBy: caller.actor.id });
   }
+  return vaults.map((vault) => vault.name);
+}
+
+function ownsAlone(vaults: { name: string }[], whatToDo: string): AppError {
+  const names = vaults.slice(0, 5).map((vault) => vault.name);
+  return new AppError('conflict', `they own ${names.join(', ')} alone: ${whatToDo}`, { rule: 'owns-alone' });
 }
 
 /** Makes a one-time password, ends every session and turns TOTP off: for somebody who lost what they sign in with. */
@@ -204,7 +210,7 @@ export async function resetPassword(
 ): Promise<Audited<{ oneTimePassword: string }>> {
   const { rule } = authorizeSystem(caller, 'user.manage');
   const oneTimePassword = randomSecret(12);
-  const to = await ctx.passwords.hash(oneTimePassword);
+  const to = await hashPassword(ctx, oneTimePassword);
   return changed(ctx, caller, async (tx) => {
     const { id, password_hash: from } = await getUser(tx, username);
     await replacePassword(tx, { id, from, to, state: 'one_time', updatedAt: ctx.now().getTime() });
@@ -237,23 +243,29 @@ export async function revokeSessions(ctx: VaultContext, caller: Caller, username
   });
 }
 
-/** Changes the caller's own password; every other session ends. @throws AppError `access_denied`, `invalid_request`, `conflict` */
+/**
+ * Changes the caller's own password; every other session ends. The current one is asked for and wrong ones are counted
+ * as at sign-in, since who has stolen a session would guess here.
+ * @throws AppError `access_denied`, `invalid_request`, `conflict`, `rate_limited`
+ */
 export async function changeOwnPassword(
   ctx: VaultContext,
   caller: Caller,
   { currentPassword, newPassword }: { currentPassword: string; newPassword: string },
 ): Promise<Audited<undefined>> {
   const user = await ownUser(ctx, caller);
+  await refuseBadPassword(newPassword, user.username);
+  if (newPassword === currentPassword) throw new AppError('invalid_request', 'the new password is the current one');
+  await countAttempt(ctx, caller, user.username);
   if (!(await verifyPassword(ctx, user.password_hash, currentPassword))) {
     throw new AppError('access_denied', 'the current password is wrong', { rule: 'bad-password' });
   }
-  await refuseBadPassword(newPassword, user.username);
-  if (newPassword === currentPassword) throw new AppError('invalid_request', 'the new password is the current one');
-  const to = await ctx.passwords.hash(newPassword);
+  const to = await hashPassword(ctx, newPassword);
   return changed(ctx, caller, async (tx) => {
     const { id, password_hash: from } = user;
     const replaced = await replacePassword(tx, { id, from, to, state: 'chosen', updatedAt: ctx.now().getTime() });
     if (!replaced) throw new AppError('conflict', 'the password was changed by somebody else just now');
+    await uncountAttempt(tx, caller, user.username);
     await endAllSessions(ctx, tx, { userId: id, except: caller.actor.session });
     return { value: undefined, happening: { action: 'auth.password', rule: 'self' } };
   });
@@ -261,18 +273,26 @@ export async function changeOwnPassword(
 
 /** Closes the accounts whose end has passed. They are refused from that second on; this only makes it show. */
 export async function sweepExpiredUsers(ctx: VaultContext): Promise<void> {
-  const now = ctx.now().getTime();
-  for (const { username } of await listExpiredUsers(ctx.db, now)) {
-    await changed(ctx, systemCaller, async (tx) => {
-      const row = await getUser(tx, username);
-      await updateUser(tx, { id: row.id, role: row.role, disabled: 1, expiresAt: row.expires_at, updatedAt: now });
-      await endAllSessions(ctx, tx, { userId: row.id });
-      return {
-        value: undefined,
-        happening: { action: 'user.expire', rule: 'expiresAt', resource: { user: username } },
-      };
-    });
+  for (const { username } of await listExpiredUsers(ctx.db, ctx.now().getTime())) {
+    try {
+      await expireUser(ctx, username);
+    } catch (error) {
+      // Deleted, or its end moved, since it was listed: nothing is due any more.
+      if (!(error instanceof AppError && error.code === 'not_found')) throw error;
+    }
   }
+}
+
+async function expireUser(ctx: VaultContext, username: string): Promise<void> {
+  await changed(ctx, systemCaller, async (tx) => {
+    const now = ctx.now().getTime();
+    const { id, role, disabled, expires_at: expiresAt } = await getUser(tx, username);
+    const isDue = disabled === 0 && expiresAt !== null && expiresAt <= now;
+    if (!isDue) throw new AppError('not_found', 'no such user whose end has passed');
+    await updateUser(tx, { id, role, disabled: 1, expiresAt, updatedAt: now });
+    await endAllSessions(ctx, tx, { userId: id });
+    return { value: undefined, happening: { action: 'user.expire', rule: 'expiresAt', resource: { user: username } } };
+  });
 }
 
 async function getUser(db: Parameters<typeof findUser>[0], username: string): Promise<UserRow> {
@@ -281,11 +301,18 @@ async function getUser(db: Parameters<typeof findUser>[0], username: string): Pr
   return row;
 }
 
+// A ceo writes nothing, so a vault whose only owner becomes one would have none.
+async function refuseOwnerlessVaults(tx: Transaction, row: UserRow): Promise<void> {
+  const vaults = await listVaultsOwnedAlone(tx, `user:${row.id}`);
+  if (vaults.length > 0) throw ownsAlone(vaults, 'make another user owner first');
+}
+
 async function refuseLoss(tx: Transaction, caller: Caller, row: UserRow): Promise<void> {
-  if (row.id === caller.actor.id)
-    throw new AppError('conflict', 'nobody removes or demotes themself: ask another admin');
+  if (row.id === caller.actor.id) {
+    throw new AppError('conflict', 'nobody removes or demotes themself: ask another admin', { rule: 'own-account' });
+  }
   if (row.role === 'admin' && (await countOtherAdmins(tx, row.id)) === 0) {
-    throw new AppError('conflict', 'this is the last admin: make another one first');
+    throw new AppError('conflict', 'this is the last admin: make another one first', { rule: 'last-admin' });
   }
 }
 

@@ -11,6 +11,7 @@ import type { Granted } from '../decide.ts';
 import { audited, changed } from '../record.ts';
 import { insertDek } from './dek-store.ts';
 import { listGrantsTo, upsertGrant } from '../grants/grant-store.ts';
+import type { VaultGrant } from '../grants/grant-store.ts';
 import { insertVault, listVaultRows } from './vault-store.ts';
 import type { VaultRow } from './vault-store.ts';
 
@@ -67,15 +68,19 @@ export async function listVaults(
   return audited(ctx, caller, { action: 'vault.list', rule, resource: { count: page.items.length } }, page);
 }
 
-// By the same decision as reading one of them, so that the list and the vault never tell different stories.
 async function listGrantedVaults(ctx: VaultContext, caller: Caller, cursor: string): Promise<VaultRow[]> {
+  return (await listLiveGrants(ctx, caller)).map(({ vault }) => vault).filter(({ name }) => name > cursor);
+}
+
+/**
+ * What the caller was granted and holds now, from where they are, by vault. By the same decision as reading one of the
+ * vaults, so that a list and the vault itself never tell different stories.
+ */
+export async function listLiveGrants(ctx: VaultContext, caller: Caller): Promise<VaultGrant[]> {
   const now = ctx.now().getTime();
   const { ip = 'unknown' } = caller.source;
   const grants = await listGrantsTo(ctx.db, principalOf(caller));
-  return grants
-    .filter(({ vault }) => vault.name > cursor)
-    .filter((granted) => decide({ role: caller.role, granted, action: 'vault.read', ip, now }).allowed)
-    .map(({ vault }) => vault);
+  return grants.filter((granted) => decide({ granted, action: 'vault.read', ip, now }).allowed);
 }
 
 export async function readVault(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Vault>> {

@@ -3,9 +3,8 @@ import { AppError } from '@cardea/contracts/errors';
 import { route } from '@cardea/http/route';
 import type { Route } from '@cardea/http/route';
 import { authenticateApplication } from '@cardea/vault/applications/client-credentials';
-import { principalOf } from '@cardea/vault/authorize';
 import type { VaultContext } from '@cardea/vault/context';
-import { listGrantsTo } from '@cardea/vault/grants/grant-store';
+import { listLiveGrants } from '@cardea/vault/vaults/vaults';
 import { audited } from '@cardea/vault/record';
 import { endOwnSession, listSessions, refreshSession, signOut } from '@cardea/vault/users/sessions';
 import { signIn } from '@cardea/vault/users/sign-in';
@@ -47,7 +46,7 @@ export function authRoutes(ctx: VaultContext, tokens: Tokens, keys: TokenKeys): 
 
     route(contract.readMe, async ({ caller }) => {
       const { id, type, name } = caller.actor;
-      const grants = await listGrantsTo(ctx.db, principalOf(caller));
+      const grants = await listLiveGrants(ctx, caller);
       const me = {
         id,
         type: type as 'user' | 'application',
@@ -99,7 +98,8 @@ function tokenOf(token: string) {
   return { access_token: token, token_type: 'Bearer' as const, expires_in: ACCESS_TOKEN_SECONDS };
 }
 
-// RFC 6749, 2.3.1: by HTTP Basic, each part form-encoded, or in the body; not by both.
+// RFC 6749, 2.3.1: by HTTP Basic or in the body, not by both. What Basic carries would be form-encoded, which leaves
+// every id and secret of ours as it is.
 function clientOf(
   body: { client_id?: string | undefined; client_secret?: string | undefined },
   authorization: string | undefined,
@@ -115,9 +115,10 @@ function clientOf(
   return { clientId, clientSecret };
 }
 
-function parseBasic(authorization: string | undefined): { clientId: string; clientSecret: string } | undefined {
-  const [, encoded] = /^Basic ([A-Za-z0-9+/]+=*)$/i.exec(authorization ?? '') ?? [];
-  if (encoded === undefined) return undefined;
-  const [, clientId, clientSecret] = /^([^:]*):(.*)$/s.exec(Buffer.from(encoded, 'base64').toString('utf8')) ?? [];
-  return clientId === undefined || clientSecret === undefined ? undefined : { clientId, clientSecret };
+// What is not two parts names nobody, and is then as wrong as any other name.
+function parseBasic(authorization = ''): { clientId: string; clientSecret: string } | undefined {
+  if (!/^Basic( |$)/i.test(authorization)) return undefined;
+  const decoded = Buffer.from(authorization.slice('Basic '.length), 'base64').toString('utf8');
+  const [, clientId = '', clientSecret = ''] = /^([^:]*):(.*)$/s.exec(decoded) ?? [];
+  return { clientId, clientSecret };
 }

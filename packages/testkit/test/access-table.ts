@@ -1,0 +1,224 @@
+import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
+import type { Person } from '@cardea/testkit/person';
+import { PASSWORD } from '@cardea/testkit/system';
+
+/** One who calls every endpoint. */
+export interface Principal {
+  /** Where they stand in the rows of the table. */
+  column: Column;
+  /** `secrets:read`: the one verb that a developer of the column `granted` was granted. */
+  verb?: string;
+  token: string;
+  /** Users have one. */
+  password?: string;
+  /** As the audit log names them; a stranger is `anonymous`. */
+  id: string;
+}
+
+/**
+ * `granted` are developers, one for each verb there is; `application` was granted to read secrets, `outsider` is an
+ * application that was granted nothing, `nothing` such a developer. The vault is the one of `owner`.
+ */
+export const columns = ['stranger', 'admin', 'owner', 'granted', 'nothing', 'ceo', 'application', 'outsider'] as const;
+export type Column = (typeof columns)[number];
+
+export const verbs = [...secretVerbs.map((verb) => `secrets:${verb}`), ...keyVerbs.map((verb) => `keys:${verb}`)];
+
+/** What the calls are about: things of others, which no denied call may change. */
+export const ground = {
+  vault: 'theirs',
+  secret: 'db/password',
+  user: 'victim',
+  application: 'victim-app',
+  /** Filled in once they are made. */
+  clientSecret: '',
+  credentialId: '',
+  sessionId: '',
+};
+
+/** What one call sends: values for the parameters of the path, and a body. */
+export interface Sending {
+  params?: Record<string, string>;
+  body?: object;
+  token?: string;
+}
+
+export interface Row {
+  /** By column. */
+  statuses: string;
+  /** For developers with one verb, where it makes a difference. */
+  verbs?: Record<string, number>;
+  body?: object;
+  /** Makes what a call that is to succeed uses up, so that the next one finds the ground as it was. */
+  fresh?(principal: Principal, admin: Person): Promise<Sending>;
+}
+
+let made = 0;
+const another = (kind: string) => `${kind}-${(made += 1)}`;
+
+const anotherUser = async (_principal: Principal, admin: Person): Promise<{ params: Record<string, string> }> => {
+  const username = another('user');
+  await admin.post('/users', { username, role: 'developer', password: PASSWORD }).expect(201);
+  return { params: { username } };
+};
+const anotherApplication = async (_principal: Principal, admin: Person) => {
+  const name = another('application');
+  await admin.post('/applications', { name }).expect(201);
+  return { params: { name } };
+};
+const read = { secrets: ['read'] };
+
+// The columns:            stranger admin owner granted nothing ceo application outsider
+const ANYBODY = '           200      200   200   200     200     200 200         200';
+const SIGNED_IN = '         401      200   200   200     200     200 200         200';
+const USERS_ONLY = '        401      200   200   200     200     200 403         403';
+const ADMINS_ONLY = '       401      200   403   403     403     403 403         403';
+const ADMINS_MAKE = '       401      201   403   403     403     403 403         403';
+const ADMINS_REMOVE = '     401      204   403   403     403     403 403         403';
+const OVERSEERS = '         401      200   403   403     403     200 403         403';
+
+/** For every endpoint, by method and path, who gets which status. */
+export const table: Record<string, Row> = {
+  'GET /healthz': { statuses: ANYBODY },
+  'GET /api/v1/openapi.json': { statuses: ANYBODY },
+
+  'POST /api/v1/auth/login': { statuses: ANYBODY, body: { username: ground.user, password: PASSWORD } },
+  'POST /api/v1/auth/refresh': {
+    statuses: ANYBODY,
+    async fresh(_principal, admin) {
+      const answer = await admin.post('/auth/login', { username: ground.user, password: PASSWORD }).expect(200);
+      return { body: { refresh_token: answer.body.refresh_token as string } };
+    },
+  },
+  'POST /api/v1/auth/token': {
+    statuses: ANYBODY,
+    async fresh() {
+      const { application: client_id, clientSecret: client_secret } = ground;
+      return { body: { grant_type: 'client_credentials', client_id, client_secret } };
+    },
+  },
+  'POST /api/v1/auth/logout': {
+    statuses: '401 204 204 204 204 204 403 403',
+    async fresh({ password, id }, admin) {
+      const { body } = await admin.post('/auth/login', { username: id, password }).expect(200);
+      return { token: body.access_token as string };
+    },
+  },
+  'GET /api/v1/auth/me': { statuses: SIGNED_IN },
+  'POST /api/v1/auth/password': {
+    statuses: '401 204 204 204 204 204 403 403',
+    body: { currentPassword: PASSWORD, newPassword: `${PASSWORD} 2` },
+    async fresh(principal) {
+      const body = { currentPassword: principal.password, newPassword: `${PASSWORD} 2` };
+      principal.password = body.newPassword;
+      return { body };
+    },
+  },
+  // A wrong code, of which everybody is denied; each user has begun to set TOTP up.
+  'POST /api/v1/auth/totp:confirm': { statuses: '401 403 403 403 403 403 403 403', body: { otp: 'wrong' } },
+  'POST /api/v1/auth/totp': { statuses: USERS_ONLY },
+  'DELETE /api/v1/auth/totp': { statuses: '401 204 204 204 204 204 403 403' },
+  'GET /api/v1/auth/sessions': { statuses: USERS_ONLY },
+  // Of somebody else: not even an admin ends it this way.
+  'DELETE /api/v1/auth/sessions/{id}': { statuses: '401 404 404 404 404 404 404 404' },
+
+  'POST /api/v1/users': {
+    statuses: ADMINS_MAKE,
+    body: { username: 'unwanted', role: 'admin', password: PASSWORD },
+    async fresh() {
+      return { body: { username: another('user'), role: 'admin', password: PASSWORD } };
+    },
+  },
+  'GET /api/v1/users': { statuses: ADMINS_ONLY },
+  'GET /api/v1/users/{username}': { statuses: ADMINS_ONLY },
+  'PATCH /api/v1/users/{username}': { statuses: ADMINS_ONLY, body: { role: 'admin' }, fresh: anotherUser },
+  'DELETE /api/v1/users/{username}': { statuses: ADMINS_REMOVE, fresh: anotherUser },
+  'POST /api/v1/users/{username}:resetPassword': { statuses: ADMINS_ONLY, fresh: anotherUser },
+  'POST /api/v1/users/{username}:unlock': { statuses: ADMINS_REMOVE, fresh: anotherUser },
+  'POST /api/v1/users/{username}:revokeSessions': { statuses: ADMINS_REMOVE, fresh: anotherUser },
+
+  'POST /api/v1/applications': {
+    statuses: ADMINS_MAKE,
+    body: { name: 'unwanted' },
+    async fresh() {
+      return { body: { name: another('application') } };
+    },
+  },
+  'GET /api/v1/applications': { statuses: ADMINS_ONLY },
+  'GET /api/v1/applications/{name}': { statuses: ADMINS_ONLY },
+  'PATCH /api/v1/applications/{name}': {
+    statuses: ADMINS_ONLY,
+    body: { disabled: true },
+    fresh: anotherApplication,
+  },
+  'DELETE /api/v1/applications/{name}': { statuses: ADMINS_REMOVE, fresh: anotherApplication },
+  'POST /api/v1/applications/{name}/credentials': { statuses: ADMINS_MAKE, fresh: anotherApplication },
+  'GET /api/v1/applications/{name}/credentials': { statuses: ADMINS_ONLY },
+  'DELETE /api/v1/applications/{name}/credentials/{id}': {
+    statuses: ADMINS_REMOVE,
+    async fresh(principal, admin) {
+      const { params } = await anotherApplication(principal, admin);
+      const { body } = await admin.get(`/applications/${params.name}/credentials`).expect(200);
+      return { params: { ...params, id: body.items[0].id as string } };
+    },
+  },
+
+  'POST /api/v1/vaults': {
+    statuses: '401 201 201 201 201 403 403 403',
+    body: { name: 'unwanted' },
+    async fresh() {
+      return { body: { name: another('vault') } };
+    },
+  },
+  'GET /api/v1/vaults': { statuses: SIGNED_IN },
+  'GET /api/v1/vaults/{vault}': { statuses: '401 200 200 200 404 200 200 404' },
+  'GET /api/v1/vaults/{vault}/grants': { statuses: '401 200 200 403 404 200 403 404' },
+  'PUT /api/v1/vaults/{vault}/grants/{*principal}': {
+    statuses: '401 201 201 403 404 403 403 404',
+    body: { ...read, owner: true },
+    async fresh(principal, admin) {
+      const { params } = await anotherUser(principal, admin);
+      return { params: { principal: `user:${params['username']}` } };
+    },
+  },
+  'DELETE /api/v1/vaults/{vault}/grants/{*principal}': {
+    statuses: '401 204 204 403 404 403 403 404',
+    async fresh(caller, admin) {
+      const { params } = await anotherUser(caller, admin);
+      const principal = `user:${params['username']}`;
+      await admin.put(`/vaults/${ground.vault}/grants/${principal}`, read).expect(201);
+      return { params: { principal } };
+    },
+  },
+  'POST /api/v1/access:explain': {
+    statuses: '401 200 200 403 404 403 403 404',
+    body: { principal: `user:${ground.user}`, vault: ground.vault, action: 'secret.read' },
+  },
+
+  'PUT /api/v1/vaults/{vault}/secrets/{+name}': {
+    statuses: '401 201 201 403 404 403 403 404',
+    verbs: { 'secrets:write': 201 },
+    body: { value: 'theirs no more' },
+    async fresh() {
+      return { params: { name: another('secret') } };
+    },
+  },
+  'GET /api/v1/vaults/{vault}/secrets/{+name}': {
+    statuses: '401 200 200 403 404 403 200 404',
+    verbs: { 'secrets:read': 200 },
+  },
+  'GET /api/v1/vaults/{vault}/secrets': {
+    statuses: '401 200 200 403 404 200 403 404',
+    verbs: { 'secrets:list': 200 },
+  },
+
+  'GET /api/v1/audit/entries': { statuses: OVERSEERS },
+  'GET /api/v1/audit/checkpoint': { statuses: OVERSEERS },
+  'GET /api/v1/audit/export': { statuses: OVERSEERS },
+};
+
+/** The status that a row promises somebody. */
+export function expectedStatus(row: Row, { column, verb }: Principal): number {
+  const byColumn = row.statuses.trim().split(/\s+/);
+  return row.verbs?.[verb ?? ''] ?? Number(byColumn[columns.indexOf(column)]);
+}

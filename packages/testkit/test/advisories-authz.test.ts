@@ -1,0 +1,260 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { TTL_SECONDS_MAX } from '@cardea/contracts/users';
+import { Person } from '@cardea/testkit/person';
+import { sendRequest } from '@cardea/testkit/raw-http';
+import { createTestSystem, PASSWORD } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { grant, newApplication } from './granting.ts';
+
+// What went wrong in the products of others, tried on this one. Each test names the advisory it learns from.
+
+let system: TestSystem;
+let admin: Person;
+let alice: Person;
+let bob: Person;
+
+beforeAll(async () => {
+  system = await createTestSystem('mini');
+  [admin, alice, bob] = [await system.as('admin'), await system.as('alice'), await system.as('bob')];
+  await alice.createVault('theirs');
+  for (const name of ['apps/ci/token', 'apps/ci2/token', 'Apps/ci/token', 'db/password']) {
+    await alice.putSecret('theirs', name, `value of ${name}`);
+  }
+});
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+async function credentialsOf(name: string): Promise<string[]> {
+  const { body } = await admin.get(`/applications/${name}/credentials`).expect(200);
+  return (body.items as { id: string }[]).map(({ id }) => id);
+}
+
+function create(username: string, life: object) {
+  return admin.post('/users', { username, role: 'developer', password: PASSWORD, ...life });
+}
+
+function inMs(ms: number): string {
+  return new Date(system.now().getTime() + ms).toISOString();
+}
+
+describe("CVE-2023-24999 (AppRole's secret of another role destroyed by its accessor)", () => {
+  test("a credential is not reached by another application's path, and goes on working", async () => {
+    const mine = await newApplication(system, 'mine');
+    const theirs = await newApplication(system, 'theirs');
+    const [id] = await credentialsOf('theirs');
+    await admin.delete(`/applications/mine/credentials/${id}`).expect(404);
+    const [entry] = await admin.auditEntries({ action: 'credential.delete' });
+    expect(entry!.event).toMatchObject({ decision: 'deny', rule: 'no-such-credential' });
+    expect(await credentialsOf('theirs')).toEqual([id]);
+    expect(await credentialsOf('mine')).toHaveLength(1);
+    await theirs.get('/auth/me').expect(200);
+
+    await admin.delete(`/applications/theirs/credentials/${id}`).expect(204);
+    await theirs.get('/auth/me').expect(401);
+    await mine.get('/auth/me').expect(200);
+  });
+
+  test("a session is not ended by another user's path", async () => {
+    const [session] = (await alice.get('/auth/sessions').expect(200)).body.items as { id: string }[];
+    for (const somebody of [bob, admin]) await somebody.delete(`/auth/sessions/${session!.id}`).expect(404);
+    await alice.get('/auth/me').expect(200);
+  });
+});
+
+describe('CVE-2025-5999 and CVE-2025-64761 (a name in another case was another policy, or the root one)', () => {
+  test.each<[string, 'get' | 'put' | 'post', string, object | undefined]>([
+    ['a user', 'post', '/users', { username: 'Admin', role: 'developer', password: PASSWORD }],
+    ['a user with a space', 'post', '/users', { username: 'admin ', role: 'developer', password: PASSWORD }],
+    ['a user of look-alikes', 'post', '/users', { username: '\u0430dmin', role: 'developer', password: PASSWORD }],
+    ['a role', 'post', '/users', { username: 'eve', role: 'ADMIN', password: PASSWORD }],
+    ['an application', 'post', '/applications', { name: 'CI' }],
+    ['a vault', 'post', '/vaults', { name: 'Theirs' }],
+    ['a vault that is read', 'get', '/vaults/THEIRS', undefined],
+    ['a principal', 'put', '/vaults/theirs/grants/user:Bob', { secrets: ['read'] }],
+    ['a kind of principal', 'put', '/vaults/theirs/grants/User:bob', { secrets: ['read'] }],
+    ['a verb', 'put', '/vaults/theirs/grants/user:bob', { secrets: ['Read'] }],
+    ['an action', 'post', '/access:explain', { principal: 'user:bob', vault: 'theirs', action: 'Vault.Read' }],
+  ])('%s in another spelling is refused, not mapped', async (_what, method, path, body) => {
+    const request = admin.request(method, path);
+    const answer = await (body === undefined ? request : request.send(body));
+    expect([answer.status, answer.body.code]).toEqual([400, 'invalid_request']);
+  });
+
+  test('secrets whose names differ by case are two, and a prefix covers one of them', async () => {
+    await grant(alice, 'theirs', 'user:bob', { secrets: ['read', 'list'], pathPrefix: 'apps/ci' });
+    expect(await bob.readSecret('theirs', 'apps/ci/token')).toBe('value of apps/ci/token');
+    for (const name of ['Apps/ci/token', 'apps/CI/token', 'APPS/CI/TOKEN', 'apps/ci2/token']) {
+      await bob.get(`/vaults/theirs/secrets/${name}`).expect(404);
+    }
+  });
+});
+
+describe('CVE-2026-3605 (a policy with a wildcard reached what it was not for, by a path that climbs)', () => {
+  const secrets = '/api/v1/vaults/theirs/secrets';
+  const climbing = [
+    'apps/ci/../../db/password',
+    'apps/ci/../ci2/token',
+    'apps/ci/./../../db/password',
+    'apps/ci/..',
+    '../secrets',
+    'apps/ci/%2e%2e/%2e%2e/db/password',
+    'apps/ci/..%2f..%2fdb/password',
+    'apps/ci%2f..%2f..%2fdb%2fpassword',
+    'apps/ci//../../db/password',
+    'apps/ci\\..\\..\\db\\password',
+    'apps/ci/..;/..;/db/password',
+    'apps/ci/%00',
+    'apps/ci/%252e%252e/db/password',
+    'apps/ci/*',
+    'apps/*/token',
+    'apps/ci/+',
+    'apps%2fci/token',
+    '*',
+  ];
+
+  test.each(climbing)('%s is refused for reading and for writing, and recorded', async (name) => {
+    await grant(alice, 'theirs', 'user:bob', { secrets: ['read', 'write', 'delete'], pathPrefix: 'apps/ci' });
+    const headers = { Authorization: `Bearer ${bob.token}`, 'Content-Type': 'application/json' };
+    const body = JSON.stringify({ value: 'overwritten' });
+    const read = await sendRequest(system.url, { target: `${secrets}/${name}`, headers });
+    const written = await sendRequest(system.url, { method: 'PUT', target: `${secrets}/${name}`, headers, body });
+    expect([read.status, written.status]).toEqual([400, 400]);
+    const { body: log } = await admin.get('/audit/entries?decision=deny&limit=2').expect(200);
+    const ids = (log.items as { event: { requestId: string } }[]).map(({ event }) => event.requestId);
+    expect(ids).toEqual([written.headers['x-request-id'], read.headers['x-request-id']]);
+  });
+
+  test('all secrets are still what they were', async () => {
+    for (const name of ['apps/ci/token', 'apps/ci2/token', 'Apps/ci/token', 'db/password']) {
+      expect(await alice.readSecret('theirs', name)).toBe(`value of ${name}`);
+    }
+  });
+
+  test('a path that climbs out of the own vault, or out of the interface, is not taken there', async () => {
+    await bob.createVault('bobs');
+    const headers = { Authorization: `Bearer ${bob.token}` };
+    for (const path of ['bobs/../theirs/secrets/db/password', 'bobs/secrets/../../theirs/secrets/db/password']) {
+      const answer = await sendRequest(system.url, { target: `/api/v1/vaults/${path}`, headers });
+      expect([400, 404]).toContain(answer.status);
+      expect(answer.body).not.toContain('value of');
+    }
+    const out = await sendRequest(system.url, { target: '/api/v1/../../api/v1/users', headers });
+    expect(out.status).toBe(404);
+  });
+
+  test.each([
+    'apps/*',
+    '*',
+    'apps/+',
+    'apps/../db',
+    '..',
+    '.',
+    './apps',
+    '/apps',
+    'apps/',
+    'apps//ci',
+    '',
+    'apps%2fci',
+  ])('no grant is for the prefix %j', async (pathPrefix) => {
+    await grant(alice, 'theirs', 'user:bob', { secrets: ['read'], pathPrefix }).expect(400);
+  });
+});
+
+describe('GHSA-xp3c-3jw3-4vcr (LIST went around a deny that held for everything else)', () => {
+  const around = ['', '?', '?prefix=apps', '?prefix=apps/', '?prefix=apps/ci', '?prefix=apps/ci/', '?prefix=db'].concat(
+    ['?cursor=apps', '?cursor=apps/ci2', '?prefix=&cursor=&limit=500', '?limit=1&prefix=D', '?prefix=apps/ci/..'],
+  );
+
+  test.each(around)('without the verb list there is no list: %j', async (query) => {
+    await grant(alice, 'theirs', 'user:bob', { secrets: ['read', 'write', 'delete', 'destroy', 'manage'] });
+    await bob.get(`/vaults/theirs/secrets${query}`).expect(403);
+  });
+
+  test.each(around)('with a prefix a list shows what reading would, by the same decision: %j', async (query) => {
+    await grant(alice, 'theirs', 'user:bob', { secrets: ['list', 'read'], pathPrefix: 'apps/ci' });
+    const { body } = await bob.get(`/vaults/theirs/secrets${query}`).expect(200);
+    const names = (body.items as { name: string }[]).map(({ name }) => name);
+    expect(['apps/ci/token', '']).toContain(names.join());
+    if (/apps|limit=500|^\??$/.test(query) && !/ci2|\.\./.test(query)) expect(names).toEqual(['apps/ci/token']);
+  });
+
+  test.each(['LIST', 'GET', 'PROPFIND', 'get'])('%s of a folder is no way to list it', async (method) => {
+    await grant(alice, 'theirs', 'user:bob', { secrets: ['list'], pathPrefix: 'apps/ci' });
+    const headers = { Authorization: `Bearer ${bob.token}` };
+    for (const path of ['secrets/', 'secrets/apps/', 'secrets/apps/ci2/', 'secrets/db']) {
+      const answer = await sendRequest(system.url, { method, target: `/api/v1/vaults/theirs/${path}`, headers });
+      expect([400, 404, 405]).toContain(answer.status);
+      expect(answer.body).not.toMatch(/token|password/);
+    }
+  });
+});
+
+describe('CVE-2021-32923 (a life within a second of its end became one without end)', () => {
+  test.each<[string, unknown]>([
+    ['zero', 0],
+    ['negative', -1],
+    ['a part of a second', 0.5],
+    ['just below one', 0.999_999],
+    ['one more than the most', TTL_SECONDS_MAX + 1],
+    ['beyond exact numbers', 2 ** 53],
+    ['beyond all numbers', 1e308],
+    ['the least of 64 bits', -(2 ** 63)],
+    ['a text', '60'],
+    ['nothing', null],
+  ])('ttlSeconds that is %s is refused', async (what, ttlSeconds) => {
+    const username = `ttl-${what.replaceAll(' ', '-')}`;
+    const { body } = await create(username, { ttlSeconds }).expect(400);
+    expect(body.errors[0].path).toBe('body.ttlSeconds');
+    await admin.get(`/users/${username}`).expect(404);
+  });
+
+  test('the longest life ends, at a time that can be told', async () => {
+    const { body } = await create('methuselah', { ttlSeconds: TTL_SECONDS_MAX }).expect(201);
+    const years = (Date.parse(body.expiresAt as string) - system.now().getTime()) / (365.25 * 86_400_000);
+    expect(years).toBeCloseTo(100, 2);
+  });
+
+  test.each([0, -1, -1_000, -86_400_000])('an end %d ms from now is refused for users and applications', async (ms) => {
+    await create('past', { expiresAt: inMs(ms) }).expect(400);
+    await admin.post('/applications', { name: 'past', expiresAt: inMs(ms) }).expect(400);
+    await admin.patch('/users/bob', { expiresAt: inMs(ms) }).expect(400);
+    await bob.get('/auth/me').expect(200);
+  });
+
+  test('both an end and a life are refused, for they may contradict each other', async () => {
+    await create('both', { ttlSeconds: 60, expiresAt: inMs(3_600_000) }).expect(400);
+  });
+
+  test('a grant whose end has passed grants nothing', async () => {
+    for (const ms of [0, -1, -1_000]) {
+      await grant(alice, 'theirs', 'user:bob', { secrets: ['read'], expiresAt: inMs(ms) });
+      await bob.get('/vaults/theirs/secrets/db/password').expect(404);
+    }
+  });
+
+  test('less than a second is an end as well: of a user, an application and a grant', async () => {
+    // Made without an end, so that a slow machine has the time to sign in; the end comes after that.
+    await create('brief', {}).expect(201);
+    const person = await Person.signIn(system.url, 'brief', PASSWORD);
+    await admin.patch('/users/brief', { expiresAt: inMs(900) }).expect(200);
+    const { body } = await admin.post('/applications', { name: 'brief' }).expect(201);
+    const application = await Person.ofApplication(system.url, 'brief', body.clientSecret as string);
+    await admin.patch('/applications/brief', { expiresAt: inMs(900) }).expect(200);
+    await grant(alice, 'theirs', 'user:bob', { secrets: ['read'], expiresAt: inMs(900) });
+    system.passTime(900);
+    await person.get('/auth/me').expect(401);
+    await system.stranger.post('/auth/login', { username: 'brief', password: PASSWORD }).expect(401);
+    await application.get('/auth/me').expect(401);
+    await bob.get('/vaults/theirs/secrets/db/password').expect(404);
+    const rules = (await admin.auditEntries({ decision: 'deny', limit: '4' })).map(({ event }) => event.rule);
+    expect(rules).toEqual(['grant:expired', 'application-expired', 'user-expired', 'user-expired']);
+  });
+
+  test('a life of one second is over after one second', async () => {
+    const { body } = await create('mayfly', { ttlSeconds: 1 }).expect(201);
+    expect(Date.parse(body.expiresAt as string) - system.now().getTime()).toBeLessThanOrEqual(1_000);
+    system.passTime(1_000);
+    await system.stranger.post('/auth/login', { username: 'mayfly', password: PASSWORD }).expect(401);
+  });
+});

@@ -1,0 +1,200 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { endpoints } from '@cardea/api-service/app';
+import type { Endpoint } from '@cardea/contracts/endpoint';
+import { sha256Hex } from '@cardea/crypto/ids';
+import type { Entry } from '@cardea/testkit/person';
+import { Person } from '@cardea/testkit/person';
+import { sendRequest } from '@cardea/testkit/raw-http';
+import type { RawAnswer } from '@cardea/testkit/raw-http';
+import { createTestSystem, PASSWORD } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { columns, expectedStatus, ground, table, verbs } from './access-table.ts';
+import type { Principal, Sending } from './access-table.ts';
+
+const isDenied = ({ expected }: { expected: number }) => expected >= 400;
+const nameOf = ({ method, path }: Endpoint) => `${method} ${path}`;
+
+/** A call that was made, and what became of it. */
+interface Called {
+  principal: Principal;
+  expected: number;
+  answer: RawAnswer;
+}
+
+let system: TestSystem;
+let admin: Person;
+const principals: Principal[] = [{ column: 'stranger', token: '', id: 'anonymous' }];
+
+beforeAll(async () => {
+  system = await createTestSystem('mini');
+  admin = await system.as('admin');
+  await addUser('admin', 'admin');
+  const owner = await addUser('owner', 'developer');
+  await addUser('nothing', 'developer');
+  await addUser('ceo', 'ceo');
+  await owner.createVault(ground.vault);
+  await owner.putSecret(ground.vault, ground.secret, 'theirs');
+  for (const verb of verbs) await addGrantedUser(verb);
+  await addApplication('outsider');
+  await addApplication('application');
+  await grant('application:application', { secrets: ['read'] });
+  await prepareGround();
+});
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+async function addUser(column: Principal['column'], role: string, verb?: string): Promise<Person> {
+  const username = verb?.replace(':', '-') ?? `the-${column}`;
+  await admin.post('/users', { username, role, password: PASSWORD }).expect(201);
+  const person = await Person.signIn(system.url, username, PASSWORD);
+  await person.post('/auth/totp').expect(200);
+  principals.push({ column, token: person.token, password: PASSWORD, id: username, ...(verb ? { verb } : {}) });
+  return person;
+}
+
+async function addGrantedUser(granted: string): Promise<void> {
+  const [kind, verb] = granted.split(':') as [string, string];
+  await addUser('granted', 'developer', granted);
+  await grant(`user:${kind}-${verb}`, { [kind]: [verb] });
+}
+
+async function addApplication(column: 'application' | 'outsider'): Promise<void> {
+  const { body } = await admin.post('/applications', { name: column }).expect(201);
+  const { token } = await Person.ofApplication(system.url, column, body.clientSecret as string);
+  principals.push({ column, token, id: column });
+}
+
+async function grant(principal: string, granted: object): Promise<void> {
+  await admin.put(`/vaults/${ground.vault}/grants/${principal}`, granted).expect(201);
+}
+
+async function prepareGround(): Promise<void> {
+  await admin.post('/users', { username: ground.user, role: 'developer', password: PASSWORD }).expect(201);
+  await grant(`user:${ground.user}`, { secrets: ['read'] });
+  const victim = await Person.signIn(system.url, ground.user, PASSWORD);
+  ground.sessionId = (await victim.get('/auth/sessions').expect(200)).body.items[0].id as string;
+  const made = await admin.post('/applications', { name: ground.application }).expect(201);
+  ground.clientSecret = made.body.clientSecret as string;
+  const credentials = await admin.get(`/applications/${ground.application}/credentials`).expect(200);
+  ground.credentialId = credentials.body.items[0].id as string;
+}
+
+describe('the table', () => {
+  test('has a row for every endpoint, and none for what is not one', () => {
+    expect(Object.keys(table).sort()).toEqual(endpoints.map(nameOf).sort());
+  });
+
+  test('has a column for everybody', () => {
+    for (const [name, { statuses }] of Object.entries(table)) {
+      expect([name, statuses.trim().split(/\s+/).length]).toEqual([name, columns.length]);
+    }
+    expect([...new Set(principals.map(({ column }) => column))].sort()).toEqual([...columns].sort());
+    expect(principals).toHaveLength(columns.length + verbs.length - 1);
+  });
+
+  test('has what the served document has', async () => {
+    const { body } = await system.stranger.get('/openapi.json').expect(200);
+    const served = Object.entries(body.paths as Record<string, object>).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    const rows = Object.keys(table).map((name) => name.replace(/\{[+*]/g, '{'));
+    expect(served.sort()).toEqual(rows.sort());
+  });
+
+  test('lets admins only make users, applications and credentials', () => {
+    const makers = ['POST /api/v1/users', 'POST /api/v1/applications', 'POST /api/v1/applications/{name}/credentials'];
+    for (const name of makers) {
+      const may = principals.filter((principal) => expectedStatus(table[name]!, principal) < 400);
+      expect(may.map(({ column }) => column)).toEqual(['admin']);
+    }
+  });
+});
+
+describe('everybody gets what the table says, a denied call changes nothing, and each is recorded:', () => {
+  test.each(endpoints.map((endpoint) => [nameOf(endpoint), endpoint] as const))('%s', async (name, endpoint) => {
+    const row = table[name]!;
+    const cells = principals.map((principal) => ({ principal, expected: expectedStatus(row, principal) }));
+
+    const before = await contents();
+    const denied = await Promise.all(cells.filter(isDenied).map((cell) => call(endpoint, cell, { body: row.body })));
+    expect(await contents()).toEqual(before);
+
+    const allowed: Called[] = [];
+    for (const cell of cells.filter((one) => !isDenied(one))) {
+      const fresh = (await row.fresh?.(cell.principal, admin)) ?? {};
+      allowed.push(await call(endpoint, cell, { body: row.body, ...fresh }));
+    }
+
+    const summary = (called: Called, status: number) => `${status} ${called.principal.verb ?? called.principal.column}`;
+    const all = [...denied, ...allowed];
+    expect(all.map((called) => summary(called, called.answer.status))).toEqual(
+      all.map((called) => summary(called, called.expected)),
+    );
+    for (const { answer } of denied) expect(answer.body).not.toContain('theirs');
+    await expectRecords(endpoint, denied, 'deny');
+    // Health and the document show nothing.
+    if (!endpoint.action.match(/^(health|openapi)/)) await expectRecords(endpoint, allowed, 'allow');
+  });
+});
+
+async function call(
+  { method, path }: Endpoint,
+  cell: Omit<Called, 'answer'>,
+  { params = {}, body, token = cell.principal.token }: Sending | { [K in keyof Sending]: Sending[K] | undefined },
+): Promise<Called> {
+  const values = { ...parametersOf(path), ...params };
+  const target = path.replace(/\{[+*]?(\w+)\}/g, (_match, name: string) => values[name]!);
+  const headers = {
+    Authorization: token === '' ? undefined : `Bearer ${token}`,
+    'Content-Type': body === undefined ? undefined : 'application/json',
+  };
+  const text = body === undefined ? '' : JSON.stringify(body);
+  return { ...cell, answer: await sendRequest(system.url, { method, target, headers, body: text }) };
+}
+
+function parametersOf(path: string): Record<string, string> {
+  const { vault, secret, user, application, credentialId, sessionId } = ground;
+  const ofApplication = path.startsWith('/api/v1/applications');
+  return {
+    vault,
+    username: user,
+    principal: `user:${user}`,
+    name: ofApplication ? application : secret,
+    id: ofApplication ? credentialId : sessionId,
+  };
+}
+
+// By the id of the request: one record of each, with who it was and the rule that decided.
+async function expectRecords({ action, auth }: Endpoint, calls: Called[], decision: 'allow' | 'deny'): Promise<void> {
+  const { body } = await admin.get(`/audit/entries?limit=500&decision=${decision}`).expect(200);
+  const entries = (body.items as Entry[]).map(({ event }) => event);
+  for (const { principal, answer } of calls) {
+    const who = `${principal.verb ?? principal.column}, ${answer.headers['x-request-id']}`;
+    const records = entries.filter(({ requestId }) => requestId === answer.headers['x-request-id']);
+    const name = principal.column === 'stranger' ? undefined : principal.id;
+    expect([who, ...records]).toEqual([
+      who,
+      expect.objectContaining({ action, rule: expect.stringMatching(/./) as unknown as string }),
+    ]);
+    if (auth === 'bearer') expect([who, records[0]!.actor.name]).toEqual([who, name]);
+  }
+}
+
+/** Everything that is in the database but what waits for the audit log; by table, a digest of its rows. */
+async function contents(): Promise<Record<string, string>> {
+  const db = system.openDatabase();
+  try {
+    const digests: Record<string, string> = {};
+    const tables = await db.query<{ name: string }>(
+      `select name from sqlite_schema where type = 'table' and name <> 'outbox'`,
+    );
+    for (const { name } of tables) {
+      digests[name] = sha256Hex(JSON.stringify(await db.query(`select * from ${name} order by 1, 2`)));
+    }
+    expect(Object.keys(digests)).toEqual(expect.arrayContaining(['app_user', 'vault_grant', 'secret_version']));
+    return digests;
+  } finally {
+    await db.close();
+  }
+}

@@ -1,0 +1,104 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import type { Person } from '@cardea/testkit/person';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { grant, newUser } from './granting.ts';
+
+const SECRET = '/vaults/near/secrets/s';
+const HERE = '127.0.0.1';
+
+let system: TestSystem;
+let admin: Person;
+let bob: Person;
+let olga: Person;
+
+afterEach(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+/** A system behind so many proxies, with a vault that bob may read, and olga owns, from some networks only. */
+async function behind(proxies: number, allowedCidrs: string[]): Promise<void> {
+  system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: String(proxies) });
+  [admin, bob, olga] = [await system.as('admin'), await system.as('bob'), await newUser(system, 'olga')];
+  const alice = await system.as('alice');
+  await alice.createVault('near');
+  await alice.putSecret('near', 's', 'v');
+  await grant(alice, 'near', 'user:bob', { secrets: ['read'], allowedCidrs }).expect(201);
+  await grant(alice, 'near', 'user:olga', { owner: true, allowedCidrs }).expect(201);
+}
+
+/** Where the server says that the request came from, after reading with such a header: `yes` if it gave the secret. */
+async function comingBy(forwarded: string | undefined): Promise<[given: string, ip: string | undefined]> {
+  const from = (person: Person) => (forwarded === undefined ? person : person.with({ 'X-Forwarded-For': forwarded }));
+  const { status } = await from(bob).get(SECRET);
+  const [entry] = await admin.auditEntries({ action: 'secret.read', limit: '1' });
+  expect(entry!.event).toMatchObject(status === 200 ? { rule: 'grant:secret.read' } : { rule: 'grant:network' });
+  // An owner from outside is nobody: reads nothing, sees nothing, changes nothing.
+  expect((await from(olga).get('/vaults/near')).status).toBe(status);
+  const listed = (await from(olga).get('/vaults').expect(200)).body.items as unknown[];
+  expect(listed).toHaveLength(status === 200 ? 1 : 0);
+  await from(olga).delete('/vaults/near/grants/user:carla').expect(404);
+  return [{ 200: 'yes', 404: 'no' }[status] ?? String(status), entry!.event.source?.ip];
+}
+
+describe('a grant for networks', () => {
+  test('behind one proxy believes what that proxy wrote, and nothing to the left of it', async () => {
+    await behind(1, ['203.0.113.0/24', '2001:db8::/32']);
+    for (const [forwarded, given, ip] of [
+      ['203.0.113.7', 'yes', '203.0.113.7'],
+      ['198.51.100.1', 'no', '198.51.100.1'],
+      ['203.0.114.0', 'no', '203.0.114.0'],
+      ['2001:db8::1', 'yes', '2001:db8::1'],
+      ['2001:DB8:FFFF::1', 'yes', '2001:DB8:FFFF::1'],
+      ['2001:db9::1', 'no', '2001:db9::1'],
+      ['::ffff:203.0.113.7', 'yes', '203.0.113.7'],
+      ['0:0:0:0:0:ffff:203.0.113.7', 'yes', '0:0:0:0:0:ffff:203.0.113.7'],
+      ['::ffff:198.51.100.1', 'no', '198.51.100.1'],
+      ['::203.0.113.7', 'no', '::203.0.113.7'],
+      ['203.0.113.7, 198.51.100.1', 'no', '198.51.100.1'],
+      ['203.0.113.7, 203.0.113.7, 198.51.100.1', 'no', '198.51.100.1'],
+      ['203.0.113.7,198.51.100.1', 'no', '198.51.100.1'],
+      ['198.51.100.1, 203.0.113.7', 'yes', '203.0.113.7'],
+      ['203.0.113.7, unknown', 'no', 'unknown'],
+      ['203.0.113.7:1234', 'no', '203.0.113.7:1234'],
+      ['203.0.113.7/24', 'no', '203.0.113.7/24'],
+      ['"203.0.113.7"', 'no', '"203.0.113.7"'],
+      ['', 'no', HERE],
+      [undefined, 'no', HERE],
+    ] as const) {
+      expect([forwarded, ...(await comingBy(forwarded))]).toEqual([forwarded, given, ip]);
+    }
+  });
+
+  test('behind two proxies believes the outer one', async () => {
+    await behind(2, ['203.0.113.0/24']);
+    for (const [forwarded, given, ip] of [
+      ['203.0.113.7, 10.0.0.1', 'yes', '203.0.113.7'],
+      ['198.51.100.1, 203.0.113.7, 10.0.0.1', 'yes', '203.0.113.7'],
+      ['203.0.113.7, 198.51.100.1, 10.0.0.1', 'no', '198.51.100.1'],
+      ['10.0.0.1, 203.0.113.7', 'no', '10.0.0.1'],
+      // Past the outer proxy: there is nobody whose word could be taken.
+      ['203.0.113.7', 'no', HERE],
+    ] as const) {
+      expect([forwarded, ...(await comingBy(forwarded))]).toEqual([forwarded, given, ip]);
+    }
+  });
+
+  test('without a proxy reads no header: from outside nothing helps, from inside nothing hurts', async () => {
+    await behind(0, ['203.0.113.0/24']);
+    for (const forwarded of ['203.0.113.7', '203.0.113.7, 203.0.113.7', '::ffff:203.0.113.7']) {
+      expect(await comingBy(forwarded)).toEqual(['no', HERE]);
+    }
+    const others = { 'X-Real-IP': '203.0.113.7', Forwarded: 'for=203.0.113.7', 'CF-Connecting-IP': '203.0.113.7' };
+    await bob.with(others).get(SECRET).expect(404);
+
+    const alice = await system.as('alice');
+    for (const principal of ['user:bob', 'user:olga']) {
+      const owner = principal === 'user:olga';
+      await grant(alice, 'near', principal, { secrets: ['read'], owner, allowedCidrs: ['127.0.0.0/8'] }).expect(200);
+    }
+    for (const forwarded of [undefined, '198.51.100.1', '2001:db8::1']) {
+      expect(await comingBy(forwarded)).toEqual(['yes', HERE]);
+    }
+  });
+});
