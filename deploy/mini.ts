@@ -57,7 +57,7 @@ export function planMini(env: NodeJS.ProcessEnv, root: string): MiniPlan {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     addresses: [0, 1, 2].flatMap((index) => [
       { host: index === 0 ? host : loopback, port: port + index },
-      { host: index === 0 ? host : loopback, port: port + opsOffset + index },
+      { host: loopback, port: port + opsOffset + index },
     ]),
     stages: [[service('kek', 1, loopback), service('audit', 2, loopback)], [service('api', 0, host)]],
   };

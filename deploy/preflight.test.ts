@@ -131,7 +131,7 @@ describe('the plan of profile mini', () => {
     const { stages, addresses } = planMini({ CARDEA_HOST: '0.0.0.0' }, scratch);
     const hosts = Object.fromEntries(stages.flat().map(({ label, env }) => [label, env['CARDEA_HOST']]));
     expect(hosts).toEqual({ kek: '127.0.0.1', audit: '127.0.0.1', api: '0.0.0.0' });
-    expect(addresses.map(({ host }) => host)).toEqual(['0.0.0.0', '0.0.0.0', ...Array(4).fill('127.0.0.1')]);
+    expect(addresses.map(({ host }) => host)).toEqual(['0.0.0.0', ...Array(5).fill('127.0.0.1')]);
   });
 
   test.each(['0', '65524', '8400x', '-1'])('refuses %s as a port', (port) => {

@@ -31,12 +31,15 @@ export interface Client {
 }
 
 const TIMEOUT_MS = 5_000;
+const STREAM_MS = 60 * 60_000;
 
 interface RequestOptions {
   method: Dispatcher.HttpMethod;
   path: string;
   body?: string;
   timeoutMs?: number;
+  /** From the call to the end of the answer. */
+  waitMs?: number;
 }
 
 type Body = Dispatcher.ResponseData['body'];
@@ -47,7 +50,7 @@ export function createClient({ url, peer, identity, connections = 4 }: ClientOpt
   const pool = new Pool(url, { connections, connect: connector(peer, identity), keepAliveTimeout: 60_000 });
 
   async function request(options: RequestOptions): Promise<Dispatcher.ResponseData> {
-    const { method, path, body, timeoutMs = TIMEOUT_MS } = options;
+    const { method, path, body, timeoutMs = TIMEOUT_MS, waitMs = timeoutMs * 2 } = options;
     let response: Dispatcher.ResponseData;
     try {
       response = await pool.request({
@@ -55,6 +58,8 @@ export function createClient({ url, peer, identity, connections = 4 }: ClientOpt
         path,
         headersTimeout: timeoutMs,
         bodyTimeout: timeoutMs,
+        // The two above begin with a connection; this one also while the request waits for one.
+        signal: AbortSignal.timeout(waitMs),
         ...(body === undefined ? {} : { body, headers: { 'content-type': 'application/json' } }),
       });
     } catch (cause) {
@@ -86,7 +91,7 @@ export function createClient({ url, peer, identity, connections = 4 }: ClientOpt
     },
     post: (path, body, timeoutMs) => requestBody(json, { method: 'POST', path, body, timeoutMs }),
     stream: async (path, query) =>
-      (await request({ method: 'GET', path: path + search(query), timeoutMs: 60_000 })).body,
+      (await request({ method: 'GET', path: path + search(query), timeoutMs: 60_000, waitMs: STREAM_MS })).body,
     text: (path) => requestBody((body) => body.text(), { method: 'GET', path }),
     close: () => pool.destroy(),
   };

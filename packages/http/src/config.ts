@@ -27,6 +27,8 @@ export const commonSettings = {
   CARDEA_DATA_DIR: z.string().min(1).default('./data'),
   CARDEA_TLS_DIR: z.string().min(1),
   CARDEA_HOST: z.string().min(1).default('127.0.0.1'),
+  /** Where health and metrics are served: inside, whatever address the service itself is reached at. */
+  CARDEA_OPS_HOST: z.string().min(1).default('127.0.0.1'),
   CARDEA_OPS_PORT: Port,
   CARDEA_LOG_LEVEL: z.enum(['none', 'error', 'warn', 'info', 'debug']).default('info'),
 };

@@ -92,6 +92,8 @@ function send(exchange: Exchange, status: number, headers: Record<string, string
   } else if ('stream' in payload) {
     res.writeHead(status, { ...headers, 'Content-Type': payload.contentType });
     payload.stream.on('error', (error) => res.destroy(error));
+    // A client that has left already will not close again.
+    if (res.destroyed) payload.stream.destroy();
     res.on('close', () => payload.stream.destroy());
     payload.stream.pipe(res);
   } else {

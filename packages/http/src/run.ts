@@ -25,7 +25,7 @@ export async function run(start: () => Promise<Running>, cannotStart: (new () =>
   try {
     running = await start();
   } catch (error) {
-    process.stderr.write(`${explain(error)}\n`);
+    process.stderr.write(`${explain(error, [StartError, ...cannotStart])}\n`);
     process.exit(EXIT_BAD_START);
   }
   process.send?.({ type: 'ready', url: running.url });
@@ -51,8 +51,8 @@ export async function run(start: () => Promise<Running>, cannotStart: (new () =>
 }
 
 /** One sentence that says what to do. @throws `error`, if it is one that nobody foresaw */
-function explain(error: unknown): string {
-  if (error instanceof StartError) return error.message;
+function explain(error: unknown, expected: (new () => Error)[]): string {
+  if (error instanceof Error && expected.some((kind) => error instanceof kind)) return error.message;
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'SQLITE_NOTADB' || code === 'SQLITE_CORRUPT') {
     return `The database of this service is damaged (${code}): put the data folder back from a backup.`;

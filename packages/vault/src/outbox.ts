@@ -32,7 +32,8 @@ export async function addToOutbox(tx: Transaction, event: AuditEvent): Promise<v
   await tx.query(
     `insert into outbox (id, event, created_at)
      values ($1, $2, $3)`,
-    [event.id, JSON.stringify(event), Date.parse(event.ts)],
+    // An event the log would refuse fails here, with the change it tells of.
+    [event.id, JSON.stringify(AuditEvent.parse(event)), Date.parse(event.ts)],
   );
 }
 
@@ -49,14 +50,22 @@ export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date })
         limit ${RELAY_PAGE}`,
       [before],
     );
-    await Promise.all(rows.map((row) => ctx.audit.append(AuditEvent.parse(JSON.parse(row.event)))));
+    const outcomes = await Promise.allSettled(rows.map(async (row) => appendRow(ctx.audit, row)));
+    const delivered = rows.filter((_row, index) => outcomes[index]!.status === 'fulfilled');
     await deleteRows(
       ctx.db,
-      rows.map((row) => row.id),
+      delivered.map((row) => row.id),
     );
-    sent += rows.length;
+    sent += delivered.length;
+    // What could not be delivered stays, and the job fails so that it shows; the others went past it.
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed) throw failed.reason;
     if (rows.length < RELAY_PAGE) return sent;
   }
+}
+
+async function appendRow(audit: AuditLog, row: { event: string }): Promise<void> {
+  await audit.append(AuditEvent.parse(JSON.parse(row.event)));
 }
 
 async function deleteRows(db: Db, ids: string[]): Promise<void> {

@@ -40,6 +40,9 @@ function isEndpoint(value: unknown): value is Endpoint {
   return typeof value === 'object' && value !== null && 'method' in value && 'path' in value;
 }
 
+// Health stays up for everybody, also for somebody who is being dropped.
+const alwaysAnswered = new Set<Endpoint>([system.readHealth, system.readOpenApi]);
+
 /** The public interface: Express for everything, and a plain handler in front for what machines call all day. */
 export function createListener(
   ctx: ApiContext,
@@ -54,6 +57,7 @@ export function createListener(
     metrics,
     // Who shows a good token is judged by who they are, anybody else by where they come from.
     async identify(req, endpoint, requestId) {
+      if (alwaysAnswered.has(endpoint)) return identify(req, endpoint, requestId);
       const caller = await identify(req, endpoint, requestId).catch((error: unknown) => {
         watch.admit(stranger(req, requestId));
         throw error;
@@ -68,14 +72,14 @@ export function createListener(
   const hot = hotRoutes(vault);
   const routes = [
     ...systemRoutes(toOpenApi(endpoints)),
-    ...authRoutes(vault, tokens, keys),
+    ...authRoutes(vault, tokens, keys, ctx.forgetInitialPassword),
     ...userRoutes(vault),
     ...applicationRoutes(vault),
     ...vaultRoutes(vault),
     ...grantRoutes(vault),
     ...secretRoutes(vault),
     ...hot,
-    ...auditRoutes(vault, ctx.auditService),
+    ...auditRoutes(vault, ctx.auditService, ctx.exports),
   ];
   const app = createApp({ ctx: server, routes, before: limitRequests(ctx, stranger) });
   const hotPath = createHotPath(server, hot, limitReads(config.readsPerSecond));

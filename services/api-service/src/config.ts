@@ -24,6 +24,7 @@ export interface ApiConfig {
   profile: 'mini' | 'full';
   host: string;
   port: number;
+  opsHost: string;
   opsPort: number;
   logLevel: string;
   tlsDir: string;
@@ -52,6 +53,7 @@ export function readApiConfig(env: NodeJS.ProcessEnv): ApiConfig {
     profile: settings.CARDEA_PROFILE,
     host: settings.CARDEA_HOST,
     port: settings.CARDEA_PORT,
+    opsHost: settings.CARDEA_OPS_HOST,
     opsPort: settings.CARDEA_OPS_PORT,
     logLevel: settings.CARDEA_LOG_LEVEL,
     tlsDir: settings.CARDEA_TLS_DIR,

@@ -1,4 +1,5 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AppError } from '@cardea/contracts/errors';
 import { createPasswordHasher, defaultPasswordCost } from '@cardea/crypto/password';
@@ -41,7 +42,11 @@ export interface ApiContext {
   queue: Queue;
   kekService: Client;
   auditService: Client;
+  /** Connections of their own: a client that reads its export slowly must not hold up appends. */
+  exports: Client;
   redis: Redis | undefined;
+  /** Deletes the file that holds the first password: it has been changed. */
+  forgetInitialPassword(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -53,6 +58,7 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
   const db = await openStore(config);
   const kekService = createClient({ url: config.kekUrl, peer: 'kek-service', identity });
   const auditService = createClient({ url: config.auditUrl, peer: 'audit-service', identity });
+  const exports = createClient({ url: config.auditUrl, peer: 'audit-service', identity, connections: 2 });
   const keks = createKekClient(kekService);
   const deks = createDekCache(db, keks, () => now().getTime());
   const redis = config.redisUrl === undefined ? undefined : connectRedis(config.redisUrl, logger);
@@ -74,14 +80,16 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
     queue,
     kekService,
     auditService,
+    exports,
     redis,
+    forgetInitialPassword: () => rm(config.initialPasswordFile, { force: true }),
     async close() {
       await queue.close();
       await vault.outbox.flush();
       deks.clear();
       await db.close();
       redis?.disconnect();
-      await Promise.all([kekService.close(), auditService.close()]);
+      await Promise.all([kekService.close(), auditService.close(), exports.close()]);
     },
   };
 }

@@ -36,14 +36,16 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   const api = await listen(listener, { host: config.host, port: config.port, variable: 'CARDEA_PORT' });
   refuseBrokenRequests(api.server, server);
   const ops = await listen(opsListener(ctx.metrics.registry, readiness(ctx)), {
-    host: config.host,
+    host: config.opsHost,
     port: config.opsPort,
     variable: 'CARDEA_OPS_PORT',
   });
 
   if (config.profile === 'mini') await ctx.queue.work(jobHandlers(vault));
-  await scheduleJobs(ctx.queue);
+  // Without Redis the schedules are made later, by this process or another; requests are answered all the same (I7).
+  scheduleJobs(ctx.queue).catch((error: unknown) => logger.error('the jobs are not scheduled yet', { error }));
   const everySecond = setInterval(() => {
+    vault.deks.sweep();
     vault.outbox.flush().catch((error: unknown) => logger.warn('outbox rows stay for the relay', { error }));
     keys.openIfPossible().catch((error: unknown) => logger.error('the key that signs tokens does not open', { error }));
   }, SECOND_MS);

@@ -39,6 +39,7 @@ export function createTokenKeys({ vault, logger }: { vault: VaultContext; logger
   return {
     newest: open,
     async find(id) {
+      if (id === access?.key.id) return access.key;
       const newest = await open();
       return id === newest.id ? newest : findSigningKey(vault, id);
     },

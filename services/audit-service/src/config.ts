@@ -6,6 +6,7 @@ import { z } from 'zod';
 export interface AuditConfig {
   host: string;
   port: number;
+  opsHost: string;
   opsPort: number;
   tlsDir: string;
   logLevel: string;
@@ -47,6 +48,7 @@ export function readAuditConfig(env: NodeJS.ProcessEnv): AuditConfig {
   return {
     host: settings.CARDEA_HOST,
     port: settings.CARDEA_AUDIT_PORT,
+    opsHost: settings.CARDEA_OPS_HOST,
     opsPort: settings.CARDEA_OPS_PORT,
     tlsDir: settings.CARDEA_TLS_DIR,
     logLevel: settings.CARDEA_LOG_LEVEL,

@@ -31,9 +31,9 @@ export async function startAuditService(
   starting.defer(async () => ops?.drain(DRAIN_MS));
   starting.defer(() => ctx.close());
 
-  const { host, port, opsPort } = config;
+  const { host, port, opsHost, opsPort } = config;
   ops = await listen(opsListener(ctx.metrics.registry, { database: () => ctx.db.ping() }), {
-    host,
+    host: opsHost,
     port: opsPort,
     variable: 'CARDEA_OPS_PORT',
   });

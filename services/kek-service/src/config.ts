@@ -5,6 +5,7 @@ import { z } from 'zod';
 export interface KekConfig {
   host: string;
   port: number;
+  opsHost: string;
   opsPort: number;
   /** The keyring is in its folder `kek`. */
   dataDir: string;
@@ -32,6 +33,7 @@ export function readKekConfig(env: NodeJS.ProcessEnv): KekConfig {
   return {
     host: settings.CARDEA_HOST,
     port: settings.CARDEA_KEK_PORT,
+    opsHost: settings.CARDEA_OPS_HOST,
     opsPort: settings.CARDEA_OPS_PORT,
     dataDir: settings.CARDEA_DATA_DIR,
     tlsDir: settings.CARDEA_TLS_DIR,

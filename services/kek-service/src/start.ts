@@ -4,7 +4,7 @@ import { listen, opsListener } from '@cardea/http/serve';
 import { createKekApp } from './app.ts';
 import type { KekConfig } from './config.ts';
 import { createContext } from './context.ts';
-import type { KekContext, KekOverrides } from './context.ts';
+import type { KekOverrides } from './context.ts';
 
 const DRAIN_MS = 5_000;
 
@@ -20,10 +20,10 @@ export async function startKekService(config: KekConfig, overrides: KekOverrides
   const ctx = await createContext(config, overrides);
   starting.defer(() => ctx.close());
 
-  const { host, port, opsPort } = config;
+  const { host, port, opsHost, opsPort } = config;
   const checks = { keyring: async () => void ctx.seal.keyring() };
   const ops = await listen(opsListener(ctx.metrics.registry, checks), {
-    host,
+    host: opsHost,
     port: opsPort,
     variable: 'CARDEA_OPS_PORT',
   });

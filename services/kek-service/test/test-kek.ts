@@ -26,7 +26,7 @@ export async function startTestKek(
   const logger = createRecordingLogger();
   const clock = { now: Date.parse('2026-11-22T06:27:31Z') };
   const running = await startKekService(
-    { host: '127.0.0.1', port: 0, opsPort: 0, logLevel: 'info', seal: 'file', ...config },
+    { host: '127.0.0.1', port: 0, opsHost: '127.0.0.1', opsPort: 0, logLevel: 'info', seal: 'file', ...config },
     { logger, now: () => clock.now, passphraseCost: cheapPassphrase },
   );
   const clients = new Map<ServiceName, Client>();

@@ -46,8 +46,12 @@ export async function startWorker(config: WorkerConfig): Promise<Running> {
   });
   await queue.work(jobHandlers(ctx));
 
+  const everySecond = setInterval(() => {
+    ctx.deks.sweep();
+    ctx.outbox.flush().catch((error: unknown) => logger.warn('outbox rows stay for the relay', { error }));
+  }, 1_000);
   const ops = await listen(opsListener(metrics.registry, { database: () => db.ping() }), {
-    host: config.CARDEA_HOST,
+    host: config.CARDEA_OPS_HOST,
     port: config.CARDEA_OPS_PORT,
     variable: 'CARDEA_OPS_PORT',
   });
@@ -55,7 +59,9 @@ export async function startWorker(config: WorkerConfig): Promise<Running> {
   return {
     url: ops.url,
     async stop() {
+      clearInterval(everySecond);
       await queue.close();
+      await ctx.outbox.flush();
       await ops.drain(0);
       ctx.deks.clear();
       await db.close();

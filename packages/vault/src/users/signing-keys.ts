@@ -29,7 +29,7 @@ const HONOURED_MS = 10 * 60_000;
 export async function ensureSigningKeys(ctx: VaultContext): Promise<void> {
   await ensureSystemDek(ctx);
   for (const purpose of ['access', 'refresh'] as const) {
-    if (!(await findNewestSigningKey(ctx, purpose))) await addKey(ctx, purpose);
+    if (!(await findNewestRow(ctx.db, purpose))) await addKey(ctx, purpose, { onlyFirst: true });
   }
 }
 
@@ -38,14 +38,7 @@ export async function findNewestSigningKey(
   ctx: Pick<VaultContext, 'db' | 'deks'>,
   purpose: KeyPurpose,
 ): Promise<SigningKey | undefined> {
-  const [row] = await ctx.db.query<SigningKeyRow>(
-    `select id, ciphertext, created_at
-       from signing_key
-      where purpose = $1
-      order by id desc
-      limit 1`,
-    [purpose],
-  );
+  const row = await findNewestRow(ctx.db, purpose);
   return row && openKey(ctx, row);
 }
 
@@ -86,7 +79,19 @@ interface SigningKeyRow {
   created_at: number;
 }
 
-async function addKey(ctx: VaultContext, purpose: KeyPurpose): Promise<void> {
+async function findNewestRow(db: Queryable, purpose: KeyPurpose): Promise<SigningKeyRow | undefined> {
+  const [row] = await db.query<SigningKeyRow>(
+    `select id, ciphertext, created_at
+       from signing_key
+      where purpose = $1
+      order by id desc
+      limit 1`,
+    [purpose],
+  );
+  return row;
+}
+
+async function addKey(ctx: VaultContext, purpose: KeyPurpose, { onlyFirst = false } = {}): Promise<void> {
   const createdAt = ctx.now().getTime();
   const id = uuidv7(createdAt);
   const bytes = randomKey();
@@ -95,11 +100,15 @@ async function addKey(ctx: VaultContext, purpose: KeyPurpose): Promise<void> {
     seal(dek, bytes, systemContext('signing-key', id)),
   );
   bytes.fill(0);
-  await ctx.db.query(
-    `insert into signing_key (id, purpose, ciphertext, created_at)
-     values ($1, $2, $3, $4)`,
-    [id, purpose, ciphertext, createdAt],
-  );
+  await ctx.db.transaction(async (tx) => {
+    // Of processes that start at the same time one makes the first key: two refresh keys would give two successors.
+    if (onlyFirst && (await findNewestRow(tx, purpose))) return;
+    await tx.query(
+      `insert into signing_key (id, purpose, ciphertext, created_at)
+       values ($1, $2, $3, $4)`,
+      [id, purpose, ciphertext, createdAt],
+    );
+  });
 }
 
 async function openKey(ctx: Pick<VaultContext, 'deks'>, row: SigningKeyRow): Promise<SigningKey> {

@@ -57,7 +57,12 @@ export async function ensureAdmin(ctx: VaultContext, keep: (password: string) =>
   if ((await countUsers(ctx.db)) > 0) return;
   const password = randomSecret(18);
   await keep(password);
-  await addUser(ctx, systemCaller, { username: 'admin', role: 'admin', password });
+  try {
+    await addUser(ctx, systemCaller, { username: 'admin', role: 'admin', password });
+  } catch (error) {
+    // Another process that starts for the first time was faster.
+    if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
+  }
 }
 
 export interface NewUser {

@@ -15,6 +15,8 @@ export interface DekCache {
    * @throws AppError `sealed`, `unavailable` if the key service cannot unwrap it now
    */
   use<T>(ref: DekRef, work: (dek: EnvelopeKey) => T): Promise<T>;
+  /** Overwrites the keys whose time is up: called every second or so, for nobody may ask for them again. */
+  sweep(): void;
   /** Overwrites every key. */
   clear(): void;
 }
@@ -76,6 +78,13 @@ export function createDekCache(db: Queryable, keks: Keks, clock: () => number = 
         const entry = find(id);
         if (entry) return work(entry.key);
         await loadOnce(ref, id);
+      }
+    },
+    sweep() {
+      for (const [id, entry] of entries) {
+        if (entry.until > clock()) continue;
+        entries.delete(id);
+        entry.key.destroy();
       }
     },
     clear() {

@@ -8,7 +8,7 @@ import type { VaultContext } from '@cardea/vault/context';
 import { audited } from '@cardea/vault/record';
 
 /** The audit log for those who may see it. audit-service knows services only; who may look is decided here. */
-export function auditRoutes(ctx: VaultContext, auditService: Client): Route[] {
+export function auditRoutes(ctx: VaultContext, auditService: Client, exports: Client): Route[] {
   return [
     route(listAuditEntries, async ({ caller, query }) => {
       const { rule } = authorizeSystem(caller, 'audit.read');
@@ -29,8 +29,12 @@ export function auditRoutes(ctx: VaultContext, auditService: Client): Route[] {
 
     route(exportAuditLog, async ({ caller, query }) => {
       const { rule } = authorizeSystem(caller, 'audit.export');
-      const stream = await auditService.stream(exportEntries.path, query);
-      return audited(ctx, caller, { action: 'audit.export', rule }, { stream, contentType: 'application/x-tar' });
+      const stream = await exports.stream(exportEntries.path, query);
+      const reply = { stream, contentType: 'application/x-tar' };
+      return audited(ctx, caller, { action: 'audit.export', rule }, reply).catch((error: unknown) => {
+        stream.destroy();
+        throw error;
+      });
     }),
   ];
 }

@@ -18,7 +18,12 @@ import { grantToWire } from './grants.ts';
 
 const empty = () => ({ empty: true as const });
 
-export function authRoutes(ctx: VaultContext, tokens: Tokens, keys: TokenKeys): Route[] {
+export function authRoutes(
+  ctx: VaultContext,
+  tokens: Tokens,
+  keys: TokenKeys,
+  forgetInitialPassword: () => Promise<void>,
+): Route[] {
   return [
     route(contract.login, async ({ caller, body }) => {
       // Whoever signs in needs a key: without one, nothing is used up.
@@ -58,7 +63,11 @@ export function authRoutes(ctx: VaultContext, tokens: Tokens, keys: TokenKeys): 
       return audited(ctx, caller, { action: 'auth.me', rule: 'self' }, { body: me });
     }),
 
-    route(contract.changePassword, async ({ caller, body }) => (await changeOwnPassword(ctx, caller, body)).map(empty)),
+    route(contract.changePassword, async ({ caller, body }) => {
+      const done = await changeOwnPassword(ctx, caller, body);
+      if (caller.actor.name === 'admin') await forgetInitialPassword();
+      return done.map(empty);
+    }),
 
     route(contract.setUpTotp, async ({ caller }) => (await setUpTotp(ctx, caller)).map((body) => ({ body }))),
 

@@ -1,3 +1,5 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { AppError } from '@cardea/contracts/errors';
 import { getSecret, listSecrets, putSecret } from '@cardea/contracts/secrets';
 import { route } from '@cardea/http/route';
 import type { Route } from '@cardea/http/route';
@@ -6,7 +8,8 @@ import * as secrets from '@cardea/vault/secrets/secrets';
 
 export function secretRoutes(ctx: VaultContext): Route[] {
   return [
-    route(putSecret, async ({ caller, params, body }) => {
+    route(putSecret, async ({ caller, params, body, headers }) => {
+      refuseConditions(headers);
       const { value, encoding, contentType } = body;
       const bytes = Buffer.from(value, encoding);
       const put = await secrets.putSecret(ctx, caller, params, { bytes, encoding, contentType });
@@ -32,6 +35,12 @@ export function hotRoutes(ctx: VaultContext): Route[] {
       return read.map((secret) => ({ headers: { ETag: `"${secret.version}"` }, body: secretToWire(secret) }));
     }),
   ];
+}
+
+// A condition that is not looked at would let the second of two writers overwrite the first unseen.
+function refuseConditions(headers: IncomingHttpHeaders): void {
+  if (headers['if-match'] === undefined && headers['if-none-match'] === undefined) return;
+  throw new AppError('invalid_request', 'conditional writes (If-Match, If-None-Match) are not there yet');
 }
 
 function secretToWire({ name, version, bytes, encoding, contentType, createdAt }: secrets.Secret) {

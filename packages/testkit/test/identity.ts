@@ -1,0 +1,104 @@
+import { expect } from '@jest/globals';
+import { readApiConfig } from '@cardea/api-service/config';
+import { startApiService } from '@cardea/api-service/start';
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import type { Role } from '@cardea/contracts/caller';
+import { hotpCode } from '@cardea/crypto/totp';
+import type { Running } from '@cardea/http/run';
+import type { Entry, Stranger } from '@cardea/testkit/person';
+import { PASSWORD } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+
+/** Somebody who has signed in, with what renews it. */
+export interface SignedIn {
+  person: Stranger;
+  refreshToken: string;
+}
+
+/** An answer of the front door. */
+export interface Answer {
+  status: number;
+  headers: Record<string, string>;
+  body: Record<string, unknown>;
+}
+
+/** Makes a user by the front door. @returns what the admin was answered */
+export async function createUser(
+  system: TestSystem,
+  user: { username: string; role?: Role; password?: string; ttlSeconds?: number; expiresAt?: string },
+): Promise<Answer['body']> {
+  const admin = await system.as('admin');
+  const answer = await admin.post('/users', { role: 'developer', ...user }).expect(201);
+  return answer.body as Answer['body'];
+}
+
+/** Signs in by the front door, as the client whose header fields `from` sends. */
+export async function signIn(
+  system: TestSystem,
+  credentials: { username: string; password?: string; otp?: string },
+  from: Stranger = system.stranger,
+): Promise<SignedIn> {
+  const { body } = await from.post('/auth/login', { password: PASSWORD, ...credentials }).expect(200);
+  return { person: from.withToken(body.access_token as string), refreshToken: body.refresh_token as string };
+}
+
+/** A client at an address of its own. The system must trust one proxy. */
+export function clientAt(system: TestSystem, address: string): Stranger {
+  return system.stranger.with({ 'X-Forwarded-For': address });
+}
+
+/** What the audit log holds about one request, oldest first. */
+export async function recordsOf(system: TestSystem, answer: { headers: Answer['headers'] }): Promise<AuditEvent[]> {
+  const admin = await system.as('admin');
+  const { body } = await admin.get('/audit/entries?limit=500').expect(200);
+  return (body.items as Entry[])
+    .map(({ event }) => event)
+    .filter(({ requestId }) => requestId === answer.headers['x-request-id'])
+    .toReversed();
+}
+
+/** Expects exactly these records of one request, each with at least what is said. */
+export async function expectRecords(
+  system: TestSystem,
+  answer: { headers: Answer['headers'] },
+  ...expected: Partial<AuditEvent>[]
+): Promise<void> {
+  expect(await recordsOf(system, answer)).toEqual(expected.map((event) => expect.objectContaining(event)));
+}
+
+/** Another api-service on the same databases, with a front door of its own. Profile full only. */
+export function startReplica(system: TestSystem): Promise<Running> {
+  const config = readApiConfig({ ...system.environment('api'), CARDEA_PORT: '0' });
+  return startApiService(config, { now: system.now, passwordCost: system.passwordCost });
+}
+
+/** What an authenticator app shows now for an `otpauth` address. */
+export function codeOf(system: TestSystem, uri: string): string {
+  const secret = base32Bytes(new URL(uri).searchParams.get('secret')!);
+  return hotpCode(secret, Math.floor(system.now().getTime() / 30_000));
+}
+
+/** Turns TOTP on for somebody who has signed in. The code is used up by it. */
+export async function turnOnTotp(
+  system: TestSystem,
+  person: Stranger,
+): Promise<{ uri: string; recoveryCodes: string[] }> {
+  const { uri } = (await person.post('/auth/totp').expect(200)).body as { uri: string };
+  const { body } = await person.post('/auth/totp:confirm', { otp: codeOf(system, uri) }).expect(200);
+  return { uri, recoveryCodes: (body as { recoveryCodes: string[] }).recoveryCodes };
+}
+
+/** How many answers had which status. */
+export function countStatuses(answers: { status: number }[]): Record<number, number> {
+  const counts: Record<number, number> = {};
+  for (const { status } of answers) counts[status] = (counts[status] ?? 0) + 1;
+  return counts;
+}
+
+function base32Bytes(text: string): Uint8Array {
+  const bits = Array.from(text, (letter) =>
+    'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0'),
+  );
+  const bytes = bits.join('').match(/.{8}/g) ?? [];
+  return Uint8Array.from(bytes, (byte) => Number.parseInt(byte, 2));
+}

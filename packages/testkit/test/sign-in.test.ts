@@ -1,0 +1,328 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { defaultPasswordCost } from '@cardea/crypto/password';
+import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import {
+  clientAt,
+  codeOf,
+  countStatuses,
+  createUser,
+  expectRecords,
+  recordsOf,
+  signIn,
+  turnOnTotp,
+} from './identity.ts';
+import type { Answer } from './identity.ts';
+
+const HOUR_MS = 60 * 60_000;
+const STEP_MS = 30_000;
+
+describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
+  let system: TestSystem;
+  let addresses = 0;
+
+  beforeAll(async () => {
+    system = await createTestSystem(profile, { CARDEA_TRUSTED_PROXIES: '1' });
+  });
+  afterAll(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  // Failures are counted by address too, and one test is not to lock out the next.
+  const somewhere = () => clientAt(system, `203.0.113.${(addresses += 1)}`);
+  const login = (body: object, from = somewhere()) => from.post('/auth/login', body);
+
+  async function withTotp(username: string) {
+    await createUser(system, { username, password: PASSWORD });
+    const { person } = await signIn(system, { username }, somewhere());
+    const totp = await turnOnTotp(system, person);
+    system.passTime(STEP_MS);
+    return { person, ...totp };
+  }
+
+  describe('a failure', () => {
+    test('is answered the same whatever is wrong, and only the audit log tells which it was', async () => {
+      await createUser(system, { username: 'disa', password: PASSWORD });
+      await createUser(system, { username: 'expi', password: PASSWORD, ttlSeconds: 60 });
+      const { oneTimePassword: once } = await createUser(system, { username: 'once' });
+      await signIn(system, { username: 'once', password: String(once) }, somewhere());
+      const admin = await system.as('admin');
+      await admin.patch('/users/disa', { disabled: true }).expect(200);
+      system.passTime(60_000);
+      const totp = await withTotp('tess');
+      const used = codeOf(system, totp.uri);
+      await signIn(system, { username: 'tess', otp: used }, somewhere());
+      system.passTime(STEP_MS);
+
+      const unused = codeOf(system, totp.uri);
+      const wrongCode = unused === '000000' ? '000001' : '000000';
+      const failures: [object, string][] = [
+        [{ username: 'nobody', password: PASSWORD }, 'no-such-user'],
+        [{ username: 'no name at all: ☃', password: PASSWORD }, 'no-such-user'],
+        [{ username: 'alice', password: 'wrong' }, 'bad-password'],
+        [{ username: 'alice', password: PASSWORD.toUpperCase() }, 'bad-password'],
+        [{ username: 'tess', password: 'wrong', otp: unused }, 'bad-password'],
+        [{ username: 'disa', password: PASSWORD }, 'user-disabled'],
+        [{ username: 'disa', password: 'wrong' }, 'bad-password'],
+        [{ username: 'expi', password: PASSWORD }, 'user-expired'],
+        [{ username: 'once', password: once }, 'one-time-password-used'],
+        [{ username: 'tess', password: PASSWORD }, 'otp-missing'],
+        [{ username: 'tess', password: PASSWORD, otp: wrongCode }, 'otp-wrong'],
+        [{ username: 'tess', password: PASSWORD, otp: used }, 'otp-used'],
+      ];
+      const seen = new Set<string>();
+      for (const [body, rule] of failures) {
+        const answer = await login(body).expect(401);
+        await expectRecords(system, answer, {
+          action: 'auth.login',
+          decision: 'deny',
+          reason: 'unauthenticated',
+          rule,
+        });
+        seen.add(shapeOf(answer));
+      }
+      expect([...seen]).toEqual([expect.stringContaining('the username, the password or the code is wrong')]);
+    });
+
+    test('is recorded with its address, and never with what was typed', async () => {
+      const typed = 'My-Secret-Password-1';
+      const answer = await login({ username: typed, password: typed }, clientAt(system, '192.0.2.99')).expect(401);
+      const records = await recordsOf(system, answer);
+      expect(records).toEqual([expect.objectContaining({ source: { ip: '192.0.2.99' } })]);
+      expect(JSON.stringify(records).toLowerCase()).not.toContain('secret');
+    });
+  });
+
+  describe('TOTP', () => {
+    test('is set up, confirmed, asked for, and its code works once', async () => {
+      await createUser(system, { username: 'tom', password: PASSWORD });
+      const { person } = await signIn(system, { username: 'tom' }, somewhere());
+      const begun = await person.post('/auth/totp').expect(200);
+      expect(begun.body.uri).toMatch(/^otpauth:\/\/totp\/Cardea:tom\?secret=[A-Z2-7]{32}&/);
+      await expectRecords(system, begun, { action: 'auth.totpSetUp', decision: 'allow', rule: 'self' });
+      await signIn(system, { username: 'tom' }, somewhere());
+
+      const uri = String(begun.body.uri);
+      const code = codeOf(system, uri);
+      const wrong = code === '000000' ? '000001' : '000000';
+      const denied = await person.post('/auth/totp:confirm', { otp: wrong }).expect(403);
+      await expectRecords(system, denied, { action: 'auth.totpConfirm', decision: 'deny', rule: 'otp-wrong' });
+      const confirmed = await person.post('/auth/totp:confirm', { otp: code }).expect(200);
+      await expectRecords(system, confirmed, { action: 'auth.totpConfirm', decision: 'allow' });
+      await person.post('/auth/totp').expect(409);
+      await person.post('/auth/totp:confirm', { otp: code }).expect(409);
+      const admin = await system.as('admin');
+      expect((await admin.get('/users/tom').expect(200)).body.totp).toBe(true);
+
+      await login({ username: 'tom', password: PASSWORD }).expect(401);
+      const usedUp = await login({ username: 'tom', password: PASSWORD, otp: code }).expect(401);
+      await expectRecords(system, usedUp, { rule: 'otp-used' });
+      system.passTime(STEP_MS);
+      const otp = codeOf(system, uri);
+      const done = await login({ username: 'tom', password: PASSWORD, otp }).expect(200);
+      await expectRecords(system, done, { action: 'auth.login', decision: 'allow', rule: 'password+totp' });
+      await login({ username: 'tom', password: PASSWORD, otp }).expect(401);
+      // The code before it is as used as it is, though it is still in time.
+      const before = await login({ username: 'tom', password: PASSWORD, otp: code }).expect(401);
+      await expectRecords(system, before, { rule: 'otp-used' });
+    });
+
+    test('turned off is not asked for any more, and a reset password turns it off', async () => {
+      const { person } = await withTotp('theo');
+      await person.delete('/auth/totp').expect(204);
+      await signIn(system, { username: 'theo' }, somewhere());
+
+      await withTotp('tara');
+      const admin = await system.as('admin');
+      const { body } = await admin.post('/users/tara:resetPassword').expect(200);
+      await signIn(system, { username: 'tara', password: body.oneTimePassword }, somewhere());
+      expect((await admin.get('/users/tara').expect(200)).body.totp).toBe(false);
+    });
+
+    test('a code used a hundred times at once begins one session', async () => {
+      const { uri } = await withTotp('toni');
+      const body = { username: 'toni', password: PASSWORD, otp: codeOf(system, uri) };
+      const answers = await Promise.all(
+        Array.from({ length: 100 }, (_, i) => login(body, clientAt(system, `198.51.100.${i}`))),
+      );
+      const counts = countStatuses(answers);
+      expect(counts[200]).toBe(1);
+      expect((counts[401] ?? 0) + (counts[429] ?? 0)).toBe(99);
+      const rules = [];
+      for (const answer of answers.filter(({ status }) => status === 401)) {
+        rules.push(...(await recordsOf(system, answer)).map(({ rule }) => rule));
+      }
+      expect(new Set(rules)).toEqual(new Set(['otp-used']));
+    });
+
+    test('a recovery code works once instead, however it is typed, and ten of them do', async () => {
+      const { recoveryCodes } = await withTotp('rick');
+      expect(new Set(recoveryCodes).size).toBe(10);
+      const [first = '', second = ''] = recoveryCodes;
+      const done = await login({ username: 'rick', password: PASSWORD, otp: first }).expect(200);
+      await expectRecords(system, done, { action: 'auth.login', rule: 'password+recovery' });
+      for (const otp of [first, first.toLowerCase(), ` ${first} `, first.replaceAll('-', '')]) {
+        const again = await login({ username: 'rick', password: PASSWORD, otp }).expect(401);
+        await expectRecords(system, again, { rule: 'recovery-code-unknown' });
+      }
+      const sloppy = second.toLowerCase().replaceAll('-', ' ');
+      await login({ username: 'rick', password: PASSWORD, otp: sloppy }).expect(200);
+      await login({ username: 'rick', password: PASSWORD, otp: second }).expect(401);
+    });
+
+    test('a recovery code used twenty times at once begins one session', async () => {
+      const { recoveryCodes } = await withTotp('rosa');
+      const body = { username: 'rosa', password: PASSWORD, otp: recoveryCodes[0] };
+      const answers = await Promise.all(Array.from({ length: 20 }, () => login(body)));
+      expect(countStatuses(answers)[200]).toBe(1);
+    });
+  });
+
+  /** Guesses as soon as one may, until one had to wait `count` times. @returns how long each time, in seconds */
+  async function guessUntilMadeToWait(username: string, count: number): Promise<number[]> {
+    const from = somewhere();
+    const waits: number[] = [];
+    while (waits.length < count) {
+      const answer = await login({ username, password: 'a guess' }, from);
+      if (answer.status === 401) continue;
+      await expectRecords(system, answer, { decision: 'deny', reason: 'rate_limited', rule: 'sign-in-throttle' });
+      waits.push(Number(answer.headers['retry-after']));
+      system.passTime(waits.at(-1)! * 1000);
+    }
+    return waits;
+  }
+
+  describe('guessing', () => {
+    test.each([
+      ['is', 'guy'],
+      ['is not', 'gus'],
+    ])('a password of a user who %s there costs ever longer waits', async (there, username) => {
+      if (there === 'is') await createUser(system, { username, password: PASSWORD });
+      const waits = await guessUntilMadeToWait(username, 9);
+      expect(waits.map((wait) => Math.round(Math.log2(wait / 5)))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 7]);
+      expect(waits.at(-1)).toBe(15 * 60);
+    });
+
+    test('locks the account even for the right password, shows that to an admin, and an admin lifts it', async () => {
+      await createUser(system, { username: 'lena', password: PASSWORD });
+      for (let i = 0; i < 6; i += 1) await login({ username: 'lena', password: `guess ${i}` }).expect(401);
+      const locked = await login({ username: 'lena', password: PASSWORD }).expect(429);
+      await expectRecords(system, locked, { action: 'auth.login', decision: 'deny', reason: 'rate_limited' });
+      const admin = await system.as('admin');
+      expect((await admin.get('/users/lena').expect(200)).body.locked).toBe(true);
+      const listed = (await admin.get('/users?limit=500').expect(200)).body.items as {
+        username: string;
+        locked: boolean;
+      }[];
+      expect(listed.filter((user) => user.locked).map((user) => user.username)).toContain('lena');
+
+      const lifted = await admin.post('/users/lena:unlock').expect(204);
+      await expectRecords(system, lifted, { action: 'user.unlock', decision: 'allow', resource: { user: 'lena' } });
+      expect((await admin.get('/users/lena').expect(200)).body.locked).toBe(false);
+      await signIn(system, { username: 'lena' }, somewhere());
+      await admin.post('/users/nobody:unlock').expect(404);
+    });
+
+    test('ends with the lock by itself, and a right password begins the count anew', async () => {
+      await createUser(system, { username: 'leo', password: PASSWORD });
+      const fail = async (times: number) => {
+        for (let i = 0; i < times; i += 1) await login({ username: 'leo', password: `guess ${i}` }).expect(401);
+      };
+      await fail(6);
+      await login({ username: 'leo', password: PASSWORD }).expect(429);
+      system.passTime(5_000);
+      await signIn(system, { username: 'leo' }, somewhere());
+      await fail(5);
+      await signIn(system, { username: 'leo' }, somewhere());
+      await fail(6);
+      await login({ username: 'leo', password: PASSWORD }).expect(429);
+      system.passTime(HOUR_MS);
+      await fail(5);
+    });
+
+    test('a hundred passwords at once is a hundred guesses: six are looked at', async () => {
+      await createUser(system, { username: 'hugo', password: PASSWORD });
+      for (const username of ['hugo', 'hugo-who-is-not']) {
+        const answers = await Promise.all(
+          Array.from({ length: 100 }, (_, i) =>
+            login({ username, password: `guess ${i}` }, clientAt(system, `198.51.100.${i}`)),
+          ),
+        );
+        expect(countStatuses(answers)).toEqual({ 401: 6, 429: 94 });
+      }
+    });
+
+    test('from one address, whatever the names, locks the address and no other one', async () => {
+      const from = somewhere();
+      const answers = await Promise.all(
+        Array.from({ length: 60 }, (_, i) => login({ username: `somebody-${i}`, password: 'guess' }, from)),
+      );
+      expect(countStatuses(answers)).toEqual({ 401: 51, 429: 9 });
+      await login({ username: 'alice', password: PASSWORD }, from).expect(429);
+      await signIn(system, { username: 'alice' }, somewhere());
+    });
+  });
+
+  test('a password hashed at another cost is hashed at today’s when its owner signs in, and at no other moment', async () => {
+    await createUser(system, { username: 'hana', password: PASSWORD });
+    const hashOf = async (): Promise<string> => {
+      const db = system.openDatabase();
+      const [row] = await db.query<{ password_hash: string }>(
+        `select password_hash from app_user where username = 'hana'`,
+      );
+      await db.close();
+      return row!.password_hash;
+    };
+    const cheap = system.passwordCost;
+    expect(await hashOf()).toContain(`m=${cheap.memoryKib},t=${cheap.passes},p=1`);
+    try {
+      await restartAt({ memoryKib: 2_048, passes: 2, parallelism: 1 });
+      const old = await hashOf();
+      await login({ username: 'hana', password: 'wrong' }).expect(401);
+      expect(await hashOf()).toBe(old);
+      await signIn(system, { username: 'hana' }, somewhere());
+      const fresh = await hashOf();
+      expect(fresh).toContain('m=2048,t=2,p=1');
+      await signIn(system, { username: 'hana' }, somewhere());
+      expect(await hashOf()).toBe(fresh);
+    } finally {
+      await restartAt(cheap);
+    }
+  });
+
+  if (profile === 'mini') {
+    test('more passwords at once than may wait are answered 503, recorded, and come through later', async () => {
+      const cheap = system.passwordCost;
+      try {
+        await restartAt(defaultPasswordCost);
+        const answers = await Promise.all(
+          Array.from({ length: 48 }, (_, i) => login({ username: `crowd-${i}`, password: PASSWORD })),
+        );
+        const { 401: wrong = 0, 503: full = 0, ...others } = countStatuses(answers);
+        expect(others).toEqual({});
+        expect(wrong).toBeGreaterThanOrEqual(34);
+        expect(full).toBeGreaterThan(0);
+        const refused = answers.find(({ status }) => status === 503)!;
+        expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
+        await expectRecords(system, refused, { action: 'auth.login', decision: 'deny', reason: 'unavailable' });
+        await signIn(system, { username: 'alice' }, somewhere());
+      } finally {
+        await restartAt(cheap);
+      }
+    });
+  }
+
+  async function restartAt(cost: TestSystem['passwordCost']): Promise<void> {
+    system.passwordCost = cost;
+    await system.stopService('api');
+    await system.startService('api');
+  }
+});
+
+// All of an answer but what differs each time.
+function shapeOf({ body, headers }: Answer): string {
+  const { requestId: _id, ...problem } = body;
+  const { 'x-request-id': _requestId, date: _date, ...rest } = headers;
+  const fields = Object.entries(rest).filter(([name]) => !name.startsWith('ratelimit'));
+  return JSON.stringify([problem, fields]);
+}
