@@ -10,7 +10,6 @@ const BATCHES_UNDER_WAY = 2;
 const WAITING_MAX = 4_096;
 const ATTEMPT_MS = 2_000;
 const DEADLINE_MS = 5_000;
-const CROWD = 16;
 const RETRY_MS = 50;
 const PROBE_MS = 250;
 
@@ -50,7 +49,7 @@ export function createAuditClient(client: Client): AuditLog {
 
   function pump(): void {
     while (queue.length > 0 && mayGo()) {
-      const batch = queue.splice(0, batchSize());
+      const batch = queue.splice(0, APPEND_EVENTS_MAX);
       underWay.add(batch);
       void send(batch).finally(() => {
         underWay.delete(batch);
@@ -64,13 +63,6 @@ export function createAuditClient(client: Client): AuditLog {
   function mayGo(): boolean {
     const [first] = underWay;
     return first === undefined || (underWay.size < BATCHES_UNDER_WAY && queue.length * 2 >= first.length);
-  }
-
-  // A crowd goes in two halves: while the log writes the one, this process answers and fills the other. In one batch
-  // the two services would take turns at standing still.
-  function batchSize(): number {
-    const isCrowd = underWay.size === 0 && queue.length >= CROWD;
-    return Math.min(APPEND_EVENTS_MAX, isCrowd ? Math.ceil(queue.length / 2) : queue.length);
   }
 
   async function send(batch: Waiting[]): Promise<void> {
