@@ -67,8 +67,8 @@ function refuseOtherProfiles(profile: string | undefined): void {
   if (!profile || profile === 'mini') return;
   if (profile === 'full') {
     throw new CannotStart(
-      'this command starts profile mini, and CARDEA_PROFILE says full: ' +
-        'start that one with `docker compose -f docker-compose.full.yml up`, or unset CARDEA_PROFILE',
+      'this command starts profile mini, and CARDEA_PROFILE says full: unset it, or start the services of full one by one ' +
+        '(docs/configuration.md)',
     );
   }
   throw new CannotStart(`there is no profile "${profile}": set CARDEA_PROFILE to mini, or unset it`);

@@ -5,12 +5,13 @@ const ANSWERS_MAX = 500;
 const ROWS_MAX = 16;
 
 /**
- * Remembers what small reads answered for as long as nobody, in this process or another, has committed anything since.
+ * Remembers what small reads answered for as long as nobody has committed anything since. One `Db` of a process owns
+ * the file; what another process commits is seen from the next turn of the event loop on.
  * A read of SQLite costs 10 to 30 µs, most of it for locks and for turning a row into an object; one that is
  * remembered costs less than 1 µs, and between two commits a service asks the same few questions all day.
  *
- * Whether somebody has committed is asked once a turn of the event loop (`pragma data_version`) and not again in that
- * turn: nothing this process can know of has happened in between, unless it committed itself and called `forget`.
+ * Whether somebody else has committed is asked once a turn (`pragma data_version`) and not again in that turn: word of
+ * another process comes over a socket, in a later one. A commit of this `Db` calls `forget`.
  */
 export class ReadMemo {
   readonly #version: () => unknown;

@@ -176,6 +176,16 @@ describe('what keeps it from starting is told in one sentence that says what to 
       /The database .* is damaged .*put .* back from a backup/,
       (copy) => writeFile(join(copy, 'audit', 'audit.db'), 'x'.repeat(9_000)),
     ],
+    [
+      'the database is gone, and the audit log knows of one',
+      /The database of api-service is empty, but the audit log tells of users: put \S+cardea\.db back from a backup/,
+      (copy) => rm(join(copy, 'api'), { recursive: true }),
+    ],
+    [
+      'the keys are gone, as after half of a restore',
+      /The keyring of kek-service is not the one that this database was made with: put .* back from the same backup/,
+      (copy) => rm(join(copy, 'kek'), { recursive: true }),
+    ],
     ['a port that is none', /CARDEA_PORT is "http": set it to a number/, async () => ({ CARDEA_PORT: 'http' })],
     [
       'a profile there is not',

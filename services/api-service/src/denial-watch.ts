@@ -23,8 +23,9 @@ const WINDOW_MS = 60_000;
 const WATCHED_MAX = 10_000;
 
 /**
- * Counts refusals by who asks (strangers by address). Who is refused too often in a minute is dropped for the next one,
- * before anything is looked up, and the refusal that was one too many is recorded with the rule it tripped.
+ * Counts refusals by who asks (strangers by address), each process for itself. Who is refused too often in a minute is
+ * dropped for the next one, before any vault is looked at, and the refusal that was one too many is recorded with the
+ * rule it tripped.
  */
 export interface DenialWatch {
   /** @throws AppError `rate_limited` for somebody who is being dropped */

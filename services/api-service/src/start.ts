@@ -1,10 +1,12 @@
 import { AppError } from '@cardea/contracts/errors';
+import { listEntries } from '@cardea/contracts/audit-api';
 import { sealStatus } from '@cardea/contracts/kek-api';
+import { StartError } from '@cardea/http/config';
 import { listen, opsListener } from '@cardea/http/serve';
 import type { Running } from '@cardea/http/run';
 import type { VaultContext } from '@cardea/vault/context';
 import { jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
-import { ensureAdmin } from '@cardea/vault/users/users';
+import { ensureAdmin, hasUsers } from '@cardea/vault/users/users';
 import { createListener } from './app.ts';
 import type { ApiConfig } from './config.ts';
 import { createContext, keepInitialPassword } from './context.ts';
@@ -28,9 +30,10 @@ export interface RunningApiService extends Running {
 export async function startApiService(config: ApiConfig, overrides: ApiOverrides = {}): Promise<RunningApiService> {
   const ctx = await createContext(config, overrides);
   const { vault, logger } = ctx;
+  await refuseLostDatabase(ctx);
   await ensureAdmin(vault, async (password) => keepInitialPassword(config.initialPasswordFile, password));
   const keys = createTokenKeys(ctx);
-  await keys.openIfPossible();
+  await keys.openIfPossible().catch(refuseForeignKeyring);
 
   const { listener, server } = createListener(ctx, createTokens(keys, vault.now), keys);
   const api = await listen(listener, { host: config.host, port: config.port, variable: 'CARDEA_PORT' });
@@ -61,6 +64,27 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
       await ctx.close();
     },
   };
+}
+
+// A database without users is that of a first start, or it is lost: then a new admin, and a new password over the old
+// one, would hide that. The audit log remembers which.
+async function refuseLostDatabase({ vault, auditService, config }: ApiContext): Promise<void> {
+  if (await hasUsers(vault.db)) return;
+  const { items } = await auditService.call(listEntries, { query: { action: 'user.create', limit: 1 } });
+  // Looked at again, for another process may just be starting for the first time.
+  if (items.length === 0 || (await hasUsers(vault.db))) return;
+  const what = config.profile === 'mini' ? config.database : 'it';
+  throw new StartError(
+    `The database of api-service is empty, but the audit log tells of users: put ${what} back from a backup, or begin anew with an empty data folder.`,
+  );
+}
+
+function refuseForeignKeyring(error: unknown): never {
+  if (!(error instanceof AppError) || error.rule !== 'integrity') throw error;
+  throw new StartError(
+    'The keyring of kek-service is not the one that this database was made with: put the kek folder back from the same backup.',
+    { cause: error },
+  );
 }
 
 function readiness({ vault, kekService, auditService, redis }: ApiContext) {

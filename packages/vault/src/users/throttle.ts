@@ -69,7 +69,7 @@ export async function uncountAttempt(tx: Transaction, caller: Caller, username: 
   );
 }
 
-/** Which of these names are locked now. */
+/** Whether a name is locked now. */
 export async function isLocked(db: Queryable, username: string, now: number): Promise<boolean> {
   const [row] = await db.query<{ locked_until: number }>(
     `select locked_until from sign_in_failure where subject = $1`,

@@ -3,7 +3,7 @@ import type { Caller, Role } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { randomSecret, uuidv7 } from '@cardea/crypto/ids';
 import { UniqueViolation } from '@cardea/storage/db';
-import type { Transaction } from '@cardea/storage/db';
+import type { Queryable, Transaction } from '@cardea/storage/db';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { listVaultsOwnedAlone, removeGrantsTo, upsertGrant } from '../grants/grant-store.ts';
@@ -54,7 +54,7 @@ export const systemCaller: Caller = {
  * nobody can be. Does nothing where there is a user.
  */
 export async function ensureAdmin(ctx: VaultContext, keep: (password: string) => Promise<void>): Promise<void> {
-  if ((await countUsers(ctx.db)) > 0) return;
+  if (await hasUsers(ctx.db)) return;
   const password = randomSecret(18);
   await keep(password);
   try {
@@ -63,6 +63,11 @@ export async function ensureAdmin(ctx: VaultContext, keep: (password: string) =>
     // Another process that starts for the first time was faster.
     if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
   }
+}
+
+/** False in a database that nobody has started with yet. */
+export async function hasUsers(db: Queryable): Promise<boolean> {
+  return (await countUsers(db)) > 0;
 }
 
 export interface NewUser {
