@@ -1,7 +1,9 @@
+import { readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import type { Person } from '@cardea/testkit/person';
+import { Person } from '@cardea/testkit/person';
 
 describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
   let system: TestSystem;
@@ -62,6 +64,53 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       expect(rows).toEqual([]);
     }, 25_000);
   }, 60_000);
+
+  test('I2: a row of the outbox that the log refuses holds up no other', async () => {
+    const good = { ...(await admin.auditEntries())[0]!.event, id: '0197f3c2-0000-7000-8000-00000000beef' };
+    const db = system.openDatabase();
+    const add = `insert into outbox (id, event, created_at) values ($1, $2, $3)`;
+    await db.query(add, ['bad', '{"id":"bad"}', 1]);
+    await db.query(add, [good.id, JSON.stringify(good), 2]);
+
+    await expect(system.runJob('outbox.relay', {})).rejects.toThrow();
+    expect(await db.query<{ id: string }>(`select id from outbox where created_at < 3`)).toEqual([{ id: 'bad' }]);
+    await db.close();
+    const sent = (await admin.auditEntries()).filter(({ event }) => event.id === good.id);
+    expect(sent).toHaveLength(1);
+  });
+
+  test('an unwrapped DEK is overwritten when its five minutes are over, though nobody asks for it again', async () => {
+    const [vault] = (await admin.get('/vaults').expect(200)).body.items as { id: string }[];
+    const ref = { vaultId: vault!.id, dekVersion: 1 };
+    const dek = await system.vault.deks.use(ref, (key) => key);
+    expect(dek.bytes()).toHaveLength(32);
+    system.passTime(5 * 60_000 + 1);
+    await expectEventually(async () => {
+      expect(() => dek.bytes()).toThrow('destroyed');
+    }, 5_000);
+  });
+
+  test('the first password lies in its file until it is changed, and nowhere after that', async () => {
+    const file = join(system.dataDir, 'initial-admin-password');
+    const currentPassword = (await readFile(file, 'utf8')).trim();
+    const newPassword = 'another horse, another staple';
+    await admin.post('/auth/password', { currentPassword, newPassword }).expect(204);
+    expect((await search(system, currentPassword)).holding).toEqual([]);
+    await Person.signIn(system.url, 'admin', newPassword);
+  });
+
+  test('a write on a condition is refused rather than done without looking', async () => {
+    for (const [name, value] of [
+      ['If-Match', '"7"'],
+      ['If-None-Match', '*'],
+    ] as const) {
+      const put = admin.put('/vaults/payments/secrets/db/password', { value: 'overwritten' }).set(name, value);
+      expect((await put).status).toBe(400);
+    }
+    expect(await admin.readSecret('payments', 'db/password')).toBe('hunter2');
+    const refused = await admin.auditEntries({ action: 'secret.write', decision: 'deny' });
+    expect(refused).toHaveLength(2);
+  });
 
   describe('I3: a row that someone with access to the database has', () => {
     const moves: [string, string[], string][] = [
@@ -155,8 +204,6 @@ async function expectEventually(check: () => Promise<void>, withinMs: number): P
 
 /** Reads every file of the data folder, and every table where the data is elsewhere. */
 async function search(system: TestSystem, text: string): Promise<{ read: number; holding: string[] }> {
-  const { readdir, readFile } = await import('node:fs/promises');
-  const { join } = await import('node:path');
   const holding: string[] = [];
   let read = 0;
   for (const entry of await readdir(system.dataDir, { recursive: true, withFileTypes: true })) {
