@@ -9,6 +9,8 @@ import type { Entry, Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 
+const TOTP_STEP_MS = 30_000;
+
 /** Somebody who has signed in, with what renews it. */
 export interface SignedIn {
   person: Stranger;
@@ -75,7 +77,15 @@ export function startReplica(system: TestSystem): Promise<Running> {
 /** What an authenticator app shows now for an `otpauth` address. */
 export function codeOf(system: TestSystem, uri: string): string {
   const secret = base32Bytes(new URL(uri).searchParams.get('secret')!);
-  return hotpCode(secret, Math.floor(system.now().getTime() / 30_000));
+  return hotpCode(secret, Math.floor(system.now().getTime() / TOTP_STEP_MS));
+}
+
+/**
+ * Passes time to the start of the next TOTP step, whose codes nobody has used. A test that takes several codes begins
+ * here, or the clock may end a step under it.
+ */
+export function nextTotpStep(system: TestSystem): void {
+  system.passTime(TOTP_STEP_MS - (system.now().getTime() % TOTP_STEP_MS));
 }
 
 /** Turns TOTP on for somebody who has signed in. The code is used up by it. */
