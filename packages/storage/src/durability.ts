@@ -7,7 +7,8 @@ export interface DurabilityOptions {
 
 /**
  * Resolves if what is committed survives a power cut: PostgreSQL has synchronous_commit, fsync and full_page_writes,
- * SQLite has WAL and synchronous=FULL. A service asks before it takes its first request.
+ * SQLite has a WAL, which `openSqlite` syncs after commits and SQLite around checkpoints. A service asks before it takes
+ * its first request.
  * @throws Error that names the setting
  */
 export async function checkDurability(db: Db, options: DurabilityOptions = {}): Promise<void> {
@@ -22,7 +23,7 @@ export async function checkDurability(db: Db, options: DurabilityOptions = {}): 
 async function checkSqlite(db: Db): Promise<void> {
   await db.transaction(async (tx) => {
     await demand(tx, 'pragma journal_mode', ['wal']);
-    await demand(tx, 'pragma synchronous', [2, 3]);
+    await demand(tx, 'pragma synchronous', [1, 2, 3]);
   });
 }
 

@@ -5,17 +5,22 @@ import { ReadMemo } from './read-memo.ts';
 import { openReader, openWriter } from './sqlite-connection.ts';
 import type { SqliteConnection } from './sqlite-connection.ts';
 import { OpenTransactions, TransactionScope } from './transaction-scope.ts';
+import { WalSync } from './wal-sync.ts';
+import type { SyncFile } from './wal-sync.ts';
 
 const LOCK_WAIT_MS = 5000;
 
 export interface SqliteOptions {
   /** How long to wait for another process (or another `Db`) that is writing, in milliseconds. */
   lockWaitMs?: number;
+  /** How the WAL is made durable: fdatasync. */
+  syncFile?: SyncFile;
 }
 
 /**
- * Opens (or creates, readable by its owner only) a SQLite file in WAL mode with synchronous=FULL. One process should
- * own the file. `:memory:` is a database that dies with this `Db`.
+ * Opens (or creates, readable by its owner only) a SQLite file in WAL mode. Whoever commits, and whoever reads what was
+ * committed, is answered once it is on disk; writers go on meanwhile, and share the next fsync. One process should own
+ * the file. `:memory:` is a database that dies with this `Db`.
  * @throws Error if SQLite does not take a setting that durability or secrecy depends on
  */
 export function openSqlite(path: string, options: SqliteOptions = {}): Db {
@@ -23,6 +28,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
   const reader = path === ':memory:' ? writer : openReader(path);
   const memo = new ReadMemo(() => Object.values(reader.query('pragma data_version')[0] as object)[0]);
   const openTransactions = new OpenTransactions();
+  const wal = path === ':memory:' ? undefined : new WalSync(path, options.syncFile);
   const lockWaitMs = options.lockWaitMs ?? LOCK_WAIT_MS;
   let lastTurn: Promise<unknown> = Promise.resolve();
   let closing: Promise<void> | undefined;
@@ -39,25 +45,45 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
     openTransactions.refuseInside();
     if (reader !== writer) {
       const statement = translating(() => reader.prepare(sql));
-      if (statement.reads) return translating(() => memo.read(statement, params)) as Row[];
+      if (statement.reads) {
+        const rows = translating(() => memo.read(statement, params)) as Row[];
+        // They may show a commit that a power cut would still undo.
+        await wal?.pending();
+        return rows;
+      }
     }
-    try {
-      return (await takeTurn(() => whenFree(lockWaitMs, () => writeAlone(writer, sql, params)))) as Row[];
-    } finally {
-      memo.forget();
-    }
-  }
-
-  async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
-    openTransactions.refuseInside();
-    return await takeTurn(async () => {
-      await whenFree(lockWaitMs, () => writer.query('begin immediate'));
+    const { rows, durable } = await takeTurn(async () => {
       try {
-        return await runTransaction(writer, openTransactions, work);
+        const written = await whenFree(lockWaitMs, () => writeAlone(writer, sql, params));
+        return { rows: written, durable: wal?.committed() };
       } finally {
         memo.forget();
       }
     });
+    await durable;
+    return rows as Row[];
+  }
+
+  async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    openTransactions.refuseInside();
+    // The next turn begins while this one waits for the disk: it commits after it, so it is never durable without it.
+    const turn = takeTurn(async () => {
+      await whenFree(lockWaitMs, () => writer.query('begin immediate'));
+      try {
+        return { result: await runTransaction(writer, openTransactions, work), durable: wal?.committed() };
+      } finally {
+        memo.forget();
+      }
+    });
+    try {
+      const { result, durable } = await turn;
+      await durable;
+      return result;
+    } catch (error) {
+      // Nothing of this one is written, but what made it fail may be a commit on its way to the disk.
+      await wal?.pending();
+      throw error;
+    }
   }
 
   async function ping(): Promise<void> {
@@ -70,6 +96,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
   function close(): Promise<void> {
     closing ??= takeTurn(async () => {
       memo.forget();
+      await wal?.close();
       reader.close();
       writer.close();
     });

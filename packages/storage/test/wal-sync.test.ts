@@ -1,0 +1,154 @@
+import { copyFileSync, existsSync, fdatasyncSync, mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { CommitError } from '../src/db.ts';
+import type { Db } from '../src/db.ts';
+import { openSqlite } from '../src/sqlite.ts';
+import { sqliteFile } from './databases.ts';
+import type { SqliteTestDatabase } from './databases.ts';
+
+/** A disk whose syncs end when the test says so. */
+class Disk {
+  syncs: { finish(): void; fail(error: Error): void }[] = [];
+  begun = 0;
+  readonly syncFile = (): Promise<void> => {
+    this.begun += 1;
+    return new Promise((resolve, reject) => {
+      this.syncs.push({ finish: resolve, fail: reject });
+    });
+  };
+
+  async next(): Promise<{ finish(): void; fail(error: Error): void }> {
+    while (this.syncs.length === 0) await turn();
+    return this.syncs.shift()!;
+  }
+
+  /** Lets every sync pass from now on. */
+  async flow(until: Promise<unknown>): Promise<void> {
+    const timer = setInterval(() => {
+      for (const sync of this.syncs.splice(0)) sync.finish();
+    });
+    await until.finally(() => clearInterval(timer));
+  }
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** What it has come to after some turns of the event loop in which it could have ended. */
+async function stateOf(promise: Promise<unknown>): Promise<'pending' | 'resolved' | 'rejected'> {
+  let state: 'pending' | 'resolved' | 'rejected' = 'pending';
+  promise.then(
+    () => (state = 'resolved'),
+    () => (state = 'rejected'),
+  );
+  for (let i = 0; i < 20; i += 1) await turn();
+  return state;
+}
+
+describe('a commit on SQLite', () => {
+  let file: SqliteTestDatabase;
+  let disk: Disk;
+  let db: Db;
+  const insert = (a: number) => db.transaction((tx) => tx.query('insert into t (a) values ($1)', [a]));
+  const count = async () => (await db.query<{ n: number }>('select count(*) as n from t'))[0]!.n;
+
+  beforeEach(async () => {
+    file = await sqliteFile();
+    disk = new Disk();
+    db = openSqlite(file.path, { syncFile: disk.syncFile });
+    await disk.flow(db.query('create table t (a integer primary key) strict'));
+  });
+
+  afterEach(async () => {
+    await disk.flow(db.close());
+    await file.remove();
+  });
+
+  test('is acknowledged when the WAL is on disk, and not before', async () => {
+    const inserted = insert(1);
+    const sync = await disk.next();
+    expect(await stateOf(inserted)).toBe('pending');
+    sync.finish();
+    await inserted;
+
+    const alone = db.query('insert into t (a) values (2)');
+    const second = await disk.next();
+    expect(await stateOf(alone)).toBe('pending');
+    second.finish();
+    await alone;
+    expect(await count()).toBe(2);
+  });
+
+  test('is seen by nobody whose answer a power cut would make untrue', async () => {
+    const inserted = insert(1);
+    const sync = await disk.next();
+    const seen = count();
+    const conflict = insert(1).catch((error: unknown) => error);
+    expect([await stateOf(seen), await stateOf(conflict)]).toEqual(['pending', 'pending']);
+    sync.finish();
+    expect([await seen, await inserted]).toEqual([1, []]);
+    expect(await conflict).toMatchObject({ name: 'UniqueViolation' });
+  });
+
+  test('does not wait for the sync before it, and shares its own with all that came meanwhile', async () => {
+    const first = insert(1);
+    const sync = await disk.next();
+    const others = Array.from({ length: 20 }, (_, i) => insert(i + 2));
+    expect(await stateOf(Promise.any(others))).toBe('pending');
+    sync.finish();
+    await first;
+    const second = await disk.next();
+    expect(await stateOf(Promise.any(others))).toBe('pending');
+    second.finish();
+    await Promise.all(others);
+    expect(await count()).toBe(21);
+    // One for the table, and these two.
+    expect(disk.begun).toBe(3);
+  });
+
+  test('that could not be synced is an error for everybody from then on, reads as well', async () => {
+    const writers = [insert(1), insert(2)];
+    const sync = await disk.next();
+    const waiting = [...writers, count()].map((promise) => promise.catch((error: unknown) => error));
+    sync.fail(new Error('EIO'));
+    for (const error of await Promise.all(waiting)) expect(error).toBeInstanceOf(CommitError);
+    await expect(count()).rejects.toBeInstanceOf(CommitError);
+    await expect(insert(3)).rejects.toBeInstanceOf(CommitError);
+    expect(disk.begun).toBe(2);
+  });
+});
+
+test('what was acknowledged is in the files as they were at their last sync', async () => {
+  const file = await sqliteFile();
+  const folder = join(dirname(file.path), 'after-the-power-cut');
+  mkdirSync(folder);
+  const acknowledged = new Set<number>();
+  let known: number[] = [];
+  const db = openSqlite(file.path, {
+    // What is in the files when a sync begins is what it makes durable.
+    syncFile: async (fd) => {
+      known = [...acknowledged];
+      fdatasyncSync(fd);
+      copyFileSync(file.path, join(folder, 'copy.db'));
+      if (existsSync(`${file.path}-wal`)) copyFileSync(`${file.path}-wal`, join(folder, 'copy.db-wal'));
+    },
+  });
+  await db.query('create table t (a integer primary key, body blob) strict');
+  // Several times the size at which SQLite moves the WAL into the file.
+  for (let round = 0; round < 60; round += 1) {
+    const numbers = Array.from({ length: 8 }, (_, i) => round * 8 + i);
+    await Promise.all(
+      numbers.map(async (a) => {
+        await db.transaction((tx) => tx.query('insert into t (a, body) values ($1, zeroblob(30000))', [a]));
+        acknowledged.add(a);
+      }),
+    );
+  }
+  const copy = openSqlite(join(folder, 'copy.db'));
+  const rows = new Set((await copy.query<{ a: number }>('select a from t')).map(({ a }) => a));
+  expect(known.length).toBeGreaterThan(400);
+  expect([...acknowledged].filter((a) => !rows.has(a))).toEqual([]);
+  await copy.close();
+  await db.close();
+  await file.remove();
+});
