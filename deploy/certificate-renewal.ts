@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { CannotStart } from './cannot-start.ts';
 import { certificatesDue, isAnythingDue } from './certificates-due.ts';
 import type { Say } from './child.ts';
+import { whatItSaid } from './settings-check.ts';
 
 /**
  * Makes or renews the certificates in `tlsDir` that are due, in a process of its own, so that the certificate library
@@ -33,9 +34,4 @@ export async function renewWhileRunning(tlsDir: string, say: Say): Promise<void>
       `certificates were not renewed, next try in an hour: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
-}
-
-function whatItSaid(error: unknown): string {
-  const said = typeof error === 'object' && error !== null && 'stderr' in error ? String(error.stderr).trim() : '';
-  return said || String(error);
 }

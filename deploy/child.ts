@@ -20,8 +20,10 @@ export interface ChildSpec {
 /** What a child says over IPC, once, when it can serve. */
 export interface ReadyMessage {
   type: 'ready';
-  /** Where people reach it, if they do. */
+  /** Where it is reached. */
   url?: string;
+  /** True if it waits for its passphrase, and until then cannot do what it is for. */
+  sealed?: boolean;
 }
 
 /** Says one line in the supervisor's own name. */
@@ -120,7 +122,7 @@ export class SupervisedChild {
   }
 
   #onReady(message: ReadyMessage): void {
-    if (this.#wasEverReady) this.#supervision.say(`${this.spec.name} is ready again`);
+    if (this.#wasEverReady) this.#supervision.say(`${this.spec.name} is ready again${sealedHint(message)}`);
     this.#wasEverReady = true;
     this.#readyAt = performance.now();
     this.#firstReady.resolve(message);
@@ -165,6 +167,10 @@ function spawnNode(spec: ChildSpec): ChildProcess {
     // this process is killed, the IPC channel closes and the child ends itself.
     detached: true,
   });
+}
+
+function sealedHint({ sealed }: ReadyMessage): string {
+  return sealed === true ? ', and sealed: unseal it (docs/unseal.md)' : '';
 }
 
 function isReady(message: unknown): message is ReadyMessage {

@@ -109,6 +109,8 @@ describe('a port', () => {
     const wanted = { dataDir: scratch, addresses: [{ host: '127.0.0.1', port }], now: new Date('2026-11-22') };
     await expect(checkBeforeStart(wanted)).rejects.toThrow(/in use/);
     expect(readdirSync(scratch)).toEqual([]);
+    await expect(checkBeforeStart({ ...wanted, dataDir: join(scratch, 'new') })).rejects.toThrow(/in use/);
+    expect(readdirSync(scratch)).toEqual([]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -29,12 +29,13 @@ export async function checkBeforeStart(wanted: {
   now: Date;
 }): Promise<() => void> {
   checkClock(wanted.now);
-  await prepareDataFolder(wanted.dataDir);
+  const { isNew } = await prepareDataFolder(wanted.dataDir);
   const lock = lockDataFolder(wanted.dataDir);
   try {
     await checkAddresses(wanted.addresses, lock.leftByAnother ? leftoverPatienceMs : 0);
   } catch (error) {
     lock.release();
+    if (isNew) await rmdir(wanted.dataDir);
     throw error;
   }
   return lock.release;
@@ -49,13 +50,14 @@ export function checkClock(now: Date): void {
   );
 }
 
-/** Makes the folder if it is missing. @throws CannotStart if it cannot be made or written to. */
-export async function prepareDataFolder(dataDir: string): Promise<void> {
+/** Makes the folder if it is missing, and then it is new. @throws CannotStart if it cannot be made or written to. */
+export async function prepareDataFolder(dataDir: string): Promise<{ isNew: boolean }> {
   const probe = join(dataDir, '.write-check');
   try {
-    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    const made = await mkdir(dataDir, { recursive: true, mode: 0o700 });
     await writeFile(probe, 'x');
     await rm(probe);
+    return { isNew: made !== undefined };
   } catch (error) {
     throw new CannotStart(
       `the data folder ${dataDir} cannot be written to (${errorCode(error)}): ` +

@@ -55,6 +55,28 @@ describe('starting', () => {
     await run.stop();
   });
 
+  test('says of settings that are wrong what the services say, each sentence once, before it makes anything', async () => {
+    rmSync(join(dataDir, 'tls'), { recursive: true });
+    const run = supervise([
+      [service('kek', 'ready()', 'the seal is wax'), service('audit', 'ready()', 'the log level is loud')],
+      [service('api', 'ready()', 'the log level is loud')],
+    ]);
+    await expect(run.ended).rejects.toThrow(/^the seal is wax\nthe log level is loud$/);
+    expect(readdirSync(dataDir).filter((name) => !name.endsWith('.mjs'))).toEqual([]);
+  });
+
+  test('says that a sealed Cardea is sealed, and again when that happens later', async () => {
+    const sealed = `ready({ url: 'https://127.0.0.1:1', sealed: true })`;
+    const run = supervise([[service('kek', sealed)], [service('api', `ready({ url: 'http://here:1' })`)]]);
+    await run.said(
+      /is SEALED: until it is unsealed, http:\/\/here:1 answers 503\n(.*\n){2}.* https:\/\/127\.0\.0\.1:1\/v1\/unseal\n/,
+    );
+    expect(run.output).not.toContain('is ready in');
+    process.kill(pidOf('kek'), 'SIGKILL');
+    await run.said(/kek-service is ready again, and sealed: unseal it/);
+    await run.stop();
+  });
+
   test('refuses a folder with a damaged certificate, and gives the folder back', async () => {
     writeFileSync(join(dataDir, 'tls', 'ca.pem'), 'nonsense');
     await expect(supervise([[service('api', 'ready()')]]).ended).rejects.toThrow(/ca\.pem is damaged/);
@@ -136,6 +158,8 @@ describe('stopping', () => {
     expect(await run.stop()).toBe(0);
     const order = run.output.match(/^(api|kek) +\| (ending|ended)$/gm)?.map((line) => line.replace(/ +\|/, ''));
     expect(order).toEqual(['api ending', 'api ended', 'kek ending', 'kek ended']);
+    expect(run.output).toMatch(/^cardea \| stopping: requests under way end first\n(api|kek) [^]*$/m);
+    expect(run.output).toMatch(/kek {4}\| ended\ncardea \| all services have stopped\n$/);
     expect(readdirSync(dataDir)).not.toContain('cardea.pid');
   });
 
@@ -184,12 +208,19 @@ test('a port in use is refused before anything runs', async () => {
   occupant.close();
 });
 
-/** A service whose program is `body`, in which `ready(more)` says so; it writes its process id where pidOf finds it. */
-function service(label: string, body: string): ChildSpec {
+/**
+ * A service whose program is `body`, in which `ready(more)` says so; it writes its process id where pidOf finds it. What
+ * it has against its settings is `refusal`.
+ */
+function service(label: string, body: string, refusal = ''): ChildSpec {
   const script = join(dataDir, `${label}-service.mjs`);
   writeFileSync(
     script,
     `import fs from 'node:fs';
+     if (process.argv[2] === '--check-settings') {
+       console.error(${JSON.stringify(refusal)});
+       process.exit(${refusal === '' ? 0 : 78});
+     }
      const ready = (more) => process.send({ type: 'ready', ...more });
      process.on('disconnect', () => process.exit(0));
      fs.writeFileSync(process.env.CARDEA_DATA_DIR + '/${label}.pid', String(process.pid));

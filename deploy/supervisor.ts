@@ -1,17 +1,19 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { CannotStart, errorCode, exitCannotStart } from './cannot-start.ts';
 import { renewCertificates, renewWhileRunning } from './certificate-renewal.ts';
-import { SupervisedChild, seconds } from './child.ts';
+import { SupervisedChild } from './child.ts';
 import type { ChildSpec, ReadyMessage, Say } from './child.ts';
 import { planMini } from './mini.ts';
 import type { MiniPlan } from './mini.ts';
 import { checkBeforeStart } from './preflight.ts';
 import { linePrefix } from './prefixed-lines.ts';
 import type { LabelColour } from './prefixed-lines.ts';
+import { checkSettings } from './settings-check.ts';
+import { welcome } from './welcome.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const hourMs = 3_600_000;
@@ -49,12 +51,14 @@ export interface SupervisorOptions extends MiniPlan {
 }
 
 /**
- * Checks the machine, makes certificates that are due, runs the processes of `stages` and keeps them running. Resolves
+ * Checks settings and machine, makes certificates that are due, runs the processes of `stages` and keeps them running. Resolves
  * with this process's exit code once all of them have ended.
  *
  * @throws CannotStart before any process was started, with one sentence that says what to do.
  */
 export async function runSupervisor(options: SupervisorOptions): Promise<number> {
+  // The services say later what is wrong with their settings, but the first time that would leave a folder half made.
+  if (!existsSync(options.tlsDir)) await checkSettings(options.stages.flat());
   const giveFolderBack = await checkBeforeStart({ ...options, now: new Date() });
   let renewal: NodeJS.Timeout | undefined;
   try {
@@ -72,7 +76,10 @@ async function runStages(options: SupervisorOptions, say: Say): Promise<number> 
   if (options.stop.aborted) return 0;
   const end = Promise.withResolvers<number>();
   const stages = options.stages.map((specs) => specs.map((spec) => superviseIn(options, spec, say, end.resolve)));
-  options.stop.addEventListener('abort', () => end.resolve(0));
+  options.stop.addEventListener('abort', () => {
+    say('stopping: requests under way end first');
+    end.resolve(0);
+  });
   options.kill.addEventListener('abort', () => stages.flat().forEach((child) => child.kill()));
 
   announceWhenReady(options, stages, say).catch(end.reject);
@@ -80,6 +87,7 @@ async function runStages(options: SupervisorOptions, say: Say): Promise<number> 
     return await end.promise;
   } finally {
     await stopInOrder(stages);
+    if (options.stop.aborted) say('all services have stopped');
   }
 }
 
@@ -90,8 +98,9 @@ async function announceWhenReady(options: SupervisorOptions, stages: SupervisedC
   if (options.stop.aborted) return;
 
   const url = ready.findLast((message) => message.url !== undefined)?.url ?? options.url;
+  const sealedAt = ready.find((message) => message.sealed)?.url;
   const isFirstStart = !hadPassword && existsSync(passwordFile);
-  options.out.write(welcome({ url, dataDir: options.dataDir, passwordFile: isFirstStart ? passwordFile : undefined }));
+  options.out.write(welcome({ ...options, url, sealedAt, passwordFile: isFirstStart ? passwordFile : undefined }));
   // The cache is otherwise written when a process ends, and never by one that is killed.
   flushCompileCache();
 }
@@ -122,17 +131,6 @@ async function startInOrder(stages: SupervisedChild[][], say: Say): Promise<Read
 // The last stage takes requests and needs the ones before it to finish those under way.
 async function stopInOrder(stages: SupervisedChild[][]): Promise<void> {
   for (const stage of stages.toReversed()) await Promise.all(stage.map((child) => child.stop()));
-}
-
-function welcome(start: { url: string; dataDir: string; passwordFile: string | undefined }): string {
-  const lines = [`Cardea is ready in ${seconds(performance.now(), 1)}: ${start.url}`, `Data lies in ${start.dataDir}`];
-  if (start.passwordFile === undefined) {
-    lines.push('Ctrl-C stops it');
-  } else {
-    const password = readFileSync(start.passwordFile, 'utf8').trim();
-    lines.push(`Log in as admin with the password ${password}`, `(it is kept in ${start.passwordFile})`);
-  }
-  return `\n${lines.map((line) => `  ${line}\n`).join('')}\n`;
 }
 
 function stopSignals(): { stop: AbortSignal; kill: AbortSignal } {

@@ -21,19 +21,26 @@ interface Waiting {
   reject(error: AppError): void;
 }
 
+/** An `AuditLog` that is another service. */
+export interface AuditClient extends AuditLog {
+  /** Refuses what still waits, and asks no more whether the log is back. To be called before its client is closed. */
+  close(): void;
+}
+
 /**
  * Appends to audit-service. Events gather while batches are under way and go out together: no timer,
  * no delay when idle. A batch that got no answer is sent again with the same ids until its events' time
  * is up; from then on everything is refused at once until the log answers a probe.
  */
-export function createAuditClient(client: Client): AuditLog {
+export function createAuditClient(client: Pick<Client, 'post' | 'text'>): AuditClient {
   const queue: Waiting[] = [];
   const underWay = new Set<Waiting[]>();
+  const closing = new AbortController();
   let away = false;
   let isPumping = false;
 
   function admit(): void {
-    if (away) throw new AppError('unavailable', 'the audit log does not answer');
+    if (away || closing.signal.aborted) throw new AppError('unavailable', 'the audit log does not answer');
     if (queue.length >= WAITING_MAX) throw new AppError('unavailable', 'too many events wait for the audit log');
   }
 
@@ -67,7 +74,7 @@ export function createAuditClient(client: Client): AuditLog {
 
   async function send(batch: Waiting[]): Promise<void> {
     const body = `{"batchId":"${crypto.randomUUID()}","events":[${batch.map((event) => event.json).join(',')}]}`;
-    while (batch.some((event) => event.deadline > Date.now())) {
+    while (!closing.signal.aborted && batch.some((event) => event.deadline > Date.now())) {
       try {
         return settle(batch, await client.post(appendEvents.path, body, ATTEMPT_MS));
       } catch (error) {
@@ -91,14 +98,14 @@ export function createAuditClient(client: Client): AuditLog {
     for (const event of [...batch, ...queue.splice(0)]) {
       event.reject(new AppError('unavailable', 'the audit log does not answer'));
     }
-    if (!away) {
+    if (!away && !closing.signal.aborted) {
       away = true;
       void probe();
     }
   }
 
   async function probe(): Promise<void> {
-    while (away) {
+    while (away && !closing.signal.aborted) {
       try {
         await client.text(readCheckpoint.path);
         away = false;
@@ -117,6 +124,10 @@ export function createAuditClient(client: Client): AuditLog {
         queue.push({ id: event.id, json: canonicalize(event), deadline: Date.now() + DEADLINE_MS, resolve, reject });
         pumpSoon();
       });
+    },
+    close() {
+      closing.abort();
+      giveUp([]);
     },
   };
 }

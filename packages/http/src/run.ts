@@ -4,6 +4,8 @@ import { StartError } from './config.ts';
 /** A service that runs. */
 export interface Running {
   url: string;
+  /** True of a kek-service that waits for its passphrase. */
+  sealed?: boolean;
   /** Lets what is under way end, then frees everything. */
   stop(): Promise<void>;
 }
@@ -13,22 +15,33 @@ export const EXIT_BAD_START = 78;
 /** A commit or fsync failed: what is on disk must be read again before going on (I5). */
 export const EXIT_FAIL_STOP = 74;
 
+/** With this argument a service only judges its settings: it ends with 0 or 78, and has written nothing. */
+const CHECK_SETTINGS = '--check-settings';
+const ORPHAN_MS = 1_000;
+
 /**
- * The life of a service's process: start, say so, stop on a signal or when the supervisor is gone.
+ * The life of a service's process: read the settings, start, say so, stop on a signal or when the supervisor is gone.
  * A start that cannot succeed prints one sentence and exits with 78: a StartError, or one of the kinds in `cannotStart`,
  * of packages that know no processes.
  */
-export async function run(start: () => Promise<Running>, cannotStart: (new () => Error)[] = []): Promise<void> {
+export async function run<Config>(
+  readSettings: (env: NodeJS.ProcessEnv) => Config | Promise<Config>,
+  start: (config: Config) => Promise<Running>,
+  cannotStart: (new () => Error)[] = [],
+): Promise<void> {
   // A supervisor that was killed leaves pipes nobody reads; the last log lines must not end the drain.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+  endWithSupervisor();
   let running: Running;
   try {
-    running = await start();
+    const config = await readSettings(process.env);
+    if (process.argv[2] === CHECK_SETTINGS) return;
+    running = await start(config);
   } catch (error) {
     process.stderr.write(`${explain(error, [StartError, ...cannotStart])}\n`);
     process.exit(EXIT_BAD_START);
   }
-  process.send?.({ type: 'ready', url: running.url });
+  process.send?.({ type: 'ready', url: running.url, sealed: running.sealed });
   // Written now, because a process that is killed never writes it, and the next start is slow again.
   flushCompileCache();
 
@@ -48,6 +61,12 @@ export async function run(start: () => Promise<Running>, cannotStart: (new () =>
   process.on('disconnect', stop);
   // Under a supervisor the terminal's Ctrl-C is the supervisor's, which stops services in their order.
   process.on('SIGINT', process.send ? () => {} : stop);
+}
+
+// Whoever starts Cardea anew waits for this process to end, so neither a slow client nor a start that is under way may
+// hold it up. What was acknowledged is on disk at any moment (I4).
+function endWithSupervisor(): void {
+  process.on('disconnect', () => setTimeout(() => process.exit(1), ORPHAN_MS));
 }
 
 /** One sentence that says what to do. @throws `error`, if it is one that nobody foresaw */

@@ -3,6 +3,7 @@ import type { Db } from './db.ts';
 import { checkDurability } from './durability.ts';
 import { migrate, readMigrations } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
+import { ownSqliteFile } from './sqlite-ownership.ts';
 import { openSqlite } from './sqlite.ts';
 
 export interface OpenOptions {
@@ -16,10 +17,13 @@ export interface OpenOptions {
   allowFsyncOff?: boolean;
 }
 
-/** Opens a service's database: durable settings checked, schema up to date, a failed commit fatal. */
+/**
+ * Opens a service's database: durable settings checked, schema up to date, a failed commit fatal. A SQLite file is this
+ * process's own until it ends. @throws DbUnavailable, SchemaRefused
+ */
 export async function openDatabase(options: OpenOptions): Promise<Db> {
   const { target, migrations, onCommitError, allowFsyncOff = false } = options;
-  const db = /^postgres(ql)?:/.test(target) ? openPostgres(target) : openSqlite(target);
+  const db = /^postgres(ql)?:/.test(target) ? openPostgres(target) : await openOwnSqlite(target);
   try {
     await checkDurability(db, { allowFsyncOff });
     await migrate(db, await readMigrations(migrations, db.engine));
@@ -36,4 +40,9 @@ export async function openDatabase(options: OpenOptions): Promise<Db> {
     query: (sql, params) => db.query<never>(sql, params).catch(refuse),
     transaction: (work) => db.transaction(work).catch(refuse),
   };
+}
+
+async function openOwnSqlite(path: string): Promise<Db> {
+  await ownSqliteFile(path);
+  return openSqlite(path);
 }

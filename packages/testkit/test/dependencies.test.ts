@@ -109,7 +109,7 @@ describe('a sealed kek-service', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'cardea-passphrase-'));
     const file = join(folder, 'passphrase');
-    await writeFile(file, 'a long enough passphrase\n');
+    await writeFile(file, 'a long enough passphrase\n', { mode: 0o600 });
     system = await createTestSystem('mini', { CARDEA_SEAL: 'passphrase', CARDEA_SEAL_PASSPHRASE_FILE: file });
     admin = await system.as('admin');
     await admin.createVault('payments');

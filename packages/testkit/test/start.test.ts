@@ -1,9 +1,15 @@
-import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, cp, mkdtemp, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { request } from 'node:https';
+import { connect, createServer } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Person } from '@cardea/testkit/person';
+import { ownSqliteFile } from '@cardea/storage/sqlite-ownership';
+import { Person, Stranger } from '@cardea/testkit/person';
 import { filesIn, freePorts, killAll, serviceProcess, start } from './installation.ts';
 import type { FoundFile, Installation } from './installation.ts';
 import { expectEventually } from './probes.ts';
@@ -77,6 +83,10 @@ describe('the start command', () => {
     ]);
   });
 
+  test.each(['api/cardea.db', 'audit/audit.db'])('has %s for itself', async (file) => {
+    await expect(ownSqliteFile(join(dataDir, file), 0)).rejects.toThrow(/in use by another process/);
+  });
+
   test.each(['api-service', 'audit-service', 'kek-service'])(
     'starts %s again when it is killed, and nothing that was acknowledged is lost',
     async (service) => {
@@ -95,14 +105,26 @@ describe('the start command', () => {
     },
   );
 
-  test('ends with 0 when it is asked to end, and finds everything at the next start', async () => {
+  test('ends with 0 when it is asked to end, says so, and finds everything at the next start', async () => {
     await stopInOrder();
+    expect(installation.output()).toMatch(/cardea \| stopping: .*\n[^]*cardea \| all services have stopped\n$/);
     await cp(join(dataDir, 'audit', 'audit.db'), join(folder, 'older-audit.db'));
     await startAgain();
     expect(installation.output()).not.toContain(password);
     expect(await admin.readSecret('payments', 'db/password')).toBe(`${CANARY} kek-service`);
     await Person.signIn(`http://127.0.0.1:${port}`, 'admin', password);
     await stopInOrder();
+  });
+
+  test('is not held up by a slow client once its supervisor was killed, nor shares its files with the next one', async () => {
+    await startAgain();
+    const slow = await beginRequest(admin.token, port);
+    installation.process.kill('SIGKILL');
+    await installation.ended();
+    const next = start({ dataDir, port: await freePorts() });
+    await next.ready();
+    expect(slow.closed).toBe(true);
+    expect(await next.stop()).toBe(0);
   });
 
   test('has written no value anywhere, neither as it is nor encoded', async () => {
@@ -122,6 +144,16 @@ describe('the start command', () => {
     expect(spellings(CANARY).some((spelling) => Buffer.from(`a ${CANARY} b`).includes(spelling))).toBe(true);
   });
 });
+
+/** A request that api-service has begun to answer, and whose body does not come. */
+async function beginRequest(token: string, port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => {});
+  const headers = `Host: localhost\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\nContent-Length: 99`;
+  socket.write(`POST /api/v1/vaults HTTP/1.1\r\n${headers}\r\nExpect: 100-continue\r\n\r\n`);
+  await once(socket, 'data');
+  return socket;
+}
 
 /** How a text looks as it is, in hex, and in base64 wherever it begins. */
 function spellings(text: string): string[] {
@@ -183,7 +215,7 @@ describe('what keeps it from starting is told in one sentence that says what to 
     ],
     [
       'the keys are gone, as after half of a restore',
-      /The keyring of kek-service is not the one that this database was made with: put .* back from the same backup/,
+      /The keyring folder \S+kek is missing, and only it opens what lies beside it: put it back from a backup/,
       (copy) => rm(join(copy, 'kek'), { recursive: true }),
     ],
     ['a port that is none', /CARDEA_PORT is "http": set it to a number/, async () => ({ CARDEA_PORT: 'http' })],
@@ -220,11 +252,25 @@ describe('what keeps it from starting is told in one sentence that says what to 
     expect(await first.stop()).toBe(0);
   });
 
-  test('a passphrase that is wrong, too short or not there', async () => {
+  test.each([
+    ['a limit that is none', /CARDEA_SIGN_INS_PER_MINUTE: /, { CARDEA_SIGN_INS_PER_MINUTE: 'many' }],
+    ['a name that no log may have', /CARDEA_AUDIT_ORIGIN: /, { CARDEA_AUDIT_ORIGIN: 'a b' }],
+    ['a seal without its passphrase', /put it into a file and name that file/, { CARDEA_SEAL: 'passphrase' }],
+    ['a host that is not this machine', /set CARDEA_HOST to an address/, { CARDEA_HOST: '192.0.2.1' }],
+  ])('%s, and at the first start that leaves nothing behind', async (_what, sentence, env) => {
+    await expectRefused({ dataDir: join(folder, 'first'), env }, sentence);
+    expect(await readdir(folder)).not.toContain('first');
+  });
+
+  test('a passphrase that is wrong, too short, not there, or there for everybody', async () => {
     const sealed = join(folder, 'sealed');
     const file = join(folder, 'passphrase');
     const env = { CARDEA_SEAL: 'passphrase', CARDEA_SEAL_PASSPHRASE_FILE: file };
     await expectRefused({ dataDir: sealed, env }, /cannot be read \(ENOENT\)/);
+    await writeFile(file, 'a passphrase of some length', { mode: 0o644 });
+    await expectRefused({ dataDir: sealed, env }, /can be read by other users of this machine: run chmod 400 \S+$/);
+    expect(await readdir(folder)).not.toContain('sealed');
+    await chmod(file, 0o600);
     await writeFile(file, 'short');
     await expectRefused({ dataDir: sealed, env }, /must have 12 to 1024 characters/);
     await writeFile(file, 'a passphrase of some length\n');
@@ -236,6 +282,59 @@ describe('what keeps it from starting is told in one sentence that says what to 
     await expectRefused({ dataDir: sealed, env }, /The passphrase in \S+ does not open the keyring .*correct the/);
   });
 });
+
+test('started without its passphrase it says that it is sealed, and the command that it shows unseals it', async () => {
+  const sealed = join(folder, "it's sealed");
+  const file = join(folder, 'passphrase');
+  const passphrase = '  a "passphrase" of some \\ length ';
+  await writeFile(file, `${passphrase}\n`, { mode: 0o600 });
+  const env = { CARDEA_SEAL: 'passphrase' };
+  const first = start({ dataDir: sealed, port, env: { ...env, CARDEA_SEAL_PASSPHRASE_FILE: file } });
+  const url = await first.ready();
+  await first.stop();
+
+  const { output, stop } = start({ dataDir: sealed, port, env });
+  await expectEventually(async () => expect(output()).toMatch(/\/v1\/unseal\n/));
+  expect(output()).toContain(`is SEALED: until it is unsealed, ${url} answers 503\n`);
+  expect(output()).not.toContain('Cardea is ready');
+  const password = (await readFile(join(sealed, 'initial-admin-password'), 'utf8')).trim();
+  const credentials = { username: 'admin', password };
+  expect((await new Stranger(url).post('/auth/login', credentials)).body.code).toBe('sealed');
+
+  expect(await unseal(/^ *(\(IFS=.*)$/m.exec(output())![1]!, 'a wrong one')).toContain('access_denied');
+  await expectEventually(async () => {
+    expect(await unseal(/^ *(\(IFS=.*)$/m.exec(output())![1]!, passphrase)).toBe('{"sealed":false}');
+  });
+  await expectEventually(async () => void (await Person.signIn(url, 'admin', password)));
+  expect(await stop()).toBe(0);
+});
+
+/** Does what the command does, but for curl, which a machine that runs tests need not have. */
+async function unseal(command: string, passphrase: string): Promise<string> {
+  const [ask = '', send = ''] = command.split(' | ');
+  const { stdout } = spawnSync('bash', ['-c', ask], { input: `${passphrase}\n`, encoding: 'utf8' });
+  const said = /^curl -sS --cacert (.+) --cert (.+) --key (.+) -H 'Content-Type: (.+)' --data-binary @- .* (\S+)$/.exec(
+    send,
+  );
+  const [ca, cert, key, type, url] = said!.slice(1).map(unquoted);
+  const [caPem, certPem, keyPem] = await Promise.all([ca, cert, key].map((path) => readFile(path!, 'utf8')));
+  const asking = request(url!, {
+    method: 'POST',
+    ca: caPem,
+    cert: certPem,
+    key: keyPem,
+    headers: { 'Content-Type': type },
+  });
+  const answered = once(asking, 'response');
+  asking.end(stdout);
+  const [answer] = await answered;
+  return text(answer as NodeJS.ReadableStream);
+}
+
+/** A word of a shell's command. */
+function unquoted(word: string): string {
+  return spawnSync('bash', ['-c', `printf %s ${word}`], { encoding: 'utf8' }).stdout;
+}
 
 async function expectRefused(
   { dataDir, env = {} }: { dataDir: string; env?: NodeJS.ProcessEnv },

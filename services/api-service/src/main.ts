@@ -4,4 +4,4 @@ import { SchemaRefused } from '@cardea/storage/migrate';
 import { readApiConfig } from './config.ts';
 import { startApiService } from './start.ts';
 
-await run(() => startApiService(readApiConfig(process.env)), [SchemaRefused, DbUnavailable]);
+await run(readApiConfig, startApiService, [SchemaRefused, DbUnavailable]);

@@ -4,4 +4,4 @@ import { SchemaRefused } from '@cardea/storage/migrate';
 import { readAuditConfig } from './config.ts';
 import { startAuditService } from './start.ts';
 
-await run(() => startAuditService(readAuditConfig(process.env)), [SchemaRefused, DbUnavailable]);
+await run(readAuditConfig, startAuditService, [SchemaRefused, DbUnavailable]);

@@ -20,6 +20,8 @@ const SMALL_FILE_BYTES_MAX = 4 * 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/;
 const HASH_HEX = /^[0-9a-f]{64}$/;
+// The lines of a C2SP tlog-checkpoint above its signatures: origin, size, root.
+const CHECKPOINTS = /^[^\n]+\n(?:0|[1-9]\d{0,15})\n[A-Za-z0-9+/]{43}=\n(?=\n)/gm;
 const ENTRY_FILE = /^entries-(\d{1,16})-(\d{1,16})\.jsonl$/;
 
 function main() {
@@ -318,15 +320,24 @@ function openNote(bytes, key, name) {
     .map((line) => decodeBase64(line.slice(key.origin.length + 3), 68))
     .some((signature) => signature?.subarray(0, 4).equals(key.keyId) && isSignedBy(key, text, signature.subarray(4)));
   // A file whose bytes are not UTF-8, or that does not end where its last signature ends, is not the one that was signed.
-  if (end < 0 || !signed || !Buffer.from(note).equals(bytes) || !/[^\n]\n$/.test(note)) {
-    throw finding('signature', `${name} is not signed by the key that was given`);
-  }
+  if (end < 0 || !signed || !Buffer.from(note).equals(bytes) || !/[^\n]\n$/.test(note)) throw notSigned(note, name);
   const [, origin, size, root] = /^([^\n]+)\n(0|[1-9]\d{0,15})\n(\S+)\n$/.exec(text) ?? [];
   const hash = decodeBase64(root, 32);
   if (origin !== key.origin || !hash || !isCount(Number(size))) {
     throw finding('signature', `${name} is signed, but is not a checkpoint of this log`);
   }
   return { size: Number(size), root: hash };
+}
+
+/** Whoever kept the wrong file is told so, and need not suspect the log. The exit code is that of a missing signature. */
+function notSigned(note, name) {
+  const count = note.match(CHECKPOINTS)?.length ?? 0;
+  if (count === 0) return new Finding('not a checkpoint', EXIT.signature, `${name} holds something else`);
+  if (count > 1) {
+    const message = `${name} holds ${count}: give one of them alone, the last by: tail -n 5`;
+    return new Finding('more than one checkpoint', EXIT.signature, message);
+  }
+  return finding('signature', `${name} is not signed by the key that was given`);
 }
 
 function isSignedBy(key, text, signature) {

@@ -317,6 +317,29 @@ describe('the verifier', () => {
     });
   });
 
+  test('says of a held file that is no checkpoint, or several, what it is: 15', () => {
+    const [one = '', other = ''] = [notes.get(7), notes.get(12)];
+    const refused = '{"type":"about:blank","title":"Unauthorized","status":401,"code":"unauthenticated"}';
+    const nothing = { code: 15, said: expect.stringMatching(/^NOT A CHECKPOINT: .*held holds something else\n$/) };
+    for (const text of [refused, `${refused}\n`, '', '<html>\n\n</html>\n', vkey]) {
+      expect(verify('--key', vkey, write({}), '--checkpoint', held(text))).toEqual(nothing);
+    }
+    const several = {
+      code: 15,
+      said: expect.stringMatching(/^MORE THAN ONE CHECKPOINT: \S+ holds 2: .*tail -n 5\n$/),
+    };
+    for (const text of [one + other, `${one}\n${other}`, one + one]) {
+      expect(verify('--key', vkey, write({}), '--checkpoint', held(text))).toEqual(several);
+    }
+    expect(verify('--key', vkey, write({ checkpoint: one + other }))).toEqual(several);
+    const last = (one + other).split('\n').slice(-6).join('\n');
+    expect(verify('--key', vkey, write({}), '--checkpoint', held(last))).toMatchObject({ code: 0 });
+    const unsigned = { code: 15, said: expect.stringMatching(/^SIGNATURE: .*held is not signed by the key/) };
+    for (const text of [one.replace(/\n— .*\n/, '\n'), one.replace('\n7\n', '\n8\n')]) {
+      expect(verify('--key', vkey, write({}), '--checkpoint', held(text))).toEqual(unsigned);
+    }
+  });
+
   test('finds a manifest or a range that does not fit: 10', async () => {
     const manifest = good.get('manifest.json')!.toString();
     expect(verify('--key', vkey, write({ 'manifest.json': manifest.replace('12', '13') }))).toMatchObject({ code: 10 });

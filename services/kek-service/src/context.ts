@@ -85,5 +85,12 @@ async function openOrMakeKeyring(
 function connectAudit({ auditUrl }: KekConfig, identity: TlsIdentity) {
   if (auditUrl === undefined) return undefined;
   const client = createClient({ url: auditUrl, peer: 'audit-service', identity, connections: 2 });
-  return { log: createAuditClient(client), close: () => client.close() };
+  const log = createAuditClient(client);
+  return {
+    log,
+    async close() {
+      log.close();
+      await client.close();
+    },
+  };
 }

@@ -55,7 +55,7 @@ async function readText(path: string): Promise<string> {
     if (code !== 'ENOENT') throw new StartError(`The keyring ${path} cannot be read (${code}).`, { cause });
     throw new StartError(
       `The keyring ${path} is missing, and without it nothing that was encrypted can be read: put it back from a ` +
-        'backup; only if nothing was ever encrypted, delete its folder to have a new one made.',
+        'backup, or begin anew with an empty data folder.',
       { cause },
     );
   }

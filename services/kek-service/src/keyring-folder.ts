@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IntegrityError } from '@cardea/crypto/envelope';
@@ -12,18 +12,31 @@ import type { KeyringFile, SealDescription } from './keyring-format.ts';
 import { createKeyring, openKeyring } from './keyring.ts';
 import type { Keyring } from './keyring.ts';
 import { makeRootKey, readRootKey } from './seals/file.ts';
-import { deriveRootKey, makePassphraseSeal, readPassphraseFile } from './seals/passphrase.ts';
+import { checkPassphraseFile, deriveRootKey, makePassphraseSeal, readPassphraseFile } from './seals/passphrase.ts';
 
 type SealConfig = Pick<KekConfig, 'dataDir' | 'seal' | 'passphraseFile'>;
 
 /**
+ * Looks whether the passphrase that this start needs is where the settings say, without reading it.
+ * @throws StartError
+ */
+export async function refuseMissingPassphrase(config: SealConfig): Promise<void> {
+  const { seal, passphraseFile } = config;
+  if (seal !== 'passphrase') return;
+  if (passphraseFile !== undefined) await checkPassphraseFile(passphraseFile);
+  else if (!existsSync(keyringFolder(config))) throw needsPassphrase();
+}
+
+/**
  * Makes `<dataDir>/kek` if it is not there, with a keyring of one KEK, and says whether it did. The folder is built
  * under another name and renamed when all of it is durable, so an interrupted first start leaves none, and a folder
- * without a keyring has lost it. @throws StartError if the seal's passphrase is missing or too short
+ * without a keyring has lost it.
+ * @throws StartError if the seal's passphrase is missing or too short, or if there was a keyring before
  */
 export async function makeKeyringFolder(config: SealConfig, cost: PasswordCost, createdAt: string): Promise<boolean> {
   const folder = keyringFolder(config);
   if (existsSync(folder)) return false;
+  refuseLostKeyring(config);
 
   const building = `${folder}.new`;
   await rm(building, { recursive: true, force: true });
@@ -56,8 +69,26 @@ export async function openKeyringFolder(config: SealConfig): Promise<{ file: Key
   return { file, keyring: openOrExplain(rootKey, file, passphraseDoesNotOpen(folder, config.passphraseFile)) };
 }
 
-function keyringFolder({ dataDir }: SealConfig): string {
+function keyringFolder({ dataDir }: Pick<SealConfig, 'dataDir'>): string {
   return join(dataDir, 'kek');
+}
+
+// Other services begin to write only once there is a keyring: api-service opens its database, audit-service has entries.
+// A new keyring beside what they wrote would open none of it, and stand where the old one must be put back.
+function refuseLostKeyring({ dataDir }: SealConfig): void {
+  if (!existsSync(join(dataDir, 'api', 'cardea.db')) && !hasSignedEntries(join(dataDir, 'audit', 'last-signed.json'))) {
+    return;
+  }
+  throw new StartError(
+    `The keyring folder ${keyringFolder({ dataDir })} is missing, and only it opens what lies beside it: put it back ` +
+      'from a backup, or begin anew with an empty data folder.',
+  );
+}
+
+function hasSignedEntries(path: string): boolean {
+  if (!existsSync(path)) return false;
+  // A first start that was interrupted has signed that there is no entry yet. What cannot be read was more than that.
+  return !/"size": ?0\b/.test(readFileSync(path, 'utf8'));
 }
 
 async function makeSeal(
@@ -66,15 +97,17 @@ async function makeSeal(
   cost: PasswordCost,
 ): Promise<{ description: SealDescription; rootKey: EnvelopeKey }> {
   if (seal === 'file') return { description: { type: 'file' }, rootKey: await makeRootKey(folder) };
-  if (passphraseFile === undefined) {
-    throw new StartError(
-      'The first start with CARDEA_SEAL=passphrase needs the passphrase: put it into a file and name that file in ' +
-        'CARDEA_SEAL_PASSPHRASE_FILE; later starts can do without it.',
-    );
-  }
+  if (passphraseFile === undefined) throw needsPassphrase();
   const passphrase = await readPassphraseFile(passphraseFile);
   const description = makePassphraseSeal(passphrase, cost);
   return { description, rootKey: await deriveRootKey(passphrase, description) };
+}
+
+function needsPassphrase(): StartError {
+  return new StartError(
+    'The first start with CARDEA_SEAL=passphrase needs the passphrase: put it into a file and name that file in ' +
+      'CARDEA_SEAL_PASSPHRASE_FILE; later starts can do without it.',
+  );
 }
 
 function refuseOtherSeal({ seal }: SealConfig, file: KeyringFile): void {

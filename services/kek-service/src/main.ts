@@ -1,5 +1,10 @@
 import { run } from '@cardea/http/run';
 import { readKekConfig } from './config.ts';
+import { refuseMissingPassphrase } from './keyring-folder.ts';
 import { startKekService } from './start.ts';
 
-await run(() => startKekService(readKekConfig(process.env)));
+await run(async (env) => {
+  const config = readKekConfig(env);
+  await refuseMissingPassphrase(config);
+  return config;
+}, startKekService);

@@ -36,5 +36,6 @@ export async function startKekService(config: KekConfig, overrides: KekOverrides
 
   ctx.logger.info(ctx.seal.isSealed() ? 'kek-service is ready and sealed' : 'kek-service is ready', { url: api.url });
   const started = starting.move();
-  return { url: api.url, opsUrl: ops.url, stop: () => started.disposeAsync() };
+  const sealed = ctx.seal.isSealed();
+  return { url: api.url, opsUrl: ops.url, sealed, stop: () => started.disposeAsync() };
 }

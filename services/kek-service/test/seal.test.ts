@@ -23,7 +23,7 @@ beforeAll(async () => {
   await ensureCertificates(folder, new Date());
   audit = await startRecordingAuditService(folder);
   config = { dataDir: folder, tlsDir: folder, seal: 'passphrase' };
-  await writeFile(join(folder, 'passphrase'), `${passphrase}\n`);
+  await writeFile(join(folder, 'passphrase'), `${passphrase}\n`, { mode: 0o600 });
   const first = await startTestKek({ ...config, passphraseFile: join(folder, 'passphrase') });
   wrapped = (await first.as('worker').call(wrapDeks, { body: wrapBody })).items[0]!;
   await first.stop();

@@ -1,11 +1,12 @@
 import { chmod, cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { unseal } from '@cardea/contracts/kek-api';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { readKekConfig } from '../src/config.ts';
 import { readKeyringFile, writeKeyringFile } from '../src/keyring-file.ts';
+import { refuseMissingPassphrase } from '../src/keyring-folder.ts';
 import { startTestKek } from './test-kek.ts';
 
 let tlsDir: string;
@@ -44,6 +45,16 @@ describe('the first start with a file as the seal', () => {
     const lines = await startAndStop();
     expect(await contents()).toEqual(before);
     expect(lines.filter((line) => line.level === 'warn')).toEqual([]);
+  });
+
+  test('is one also where audit-service began before it and recorded nothing', async () => {
+    await mkdir(join(dataDir, 'audit'));
+    await writeFile(
+      join(dataDir, 'audit', 'last-signed.json'),
+      '{\n  "origin": "cardea.local/audit",\n  "size": 0\n}\n',
+    );
+    await startAndStop();
+    expect((await readdir(kekDir)).sort()).toEqual(['keyring.json', 'root-key']);
   });
 
   test('that was killed half way is begun anew', async () => {
@@ -107,6 +118,21 @@ describe('with one sentence that says what to do, a start refuses', () => {
     expect(await readdir(kekDir)).toEqual([]);
   });
 
+  test('a keyring whose whole folder is gone, while what was encrypted with it is there', async () => {
+    const beside: [string, string][] = [
+      ['api/cardea.db', ''],
+      ['audit/last-signed.json', '{\n  "origin": "cardea.local/audit",\n  "size": 10\n}\n'],
+      ['audit/last-signed.json', 'damaged'],
+    ];
+    for (const [file, content] of beside) {
+      await mkdir(join(dataDir, dirname(file)));
+      await writeFile(join(dataDir, file), content);
+      await expectRefusal(/kek is missing, .*: put it back from a backup, or begin anew with an empty data folder\.$/);
+      expect(await readdir(dataDir)).toEqual([dirname(file)]);
+      await rm(join(dataDir, dirname(file)), { recursive: true });
+    }
+  });
+
   test('a keyring that is cut, reformatted, or has a key twice or a key too many', async () => {
     await startAndStop();
     const path = join(kekDir, 'keyring.json');
@@ -153,6 +179,32 @@ describe('with one sentence that says what to do, a start refuses', () => {
       passphraseFile: join(dataDir, 'nowhere'),
     });
     expect(await readdir(dataDir)).not.toContain('kek');
+  });
+
+  test('a passphrase file that others can read', async () => {
+    const path = await passphraseFile('correct horse battery staple');
+    const withPassphrase = { seal: 'passphrase', passphraseFile: path } as const;
+    for (const mode of [0o440, 0o404, 0o620]) {
+      await chmod(path, mode);
+      await expectRefusal(
+        /passphrase .* can be read by other users of this machine: run chmod 400 .*passphrase\.$/,
+        withPassphrase,
+      );
+      const refused = refuseMissingPassphrase({ dataDir, ...withPassphrase });
+      await expect(refused).rejects.toMatchObject({ message: expect.stringContaining(`run chmod 400 ${path}.`) });
+    }
+    await chmod(path, 0o400);
+    await refuseMissingPassphrase({ dataDir, ...withPassphrase });
+    await startAndStop(withPassphrase);
+  });
+
+  test('a passphrase that is missing, before anything is made', async () => {
+    const nowhere = join(dataDir, 'nowhere');
+    const later = { dataDir, seal: 'passphrase' } as const;
+    await expect(refuseMissingPassphrase(later)).rejects.toThrow(/The first start .* CARDEA_SEAL_PASSPHRASE_FILE/);
+    await expect(refuseMissingPassphrase({ ...later, passphraseFile: nowhere })).rejects.toThrow(/nowhere .*ENOENT/);
+    await startAndStop({ seal: 'passphrase', passphraseFile: await passphraseFile('correct horse battery staple') });
+    await refuseMissingPassphrase(later);
   });
 
   test('a wrong passphrase', async () => {
@@ -217,7 +269,7 @@ async function replace(path: string, text: string): Promise<void> {
 
 async function passphraseFile(text: string): Promise<string> {
   const path = join(dataDir, 'passphrase');
-  await writeFile(path, text);
+  await writeFile(path, text, { mode: 0o600 });
   return path;
 }
 

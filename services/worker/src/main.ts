@@ -4,4 +4,4 @@ import { SchemaRefused } from '@cardea/storage/migrate';
 import { readWorkerConfig } from './config.ts';
 import { startWorker } from './start.ts';
 
-await run(() => startWorker(readWorkerConfig(process.env)), [SchemaRefused, DbUnavailable]);
+await run(readWorkerConfig, startWorker, [SchemaRefused, DbUnavailable]);

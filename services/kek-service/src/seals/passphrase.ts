@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { access, constants, open, stat } from 'node:fs/promises';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
 import { randomKey } from '@cardea/crypto/ids';
 import { derivePassphraseKey } from '@cardea/crypto/password';
@@ -30,14 +31,42 @@ export async function deriveRootKey(passphrase: string, { saltBase64, cost }: Pa
   }
 }
 
-/** The passphrase in a file, without the newline that editors end files with. @throws StartError if it cannot be read */
+/**
+ * The passphrase in a file, without the newline that editors end files with.
+ * @throws StartError if it cannot be read, or can be by others
+ */
 export async function readPassphraseFile(path: string): Promise<string> {
   try {
-    return (await readFile(path, 'utf8')).replace(/\r?\n$/, '');
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new StartError(`The file ${path} that CARDEA_SEAL_PASSPHRASE_FILE names cannot be read (${code}).`, {
-      cause,
-    });
+    await using file = await open(path, 'r');
+    refuseShared(path, await file.stat());
+    return (await file.readFile('utf8')).replace(/\r?\n$/, '');
+  } catch (error) {
+    throw explain(path, error);
   }
+}
+
+/** Says the same of the file as reading it would, and does not take from a pipe what can be read only once. */
+export async function checkPassphraseFile(path: string): Promise<void> {
+  try {
+    await access(path, constants.R_OK);
+    refuseShared(path, await stat(path));
+  } catch (error) {
+    throw explain(path, error);
+  }
+}
+
+function refuseShared(path: string, { mode }: Stats): void {
+  if ((mode & 0o077) === 0) return;
+  throw new StartError(
+    `The file ${path} that CARDEA_SEAL_PASSPHRASE_FILE names can be read by other users of this machine: run ` +
+      `chmod 400 ${path}.`,
+  );
+}
+
+function explain(path: string, error: unknown): StartError {
+  if (error instanceof StartError) return error;
+  const { code } = error as NodeJS.ErrnoException;
+  return new StartError(`The file ${path} that CARDEA_SEAL_PASSPHRASE_FILE names cannot be read (${code}).`, {
+    cause: error,
+  });
 }

@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { seconds } from './child.ts';
+
+/** What there is to tell once all services run. */
+export interface Started {
+  /** Where people reach Cardea. */
+  url: string;
+  dataDir: string;
+  tlsDir: string;
+  /** Where kek-service is reached, if it waits for its passphrase. */
+  sealedAt: string | undefined;
+  /** Holds the password of the first admin, if this is the first start. */
+  passwordFile: string | undefined;
+}
+
+/** What whoever has started Cardea reads when it runs: where it is, and what to do next. */
+export function welcome(start: Started): string {
+  const { sealedAt, passwordFile, dataDir } = start;
+  const lines = [headline(start), `Data lies in ${dataDir}`];
+  if (passwordFile !== undefined) lines.push(...firstPassword(passwordFile));
+  if (sealedAt !== undefined) lines.push(...howToUnseal(sealedAt, start.tlsDir));
+  else if (passwordFile === undefined) lines.push('Ctrl-C stops it');
+  return `\n${lines.map((line) => `  ${line}\n`).join('')}\n`;
+}
+
+function headline({ url, sealedAt }: Started): string {
+  if (sealedAt !== undefined) return `Cardea is SEALED: until it is unsealed, ${url} answers 503`;
+  return `Cardea is ready in ${seconds(performance.now(), 1)}: ${url}`;
+}
+
+function firstPassword(file: string): string[] {
+  return [`Log in as admin with the password ${readFileSync(file, 'utf8').trim()}`, `(it is kept in ${file})`];
+}
+
+// The passphrase goes from a terminal through a pipe: it is in no history and on no command line.
+function howToUnseal(kekUrl: string, tlsDir: string): string[] {
+  const file = (name: string) => quoted(join(tlsDir, name));
+  const ask = `(IFS= read -rs P; P="$P" node -p 'JSON.stringify({ passphrase: process.env.P })')`;
+  const certificates = `--cacert ${file('ca.pem')} --cert ${file('operator.pem')} --key ${file('operator.key')}`;
+  const send = `curl -sS ${certificates} -H 'Content-Type: application/json' --data-binary @- -w '\\n' ${kekUrl}/v1/unseal`;
+  return [
+    'To unseal it, run this in another terminal (bash or zsh), type the passphrase, which is not shown, and press Enter:',
+    `${ask} | ${send}`,
+  ];
+}
+
+function quoted(path: string): string {
+  return `'${path.replaceAll("'", `'\\''`)}'`;
+}

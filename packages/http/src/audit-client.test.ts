@@ -1,0 +1,66 @@
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import { AppError } from '@cardea/contracts/errors';
+import { createAuditClient } from './audit-client.ts';
+
+const event: AuditEvent = {
+  id: '01900000-0000-7000-8000-000000000000',
+  ts: '2026-11-22T06:27:28.123456Z',
+  action: 'secret.read',
+  decision: 'allow',
+  actor: { id: 'alice-id', type: 'user' },
+};
+const unavailable = { code: 'unavailable' };
+let asked: string[];
+
+beforeEach(() => {
+  asked = [];
+  jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] });
+});
+afterEach(() => void jest.useRealTimers());
+
+/** A connection to an audit-service that does not answer. */
+const connection = {
+  post: (path: string) => noAnswer(path),
+  text: (path: string) => noAnswer(path),
+};
+
+async function noAnswer(path: string): Promise<never> {
+  asked.push(path);
+  throw new AppError('unavailable', 'audit-service does not answer');
+}
+
+/** Lets seconds pass in which the log asks nothing, unless it wants to. */
+async function askedWithin(ms: number): Promise<string[]> {
+  asked = [];
+  await jest.advanceTimersByTimeAsync(ms);
+  return asked;
+}
+
+/** Resolves once the event has been sent for the first time. */
+async function sent(): Promise<void> {
+  while (asked.length === 0) await new Promise((resolve) => setImmediate(resolve));
+}
+
+test('a log that is away is asked whether it is back until its client is closed, and then no more', async () => {
+  const log = createAuditClient(connection);
+  const refused = expect(log.append(event)).rejects.toMatchObject(unavailable);
+  await sent();
+  await jest.advanceTimersByTimeAsync(6_000);
+  await refused;
+  expect(new Set(await askedWithin(1_000))).toEqual(new Set(['/v1/checkpoint']));
+
+  log.close();
+  expect(await askedWithin(10_000)).toEqual([]);
+  expect(() => log.admit()).toThrow(expect.objectContaining(unavailable));
+});
+
+test('an event that waits when its client is closed is refused, and not sent again', async () => {
+  const log = createAuditClient(connection);
+  const refused = expect(log.append(event)).rejects.toMatchObject(unavailable);
+  await sent();
+  log.close();
+  await jest.advanceTimersByTimeAsync(50);
+  await refused;
+  expect(await askedWithin(10_000)).toEqual([]);
+});

@@ -1,0 +1,79 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { statSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { DbUnavailable } from '../src/db.ts';
+import { ownSqliteFile } from '../src/sqlite-ownership.ts';
+import { openSqlite } from '../src/sqlite.ts';
+import { sqliteFile } from './databases.ts';
+import type { SqliteTestDatabase } from './databases.ts';
+
+const source = new URL('../src/sqlite-ownership.ts', import.meta.url).href;
+let file: SqliteTestDatabase;
+let other: ChildProcess | undefined;
+
+beforeEach(async () => {
+  file = await sqliteFile();
+});
+
+afterEach(async () => {
+  other?.kill('SIGKILL');
+  await file.remove();
+});
+
+/** A process that owns the file, says so, and ends when it is told to. */
+async function owner(): Promise<ChildProcess> {
+  const program = `import { ownSqliteFile } from '${source}';
+    await ownSqliteFile('${file.path}');
+    process.on('message', () => process.exit(0));
+    process.send('owns it');`;
+  const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program];
+  other = spawn(process.execPath, flags, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  await once(other, 'message');
+  return other;
+}
+
+describe('a SQLite file that another process owns', () => {
+  test('is refused, and says what to do', async () => {
+    await owner();
+    const refused = ownSqliteFile(file.path, 0);
+    await expect(refused).rejects.toThrow(`${file.path} is in use by another process: end that one first`);
+    await expect(ownSqliteFile(file.path, 0)).rejects.toThrow(DbUnavailable);
+  });
+
+  test('is had as soon as that one ends', async () => {
+    const before = await owner();
+    const ended = once(before, 'exit');
+    const had = ownSqliteFile(file.path).then(() => before.exitCode);
+    before.send('end');
+    await ended;
+    expect(await had).toBe(0);
+  });
+
+  test('is free once that one was killed', async () => {
+    const before = await owner();
+    before.kill('SIGKILL');
+    await once(before, 'exit');
+    await ownSqliteFile(file.path, 0);
+    await expect(owned()).resolves.toBe(false);
+  });
+});
+
+test('its owner opens it as often as it likes, and nobody else reads what lies beside it', async () => {
+  await ownSqliteFile(file.path, 0);
+  await ownSqliteFile(file.path, 0);
+  const databases = [openSqlite(file.path), openSqlite(file.path)];
+  await Promise.all(databases.map((db) => db.ping()));
+  await Promise.all(databases.map((db) => db.close()));
+  expect(statSync(`${file.path}-lock`).mode & 0o777).toBe(0o600);
+});
+
+/** Whether a process beside this one could have it. */
+async function owned(): Promise<boolean> {
+  const program = `import { ownSqliteFile } from '${source}';
+    await ownSqliteFile('${file.path}', 0).catch(() => process.exit(1));`;
+  const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program];
+  const [code] = (await once(spawn(process.execPath, flags, { stdio: 'ignore' }), 'exit')) as [number];
+  return code === 0;
+}
