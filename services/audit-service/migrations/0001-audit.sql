@@ -1,10 +1,10 @@
--- The exact bytes of every entry. The columns after `leaf` are an index made from them and nothing more.
+-- The exact bytes of every entry. The columns after `leaf` are an index made from them and nothing more. Every append pays
+-- for each column and index: `prev` and the chain hash are left to the bytes, and `written_at`, which grows with `seq`, is
+-- searched by it.
 create table audit_entry (
   seq bigint primary key,
-  event_id text not null unique,
-  prev bytea not null,
+  event_id text collate "C" not null unique,
   entry bytea not null,
-  chain bytea not null,
   leaf bytea not null,
   written_at text not null,
   action text not null,
@@ -13,8 +13,6 @@ create table audit_entry (
   actor_name text,
   vault text
 );
-
-create index audit_entry_written_at on audit_entry (written_at);
 
 create index audit_entry_action on audit_entry (action, seq);
 

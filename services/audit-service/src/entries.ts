@@ -2,7 +2,6 @@ import type { EntryPage, EntryQuery } from '@cardea/contracts/audit-api';
 import type { Queryable } from '@cardea/storage/db';
 import { formatMicros, parseMicros } from './audit-time.ts';
 import { parseEntry } from './entry-row.ts';
-import { readHead } from './entry-store.ts';
 
 // One text for every combination of filters. The first filter that is set (vault, actor, action, denials) chooses a
 // branch and its index; the others, as `c = $n or $n is null`, which no planner uses an index for, thin out what it
@@ -88,6 +87,23 @@ const FIND_PAGE = `
    order by seq desc
    limit $7`;
 
+// All before `low` were written earlier, all from `high` on were not; the last row is where they meet.
+const FIRST_SINCE = `
+  with recursive search (low, high) as (
+    select cast(0 as bigint), size
+      from audit_head
+     where id = 1
+    union all
+    select case when written_at < $1 then (low + high) / 2 + 1 else low end,
+           case when written_at < $1 then high else (low + high) / 2 end
+      from search
+      left join audit_entry on seq = (low + high) / 2
+     where low < high
+  )
+  select low as seq
+    from search
+   where low = high`;
+
 /** Entries, newest first, parsed from their stored bytes. `actor` is an id or a name; the range of times is half open. */
 export async function listEntries(db: Queryable, query: EntryQuery): Promise<EntryPage> {
   const from = query.from === undefined ? 0 : await firstSince(db, query.from);
@@ -107,15 +123,11 @@ export async function listEntries(db: Queryable, query: EntryQuery): Promise<Ent
   return rows.length > query.limit && last ? { items, nextCursor: String(last.seq) } : { items };
 }
 
-/** Time and sequence grow together, so a range of times is a range of sequence numbers. */
+/**
+ * The first sequence number that was written at `time` or later. Both grow together, so a range of times is a range of
+ * sequence numbers, and halving finds its ends by the primary key: 20 rows of a million.
+ */
 async function firstSince(db: Queryable, time: string): Promise<number> {
-  const [row] = await db.query<{ seq: number }>(
-    `select seq
-       from audit_entry
-      where written_at >= $1
-      order by written_at
-      limit 1`,
-    [formatMicros(parseMicros(time))],
-  );
-  return row?.seq ?? (await readHead(db)).size;
+  const [row] = await db.query<{ seq: number }>(FIRST_SINCE, [formatMicros(parseMicros(time))]);
+  return row!.seq;
 }

@@ -1,15 +1,13 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { AuditEntry } from '@cardea/contracts/audit-api';
-import { chainHash, leafHash } from '@cardea/crypto/hash-chain';
+import { leafHash } from '@cardea/crypto/hash-chain';
 import type { z } from 'zod';
 
 /** A row of `audit_entry`. */
 export interface EntryRow {
   seq: number;
   event_id: string;
-  prev: Uint8Array;
   entry: Uint8Array;
-  chain: Uint8Array;
   leaf: Uint8Array;
   written_at: string;
   action: string;
@@ -19,23 +17,20 @@ export interface EntryRow {
   vault: string | null;
 }
 
-/** What the log adds to an event, as `encodeEntryAround` takes it. */
-export interface Frame {
-  prev: Uint8Array;
+/** What is in an entry beside its event, its log and the hash of the entry before. */
+export interface Place {
   seq: number;
   writtenAt: string;
 }
 
 /** The row of an entry that was just written. */
-export function toRow(event: AuditEvent, frame: Frame, entry: Uint8Array): EntryRow {
+export function toRow(event: AuditEvent, { seq, writtenAt }: Place, entry: Uint8Array): EntryRow {
   return {
-    seq: frame.seq,
+    seq,
     event_id: event.id,
-    prev: frame.prev,
     entry,
-    chain: chainHash(entry),
     leaf: leafHash(entry),
-    written_at: frame.writtenAt,
+    written_at: writtenAt,
     action: event.action,
     decision: event.decision,
     actor_id: event.actor.id,
@@ -44,10 +39,13 @@ export function toRow(event: AuditEvent, frame: Frame, entry: Uint8Array): Entry
   };
 }
 
-/** The row again, from nothing but the stored bytes. @throws SyntaxError, ZodError if they are no entry */
-export function deriveRow(bytes: Uint8Array): EntryRow {
-  const { event, prev, seq, writtenAt } = parseEntry(bytes);
-  return toRow(event, { prev: Buffer.from(prev, 'hex'), seq, writtenAt }, bytes);
+/**
+ * The row again, from nothing but the stored bytes, and the hash in hex that they name as the one before.
+ * @throws SyntaxError, ZodError if they are no entry
+ */
+export function deriveRow(bytes: Uint8Array): { row: EntryRow; prev: string } {
+  const entry = parseEntry(bytes);
+  return { row: toRow(entry.event, entry, bytes), prev: entry.prev };
 }
 
 /** The columns in which two rows differ. */

@@ -50,6 +50,12 @@ export function findEntriesByIds(tx: Transaction, engine: Db['engine'], ids: str
   return tx.query<KnownEntry>(FIND_BY_IDS[engine], [JSON.stringify(ids)]);
 }
 
+/** The greatest event id in the log, in the order of its bytes; '' if there is none. */
+export async function readGreatestId(db: Queryable): Promise<string> {
+  const [row] = await db.query<{ id: string | null }>('select max(event_id) as id from audit_entry');
+  return row?.id ?? '';
+}
+
 /** Inserts the entries of one batch. */
 export async function insertEntries(tx: Transaction, engine: Db['engine'], rows: EntryRow[]): Promise<void> {
   if (engine === 'postgres') await insertTogether(tx, rows);
@@ -60,14 +66,12 @@ export async function insertEntries(tx: Transaction, engine: Db['engine'], rows:
 async function insertOne(tx: Transaction, row: EntryRow): Promise<void> {
   await tx.query(
     `insert into audit_entry
-       (seq, event_id, prev, entry, chain, leaf, written_at, action, decision, actor_id, actor_name, vault)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+       (seq, event_id, entry, leaf, written_at, action, decision, actor_id, actor_name, vault)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
     [
       row.seq,
       row.event_id,
-      row.prev,
       row.entry,
-      row.chain,
       row.leaf,
       row.written_at,
       row.action,
@@ -83,19 +87,17 @@ async function insertOne(tx: Transaction, row: EntryRow): Promise<void> {
 async function insertTogether(tx: Transaction, rows: EntryRow[]): Promise<void> {
   const records = rows.map((row) => ({
     ...row,
-    prev: base64(row.prev),
     entry: base64(row.entry),
-    chain: base64(row.chain),
     leaf: base64(row.leaf),
   }));
   await tx.query(
     `insert into audit_entry
-       (seq, event_id, prev, entry, chain, leaf, written_at, action, decision, actor_id, actor_name, vault)
-     select seq, event_id, decode(prev, 'base64'), decode(entry, 'base64'), decode(chain, 'base64'),
-            decode(leaf, 'base64'), written_at, action, decision, actor_id, actor_name, vault
+       (seq, event_id, entry, leaf, written_at, action, decision, actor_id, actor_name, vault)
+     select seq, event_id, decode(entry, 'base64'), decode(leaf, 'base64'), written_at, action, decision, actor_id,
+            actor_name, vault
        from json_to_recordset($1::json) as r (
-              seq bigint, event_id text, prev text, entry text, chain text, leaf text, written_at text,
-              action text, decision text, actor_id text, actor_name text, vault text
+              seq bigint, event_id text, entry text, leaf text, written_at text, action text, decision text,
+              actor_id text, actor_name text, vault text
             )`,
     [JSON.stringify(records)],
   );
@@ -155,7 +157,7 @@ async function readTiles(db: Queryable, level: number, from: number, to: number)
 /** The rows [from, to) in order, whole. */
 export function readRows(db: Queryable, from: number, to: number): Promise<EntryRow[]> {
   return db.query<EntryRow>(
-    `select seq, event_id, prev, entry, chain, leaf, written_at, action, decision, actor_id, actor_name, vault
+    `select seq, event_id, entry, leaf, written_at, action, decision, actor_id, actor_name, vault
        from audit_entry
       where seq >= $1
         and seq < $2

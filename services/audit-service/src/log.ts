@@ -14,6 +14,7 @@ import {
   insertEntries,
   moveHead,
   readEntryBytes,
+  readGreatestId,
   readHead,
 } from './entry-store.ts';
 import type { Head, KnownEntry } from './entry-store.ts';
@@ -56,6 +57,8 @@ export class FatalLogError extends Error {
 /** The end of the log as it was last seen on disk. */
 interface Tail extends Head {
   writtenAtMicros: number;
+  /** The greatest event id in the log, in the order of its text; of none: ''. */
+  greatestId: string;
 }
 
 /**
@@ -90,7 +93,7 @@ async function beginIfEmpty(db: Db, { origin, publicKey }: LogIdentity): Promise
 
 async function readTail(db: Db, { origin, publicKey }: LogIdentity): Promise<Tail> {
   const head = await readHead(db);
-  if (head.size === 0) return { ...head, writtenAtMicros: 0 };
+  if (head.size === 0) return { ...head, writtenAtMicros: 0, greatestId: '' };
 
   const [first] = await readEntryBytes(db, 0, 1);
   const [last, ...beyond] = await readEntryBytes(db, head.size - 1, head.size + 1);
@@ -104,7 +107,9 @@ async function readTail(db: Db, { origin, publicKey }: LogIdentity): Promise<Tai
       `The audit database is damaged: its head says ${head.size} entries and the last one is another. Restore a backup.`,
     );
   }
-  return { ...head, writtenAtMicros: parseMicros(parseEntry(last).writtenAt) };
+  // After the head: whoever appends in between is found out by it, and no id below it is missed.
+  const greatestId = await readGreatestId(db);
+  return { ...head, writtenAtMicros: parseMicros(parseEntry(last).writtenAt), greatestId };
 }
 
 async function appendBatch(
@@ -118,8 +123,7 @@ async function appendBatch(
   if (head.size !== expected.size || hex(head.chain) !== hex(expected.chain)) {
     throw new FatalLogError(`the head is at ${head.size} and not at ${expected.size}: another process writes this log`);
   }
-  const ids = batch.map(({ event }) => event.id);
-  const draft = new Draft(identity, expected, await findEntriesByIds(tx, engine, ids));
+  const draft = new Draft(identity, expected, await findKnown(tx, engine, expected, batch));
   const items = batch.map((submission) => draft.take(submission));
 
   if (draft.rows.length > 0) {
@@ -128,6 +132,20 @@ async function appendBatch(
     if (!(await moveHead(tx, head, draft.end))) throw new FatalLogError('another process moved the head');
   }
   return { items, end: draft.end };
+}
+
+/**
+ * The entries whose ids come again. Ids begin with their time, so nearly all that are new are greater than every one in
+ * the log, and only the others are looked up. Should one be missed all the same, its key is unique and the log stops.
+ */
+async function findKnown(
+  tx: Transaction,
+  engine: Db['engine'],
+  { greatestId }: Tail,
+  batch: Submission[],
+): Promise<KnownEntry[]> {
+  const ids = batch.map(({ event }) => event.id).filter((id) => id <= greatestId);
+  return ids.length === 0 ? [] : findEntriesByIds(tx, engine, ids);
 }
 
 /** The entries of one transaction before they are stored. */
@@ -157,15 +175,20 @@ class Draft {
   }
 
   #add(event: CanonicalEvent): EntryRow {
-    const { size, chain, writtenAtMicros } = this.end;
+    const { size, chain, writtenAtMicros, greatestId } = this.end;
     // Never backwards, whatever the clock does.
     const micros = Math.max(writtenAtMicros + 1, this.#nowMicros);
-    const frame = { prev: chain, seq: size, writtenAt: formatMicros(micros) };
-    const entry = encodeEntryAround(event.text, { log: this.#identity.origin, ...frame });
-    const row = toRow(event.event, frame, entry);
+    const place = { seq: size, writtenAt: formatMicros(micros) };
+    const entry = encodeEntryAround(event.text, { log: this.#identity.origin, prev: chain, ...place });
+    const row = toRow(event.event, place, entry);
     this.rows.push(row);
     this.#known.set(event.id, row);
-    this.end = { size: size + 1, chain: row.chain, writtenAtMicros: micros };
+    this.end = {
+      size: size + 1,
+      chain: chainHash(entry),
+      writtenAtMicros: micros,
+      greatestId: event.id > greatestId ? event.id : greatestId,
+    };
     return row;
   }
 

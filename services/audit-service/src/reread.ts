@@ -1,3 +1,4 @@
+import { chainHash } from '@cardea/crypto/hash-chain';
 import { rootHash } from '@cardea/crypto/merkle';
 import type { RangePart, TreeHashes } from '@cardea/crypto/merkle';
 import type { Db } from '@cardea/storage/db';
@@ -35,7 +36,7 @@ export async function verifyStored(db: Db, from: Verified, head: Head): Promise<
     if (rows.length !== end - tree.size) throw new FatalLogError(`entries between ${tree.size} and ${end} are missing`);
     for (const row of rows) {
       verifyRow(row, { seq: tree.size, chain });
-      chain = row.chain;
+      chain = chainHash(row.entry);
       for (const part of tree.append(row.leaf)) await verifyTile(stored, part);
     }
   }
@@ -47,15 +48,15 @@ export async function verifyStored(db: Db, from: Verified, head: Head): Promise<
 }
 
 function verifyRow(row: EntryRow, expected: { seq: number; chain: Uint8Array }): void {
-  let derived: EntryRow;
+  let derived: ReturnType<typeof deriveRow>;
   try {
     derived = deriveRow(row.entry);
   } catch (cause) {
     throw new FatalLogError(`entry ${expected.seq} on disk is no entry`, { cause });
   }
-  const wrong = differences(derived, row);
+  const wrong = differences(derived.row, row);
   if (wrong.length > 0) throw new FatalLogError(`entry ${expected.seq}: ${wrong.join(', ')} differ from its bytes`);
-  if (row.seq !== expected.seq || !equal(row.prev, expected.chain)) {
+  if (row.seq !== expected.seq || derived.prev !== hex(expected.chain)) {
     throw new FatalLogError(`entry ${expected.seq} does not follow the one before it`);
   }
 }
@@ -66,6 +67,10 @@ async function verifyTile(stored: TreeHashes, { hash, from, to }: RangePart): Pr
   const tile = await stored.subtree?.(level, from / (to - from));
   if (!tile || !equal(tile, hash))
     throw new FatalLogError(`the stored hash over entries ${from} to ${to - 1} is wrong`);
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

@@ -2,8 +2,10 @@ import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { openCheckpoint } from '@cardea/crypto/checkpoint';
+import { chainHash, leafHash } from '@cardea/crypto/hash-chain';
 import { StartError } from '@cardea/http/config';
 import type { Db } from '@cardea/storage/db';
+import { readEntryBytes } from '../src/entry-store.ts';
 import { FatalLogError, openLog } from '../src/log.ts';
 import type { AuditDatabase } from './audit-database.ts';
 import { auditDatabase, copySqlite, engines } from './audit-database.ts';
@@ -81,8 +83,8 @@ describe.each(engines)('the signer on %s', (engine) => {
   test.each([
     ["update audit_entry set vault = 'other' where seq = 300", 'entry 300: vault differ'],
     ["update audit_entry set written_at = '2020-01-01T00:00:00.000000Z' where seq = 0", 'entry 0: written_at differ'],
-    ['update audit_entry set leaf = chain where seq = 299', 'entry 299: leaf differ'],
-    ['update audit_entry set chain = leaf where seq = 299', 'entry 299: chain differ'],
+    ["update audit_entry set leaf = cast('' as bytea) where seq = 299", 'entry 299: leaf differ'],
+    ['update audit_head set chain = (select leaf from audit_entry where seq = 300)', 'the head is not the hash'],
     ["update audit_entry set entry = cast('{}' as bytea) where seq = 7", 'entry 7 on disk is no entry'],
     [
       'update audit_tile set hash = (select leaf from audit_entry where seq = 0)',
@@ -100,14 +102,29 @@ describe.each(engines)('the signer on %s', (engine) => {
     expect(lastSigned().size).toBe(0);
   });
 
+  test.each([
+    [3, 'entry 4 does not follow the one before it'],
+    [4, 'the head is not the hash of the last entry'],
+  ])('entry %i of 5, written anew with its columns, is not signed', async (seq, message) => {
+    const { log, signer } = await start();
+    await appendTo(log, someEvents(5));
+    const [entry] = await readEntryBytes(db, seq, seq + 1);
+    const forged = Buffer.from(Buffer.from(entry!).toString().replace('"allow"', '"deny"'));
+    await withoutTriggers(db, 'delete from audit_tile');
+    await db.query("update audit_entry set entry = $1, leaf = $2, decision = 'deny' where seq = $3", [
+      forged,
+      leafHash(forged),
+      seq,
+    ]);
+
+    await expect(signer.signIfGrown()).rejects.toThrow(message);
+  });
+
   test('a database with fewer entries than were signed is refused', async () => {
     const { log, signer } = await start();
     await appendTo(log, someEvents(5));
     await signer.signIfGrown();
-    await withoutTriggers(db, 'delete from audit_entry where seq >= 3');
-    await db.query(
-      'update audit_head set size = 3, chain = (select chain from audit_entry where seq = 2) where id = 1',
-    );
+    await cutAfterThree(db);
 
     await expect(start()).rejects.toThrow(StartError);
     await expect(start()).rejects.toThrow('ROLLBACK DETECTED: 5 entries were signed');
@@ -117,10 +134,7 @@ describe.each(engines)('the signer on %s', (engine) => {
     const { log, signer, key } = await start();
     await appendTo(log, someEvents(5));
     await signer.signIfGrown();
-    await withoutTriggers(db, 'delete from audit_entry where seq >= 3');
-    await db.query(
-      'update audit_head set size = 3, chain = (select chain from audit_entry where seq = 2) where id = 1',
-    );
+    await cutAfterThree(db);
     await appendTo(await openLog(db, { origin: ORIGIN, publicKey: key.publicKey, now: () => now }), someEvents(4));
 
     await expect(start()).rejects.toThrow('ROLLBACK DETECTED: the first 5 entries are not those');
@@ -181,6 +195,13 @@ test('an older copy of the database file is refused', async () => {
   await database.remove();
   await copy.remove();
 });
+
+/** An older state of the log, made as well as it can be. */
+async function cutAfterThree(db: Db): Promise<void> {
+  await withoutTriggers(db, 'delete from audit_entry where seq >= 3');
+  const [last] = await readEntryBytes(db, 2, 3);
+  await db.query('update audit_head set size = 3, chain = $1 where id = 1', [chainHash(last!)]);
+}
 
 /** What somebody who owns the database can do. */
 async function withoutTriggers(db: Db, sql: string): Promise<void> {

@@ -4,7 +4,7 @@ import type { Db } from '@cardea/storage/db';
 import { openPostgres } from '@cardea/storage/postgres';
 import { grantAppendOnly } from '../src/append-only.ts';
 import { parseEntry } from '../src/entry-row.ts';
-import { readEntryBytes, readRows, storedTree } from '../src/entry-store.ts';
+import { moveHead, readEntryBytes, readHead, readRows, storedTree } from '../src/entry-store.ts';
 import { FatalLogError, openLog } from '../src/log.ts';
 import type { AuditDatabase } from './audit-database.ts';
 import { auditDatabase, engines } from './audit-database.ts';
@@ -40,7 +40,8 @@ describe.each(engines)('the log on %s', (engine) => {
     });
     const rows = await readRows(db, 0, 10);
     expect(rows.map(({ entry }) => Buffer.from(entry).toString())).toEqual(vectors.entries.map(({ entry }) => entry));
-    expect(rows.map(({ chain }) => Buffer.from(chain).toString('hex'))).toEqual(vectors.entries.map((e) => e.chain));
+    expect(rows.map(({ leaf }) => Buffer.from(leaf).toString('hex'))).toEqual(vectors.entries.map((e) => e.leaf));
+    expect(Buffer.from((await readHead(db)).chain).toString('hex')).toBe(vectors.entries[4]!.chain);
   });
 
   test('an id sent again with the same bytes gets the same place, after a restart too', async () => {
@@ -50,6 +51,57 @@ describe.each(engines)('the log on %s', (engine) => {
 
     expect(again.items[1]).toEqual(first.items[0]);
     expect(again.size).toBe(3);
+  });
+
+  test('ids sent again keep their places, the oldest and the newest of the log, in any order and beside new ones', async () => {
+    const events = someEvents(5);
+    const late = anEvent();
+    const newer = someEvents(2);
+    const log = await openLog(db, identity);
+    const first = await appendTo(log, [...events, ...newer]);
+
+    for (const writer of [log, await openLog(db, identity)]) {
+      const again = await appendTo(writer, [newer[1]!, events[0]!, events[4]!, newer[0]!]);
+      expect(again.items.map((item) => 'seq' in item && item.seq)).toEqual([6, 0, 4, 5]);
+      expect(again.items[0]).toEqual(first.items[6]);
+    }
+    const mixed = await appendTo(await openLog(db, identity), [anEvent(), late, newer[1]!, late]);
+    expect(mixed.items.map((item) => 'seq' in item && item.seq)).toEqual([7, 8, 6, 8]);
+    expect(mixed.size).toBe(9);
+  });
+
+  test('only an id that could be in the log is looked up', async () => {
+    const texts: string[] = [];
+    const watched: Db = {
+      ...db,
+      transaction: (work) =>
+        db.transaction((tx) =>
+          work({ inTransaction: true, query: (sql, params) => (texts.push(sql), tx.query(sql, params)) }),
+        ),
+    };
+    const lookUps = () => texts.splice(0).filter((sql) => sql.includes('event_id in')).length;
+    const [old, ...more] = someEvents(3);
+    const log = await openLog(watched, identity);
+    await appendTo(log, more);
+    await appendTo(log, someEvents(3));
+    expect(lookUps()).toBe(0);
+
+    await appendTo(log, [anEvent(), old!]);
+    await appendTo(log, [more[1]!]);
+    expect(lookUps()).toBe(2);
+  });
+
+  test('an id that came into the database behind the back of the log is not taken twice: the log stops', async () => {
+    const log = await openLog(db, identity);
+    const event = anEvent();
+    await db.query(
+      `insert into audit_entry (seq, event_id, entry, leaf, written_at, action, decision, actor_id)
+       select 7, $1, chain, chain, '', '', '', '' from audit_head`,
+      [event.id],
+    );
+
+    await expect(appendTo(log, [event])).rejects.toThrow(FatalLogError);
+    expect(await readEntryBytes(db, 0, 7)).toHaveLength(0);
   });
 
   test('an id repeated within one batch is taken once', async () => {
@@ -118,6 +170,27 @@ describe.each(engines)('the log on %s', (engine) => {
     expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
     expect(await readEntryBytes(db, 0, 10)).toHaveLength(3);
     await otherDb.close();
+  });
+
+  test('a head with another hash than the last entry stops the log, which writes nothing more', async () => {
+    const log = await openLog(db, identity);
+    await appendTo(log, someEvents(2));
+    await db.query('update audit_head set chain = (select leaf from audit_entry where seq = 0)');
+
+    await expect(appendTo(log, [anEvent()])).rejects.toThrow(FatalLogError);
+    expect(await readEntryBytes(db, 0, 10)).toHaveLength(2);
+  });
+
+  test('the head moves only from where it was seen', async () => {
+    await appendTo(await openLog(db, identity), [anEvent()]);
+    const head = await readHead(db);
+    const to = { size: 2, chain: Buffer.alloc(32, 2) };
+    const move = (from: typeof head) => db.transaction((tx) => moveHead(tx, from, to));
+
+    expect(await move({ ...head, size: 0 })).toBe(false);
+    expect(await move({ ...head, chain: Buffer.alloc(32, 1) })).toBe(false);
+    expect(await readHead(db)).toEqual(head);
+    expect(await move(head)).toBe(true);
   });
 
   test('a log of another key or origin is not opened', async () => {
