@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Cidr } from './cidr.ts';
 import { endpoint } from './endpoint.ts';
-import { Page, PlainName, Text, Time } from './names.ts';
+import { Page, PageOf, PlainName, Text, Time } from './names.ts';
 
 export const Application = z.strictObject({
   clientId: z.uuid(),
@@ -46,7 +46,7 @@ export const listApplications = endpoint({
   params: z.undefined(),
   query: Page,
   body: z.undefined(),
-  response: z.strictObject({ items: z.array(Application), nextCursor: z.string().optional() }),
+  response: PageOf(Application),
 });
 
 export const readApplication = endpoint({
@@ -110,8 +110,9 @@ export const listCredentials = endpoint({
   summary: 'When the secrets were made and last used; never the secrets.',
   statuses: [200],
   params: ApplicationParams,
+  query: Page,
   body: z.undefined(),
-  response: z.strictObject({ items: z.array(Credential) }),
+  response: PageOf(Credential),
 });
 
 export const deleteCredential = endpoint({

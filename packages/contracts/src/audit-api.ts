@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AuditEvent, AuditTime } from './audit-event.ts';
 import { endpoint } from './endpoint.ts';
+import { WholeNumber, WholeNumberOr } from './names.ts';
 
 /** The most events one append may carry. */
 export const APPEND_EVENTS_MAX = 256;
@@ -33,10 +34,10 @@ export const EntryQuery = z.strictObject({
   action: z.string().max(64).optional(),
   vault: z.string().max(64).optional(),
   decision: z.enum(['allow', 'deny']).optional(),
-  limit: z.coerce.number().int().min(1).max(500).default(100),
+  limit: WholeNumberOr(100, { min: 1, max: 500 }),
   cursor: z
     .string()
-    .regex(/^\d{1,16}$/)
+    .regex(/^\d{1,16}$/, 'must be the nextCursor of a page before')
     .optional(),
 });
 
@@ -88,8 +89,8 @@ export const readCheckpoint = endpoint({
 
 /** Sequence numbers, half open; without them, the whole log. */
 export const ExportRange = z.strictObject({
-  from: z.coerce.number().int().min(0).default(0),
-  to: z.coerce.number().int().min(1).optional(),
+  from: WholeNumberOr(0, { min: 0, max: Number.MAX_SAFE_INTEGER }),
+  to: WholeNumber({ min: 1, max: Number.MAX_SAFE_INTEGER }).optional(),
 });
 
 export const exportEntries = endpoint({

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { roles } from './caller.ts';
 import { endpoint } from './endpoint.ts';
 import { Grant } from './grants.ts';
-import { PlainName, Text, Time } from './names.ts';
+import { NewPassword, Page, PageOf, PlainName, Text, Time } from './names.ts';
 
 const common = { params: z.undefined(), query: z.strictObject({}) } as const;
 
@@ -14,7 +14,7 @@ export const TokenPair = z.strictObject({
   refresh_token: z.string(),
 });
 
-/** A password as somebody types it; what makes a new one good is a rule of the product. */
+/** A password as somebody types it, to be compared. */
 const Password = Text.min(1).max(1024);
 const Otp = Text.min(1).max(64);
 
@@ -35,7 +35,8 @@ export const refresh = endpoint({
   method: 'POST',
   path: '/api/v1/auth/refresh',
   action: 'auth.refresh',
-  summary: 'A new pair. A refresh token works once; a used one ends its whole session.',
+  summary:
+    'A new pair. A refresh token works once; a used one ends its whole session, unless the same client repeats itself within 10 s.',
   auth: 'none',
   statuses: [200],
   body: z.strictObject({ refresh_token: Text.min(1).max(256) }),
@@ -99,7 +100,7 @@ export const changePassword = endpoint({
   summary: 'Change the own password. Every other session ends.',
   auth: 'bearer',
   statuses: [204],
-  body: z.strictObject({ currentPassword: Password, newPassword: Password }),
+  body: z.strictObject({ currentPassword: Password, newPassword: NewPassword }),
   response: z.undefined(),
 });
 
@@ -127,16 +128,37 @@ export const confirmTotp = endpoint({
   response: z.strictObject({ recoveryCodes: z.array(z.string()) }),
 });
 
+export const disableTotp = endpoint({
+  ...common,
+  method: 'POST',
+  path: '/api/v1/auth/totp:disable',
+  action: 'auth.totpDisable',
+  summary: 'Turn TOTP off, by a code that was not used yet or a recovery code.',
+  auth: 'bearer',
+  statuses: [204],
+  body: z.strictObject({ otp: Otp }),
+  response: z.undefined(),
+});
+
 export const removeTotp = endpoint({
   ...common,
   method: 'DELETE',
   path: '/api/v1/auth/totp',
   action: 'auth.totpRemove',
-  summary: 'Turn TOTP off.',
+  summary: 'Forget a TOTP secret that no code has confirmed. One that is on is turned off by a code.',
   auth: 'bearer',
   statuses: [204],
   body: z.strictObject({}).optional(),
   response: z.undefined(),
+});
+
+const Session = z.strictObject({
+  id: z.uuid(),
+  current: z.boolean(),
+  createdAt: Time,
+  expiresAt: Time,
+  ip: z.string(),
+  userAgent: z.string(),
 });
 
 export const listSessions = endpoint({
@@ -147,19 +169,9 @@ export const listSessions = endpoint({
   summary: 'The own sessions, newest first.',
   auth: 'bearer',
   statuses: [200],
+  query: Page,
   body: z.undefined(),
-  response: z.strictObject({
-    items: z.array(
-      z.strictObject({
-        id: z.uuid(),
-        current: z.boolean(),
-        createdAt: Time,
-        expiresAt: Time,
-        ip: z.string(),
-        userAgent: z.string(),
-      }),
-    ),
-  }),
+  response: PageOf(Session),
 });
 
 export const endSession = endpoint({

@@ -1,7 +1,7 @@
 import { BlockList } from 'node:net';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { Cidr, isInside } from './cidr.ts';
+import { Cidr, clientNetwork, isInside } from './cidr.ts';
 
 const isAccepted = (text: string) => Cidr.safeParse(text).success;
 
@@ -206,5 +206,28 @@ describe('against two other ways to compute it', () => {
       }),
       { numRuns: 200 },
     );
+  });
+});
+
+describe('a client is counted', () => {
+  test.each([
+    ['2001:db8:0:1::1', '2001:db8:0:1:ffff:ffff:ffff:ffff'],
+    ['2001:db8::', '2001:0DB8:0000:0000:0000:0000:0000:0001'],
+    ['fe80::1%eth0', 'fe80::2'],
+    ['192.0.2.1', '::ffff:192.0.2.1'],
+    ['192.0.2.1', '::ffff:c000:201'],
+  ])('as one at %s and at %s', (one, other) => {
+    expect(clientNetwork(one)).toBe(clientNetwork(other));
+  });
+
+  test.each([
+    ['2001:db8:0:1::1', '2001:db8:0:2::1'],
+    ['192.0.2.1', '192.0.2.2'],
+    ['::ffff:192.0.2.1', '::ffff:192.0.2.2'],
+    ['::', '0.0.0.0'],
+    ['unknown', '192.0.2.1'],
+    ['no:address', 'another:one'],
+  ])('apart at %s and at %s', (one, other) => {
+    expect(clientNetwork(one)).not.toBe(clientNetwork(other));
   });
 });

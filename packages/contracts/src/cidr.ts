@@ -43,6 +43,17 @@ export function isInside(address: string, cidrs: readonly string[]): boolean {
   return asked !== undefined && compiled(cidrs).some((network) => holds(network, asked));
 }
 
+/**
+ * What a client is counted by that is known by its address alone: IPv4 as it is, of IPv6 the first 64 bits, since who
+ * has one address of such a network has all 2^64 of them (RFC 6177). What is no address is counted as it is written.
+ */
+export function clientNetwork(address: string): string {
+  if (!address.includes(':')) return address;
+  const parsed = parseAddress(address.replace(/%.*$/, ''));
+  if (!parsed) return address;
+  return parsed.family === 4 ? dotted(parsed.value) : `${(parsed.value >> 64n).toString(16)}/64`;
+}
+
 // Asked on every request, for the few lists there are. Bounded, the oldest goes first.
 const compiledLists = new Map<string, Network[]>();
 
@@ -105,6 +116,10 @@ function ipv6Value(text: string): bigint {
   const [before, after] = [groupsOf(head), groupsOf(tail)];
   const missing = Array.from({ length: 8 - before.length - after.length }, () => '0');
   return [...before, ...missing, ...after].reduce((value, group) => (value << 16n) | BigInt(`0x${group}`), 0n);
+}
+
+function dotted(ipv4: bigint): string {
+  return [24n, 16n, 8n, 0n].map((shift) => (ipv4 >> shift) & 0xffn).join('.');
 }
 
 function groupsOf(text: string): string[] {

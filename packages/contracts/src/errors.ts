@@ -1,3 +1,4 @@
+import type { AuditActor, AuditResource } from './audit-event.ts';
 import type { SuspiciousRule } from './suspicious.ts';
 
 /** The closed set of error codes a client may see (RFC 9457 problem details carry one as `code`). */
@@ -32,6 +33,13 @@ export interface AppErrorOptions extends ErrorOptions {
   rule?: string;
   /** Which rule of suspicious input was tripped, for the audit record. */
   suspicious?: SuspiciousRule;
+  /**
+   * Who was refused, where that is known though they may not act as that somebody: by a token of a session that has
+   * ended, say. For the audit record: the client does not see it.
+   */
+  actor?: AuditActor;
+  /** What it was about, where only who refuses knows it. For the audit record: the client does not see it. */
+  resource?: AuditResource;
   retryAfterSeconds?: number;
 }
 
@@ -42,6 +50,8 @@ export class AppError extends Error {
   readonly errors: FieldError[] | undefined;
   readonly rule: string | undefined;
   readonly suspicious: SuspiciousRule | undefined;
+  readonly actor: AuditActor | undefined;
+  readonly resource: AuditResource | undefined;
   readonly retryAfterSeconds: number | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
@@ -50,6 +60,8 @@ export class AppError extends Error {
     this.errors = options.errors;
     this.rule = options.rule;
     this.suspicious = options.suspicious;
+    this.actor = options.actor;
+    this.resource = options.resource;
     this.retryAfterSeconds = options.retryAfterSeconds;
   }
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Cidr } from './cidr.ts';
 import { endpoint } from './endpoint.ts';
-import { PlainName, SecretName, Time } from './names.ts';
+import { Page, PageOf, PlainName, SecretName, Time } from './names.ts';
 import { VaultParams } from './vaults.ts';
 
 /** What one may be granted on the secrets of a vault, and apart from that on its keys. */
@@ -64,11 +64,12 @@ export const listGrants = endpoint({
   method: 'GET',
   path: '/api/v1/vaults/{vault}/grants',
   action: 'grant.list',
-  summary: 'Who may do what in a vault.',
+  summary: 'Who may do what in a vault, by principal.',
   statuses: [200],
   params: VaultParams,
+  query: Page,
   body: z.undefined(),
-  response: z.strictObject({ items: z.array(Grant) }),
+  response: PageOf(Grant),
 });
 
 export const putGrant = endpoint({
@@ -77,7 +78,7 @@ export const putGrant = endpoint({
   path: '/api/v1/vaults/{vault}/grants/{*principal}',
   action: 'grant.write',
   summary:
-    'Grant, in place of what was granted before. Secrets and keys are independent; an empty list grants nothing.',
+    'Grant, in place of what was granted before. Secrets and keys are independent; an empty list grants nothing. Not to a ceo.',
   statuses: [200, 201],
   params: GrantParams,
   body: GrantInput,
@@ -100,6 +101,7 @@ export const deleteGrant = endpoint({
 export const vaultActions = [
   'vault.read',
   'vault.manage',
+  'vault.events',
   'vault.delete',
   ...secretVerbs.map((verb) => `secret.${verb}` as const),
   ...keyVerbs.map((verb) => `key.${verb}` as const),
@@ -121,7 +123,7 @@ export const explainAccess = endpoint({
     action: z.enum(vaultActions as unknown as [VaultAction, ...VaultAction[]]),
     name: SecretName.optional(),
     /** Where the request would come from; without it, networks are left out of account. */
-    ip: z.union([z.ipv4(), z.ipv6()]).optional(),
+    ip: z.union([z.ipv4(), z.ipv6()], 'must be an IPv4 or IPv6 address').optional(),
   }),
   response: z.strictObject({ allowed: z.boolean(), visible: z.boolean(), rule: z.string() }),
 });

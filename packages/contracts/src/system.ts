@@ -18,6 +18,9 @@ export const readHealth = endpoint({
   response: z.strictObject({ status: z.literal('ok') }),
 });
 
+/** For those who only look whether somebody answers; nothing else takes HEAD. */
+export const probeHealth = endpoint({ ...readHealth, method: 'HEAD' });
+
 export const readOpenApi = endpoint({
   ...open,
   path: '/api/v1/openapi.json',

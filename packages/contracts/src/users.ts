@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { roles } from './caller.ts';
 import { endpoint } from './endpoint.ts';
-import { Page, PlainName, Text, Time } from './names.ts';
+import { NewPassword, Page, PageOf, PlainName, Time } from './names.ts';
 
 export const User = z.strictObject({
   id: z.uuid(),
@@ -35,7 +35,7 @@ export const createUser = endpoint({
     .strictObject({
       username: PlainName,
       role: z.enum(roles),
-      password: Text.min(1).max(1024).optional(),
+      password: NewPassword.optional(),
       expiresAt: Time.optional(),
       ttlSeconds: z.int().min(1).max(TTL_SECONDS_MAX).optional(),
     })
@@ -56,7 +56,7 @@ export const listUsers = endpoint({
   params: z.undefined(),
   query: Page,
   body: z.undefined(),
-  response: z.strictObject({ items: z.array(User), nextCursor: z.string().optional() }),
+  response: PageOf(User),
 });
 
 export const readUser = endpoint({

@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
+import type { AuditActor } from '@cardea/contracts/audit-event';
 import { AppError } from '@cardea/contracts/errors';
 import express from 'express';
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
@@ -105,30 +106,38 @@ function logAccess(ctx: ServerContext): RequestHandler {
   };
 }
 
+/** What the hot path is made of. */
+export interface HotPath {
+  ctx: ServerContext;
+  routes: Route[];
+  /** Who shows a token that was found good before, by a lookup; undefined for any other request. */
+  recall(req: IncomingMessage): AuditActor | undefined;
+  /** @throws AppError `rate_limited` */
+  limit(exchange: Exchange, actor: AuditActor): void;
+}
+
 /**
- * Serves the few routes that machines call all day without Express: the same contract, identification,
- * handler and release, less machinery. Returns false for a request that is not theirs.
+ * Serves the few routes that machines call all day without Express: the same contract, identification, handler and
+ * release, less machinery. Returns false for a request that is not theirs, and for one whose token has yet to be found
+ * good: that one goes the long way, where its address is limited before anything is verified.
  */
-export function createHotPath(
-  ctx: ServerContext,
-  routes: Route[],
-  admit: (exchange: Exchange) => void,
-): (...args: Parameters<RequestListener>) => boolean {
+export function createHotPath(hotPath: HotPath): (...args: Parameters<RequestListener>) => boolean {
   return (req, res) => {
-    const found = match(routes, req);
-    if (!found) return false;
+    const found = match(hotPath.routes, req);
+    const actor = found && hotPath.recall(req);
+    if (!actor) return false;
     const exchange = beginExchange(req, res);
     exchange.params = found.params;
     exchange.route = found.route;
     exchange.headers = constantHeaders;
-    void answerHot(ctx, exchange, admit);
+    void answerHot(hotPath, exchange, actor);
     return true;
   };
 }
 
-async function answerHot(ctx: ServerContext, exchange: Exchange, admit: (exchange: Exchange) => void): Promise<void> {
+async function answerHot({ ctx, limit }: HotPath, exchange: Exchange, actor: AuditActor): Promise<void> {
   try {
-    admit(exchange);
+    limit(exchange, actor);
     await answer(ctx, exchange, exchange.route!);
   } catch (error) {
     await refuse(ctx, exchange, error);

@@ -37,7 +37,7 @@ async function refuseConnection(ctx: ServerContext, socket: Socket, code: string
   const error = toAppError(code);
   const caller = ctx.stranger(new IncomingMessage(socket), requestId);
   try {
-    await ctx.recordRefusal({ caller, action: 'request.refuse', params: {}, error });
+    await ctx.recordRefusal({ caller, action: 'request.refuse', params: {}, body: undefined, error });
   } catch (cause) {
     ctx.logger.error('a broken request was not recorded', { requestId, error: cause });
   }

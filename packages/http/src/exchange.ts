@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
-import { Audited } from '@cardea/contracts/audited';
+import { Audited, NotModified } from '@cardea/contracts/audited';
 import { AppError } from '@cardea/contracts/errors';
 import { readBody, readJson } from './body.ts';
 import type { Logger } from './logger.ts';
@@ -30,6 +30,8 @@ export interface Refusal {
   action: string;
   /** The parameters of the path, where they are well formed. */
   params: Record<string, string>;
+  /** The body as the contract has parsed it; undefined if it was refused before. */
+  body: unknown;
   error: AppError;
 }
 
@@ -42,6 +44,8 @@ export interface Exchange {
   route?: Route;
   caller?: Caller;
   params?: Record<string, string>;
+  /** As the contract has parsed it. */
+  body?: unknown;
   /** What every answer carries and nobody has set on `res` yet. */
   headers?: Record<string, string>;
 }
@@ -58,20 +62,26 @@ export async function answer(ctx: ServerContext, exchange: Exchange, route: Rout
 
   const caller = await ctx.identify(req, endpoint, exchange.requestId);
   exchange.caller = caller;
-  const input = {
-    caller,
-    params: parseInput(endpoint.params, exchange.params, 'path'),
-    query: parseInput(endpoint.query, parseQuery(req.url), 'query'),
-    body: await parseBody(req, route),
-    headers: req.headers,
-  };
+  const params = parseInput(endpoint.params, exchange.params, 'path');
+  const query = parseInput(endpoint.query, parseQuery(req.url), 'query');
+  const body = await parseBody(req, route);
+  exchange.body = body;
+  const input = { caller, params, query, body, headers: req.headers };
   const outcome = await route.handle(input as Input<never, never, never>);
   release(ctx, exchange, outcome);
 }
 
 /** The one place that writes a successful answer. */
-function release(ctx: ServerContext, exchange: Exchange, outcome: Reply<unknown> | Audited<Reply<unknown>>): void {
+function release(
+  ctx: ServerContext,
+  exchange: Exchange,
+  outcome: Reply<unknown> | Audited<Reply<unknown>> | NotModified,
+): void {
   const { endpoint } = exchange.route!;
+  if (outcome instanceof NotModified) {
+    send(exchange, 304, { ...exchange.headers, ...outcome.headers }, { empty: true });
+    return observe(ctx, exchange);
+  }
   const audited = outcome instanceof Audited;
   if (!audited && endpoint.auth === 'bearer') throw new Error(`${endpoint.action} answered without an audit record`);
   const reply = audited ? outcome.value : outcome;
@@ -143,12 +153,13 @@ function toAppError(ctx: ServerContext, exchange: Exchange, thrown: unknown): Ap
 }
 
 async function recorded(ctx: ServerContext, exchange: Exchange, error: AppError): Promise<AppError> {
-  const { req, requestId, route, caller, params = {} } = exchange;
+  const { req, requestId, route, caller, params = {}, body } = exchange;
   try {
     await ctx.recordRefusal({
       caller: caller ?? ctx.stranger(req, requestId),
       action: route?.endpoint.action ?? 'request.refuse',
       params,
+      body,
       error,
     });
     return error;
@@ -199,6 +210,10 @@ function parseQuery(url = ''): Record<string, string> {
   const query = Object.fromEntries(given);
   if (Object.keys(query).length < given.length) {
     throw new AppError('invalid_request', 'a query parameter is given twice', { suspicious: 'odd_query' });
+  }
+  // Where a query may have names of the client's choosing, zod passes over this one without a word.
+  if (Object.hasOwn(query, '__proto__')) {
+    throw new AppError('invalid_request', 'query: has a field that is not known here');
   }
   return query;
 }

@@ -1,8 +1,10 @@
 import type { IncomingMessage } from 'node:http';
+import type { AuditActor } from '@cardea/contracts/audit-event';
 import type { Caller } from '@cardea/contracts/caller';
+import { clientNetwork } from '@cardea/contracts/cidr';
 import { AppError } from '@cardea/contracts/errors';
 import type { RequestHandler } from 'express';
-import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
+import { rateLimit } from 'express-rate-limit';
 import type { ClientRateLimitInfo, Options } from 'express-rate-limit';
 import type { Redis } from 'ioredis';
 import { RedisStore } from 'rate-limit-redis';
@@ -28,8 +30,7 @@ export function limitRequests({ config, redis, logger }: Limits, stranger: Stran
       standardHeaders: 'draft-8',
       legacyHeaders: false,
       identifier: name,
-      // Whoever has one IPv6 address has 2^64 of them, and usually more.
-      keyGenerator: (req) => ipKeyGenerator(stranger(req, '').source.ip ?? 'unknown'),
+      keyGenerator: (req) => clientNetwork(stranger(req, '').source.ip ?? 'unknown'),
       skip: (req) => skip(req.path),
       // Losing Redis must neither let everybody in nor lock everybody out: a minute is not limited, it is logged.
       passOnStoreError: true,
@@ -79,22 +80,26 @@ class LateStore extends RedisStore {
   }
 }
 
-function tooMany(retryAfterSeconds: number): AppError {
-  return new AppError('rate_limited', 'too many requests', { rule: 'rate-limit', retryAfterSeconds });
+function tooMany(retryAfterSeconds: number, actor?: AuditActor): AppError {
+  const options = { rule: 'rate-limit', retryAfterSeconds, ...(actor ? { actor } : {}) };
+  return new AppError('rate_limited', 'too many requests', options);
 }
 
 /**
- * The limit of the path machines call all day, by bearer token, for which a lookup must do. Says so in the same header
- * fields as the other limits (draft-ietf-httpapi-ratelimit-headers-08).
+ * The limit of the path machines call all day, by session or credential, for which a lookup must do. Says so in the same
+ * header fields as the other limits (draft-ietf-httpapi-ratelimit-headers-08).
  */
-export function limitReads(perSecond: number, clock = () => performance.now()): (exchange: Exchange) => void {
+export function limitReads(
+  perSecond: number,
+  clock = () => performance.now(),
+): (exchange: Exchange, actor: AuditActor) => void {
   const bucket = createTokenBucket({ perSecond, clock });
   const policy = `"reads"; q=${perSecond}; w=1`;
-  return (exchange) => {
-    const left = bucket.take(exchange.req.headers.authorization ?? '');
+  return (exchange, actor) => {
+    const left = bucket.take(actor.session ?? actor.credential ?? actor.id);
     const limit = `"reads"; r=${left ?? 0}; t=1`;
     exchange.headers = { ...exchange.headers, 'RateLimit-Policy': policy, RateLimit: limit };
-    if (left === undefined) throw tooMany(1);
+    if (left === undefined) throw tooMany(1, actor);
   };
 }
 

@@ -1,10 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { Audited } from '@cardea/contracts/audited';
+import type { Audited, NotModified } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
 import type { z } from 'zod';
+import { plainMessage } from './plain-message.ts';
 
 /** What a handler is given: parsed by the contract, nothing else. */
 export interface Input<P, Q, B> {
@@ -31,7 +32,7 @@ export interface Route {
   bodyBytesMax: number;
   /** The handler parses the body's bytes itself. */
   rawBody: boolean;
-  handle(input: Input<never, never, never>): Promise<Reply<unknown> | Audited<Reply<unknown>>>;
+  handle(input: Input<never, never, never>): Promise<Reply<unknown> | Audited<Reply<unknown>> | NotModified>;
 }
 
 type Handler<P extends z.ZodType, Q extends z.ZodType, B, Result> = (
@@ -42,13 +43,15 @@ const BODY_BYTES_MAX = 128 * 1024;
 
 /**
  * Binds a public endpoint to its handler. The handler answers with an `Audited` reply, which
- * exists only once its record is on disk: nothing is released before.
+ * exists only once its record is on disk: nothing is released before. Or with `NotModified`, which releases nothing.
+ * A body has 128 KiB unless `bodyBytesMax` says otherwise.
  */
 export function route<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
   endpoint: Endpoint<P, Q, B, R>,
-  handle: Handler<P, Q, z.output<B>, Audited<Reply<z.input<R>>>>,
+  handle: Handler<P, Q, z.output<B>, Audited<Reply<z.input<R>>> | NotModified>,
+  options: { bodyBytesMax?: number } = {},
 ): Route {
-  return bind(endpoint, handle, { bodyBytesMax: BODY_BYTES_MAX, rawBody: false });
+  return bind(endpoint, handle, { bodyBytesMax: BODY_BYTES_MAX, rawBody: false, ...options });
 }
 
 /** Binds an endpoint that shows nothing which needs a record: between services, health, documents. */
@@ -89,12 +92,11 @@ export function parseInput<S extends z.ZodType>(
   value: unknown,
   where: 'path' | 'query' | 'body',
 ): z.output<S> {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { error: plainMessage });
   if (parsed.success) return parsed.data;
   const errors = parsed.error.issues.slice(0, 20).map((issue) => ({
     path: [where, ...issue.path.map(String)].join('.'),
-    // Zod names the fields it does not know, and in a field's name may stand what belongs into its value.
-    message: issue.code === 'unrecognized_keys' ? 'has a field that is not known here' : issue.message,
+    message: issue.message,
   }));
   const tooLarge = parsed.error.issues.find((issue) => issue.code === 'custom' && issue.params?.['tooLarge'] === true);
   throw new AppError(tooLarge ? 'too_large' : 'invalid_request', describe(errors), { errors });

@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { RequestListener, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
@@ -99,7 +99,7 @@ export type ReadinessChecks = Record<string, () => Promise<void>>;
 /** Health and metrics, on a port that is not served to the outside. */
 export function opsListener(registry: Registry, checks: ReadinessChecks): RequestListener {
   return (req, res) => {
-    respond(req.method === 'GET' ? (req.url ?? '') : '').then(
+    respond(isAsked(req) ? (req.url ?? '') : '').then(
       ({ status, type, body }) =>
         res.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(body),
       (error: unknown) => res.destroy(error as Error),
@@ -112,6 +112,11 @@ export function opsListener(registry: Registry, checks: ReadinessChecks): Reques
     if (url === '/metrics') return { status: 200, type: registry.contentType, body: await registry.metrics() };
     return json(404, { status: 'not_found' });
   }
+}
+
+// HEAD is for those who only look whether somebody answers.
+function isAsked({ method, url }: IncomingMessage): boolean {
+  return method === 'GET' || (method === 'HEAD' && url === '/healthz');
 }
 
 async function readiness(checks: ReadinessChecks): Promise<{ status: number; type: string; body: string }> {

@@ -49,6 +49,9 @@ export interface Row {
   /** For developers with one verb, where it makes a difference. */
   verbs?: Record<string, number>;
   body?: object;
+  query?: string;
+  /** What each secret is recorded as, after the whole. */
+  each?: string;
   /** Makes what a call that is to succeed uses up, so that the next one finds the ground as it was. */
   fresh?(principal: Principal, admin: Person): Promise<Sending>;
 }
@@ -66,6 +69,11 @@ const anotherApplication = async (_principal: Principal, admin: Person) => {
   await admin.post('/applications', { name }).expect(201);
   return { params: { name } };
 };
+const anotherSecret = async (admin: Person) => {
+  const name = another('secret');
+  await admin.putSecret(ground.vault, name, 'another');
+  return { params: { name } };
+};
 const read = { secrets: ['read'] };
 
 // The columns:            stranger admin owner granted nothing ceo application outsider
@@ -80,6 +88,7 @@ const OVERSEERS = '         401      200   403   403     403     200 403        
 /** For every endpoint, by method and path, who gets which status. */
 export const table: Record<string, Row> = {
   'GET /healthz': { statuses: ANYBODY },
+  'HEAD /healthz': { statuses: ANYBODY },
   'GET /api/v1/openapi.json': { statuses: ANYBODY },
 
   'POST /api/v1/auth/login': { statuses: ANYBODY, body: { username: ground.user, password: PASSWORD } },
@@ -116,6 +125,7 @@ export const table: Record<string, Row> = {
   },
   // A wrong code, of which everybody is denied; each user has begun to set TOTP up.
   'POST /api/v1/auth/totp:confirm': { statuses: '401 403 403 403 403 403 403 403', body: { otp: 'wrong' } },
+  'POST /api/v1/auth/totp:disable': { statuses: '401 409 409 409 409 409 403 403', body: { otp: 'wrong' } },
   'POST /api/v1/auth/totp': { statuses: USERS_ONLY },
   'DELETE /api/v1/auth/totp': { statuses: '401 204 204 204 204 204 403 403' },
   'GET /api/v1/auth/sessions': { statuses: USERS_ONLY },
@@ -172,6 +182,20 @@ export const table: Record<string, Row> = {
   },
   'GET /api/v1/vaults': { statuses: SIGNED_IN },
   'GET /api/v1/vaults/{vault}': { statuses: '401 200 200 200 404 200 200 404' },
+  'PATCH /api/v1/vaults/{vault}': {
+    statuses: '401 200 200 403 404 403 403 404',
+    body: { description: 'not theirs alone', maxVersions: 7 },
+  },
+  'DELETE /api/v1/vaults/{vault}': {
+    statuses: '401 204 204 403 404 403 403 404',
+    async fresh({ id }, admin) {
+      const vault = another('vault');
+      await admin.createVault(vault);
+      await admin.put(`/vaults/${vault}/grants/user:${id}`, { owner: true }).expect(201);
+      return { params: { vault } };
+    },
+  },
+  'GET /api/v1/vaults/{vault}/events': { statuses: '401 200 200 403 404 200 403 404' },
   'GET /api/v1/vaults/{vault}/grants': { statuses: '401 200 200 403 404 200 403 404' },
   'PUT /api/v1/vaults/{vault}/grants/{*principal}': {
     statuses: '401 201 201 403 404 403 403 404',
@@ -207,9 +231,116 @@ export const table: Record<string, Row> = {
     statuses: '401 200 200 403 404 403 200 404',
     verbs: { 'secrets:read': 200 },
   },
+  'PATCH /api/v1/vaults/{vault}/secrets/{+name}': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'secrets:write': 200 },
+    body: { metadata: { team: 'theirs no more' } },
+    fresh: (_principal, admin) => anotherSecret(admin),
+  },
+  'DELETE /api/v1/vaults/{vault}/secrets/{+name}': {
+    statuses: '401 204 204 403 404 403 403 404',
+    verbs: { 'secrets:delete': 204 },
+    fresh: (_principal, admin) => anotherSecret(admin),
+  },
+  'POST /api/v1/vaults/{vault}/secrets/{+name}:restore': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'secrets:delete': 200 },
+    async fresh(_principal, admin) {
+      const { params } = await anotherSecret(admin);
+      await admin.delete(`/vaults/${ground.vault}/secrets/${params.name}`).expect(204);
+      return { params };
+    },
+  },
+  'POST /api/v1/vaults/{vault}/secrets/{+name}:purge': {
+    statuses: '401 204 204 403 404 403 403 404',
+    verbs: { 'secrets:destroy': 204 },
+    fresh: (_principal, admin) => anotherSecret(admin),
+  },
+  'POST /api/v1/vaults/{vault}/secrets/{+name}:destroy': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'secrets:destroy': 200 },
+    body: { versions: [1] },
+    fresh: async (_principal, admin) => ({ ...(await anotherSecret(admin)), body: { versions: [1] } }),
+  },
+  'POST /api/v1/vaults/{vault}/secrets/{+name}:rollback': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'secrets:write': 200 },
+    body: { version: 1 },
+    fresh: async (_principal, admin) => ({ ...(await anotherSecret(admin)), body: { version: 1 } }),
+  },
+  'POST /api/v1/vaults/{vault}/secrets/{+name}:generate': {
+    statuses: '401 201 201 403 404 403 403 404',
+    verbs: { 'secrets:write': 201 },
+    async fresh() {
+      return { params: { name: another('secret') } };
+    },
+  },
+  'GET /api/v1/vaults/{vault}/secrets/{+name}:versions': {
+    statuses: '401 200 200 403 404 200 403 404',
+    verbs: { 'secrets:list': 200 },
+  },
+  'POST /api/v1/vaults/{vault}/secrets/{+name}:breakGlass': {
+    statuses: '401 403 403 403 404 200 403 404',
+    body: { reason: 'the yearly exercise' },
+  },
+  'POST /api/v1/vaults/{vault}/secrets:batchRead': {
+    statuses: '401 200 200 403 404 403 200 404',
+    verbs: { 'secrets:read': 200 },
+    body: { names: [ground.secret] },
+  },
+  'POST /api/v1/vaults/{vault}/secrets:batchWrite': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'secrets:write': 200 },
+    body: { secrets: [{ name: ground.secret, value: 'theirs no more' }] },
+    async fresh() {
+      return { body: { secrets: [{ name: another('secret'), value: 'another' }] } };
+    },
+  },
+  'POST /api/v1/vaults/{vault}/secrets:delete': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'secrets:delete': 200 },
+    body: { names: [ground.secret] },
+    async fresh(_principal, admin) {
+      const { params } = await anotherSecret(admin);
+      return { body: { names: [params.name] } };
+    },
+  },
+  // No verb alone is enough: it takes reading, deleting and writing.
+  'POST /api/v1/vaults/{vault}/secrets/{+name}:move': {
+    statuses: '401 200 200 403 404 403 403 404',
+    body: { name: 'elsewhere' },
+    async fresh(_principal, admin) {
+      return { ...(await anotherSecret(admin)), body: { name: another('moved') } };
+    },
+  },
+  'POST /api/v1/vaults/{vault}/secrets:move': {
+    statuses: '401 200 200 403 404 403 403 404',
+    body: { prefix: ground.secret, toPrefix: 'elsewhere' },
+    async fresh(_principal, admin) {
+      const { params } = await anotherSecret(admin);
+      return { body: { prefix: params.name, toPrefix: another('moved') } };
+    },
+  },
   'GET /api/v1/vaults/{vault}/secrets': {
     statuses: '401 200 200 403 404 200 403 404',
     verbs: { 'secrets:list': 200 },
+  },
+  // Everybody searches what they may list; those who may list nothing find nothing.
+  'GET /api/v1/secrets': { statuses: SIGNED_IN, query: 'q=password' },
+  'POST /api/v1/vaults/{vault}/secrets:import': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'secrets:write': 200 },
+    body: { format: 'dotenv', content: `${ground.secret}='theirs no more'` },
+    each: 'secret.write',
+    async fresh() {
+      return { body: { format: 'dotenv', content: `${another('secret')}=imported` } };
+    },
+  },
+  'POST /api/v1/vaults/{vault}/secrets:export': {
+    statuses: '401 200 200 403 404 403 200 404',
+    verbs: { 'secrets:read': 200 },
+    body: { format: 'json', prefix: ground.secret },
+    each: 'secret.read',
   },
 
   'GET /api/v1/audit/entries': { statuses: OVERSEERS },

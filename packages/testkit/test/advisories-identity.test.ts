@@ -56,7 +56,9 @@ test('CVE-2022-41316: what was revoked is refused by the first request after a r
 test('CVE-2024-5798: a token for another audience, for none, or for several, is forged', async () => {
   const { person } = await signIn(system, { username: 'bob' });
   const { sign, claims } = await createForger(system, person.token);
-  const withAudience = (aud: unknown) => system.stranger.withToken(sign({ claims: { ...claims, aud } }));
+  let sent = 0;
+  const withAudience = (aud: unknown) =>
+    clientAt(system, `192.0.2.${100 + (sent += 1)}`).withToken(sign({ claims: { ...claims, aud } }));
   await withAudience(claims['aud']).get('/auth/me').expect(200);
   const others = [
     undefined,

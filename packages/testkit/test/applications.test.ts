@@ -79,6 +79,7 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       await admin.post('/applications', { name: 'ci' }).expect(409);
       await admin.post('/applications', { name: 'bad', allowedCidrs: ['10.0.0.1/8'] }).expect(400);
       await admin.post('/applications', { name: 'late', expiresAt: inMs(-1) }).expect(400);
+      await admin.patch('/applications/ci', { expiresAt: inMs(-1) }).expect(400);
       const deleted = await admin.delete('/applications/ci').expect(204);
       await expectRecords(system, deleted, { ...act, action: 'application.delete' });
       await admin.get('/applications/ci').expect(404);

@@ -15,7 +15,7 @@ let token: string;
 let forger: Forger;
 
 beforeAll(async () => {
-  system = await createTestSystem('mini');
+  system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
   const admin = await system.as('admin');
   await admin.createVault('payments');
   await admin.putSecret('payments', 'db/password', CANARY);
@@ -39,8 +39,11 @@ const ways: [string, (authorization?: string) => Promise<RawAnswer>][] = [
   ],
 ];
 
+// Each from an address of its own: of what one sends again within a second, there is one record for all.
+let asked = 0;
 function ask(method: string, target: string, headers: Record<string, string | undefined>, body = '') {
-  return sendRequest(system.url, { method, target, headers, body });
+  const address = `198.18.${(asked += 1) >> 8}.${asked & 255}`;
+  return sendRequest(system.url, { method, target, headers: { 'X-Forwarded-For': address, ...headers }, body });
 }
 
 describe.each(ways)('when %s', (_way, send) => {

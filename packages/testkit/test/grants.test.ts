@@ -49,15 +49,59 @@ test.each<[string, object, number]>([
   expect(entry!.event).toMatchObject({ action: 'grant.write', reason: 'invalid_request', actor: { name: 'alice' } });
 });
 
-test('a ceo writes nothing and reads no value, whatever was granted, or owned before', async () => {
+test.each([
+  ['everything', everything],
+  ['reading', { secrets: ['read'] }],
+  ['nothing', {}],
+])('a ceo is granted nothing, not even %s, for their role alone decides', async (what, granted) => {
+  const vault = `not-to-a-ceo-${what}`;
+  await alice.createVault(vault);
+  const { body } = await grant(alice, vault, 'user:carla', granted).expect(409);
+  expect(body).toMatchObject({ code: 'conflict', detail: expect.stringContaining('the role alone decides') });
+  const [entry] = await admin.auditEntries({ vault, decision: 'deny' });
+  expect(entry!.event).toMatchObject({ action: 'grant.write', rule: 'role-decides', actor: { name: 'alice' } });
+  expect((await alice.get(`/vaults/${vault}/grants`).expect(200)).body.items).toHaveLength(1);
+});
+
+test('what an admin was granted takes effect when they are one no more', async () => {
+  await alice.createVault('of-an-admin');
+  await alice.putSecret('of-an-admin', 's', 'v');
+  const adam = await newUser(system, 'adam', 'admin');
+  await grant(alice, 'of-an-admin', 'user:adam', { secrets: ['list'] }).expect(201);
+  expect(await adam.readSecret('of-an-admin', 's')).toBe('v');
+  await admin.patch('/users/adam', { role: 'developer' }).expect(200);
+  await adam.get('/vaults/of-an-admin/secrets').expect(200);
+  await adam.get('/vaults/of-an-admin/secrets/s').expect(403);
+});
+
+test('an end that has passed already is refused, and takes nothing away', async () => {
+  await alice.createVault('ended');
+  await grant(alice, 'ended', 'user:bob', { secrets: ['list'] }).expect(201);
+  for (const [principal, ms] of [
+    ['user:bob', -1],
+    ['user:bob', 0],
+    ['user:alice', -3_600_000],
+  ] as const) {
+    const expiresAt = new Date(system.now().getTime() + ms).toISOString();
+    const { body } = await grant(alice, 'ended', principal, { secrets: ['read'], expiresAt }).expect(400);
+    expect(body).toMatchObject({ code: 'invalid_request', detail: 'expiresAt: has passed already' });
+    const [entry] = await admin.auditEntries({ vault: 'ended', decision: 'deny' });
+    expect(entry!.event).toMatchObject({ action: 'grant.write', reason: 'invalid_request', actor: { name: 'alice' } });
+  }
+  await bob.get('/vaults/ended/secrets').expect(200);
+});
+
+test('a ceo writes nothing and reads no value, whatever they were granted or owned before', async () => {
   await alice.createVault('of-a-ceo');
   await alice.putSecret('of-a-ceo', 's', 'v');
-  await grant(alice, 'of-a-ceo', 'user:carla', everything).expect(201);
+  const cleo = await newUser(system, 'cleo');
+  await grant(alice, 'of-a-ceo', 'user:cleo', everything).expect(201);
   const dora = await newUser(system, 'dora');
   await grant(alice, 'of-a-ceo', 'user:dora', { owner: true }).expect(201);
   await dora.putSecret('of-a-ceo', 's', 'w');
+  await admin.patch('/users/cleo', { role: 'ceo' }).expect(200);
   await admin.patch('/users/dora', { role: 'ceo' }).expect(200);
-  for (const ceo of [carla, await Person.signIn(system.url, 'dora', PASSWORD)]) {
+  for (const ceo of [carla, cleo, await Person.signIn(system.url, 'dora', PASSWORD)]) {
     await ceo.get('/vaults/of-a-ceo/secrets').expect(200);
     await ceo.get('/vaults/of-a-ceo/secrets/s').expect(403);
     await ceo.put('/vaults/of-a-ceo/secrets/s', { value: 'x' }).expect(403);

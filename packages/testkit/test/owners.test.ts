@@ -33,7 +33,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     ] as const) {
       await grant(alice, 'owned', principal, { owner: true }).expect(status);
       const [entry] = await admin.auditEntries({ vault: 'owned', decision: 'deny' });
-      expect(entry!.event).toMatchObject({ action: 'grant.write', rule, resource: { name: principal } });
+      const [kind = '', named] = principal.split(':');
+      expect(entry!.event).toMatchObject({ action: 'grant.write', rule, resource: { vault: 'owned', [kind]: named } });
     }
     for (const principal of ['bob', 'role:admin', 'user:', 'user:Bob', 'user:bob:x', 'user:*']) {
       await grant(alice, 'owned', principal, { secrets: ['read'] }).expect(400);
@@ -112,5 +113,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       actor: { name: 'admin' },
     });
     expect(records.filter(({ event }) => event.decision === 'deny')).toHaveLength(4);
+    const [handedOver, ...more] = await admin.auditEntries({ action: 'vault.handOver' });
+    expect(more).toEqual([]);
+    expect(handedOver!.event).toMatchObject({ resource: { vault: 'olgas', user: 'bob' }, actor: { name: 'admin' } });
   });
 });

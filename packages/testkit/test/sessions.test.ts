@@ -255,6 +255,15 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       const db = system.openDatabase();
       const keys = () => db.query<{ id: string }>(`select id from signing_key where purpose = 'access' order by id`);
       expect((await keys()).map(({ id }) => id)).toEqual([kidOf(before), expect.any(String)]);
+      const recorded = async (action: string) =>
+        (await (await system.as('admin')).auditEntries({ action })).map(
+          ({ event: { actor, rule, reason, resource } }) => {
+            expect(actor).toEqual({ id: 'cardea', type: 'service' });
+            return [rule, reason, resource?.name];
+          },
+        );
+      expect((await recorded('signingKey.create'))[0]).toEqual(['daily', 'access', (await keys())[1]!.id]);
+      expect(await recorded('signingKey.delete')).toEqual([]);
 
       system.passTime(MINUTE_MS + 1_000);
       const after = await signInNow();
@@ -267,7 +276,9 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
 
       system.passTime(10 * MINUTE_MS);
       await system.runJob('signing-key.rotate', {});
+      await system.runJob('signing-key.rotate', {});
       expect((await keys()).map(({ id }) => id)).toEqual([kidOf(after)]);
+      expect(await recorded('signingKey.delete')).toEqual([['replaced', 'access', kidOf(before)]]);
       await db.close();
       const forged = { decision: 'deny', rule: 'token_unknown_key', suspicious: 'token_unknown_key' } as const;
       await expectRecords(system, await ofOldKey().get('/auth/me').expect(401), forged);

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { sha256Hex } from '@cardea/crypto/ids';
 import { defaultPasswordCost } from '@cardea/crypto/password';
+import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import {
@@ -56,7 +58,7 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
 
       const unused = codeOf(system, totp.uri);
       const wrongCode = unused === '000000' ? '000001' : '000000';
-      const failures: [object, string][] = [
+      const failures: [{ username: string; password: unknown; otp?: string }, string][] = [
         [{ username: 'nobody', password: PASSWORD }, 'no-such-user'],
         [{ username: 'no name at all: ☃', password: PASSWORD }, 'no-such-user'],
         [{ username: 'alice', password: 'wrong' }, 'bad-password'],
@@ -73,12 +75,11 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       const seen = new Set<string>();
       for (const [body, rule] of failures) {
         const answer = await login(body).expect(401);
-        await expectRecords(system, answer, {
-          action: 'auth.login',
-          decision: 'deny',
-          reason: 'unauthenticated',
-          rule,
-        });
+        const [record, ...more] = await recordsOf(system, answer);
+        expect(more).toEqual([]);
+        expect(record).toMatchObject({ action: 'auth.login', decision: 'deny', reason: 'unauthenticated', rule });
+        expect(record!.actor).toEqual({ id: 'anonymous', type: 'anonymous' });
+        expect(record!.resource).toEqual(rule === 'no-such-user' ? undefined : { user: body.username });
         seen.add(shapeOf(answer));
       }
       expect([...seen]).toEqual([expect.stringContaining('the username, the password or the code is wrong')]);
@@ -90,6 +91,20 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       const records = await recordsOf(system, answer);
       expect(records).toEqual([expect.objectContaining({ source: { ip: '192.0.2.99' } })]);
       expect(JSON.stringify(records).toLowerCase()).not.toContain('secret');
+    });
+
+    test('names the account as it is stored, also while it is locked, and never a name that is none', async () => {
+      await createUser(system, { username: 'nora', password: PASSWORD });
+      const spelled = await login({ username: ' ＮＯＲＡ ', password: 'wrong' }).expect(401);
+      await expectRecords(system, spelled, { rule: 'bad-password', resource: { user: 'nora' } });
+      for (const [username, resource] of [
+        ['nora', { user: 'nora' }],
+        ['nora-who-is-not', undefined],
+      ] as const) {
+        for (let i = 0; i < 6; i += 1) await login({ username, password: 'wrong' });
+        const [record] = await recordsOf(system, await login({ username, password: 'wrong' }).expect(429));
+        expect([record!.rule, record!.resource]).toEqual(['sign-in-throttle', resource]);
+      }
     });
   });
 
@@ -129,8 +144,8 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
     });
 
     test('turned off is not asked for any more, and a reset password turns it off', async () => {
-      const { person } = await withTotp('theo');
-      await person.delete('/auth/totp').expect(204);
+      const { person, uri } = await withTotp('theo');
+      await person.post('/auth/totp:disable', { otp: codeOf(system, uri) }).expect(204);
       await signIn(system, { username: 'theo' }, somewhere());
 
       await withTotp('tara');
@@ -255,12 +270,52 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
 
     test('from one address, whatever the names, locks the address and no other one', async () => {
       const from = somewhere();
-      const answers = await Promise.all(
-        Array.from({ length: 60 }, (_, i) => login({ username: `somebody-${i}`, password: 'guess' }, from)),
-      );
-      expect(countStatuses(answers)).toEqual({ 401: 51, 429: 9 });
+      const guess = (from: number, to: number, address: Stranger) =>
+        Promise.all(
+          Array.from({ length: to - from }, (_, i) =>
+            login({ username: `somebody-${from + i}`, password: 'guess' }, address),
+          ),
+        );
+      for (let i = 0; i < 50; i += 10) expect(countStatuses(await guess(i, i + 10, from))).toEqual({ 401: 10 });
+      await guess(50, 51, from);
+      expect(countStatuses(await guess(51, 60, from))).toEqual({ 429: 9 });
       await login({ username: 'alice', password: PASSWORD }, from).expect(429);
       await signIn(system, { username: 'alice' }, somewhere());
+    });
+
+    test('from all addresses of one IPv6 network locks the network', async () => {
+      const at = (host: number, net = 'a') => clientAt(system, `2001:db8:0:${net}::${host.toString(16)}`);
+      for (let i = 0; i < 51; i += 1) {
+        await login({ username: `one-of-many-${i}`, password: 'guess' }, at(i)).expect(401);
+      }
+      await login({ username: 'alice', password: PASSWORD }, at(99)).expect(429);
+      await signIn(system, { username: 'alice' }, at(99, 'b'));
+    });
+
+    test('is what the rows of an address and of everybody count: a success writes neither', async () => {
+      const from = clientAt(system, '203.0.113.250');
+      const shared = async () => {
+        const db = system.openDatabase();
+        try {
+          return await db.query(
+            `select subject, failures, last_at, locked_until
+               from sign_in_failure
+              where subject = 'everybody'
+                 or subject = 'address:203.0.113.250'
+              order by subject`,
+          );
+        } finally {
+          await db.close();
+        }
+      };
+      await login({ username: 'bob', password: 'wrong' }, from).expect(401);
+      const before = await shared();
+      expect(before).toHaveLength(2);
+      system.passTime(1_000);
+      await signIn(system, { username: 'bob' }, from);
+      expect(await shared()).toEqual(before);
+      await login({ username: 'bob', password: 'wrong' }, from).expect(401);
+      expect(await shared()).not.toEqual(before);
     });
   });
 
@@ -306,11 +361,25 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
         const refused = answers.find(({ status }) => status === 503)!;
         expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0);
         await expectRecords(system, refused, { action: 'auth.login', decision: 'deny', reason: 'unavailable' });
+        const counts = await Promise.all(answers.map((_, i) => failuresOf(`crowd-${i}`)));
+        expect(counts).toEqual(answers.map(({ status }) => (status === 401 ? 1 : 0)));
         await signIn(system, { username: 'alice' }, somewhere());
       } finally {
         await restartAt(cheap);
       }
     });
+  }
+
+  async function failuresOf(username: string): Promise<number> {
+    const db = system.openDatabase();
+    try {
+      const [row] = await db.query<{ failures: number }>(`select failures from sign_in_failure where subject = $1`, [
+        `user:${sha256Hex(username)}`,
+      ]);
+      return row?.failures ?? 0;
+    } finally {
+      await db.close();
+    }
   }
 
   async function restartAt(cost: TestSystem['passwordCost']): Promise<void> {

@@ -425,6 +425,7 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
     const { person: olaf } = await signIn(system, { username: 'olaf' });
     await olaf.post('/vaults', { name: 'heritage' }).expect(201);
     await olaf.put('/vaults/heritage/secrets/s', { value: 'kept' }).expect(201);
+    await olaf.post('/vaults', { name: 'heirloom' }).expect(201);
     const admin = await system.as('admin');
     const refused = await admin.delete('/users/olaf').expect(409);
     expect(refused.body.detail).toContain('heritage');
@@ -432,7 +433,20 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       await admin.delete(`/users/olaf?successor=${successor}`).expect(409);
     }
     const done = await admin.delete('/users/olaf?successor=alice').expect(204);
-    await expectRecords(system, done, { action: 'user.delete', decision: 'allow', reason: 'alice owns heritage' });
+    const handedOver = { action: 'vault.handOver', decision: 'allow', rule: 'role:admin' } as const;
+    const reason = 'owned by olaf before';
+    await expectRecords(
+      system,
+      done,
+      { action: 'user.delete', decision: 'allow', reason: 'succeeded by alice', resource: { user: 'olaf' } },
+      { ...handedOver, reason, resource: { user: 'alice', vault: 'heirloom', vaultId: expect.any(String) } as never },
+      { ...handedOver, reason, resource: { user: 'alice', vault: 'heritage', vaultId: expect.any(String) } as never },
+    );
+    // All of them were acknowledged: nothing is left for the relay.
+    await system.vault.outbox.flush();
+    const db = system.openDatabase();
+    expect(await db.query(`select event from outbox where event like '%handOver%'`)).toEqual([]);
+    await db.close();
     const alice = await system.as('alice');
     expect(await alice.readSecret('heritage', 's')).toBe('kept');
   });
@@ -503,6 +517,18 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       await signIn(system, { username, password: ANOTHER_PASSWORD });
     });
 
+    test('has 12 to 128 characters, says the document; what is typed to be compared may be anything', async () => {
+      const { body } = await system.stranger.get('/openapi.json').expect(200);
+      const fieldOf = (path: string, field: string) =>
+        body.paths[`/api/v1${path}`].post.requestBody.content['application/json'].schema.properties[field];
+      const rules = { minLength: 12, maxLength: 128 };
+      expect(fieldOf('/users', 'password')).toMatchObject(rules);
+      expect(fieldOf('/auth/password', 'newPassword')).toMatchObject(rules);
+      const anything = { minLength: 1, maxLength: 1024 };
+      expect(fieldOf('/auth/password', 'currentPassword')).toMatchObject(anything);
+      expect(fieldOf('/auth/login', 'password')).toMatchObject(anything);
+    });
+
     test('needs the current one, which cannot be guessed at here either', async () => {
       await createUser(system, { username: 'guessed', password: PASSWORD });
       const { person } = await signIn(system, { username: 'guessed' });
@@ -510,6 +536,8 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
         person.post('/auth/password', { currentPassword, newPassword: ANOTHER_PASSWORD });
       const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => guess(`guess number ${i}`)));
       expect(countStatuses(answers)).toEqual({ 403: 6, 429: 24 });
+      // Those refused within one second share a record.
+      system.passTime(1_000);
       const locked = await guess(PASSWORD).expect(429);
       await expectRecords(system, locked, { action: 'auth.password', decision: 'deny', rule: 'sign-in-throttle' });
       system.passTime(5_000);

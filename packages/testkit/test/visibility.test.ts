@@ -6,6 +6,8 @@ import { grant } from './granting.ts';
 
 type Listed = { name: string };
 
+const END_MS = 20_000;
+
 describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
   let system: TestSystem;
   let admin: Person;
@@ -28,7 +30,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       b: { secrets: ['read'] },
       c: {},
       d: { keys: ['verify'] },
-      e: { secrets: ['read'], expiresAt: system.now().toISOString() },
+      e: { secrets: ['read'], expiresAt: new Date(system.now().getTime() + END_MS).toISOString() },
       f: { secrets: ['read'], allowedCidrs: ['10.0.0.0/8'] },
       g: { owner: true },
       h: { owner: true, allowedCidrs: ['10.0.0.0/8'] },
@@ -39,6 +41,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       await alice.createVault(`list-${name}`);
       if (granted) await grant(alice, `list-${name}`, 'user:bob', granted).expect(201);
     }
+    system.passTime(END_MS);
     const seen = ['list-b', 'list-d', 'list-g', 'list-i'];
     const pages = await pagesOf(bob, '/vaults');
     expect(pages.flatMap(({ items }) => items.map(({ name }) => name))).toEqual(seen);

@@ -28,21 +28,53 @@ export async function authorize(
   on: { vault: string; name?: string | undefined },
 ): Promise<Allowed> {
   const found = await findGrantedIn(ctx.db, on.vault, principalOf(caller));
-  if (!found) throw notThere('no-such-vault');
+  return requireAllowed(ctx, caller, action, { found, name: on.name });
+}
+
+/**
+ * Like `authorize`, for several names of one vault: all of them or none.
+ * @throws what `authorize` throws of the first that is refused, as `explain` has it
+ */
+export async function authorizeEach(
+  ctx: VaultContext,
+  caller: Caller,
+  action: VaultAction,
+  on: { vault: string; names: string[] },
+  explain: (error: unknown, index: number) => unknown,
+): Promise<Allowed> {
+  const found = await findGrantedIn(ctx.db, on.vault, principalOf(caller));
+  const [allowed] = on.names.map((name, index) => {
+    try {
+      return requireAllowed(ctx, caller, action, { found, name });
+    } catch (error) {
+      throw explain(error, index);
+    }
+  });
+  if (!allowed) throw new TypeError('nothing is asked for');
+  return allowed;
+}
+
+function requireAllowed(
+  ctx: VaultContext,
+  caller: Caller,
+  action: VaultAction,
+  { found, name }: { found: Awaited<ReturnType<typeof findGrantedIn>>; name: string | undefined },
+): Allowed {
+  if (!found) throw vaultNotThere('no-such-vault');
 
   const { vault, granted } = found;
   // An address nobody knows is inside of no network.
   const { ip = 'unknown' } = caller.source;
   const now = ctx.now().getTime();
-  const { allowed, visible, rule } = decide({ role: caller.role, granted, action, name: on.name, ip, now });
-  if (!visible) throw notThere(rule);
+  const { allowed, visible, rule } = decide({ role: caller.role, granted, action, name, ip, now });
+  if (!visible) throw vaultNotThere(rule);
   if (!allowed) throw new AppError('access_denied', `you may not do ${action} here`, { rule });
   const isUnlimited = rule.startsWith('role:') || granted?.owner;
   return { vault, rule, pathPrefix: isUnlimited ? undefined : granted?.pathPrefix };
 }
 
-// One sentence for what is not there and for what is not theirs to see: a second one would tell them apart.
-function notThere(rule: string): AppError {
+/** One sentence for what is not there and for what is not theirs to see: a second one would tell them apart. */
+export function vaultNotThere(rule: string): AppError {
   return new AppError('not_found', 'no such vault, or nothing in it for you', { rule });
 }
 

@@ -64,7 +64,7 @@ const may: Sentence[] = [
   { says: 'an admin reads and writes in every vault', holds: isRole('admin') },
   {
     says: 'a ceo looks at metadata',
-    holds: ({ role, action }) => role === 'ceo' && /^(vault\.read|(secret|key)\.list)$/.test(action),
+    holds: ({ role, action }) => role === 'ceo' && /^(vault\.(read|events)|(secret|key)\.list)$/.test(action),
   },
   { says: 'an owner does everything in the vault', holds: (question) => question.role !== 'ceo' && isOwner(question) },
   {
@@ -208,7 +208,7 @@ describe('by name:', () => {
 
   test('a ceo sees metadata and does nothing, whatever was granted', () => {
     const seen = vaultActions.filter((action) => ask({ ...all, owner: true }, action, { role: 'ceo' }).allowed);
-    expect(seen).toEqual(['vault.read', 'secret.list', 'key.list']);
+    expect(seen).toEqual(['vault.read', 'vault.events', 'secret.list', 'key.list']);
   });
 
   test('an owner outside of the networks is nobody', () => {

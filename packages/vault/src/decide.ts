@@ -35,7 +35,7 @@ export interface Decision {
 }
 
 // What an overseer sees without a value coming into view.
-const metadataActions: ReadonlySet<VaultAction> = new Set(['vault.read', 'secret.list', 'key.list']);
+const metadataActions: ReadonlySet<VaultAction> = new Set(['vault.read', 'vault.events', 'secret.list', 'key.list']);
 
 /**
  * The one decision about an action in a vault: default deny. A role is a rule like a grant, and it comes first: an

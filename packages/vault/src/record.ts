@@ -1,6 +1,8 @@
 import type { AuditEvent, AuditResource } from '@cardea/contracts/audit-event';
 import { Audited } from '@cardea/contracts/audited';
+import type { Receipt } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import type { SuspiciousRule } from '@cardea/contracts/suspicious';
@@ -19,39 +21,63 @@ export interface Happening {
   suspicious?: SuspiciousRule;
 }
 
+/** One or several happenings; the first is the one that a receipt is for. */
+export type Happenings = [Happening, ...Happening[]];
+
+/** What a change has made, and what is to be recorded of it. */
+export type Done<T> = { value: T; happening: Happening } | { value: T; happenings: Happenings };
+
 /** Records that something was shown, side by side with preparing it, and hands it out once both are done. */
 export async function audited<T>(
   ctx: VaultContext,
   caller: Caller,
-  happening: Happening,
+  happening: Happening | Happenings,
   value: T | Promise<T>,
 ): Promise<Audited<T>> {
-  const [receipt, shown] = await Promise.all([ctx.audit.append(eventOf(ctx, caller, happening)), value]);
-  return new Audited(receipt, shown);
+  const happenings = Array.isArray(happening) ? happening : [happening];
+  const records = happenings.map(async (one) => ctx.audit.append(eventOf(ctx, caller, one)));
+  const [shown, receipt] = await Promise.all([value, ...records]);
+  return new Audited(receipt!, shown);
 }
 
 /**
  * Changes the database and writes what happened into the outbox, in one transaction; answers once
- * the audit log has it too. If the log does not answer the change stands, and the relay sends its record later.
+ * the audit log has it too. If the log does not answer the change stands, and the relay sends its records later.
+ * @throws AppError `unavailable` before anything is changed, or after it: then the error says so
  */
 export async function changed<T>(
   ctx: VaultContext,
   caller: Caller,
-  work: (tx: Transaction) => Promise<{ value: T; happening: Happening }>,
+  work: (tx: Transaction) => Promise<Done<T>>,
 ): Promise<Audited<T>> {
   ctx.audit.admit();
-  const { value, event } = await ctx.db.transaction(async (tx) => {
+  const { value, events } = await ctx.db.transaction(async (tx) => {
     const done = await work(tx);
-    const event = eventOf(ctx, caller, done.happening);
-    await addToOutbox(tx, event);
-    return { value: done.value, event };
+    const happenings = 'happenings' in done ? done.happenings : [done.happening];
+    const events = happenings.map((happening) => eventOf(ctx, caller, happening));
+    for (const event of events) await addToOutbox(tx, event);
+    return { value: done.value, events };
   });
-  const receipt = await ctx.audit.append(event);
-  ctx.outbox.acknowledge(event.id);
-  return new Audited(receipt, value);
+  const [receipt] = await Promise.all(events.map(async (event) => appendFromOutbox(ctx, event)));
+  return new Audited(receipt!, value);
 }
 
-/** The audit event of something that just happened. Text is cut to what an event may hold. */
+// Each by itself: if the log takes some and then falls silent, only the others are sent again.
+async function appendFromOutbox(ctx: VaultContext, event: AuditEvent): Promise<Receipt> {
+  try {
+    const receipt = await ctx.audit.append(event);
+    ctx.outbox.acknowledge(event.id);
+    return receipt;
+  } catch (cause) {
+    if (!(cause instanceof AppError && cause.code === 'unavailable')) throw cause;
+    throw new AppError('unavailable', 'the change is made, and its record waits for the audit log: repeat the call', {
+      cause,
+      rule: 'record-waits',
+    });
+  }
+}
+
+/** The audit event of something that just happened. */
 export function eventOf(ctx: Pick<VaultContext, 'now'>, caller: Caller, happening: Happening): AuditEvent {
   const now = ctx.now();
   const { decision = 'allow', ...rest } = happening;

@@ -1,25 +1,45 @@
 import type { AuditResource } from '@cardea/contracts/audit-event';
 import type { Caller } from '@cardea/contracts/caller';
 import type { AppError } from '@cardea/contracts/errors';
+import type { SuspiciousRule } from '@cardea/contracts/suspicious';
 import type { VaultContext } from './context.ts';
 import { eventOf } from './record.ts';
+import { askedResource, principalResource } from './resource.ts';
 
-/** Parameters of a path, and where a record names them. */
-const resourceFields = { vault: 'vault', name: 'name', username: 'user', principal: 'name', id: 'name' } as const;
+/** What was refused, to whom and why. */
+export interface RefusedRequest {
+  caller: Caller;
+  action: string;
+  /** The parameters of the path, where they are well formed. */
+  params: Record<string, string>;
+  /** The body as the contract has parsed it; undefined if it was refused before. */
+  body: unknown;
+  error: AppError;
+}
+
+type Recorder = Pick<VaultContext, 'audit' | 'now'>;
 
 /** Records that a request was refused, whoever refused it and for whatever reason. Resolves once that is durable. */
-export async function recordRefusal(
-  ctx: Pick<VaultContext, 'audit' | 'now'>,
-  refusal: { caller: Caller; action: string; params: Record<string, string>; error: AppError },
-): Promise<void> {
-  const { caller, action, params, error } = refusal;
+export async function recordRefusal(ctx: Recorder, refusal: RefusedRequest): Promise<void> {
+  await append(ctx, refusal, resourceOf(refusal));
+}
+
+/** Records how many more requests were refused in the same way, the given one being the last of them. */
+export async function recordRefusals(ctx: Recorder, refusal: RefusedRequest, count: number): Promise<void> {
+  await append(ctx, refusal, { count });
+}
+
+/** Records that somebody was refused too often and is dropped from now on. */
+export async function recordDrop(ctx: Recorder, caller: Caller, suspicious: SuspiciousRule): Promise<void> {
+  const drop = { action: 'caller.drop', decision: 'deny', reason: 'rate_limited', rule: 'denial-watch' } as const;
+  await ctx.audit.append(eventOf(ctx, caller, { ...drop, suspicious }));
+}
+
+async function append(ctx: Recorder, refusal: RefusedRequest, resource: AuditResource): Promise<void> {
+  const { caller, action, error } = refusal;
   const { rule, suspicious } = error;
-  const resource: AuditResource = {};
-  for (const [param, field] of Object.entries(resourceFields)) {
-    if (params[param]) resource[field] = params[param].slice(0, 512);
-  }
   await ctx.audit.append(
-    eventOf(ctx, caller, {
+    eventOf(ctx, error.actor ? { ...caller, actor: error.actor } : caller, {
       action,
       decision: 'deny',
       reason: error.code,
@@ -28,4 +48,42 @@ export async function recordRefusal(
       ...(suspicious === undefined ? {} : { suspicious }),
     }),
   );
+}
+
+// As far as the request says it in its right form: nobody has looked whether it is there.
+function resourceOf({ action, params, body, error }: RefusedRequest): AuditResource {
+  const { vault, name, username, principal, id } = params;
+  const noun = action.split('.')[0] ?? '';
+  const named = namedByApplication.has(noun) ? { application: name, name: id } : { name: name ?? id };
+  return {
+    ...present({ vault, user: username, ...named, ...(principal ? principalResource(principal) : {}) }),
+    ...(body === undefined ? {} : namedInBody.get(action)?.(body as Record<string, string>)),
+    ...error.resource,
+  };
+}
+
+const namedByApplication: ReadonlySet<string> = new Set(['application', 'credential']);
+
+// Only what may be told from a body: what is typed at sign-in may be a password in the wrong field.
+const namedInBody: ReadonlyMap<string, (body: Record<string, string>) => AuditResource> = new Map([
+  ['vault.create', ({ name }) => present({ vault: name })],
+  ['user.create', ({ username }) => present({ user: username })],
+  ['secret.delete', ({ prefix }) => present({ name: prefix })],
+  ['secret.import', ({ prefix }) => present({ name: prefix })],
+  ['secret.export', ({ prefix }) => present({ name: prefix })],
+  [
+    'secret.move',
+    ({ prefix, vault, name, toPrefix }) => present({ name: prefix, toVault: vault, toName: name ?? toPrefix }),
+  ],
+  ['application.create', ({ name }) => present({ application: name })],
+  [
+    'access.explain',
+    ({ vault = '', principal = '', action = '', name }) => askedResource({ vault, principal, action, name }),
+  ],
+]);
+
+// A path is cut to what a record takes; a parameter that is not there names nothing.
+function present(fields: Record<string, string | undefined>): AuditResource {
+  const given = Object.entries(fields).flatMap(([field, text]) => (text ? [[field, text.slice(0, 512)]] : []));
+  return Object.fromEntries(given) as AuditResource;
 }

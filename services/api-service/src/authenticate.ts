@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { AuditActor } from '@cardea/contracts/audit-event';
 import { changePassword, logout, readMe } from '@cardea/contracts/auth';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
@@ -25,18 +26,30 @@ export function createAuthenticate(ctx: Pick<VaultContext, 'db' | 'now'>, tokens
   async function identify(req: IncomingMessage, endpoint: Endpoint, requestId: string): Promise<Caller> {
     const caller = stranger(req, requestId);
     if (endpoint.auth === 'none') return caller;
-    const { kind, sessionId } = await tokens.verify(bearerToken(req));
-    if (kind === 'application') return callerOfCredential(ctx, caller, sessionId);
+    const { kind, subjectId, sessionId } = await tokens.verify(bearerToken(req));
+    if (kind === 'application') {
+      return callerOfCredential(ctx, caller, { applicationId: subjectId, credentialId: sessionId });
+    }
     const user = await callerOfSession(ctx, caller, sessionId);
     if (user.mustChangePassword && !withoutChosenPassword.has(endpoint)) {
       throw new AppError('access_denied', 'choose a password first (POST /api/v1/auth/password)', {
         rule: 'must-change-password',
+        actor: user.actor,
       });
     }
     return user;
   }
 
-  return { stranger, identify };
+  /** Whose token this is, if it was found good before; what has become of them since, `identify` looks at. */
+  function recall(req: IncomingMessage): AuditActor | undefined {
+    const header = req.headers.authorization;
+    const claims = header?.startsWith('Bearer ') ? tokens.recall(header.slice('Bearer '.length)) : undefined;
+    if (!claims) return undefined;
+    const { kind: type, subjectId: id, sessionId } = claims;
+    return type === 'user' ? { id, type, session: sessionId } : { id, type, credential: sessionId };
+  }
+
+  return { stranger, identify, recall };
 }
 
 function bearerToken(req: IncomingMessage): string {

@@ -1,4 +1,6 @@
+import type { AuditActor } from '@cardea/contracts/audit-event';
 import type { Caller } from '@cardea/contracts/caller';
+import { clientNetwork } from '@cardea/contracts/cidr';
 import { AppError } from '@cardea/contracts/errors';
 import type { ErrorCode } from '@cardea/contracts/errors';
 import type { SuspiciousRule } from '@cardea/contracts/suspicious';
@@ -23,13 +25,15 @@ const WINDOW_MS = 60_000;
 const WATCHED_MAX = 10_000;
 
 /**
- * Counts refusals by who asks (strangers by address), each process for itself. Who is refused too often in a minute is
- * dropped for the next one, before any vault is looked at, and the refusal that was one too many is recorded with the
- * rule it tripped.
+ * Counts refusals by who asks, strangers by their network. Who is refused too often in a minute is dropped for the next
+ * one, before any vault is looked at.
+ *
+ * Each process counts for itself, so with several in full somebody may be refused that many times by each of them before
+ * all have dropped them; a start forgets. What must hold across processes is limited by rate-limit.ts and throttle.ts.
  */
 export interface DenialWatch {
-  /** @throws AppError `rate_limited` for somebody who is being dropped */
-  admit(caller: Caller): void;
+  /** `known` is who it is for the record, where that is not the caller. @throws AppError `rate_limited` for somebody who is being dropped */
+  admit(caller: Caller, known?: AuditActor): void;
   /** Counts a refusal; answers the rule it trips, if it is the one that does. */
   count(caller: Caller, code: ErrorCode): SuspiciousRule | undefined;
 }
@@ -37,50 +41,55 @@ export interface DenialWatch {
 interface Watched {
   since: number;
   counts: Map<SuspiciousRule, number>;
-  droppedUntil: number;
 }
 
 export function createDenialWatch(options: { refusalsPerMinute: number; now: () => Date }): DenialWatch {
   const { refusalsPerMinute, now } = options;
+  // Apart, so that no crowd of others makes one forget who is being dropped. In both the oldest goes first, and of those
+  // dropped that is the one whose minute ends first.
   const watched = new Map<string, Watched>();
+  const droppedUntil = new Map<string, number>();
 
-  function begin(caller: Caller): Watched {
-    const key = keyOf(caller);
-    const time = now().getTime();
+  function watch(key: string, time: number): Watched {
     const known = watched.get(key);
     if (known && time - known.since < WINDOW_MS) return known;
-    if (watched.size >= WATCHED_MAX) watched.delete(watched.keys().next().value!);
-    const fresh = { since: time, counts: new Map<SuspiciousRule, number>(), droppedUntil: known?.droppedUntil ?? 0 };
-    watched.delete(key);
-    watched.set(key, fresh);
+    const fresh = { since: time, counts: new Map<SuspiciousRule, number>() };
+    putLast(watched, key, fresh);
     return fresh;
   }
 
   return {
-    admit(caller) {
+    admit(caller, known = caller.actor) {
       // Nobody who was never refused is looked at twice.
-      const left = (watched.get(keyOf(caller))?.droppedUntil ?? 0) - now().getTime();
+      const left = (droppedUntil.get(keyOf(caller)) ?? 0) - now().getTime();
       if (left <= 0) return;
       throw new AppError('rate_limited', 'too many requests were refused', {
         rule: 'denial-watch',
         retryAfterSeconds: Math.ceil(left / 1000),
+        actor: known,
       });
     },
     count(caller, code) {
-      const one = begin(caller);
-      for (const { rule, codes, share } of rules) {
-        if (!codes.has(code)) continue;
-        const count = (one.counts.get(rule) ?? 0) + 1;
-        one.counts.set(rule, count);
-        if (count !== Math.ceil(refusalsPerMinute * share) + 1) continue;
-        one.droppedUntil = now().getTime() + WINDOW_MS;
-        return rule;
-      }
-      return undefined;
+      const [key, time] = [keyOf(caller), now().getTime()];
+      const { counts } = watch(key, time);
+      const tripped = rules.filter(({ rule, codes, share }) => {
+        if (!codes.has(code)) return false;
+        const count = (counts.get(rule) ?? 0) + 1;
+        counts.set(rule, count);
+        return count === Math.ceil(refusalsPerMinute * share) + 1;
+      });
+      if (tripped.length > 0) putLast(droppedUntil, key, time + WINDOW_MS);
+      return tripped[0]?.rule;
     },
   };
 }
 
+function putLast<T>(map: Map<string, T>, key: string, value: T): void {
+  map.delete(key);
+  if (map.size >= WATCHED_MAX) map.delete(map.keys().next().value!);
+  map.set(key, value);
+}
+
 function keyOf({ actor, source }: Caller): string {
-  return actor.type === 'anonymous' ? `address:${source.ip}` : `${actor.type}:${actor.id}`;
+  return actor.type === 'anonymous' ? `address:${clientNetwork(source.ip ?? 'unknown')}` : `${actor.type}:${actor.id}`;
 }

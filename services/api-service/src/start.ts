@@ -6,11 +6,12 @@ import { listen, opsListener } from '@cardea/http/serve';
 import type { Running } from '@cardea/http/run';
 import type { VaultContext } from '@cardea/vault/context';
 import { jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
-import { ensureAdmin, hasUsers } from '@cardea/vault/users/users';
+import { ensureAdmin, hasUsers } from '@cardea/vault/users/first-admin';
 import { createListener } from './app.ts';
 import type { ApiConfig } from './config.ts';
-import { createContext, keepInitialPassword } from './context.ts';
+import { createContext } from './context.ts';
 import type { ApiContext, ApiOverrides } from './context.ts';
+import { initialPasswordIn } from './initial-password.ts';
 import { createTokenKeys } from './token-keys.ts';
 import { createTokens } from './tokens.ts';
 import { refuseBrokenRequests } from '@cardea/http/client-errors';
@@ -31,11 +32,11 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   const ctx = await createContext(config, overrides);
   const { vault, logger } = ctx;
   await refuseLostDatabase(ctx);
-  await ensureAdmin(vault, async (password) => keepInitialPassword(config.initialPasswordFile, password));
+  await ensureAdmin(vault, initialPasswordIn(config.initialPasswordFile));
   const keys = createTokenKeys(ctx);
   await keys.openIfPossible().catch(refuseForeignKeyring);
 
-  const { listener, server } = createListener(ctx, createTokens(keys, vault.now), keys);
+  const { listener, server, flush } = createListener(ctx, createTokens(keys, vault.now), keys);
   const api = await listen(listener, { host: config.host, port: config.port, variable: 'CARDEA_PORT' });
   refuseBrokenRequests(api.server, server);
   const ops = await listen(opsListener(ctx.metrics.registry, readiness(ctx)), {
@@ -52,6 +53,9 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
     vault.outbox.flush().catch((error: unknown) => logger.warn('outbox rows stay for the relay', { error }));
     keys.openIfPossible().catch((error: unknown) => logger.error('the key that signs tokens does not open', { error }));
   }, SECOND_MS);
+  const everyTenSeconds = setInterval(() => {
+    vault.lastReads.flush().catch((error: unknown) => logger.warn('who read last is in the audit log only', { error }));
+  }, 10 * SECOND_MS);
   logger.info('api-service is ready', { url: api.url });
 
   return {
@@ -60,7 +64,9 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
     vault,
     async stop() {
       clearInterval(everySecond);
+      clearInterval(everyTenSeconds);
       await Promise.all([api.drain(DRAIN_MS), ops.drain(0)]);
+      await flush();
       await ctx.close();
     },
   };

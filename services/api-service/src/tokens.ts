@@ -40,6 +40,8 @@ export interface Tokens {
   sign(claims: TokenClaims): Promise<string>;
   /** @throws AppError `unauthenticated` */
   verify(token: string): Promise<TokenClaims>;
+  /** What a token says that was verified before and has not ended; of any other nothing is known. A lookup. */
+  recall(token: string): TokenClaims | undefined;
 }
 
 /** Access tokens (JWT, RFC 9068 in shape): one algorithm, pinned with the key; a key is found by `kid` and by nothing else in the token. */
@@ -47,12 +49,17 @@ export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () =
   // A verified token is remembered until it ends, in the order of arrival.
   const remembered = new Map<string, { claims: TokenClaims; expiresAt: number }>();
 
-  async function verify(token: string): Promise<TokenClaims> {
-    const nowSeconds = now().getTime() / 1000;
+  function recall(token: string): TokenClaims | undefined {
     const known = remembered.get(token);
-    if (known && known.expiresAt > nowSeconds) return known.claims;
+    return known && known.expiresAt > now().getTime() / 1000 ? known.claims : undefined;
+  }
+
+  async function verify(token: string): Promise<TokenClaims> {
+    const known = recall(token);
+    if (known) return known;
     remembered.delete(token);
 
+    const nowSeconds = now().getTime() / 1000;
     const { sub, sid, kind, exp } = await check(token, nowSeconds);
     const claims: TokenClaims = { kind, subjectId: sub, sessionId: sid };
     if (remembered.size >= REMEMBERED_MAX) remembered.delete(remembered.keys().next().value!);
@@ -83,6 +90,7 @@ export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () =
       });
     },
     verify,
+    recall,
   };
 }
 

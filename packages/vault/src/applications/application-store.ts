@@ -26,6 +26,11 @@ export async function findApplication(db: Queryable, name: string): Promise<Appl
   return row;
 }
 
+export async function findApplicationById(db: Queryable, id: string): Promise<{ name: string } | undefined> {
+  const [row] = await db.query<{ name: string }>(`select name from application where id = $1`, [id]);
+  return row;
+}
+
 /** Applications after `cursor`, by name. */
 export async function listApplicationRows(
   db: Queryable,
@@ -77,13 +82,19 @@ export async function deleteApplicationRow(tx: Transaction, id: string): Promise
   await tx.query(`delete from application where id = $1`, [id]);
 }
 
-export async function listCredentialRows(db: Queryable, applicationId: string): Promise<CredentialRow[]> {
+/** An application's credentials after `cursor`, by id. */
+export async function listCredentialRows(
+  db: Queryable,
+  { applicationId, cursor, limit }: { applicationId: string; cursor: string; limit: number },
+): Promise<CredentialRow[]> {
   return db.query<CredentialRow>(
     `select id, created_at, last_used_at
        from application_credential
       where application_id = $1
-      order by id`,
-    [applicationId],
+        and id > $2
+      order by id
+      limit $3`,
+    [applicationId, cursor, limit],
   );
 }
 

@@ -8,8 +8,10 @@ import type { Queryable } from '@cardea/storage/db';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { removeGrantsTo } from '../grants/grant-store.ts';
+import { pageOf } from '../page.ts';
+import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
-import { pageOf } from '../vaults/vaults.ts';
+import { refusePast } from '../refuse-past.ts';
 import {
   deleteApplicationRow,
   deleteCredentialRow,
@@ -78,11 +80,11 @@ export async function createApplication(
 export async function listApplications(
   ctx: VaultContext,
   caller: Caller,
-  { limit, cursor = '' }: { limit: number; cursor?: string | undefined },
-): Promise<Audited<{ items: Application[]; nextCursor?: string }>> {
+  { limit, cursor = '' }: PageRequest,
+): Promise<Audited<Page<Application>>> {
   const { rule } = authorizeSystem(caller, 'application.manage');
   const rows = await listApplicationRows(ctx.db, { cursor, limit: limit + 1 });
-  const page = pageOf(rows.map(toApplication), limit);
+  const page = pageOf(rows.map(toApplication), limit, ({ name }) => name);
   return audited(ctx, caller, { action: 'application.list', rule, resource: { count: page.items.length } }, page);
 }
 
@@ -105,7 +107,7 @@ export async function changeApplication(
   },
 ): Promise<Audited<Application>> {
   const { rule } = authorizeSystem(caller, 'application.manage');
-  refusePast(ctx, change.expiresAt ?? undefined);
+  refusePast(ctx, change.expiresAt);
   return changed(ctx, caller, async (tx) => {
     const row = await getApplication(tx, name);
     const next: ApplicationRow = {
@@ -142,8 +144,8 @@ export async function createCredential(
   const clientSecret = generateCredential();
   return changed(ctx, caller, async (tx) => {
     const { id: applicationId } = await getApplication(tx, name);
-    const existing = await listCredentialRows(tx, applicationId);
-    if (existing.length >= CREDENTIALS_MAX) throw new AppError('conflict', 'there are two secrets: delete one first');
+    const existing = await listCredentialRows(tx, { applicationId, cursor: '', limit: CREDENTIALS_MAX });
+    if (existing.length === CREDENTIALS_MAX) throw new AppError('conflict', 'there are two secrets: delete one first');
     const createdAt = ctx.now().getTime();
     const row = { id: uuidv7(createdAt), created_at: createdAt, last_used_at: null };
     await insertCredential(tx, { id: row.id, applicationId, secretHash: credentialHash(clientSecret), createdAt });
@@ -152,12 +154,17 @@ export async function createCredential(
   });
 }
 
-export async function listCredentials(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Credential[]>> {
+export async function listCredentials(
+  ctx: VaultContext,
+  caller: Caller,
+  { name, limit, cursor = '' }: { name: string } & PageRequest,
+): Promise<Audited<Page<Credential>>> {
   const { rule } = authorizeSystem(caller, 'application.manage');
-  const { id } = await getApplication(ctx.db, name);
-  const rows = await listCredentialRows(ctx.db, id);
-  const happening = { action: 'credential.list', rule, resource: { application: name } };
-  return audited(ctx, caller, happening, rows.map(toCredential));
+  const { id: applicationId } = await getApplication(ctx.db, name);
+  const rows = await listCredentialRows(ctx.db, { applicationId, cursor, limit: limit + 1 });
+  const page = pageOf(rows.map(toCredential), limit, ({ id }) => id);
+  const happening = { action: 'credential.list', rule, resource: { application: name, count: page.items.length } };
+  return audited(ctx, caller, happening, page);
 }
 
 /** Withdraws a secret; tokens it gave end with it. @throws AppError `not_found`, for another application's as well */
@@ -180,12 +187,6 @@ async function getApplication(db: Queryable, name: string): Promise<ApplicationR
   const row = await findApplication(db, name);
   if (!row) throw new AppError('not_found', 'no such application', { rule: 'no-such-application' });
   return row;
-}
-
-function refusePast(ctx: VaultContext, expiresAt: Date | undefined): void {
-  if (expiresAt !== undefined && expiresAt <= ctx.now()) {
-    throw new AppError('invalid_request', 'expiresAt: has passed already');
-  }
 }
 
 function toApplication(row: ApplicationRow): Application {

@@ -1,3 +1,4 @@
+import type { AuditActor } from '@cardea/contracts/audit-event';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { isInside } from '@cardea/contracts/cidr';
@@ -5,8 +6,10 @@ import { AppError } from '@cardea/contracts/errors';
 import { credentialHash, isCredential } from '@cardea/crypto/credential';
 import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
-import { findByCredentialId, findBySecretHash, touchCredential } from './application-store.ts';
+import { findApplicationById, findByCredentialId, findBySecretHash, touchCredential } from './application-store.ts';
 import type { CredentialOwner } from './application-store.ts';
+
+const WRONG = 'the client id or the client secret is wrong';
 
 /** An application that has shown its secret. */
 export interface AuthenticatedApplication {
@@ -25,13 +28,15 @@ export async function authenticateApplication(
   { clientId, clientSecret }: { clientId: string; clientSecret: string },
 ): Promise<Audited<AuthenticatedApplication>> {
   ctx.audit.admit();
-  if (!isCredential(clientSecret)) throw wrong('credential-malformed');
+  if (!isCredential(clientSecret)) throw new AppError('unauthenticated', WRONG, { rule: 'credential-malformed' });
   const owner = await findBySecretHash(ctx.db, credentialHash(clientSecret));
   if (!owner || (owner.id !== clientId && owner.name !== clientId)) {
     throw new AppError('unauthenticated', WRONG, { rule: 'credential_unknown', suspicious: 'credential_unknown' });
   }
-  refuseClosed(ctx, stranger, owner);
   const caller = callerOf(stranger, owner);
+  const rule = whyClosed(ctx, stranger, owner);
+  // Who shows the secret is known, but whether it is a right one must not be told by the answer.
+  if (rule !== undefined) throw new AppError('unauthenticated', WRONG, { rule, actor: caller.actor });
   return changed(ctx, caller, async (tx) => {
     await touchCredential(tx, owner.credential_id, ctx.now().getTime());
     return {
@@ -41,30 +46,39 @@ export async function authenticateApplication(
   });
 }
 
-/** Who a credential belongs to, as it is now. @throws AppError `unauthenticated` if it was withdrawn */
+/** Who a token's credential belongs to, as it is now. @throws AppError `unauthenticated` if it was withdrawn or closed */
 export async function callerOfCredential(
   ctx: Pick<VaultContext, 'db' | 'now'>,
   stranger: Caller,
-  credentialId: string,
+  { applicationId, credentialId }: AuthenticatedApplication,
 ): Promise<Caller> {
   const owner = await findByCredentialId(ctx.db, credentialId);
-  if (!owner) throw wrong('credential-withdrawn');
-  refuseClosed(ctx, stranger, owner);
-  return callerOf(stranger, owner);
+  if (!owner) throw hasEnded('credential-withdrawn', await withoutCredential(ctx, applicationId));
+  const caller = callerOf(stranger, owner);
+  const rule = whyClosed(ctx, stranger, owner);
+  if (rule !== undefined) throw hasEnded(rule, caller.actor);
+  return caller;
+}
+
+// Of an application that is gone as well, nobody could say what it was.
+async function withoutCredential({ db }: Pick<VaultContext, 'db'>, id: string): Promise<AuditActor | undefined> {
+  const application = await findApplicationById(db, id);
+  return application && { id, type: 'application', name: application.name };
+}
+
+// One sentence for every rule: a stolen token is not to be told from where, or until when, it would have been good.
+function hasEnded(rule: string, actor?: AuditActor): AppError {
+  const message = 'the access that this token was given for has ended, or is not given from this address';
+  return new AppError('unauthenticated', message, { rule, ...(actor ? { actor } : {}) });
 }
 
 function callerOf(stranger: Caller, { id, name, credential_id: credential }: CredentialOwner): Caller {
   return { ...stranger, actor: { id, type: 'application', name, credential } };
 }
 
-function refuseClosed(ctx: Pick<VaultContext, 'now'>, { source }: Caller, owner: CredentialOwner): void {
-  if (owner.disabled === 1) throw wrong('application-disabled');
-  if (owner.expires_at !== null && owner.expires_at <= ctx.now().getTime()) throw wrong('application-expired');
-  if (!isInside(source.ip ?? '', JSON.parse(owner.allowed_cidrs) as string[])) throw wrong('application-network');
-}
-
-const WRONG = 'the client id or the client secret is wrong';
-
-function wrong(rule: string): AppError {
-  return new AppError('unauthenticated', WRONG, { rule });
+function whyClosed(ctx: Pick<VaultContext, 'now'>, { source }: Caller, owner: CredentialOwner): string | undefined {
+  if (owner.disabled === 1) return 'application-disabled';
+  if (owner.expires_at !== null && owner.expires_at <= ctx.now().getTime()) return 'application-expired';
+  const isNear = isInside(source.ip ?? '', JSON.parse(owner.allowed_cidrs) as string[]);
+  return isNear ? undefined : 'application-network';
 }

@@ -19,7 +19,7 @@ export async function findGrantedIn(
   principal: string,
 ): Promise<{ vault: VaultRow; granted: Granted | undefined } | undefined> {
   const [row] = await db.query<VaultRow & Nullable<GrantColumns>>(
-    `select v.id, v.name, v.description, v.created_at,
+    `select v.id, v.name, v.description, v.max_versions, v.created_at,
             g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
        from vault v
        left join vault_grant g on g.vault_id = v.id and g.principal = $2
@@ -27,9 +27,9 @@ export async function findGrantedIn(
     [vaultName, principal],
   );
   if (!row) return undefined;
-  const { id, name, description, created_at } = row;
+  const { id, name, description, max_versions, created_at } = row;
   const granted = row.owner === null ? undefined : toGranted(row as GrantColumns);
-  return { vault: { id, name, description, created_at }, granted };
+  return { vault: { id, name, description, max_versions, created_at }, granted };
 }
 
 type Nullable<T> = { [K in keyof T]: T[K] | null };
@@ -39,19 +39,25 @@ export interface PrincipalGrant extends Granted {
   principal: string;
 }
 
-/** Who was granted something in a vault, by name. */
-export async function listGrantsOf(db: Queryable, vaultId: string): Promise<PrincipalGrant[]> {
-  const rows = await db.query<GrantColumns & { principal: string; name: string }>(
-    `select g.principal, coalesce(u.username, a.name) as name,
-            g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
-       from vault_grant g
-       left join app_user u on g.principal = 'user:' || u.id
-       left join application a on g.principal = 'application:' || a.id
-      where g.vault_id = $1
-      order by g.principal`,
-    [vaultId],
+/** Who was granted something in a vault, after the principal in `cursor`: applications by name, then users. */
+export async function listGrantsOf(
+  db: Queryable,
+  { vaultId, cursor, limit }: { vaultId: string; cursor: string; limit: number },
+): Promise<PrincipalGrant[]> {
+  const rows = await db.query<GrantColumns & { principal: string }>(
+    `select principal, owner, secrets, keys, allowed_cidrs, path_prefix, expires_at
+       from (select coalesce('user:' || u.username, 'application:' || a.name) as principal,
+                    g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
+               from vault_grant g
+               left join app_user u on g.principal = 'user:' || u.id
+               left join application a on g.principal = 'application:' || a.id
+              where g.vault_id = $1) as named
+      where principal > $2
+      order by principal
+      limit $3`,
+    [vaultId, cursor, limit],
   );
-  return rows.map((row) => ({ ...toGranted(row), principal: `${row.principal.split(':')[0]}:${row.name}` }));
+  return rows.map((row) => ({ ...toGranted(row), principal: row.principal }));
 }
 
 export interface VaultGrant extends Granted {
@@ -61,7 +67,8 @@ export interface VaultGrant extends Granted {
 /** What one principal was granted, by vault. */
 export async function listGrantsTo(db: Queryable, principal: string): Promise<VaultGrant[]> {
   const rows = await db.query<GrantColumns & VaultRow>(
-    `select v.id, v.name, v.description, v.created_at, g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
+    `select v.id, v.name, v.description, v.max_versions, v.created_at,
+            g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
        from vault_grant g
        join vault v on v.id = g.vault_id
       where g.principal = $1
@@ -69,8 +76,8 @@ export async function listGrantsTo(db: Queryable, principal: string): Promise<Va
     [principal],
   );
   return rows.map((row) => {
-    const { id, name, description, created_at } = row;
-    return { ...toGranted(row), vault: { id, name, description, created_at } };
+    const { id, name, description, max_versions, created_at } = row;
+    return { ...toGranted(row), vault: { id, name, description, max_versions, created_at } };
   });
 }
 

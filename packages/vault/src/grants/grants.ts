@@ -7,7 +7,11 @@ import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { decide } from '../decide.ts';
 import type { Decision, Granted } from '../decide.ts';
+import { pageOf } from '../page.ts';
+import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
+import { refusePast } from '../refuse-past.ts';
+import { askedResource, principalResource } from '../resource.ts';
 import {
   findGrantedIn,
   findPrincipal,
@@ -24,24 +28,26 @@ export interface GrantRef {
   principal: string;
 }
 
+/** Who was granted something in a vault, after the principal in `cursor`. */
 export async function listGrants(
   ctx: VaultContext,
   caller: Caller,
-  vaultName: string,
-): Promise<Audited<PrincipalGrant[]>> {
+  { vault: name, limit, cursor = '' }: { vault: string } & PageRequest,
+): Promise<Audited<Page<PrincipalGrant>>> {
   // A ceo oversees who was granted what, and changes none of it.
   const action = caller.role === 'ceo' ? 'vault.read' : 'vault.manage';
-  const { vault, rule } = await authorize(ctx, caller, action, { vault: vaultName });
-  const grants = listGrantsOf(ctx.db, vault.id);
-  return audited(
-    ctx,
-    caller,
-    { action: 'grant.list', rule, resource: { vault: vault.name, vaultId: vault.id } },
-    grants,
-  );
+  const { vault, rule } = await authorize(ctx, caller, action, { vault: name });
+  const rows = await listGrantsOf(ctx.db, { vaultId: vault.id, cursor, limit: limit + 1 });
+  const page = pageOf(rows, limit, ({ principal }) => principal);
+  const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
+  return audited(ctx, caller, { action: 'grant.list', rule, resource }, page);
 }
 
-/** Grants in place of what was granted before. @throws AppError `not_found`, `conflict` */
+/**
+ * Grants in place of what was granted before.
+ * @throws AppError `not_found`; `invalid_request` for an end that has passed; `conflict` where it would never count,
+ * or would leave the vault without an owner
+ */
 export async function putGrant(
   ctx: VaultContext,
   caller: Caller,
@@ -49,12 +55,11 @@ export async function putGrant(
   granted: Granted,
 ): Promise<Audited<{ grant: PrincipalGrant; isNew: boolean }>> {
   const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: ref.vault });
+  refusePast(ctx, granted.expiresAt);
   return changed(ctx, caller, async (tx) => {
     const found = await findPrincipal(tx, ref.principal);
     if (!found) throw new AppError('not_found', 'no such user or application', { rule: 'no-such-principal' });
-    if (granted.owner && (found.role === undefined || found.role === 'ceo')) {
-      throw new AppError('conflict', 'only a user who is no ceo can own a vault', { rule: 'not-an-owner' });
-    }
+    refuseWhatNeverCounts(found, granted);
     if (!staysOwner(granted)) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
     const createdAt = ctx.now().getTime();
     const { principal } = found;
@@ -65,12 +70,25 @@ export async function putGrant(
       createdAt,
       createdBy: caller.actor.id,
     });
-    const resource = { vault: vault.name, vaultId: vault.id, name: ref.principal };
+    const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
     return {
       value: { grant: { ...granted, principal: ref.principal }, isNew },
       happening: { action: 'grant.write', rule, resource, reason: summaryOf(granted) },
     };
   });
+}
+
+// The role of a user comes before any grant. An admin's takes effect when they are an admin no more, and they hold more
+// until then; a ceo's would only look as if it gave them something.
+function refuseWhatNeverCounts({ role }: { role: string | undefined }, { owner }: Granted): void {
+  if (owner && (role === undefined || role === 'ceo')) {
+    throw new AppError('conflict', 'only a user who is no ceo can own a vault', { rule: 'not-an-owner' });
+  }
+  if (role === 'ceo') {
+    throw new AppError('conflict', 'a ceo is granted nothing: the role alone decides what they may do', {
+      rule: 'role-decides',
+    });
+  }
 }
 
 /** @throws AppError `not_found`, `conflict` for the last owner */
@@ -81,7 +99,7 @@ export async function deleteGrant(ctx: VaultContext, caller: Caller, ref: GrantR
     if (found) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
     const removed = found && (await removeGrant(tx, { vaultId: vault.id, principal: found.principal }));
     if (!removed) throw new AppError('not_found', 'nothing was granted to them here', { rule: 'no-such-grant' });
-    const resource = { vault: vault.name, vaultId: vault.id, name: ref.principal };
+    const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
     return { value: undefined, happening: { action: 'grant.delete', rule, resource } };
   });
 }
@@ -116,7 +134,7 @@ export async function explainAccess(
   const granted = (await findGrantedIn(ctx.db, vault.name, found.principal))?.granted;
   const role = found.role as Role | undefined;
   const decision = decide({ role, granted, action, name, ip, now: ctx.now().getTime() });
-  const resource = { vault: vault.name, vaultId: vault.id, name: question.principal };
+  const resource = { ...askedResource(question), vaultId: vault.id };
   return audited(ctx, caller, { action: 'access.explain', rule, resource }, decision);
 }
 

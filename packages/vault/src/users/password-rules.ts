@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { PASSWORD_CHARACTERS } from '@cardea/contracts/names';
 
-const CHARACTERS_MIN = 12;
-const CHARACTERS_MAX = 128;
+const { min: CHARACTERS_MIN, max: CHARACTERS_MAX } = PASSWORD_CHARACTERS;
+
 /** What remains beside a name or a word that anybody would try must have as many characters. */
 const OWN_CHARACTERS_MIN = 8;
 

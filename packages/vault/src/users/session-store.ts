@@ -7,6 +7,7 @@ export interface SessionRow {
   id: string;
   user_id: string;
   expires_at: number;
+  ended_at: number | null;
   ip: string;
   user_agent: string;
   username: string;
@@ -16,15 +17,14 @@ export interface SessionRow {
   user_expires_at: number | null;
 }
 
-/** A session that was not ended. Whether it or its user has expired is for who knows the time. */
-export async function findOpenSession(db: Queryable, id: string): Promise<SessionRow | undefined> {
+/** A session, be it ended. Whether it or its user has expired is for who knows the time. */
+export async function findSession(db: Queryable, id: string): Promise<SessionRow | undefined> {
   const [row] = await db.query<SessionRow>(
-    `select s.id, s.user_id, s.expires_at, s.ip, s.user_agent,
+    `select s.id, s.user_id, s.expires_at, s.ended_at, s.ip, s.user_agent,
             u.username, u.role, u.password_state, u.disabled, u.expires_at as user_expires_at
        from session s
        join app_user u on u.id = s.user_id
-      where s.id = $1
-        and s.ended_at is null`,
+      where s.id = $1`,
     [id],
   );
   return row;
@@ -38,17 +38,24 @@ export interface ListedSession {
   user_agent: string;
 }
 
-/** A user's sessions that live now, newest first. */
-export async function listLiveSessions(db: Queryable, userId: string, now: number): Promise<ListedSession[]> {
+/** After every id there is. */
+const LAST_ID = 'z';
+
+/** A user's sessions that live now and began before the one of the id `before`, newest first; all of them for ''. */
+export async function listLiveSessions(
+  db: Queryable,
+  { userId, now, before, limit }: { userId: string; now: number; before: string; limit: number },
+): Promise<ListedSession[]> {
   return db.query<ListedSession>(
     `select id, created_at, expires_at, ip, user_agent
        from session
       where user_id = $1
         and ended_at is null
         and expires_at > $2
+        and id < $3
       order by id desc
-      limit 100`,
-    [userId, now],
+      limit $4`,
+    [userId, now, before === '' ? LAST_ID : before, limit],
   );
 }
 

@@ -1,3 +1,4 @@
+import type { AuditActor } from '@cardea/contracts/audit-event';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -5,12 +6,14 @@ import { refreshSuccessor } from '@cardea/crypto/credential';
 import { sha256 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
+import { pageOf } from '../page.ts';
+import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
 import {
   deleteDeadSessions,
   endSession,
   endSessionsOf,
-  findOpenSession,
+  findSession,
   findRefreshToken,
   insertRefreshToken,
   listLiveSessions,
@@ -33,21 +36,34 @@ export async function callerOfSession(
   stranger: Caller,
   sessionId: string,
 ): Promise<Caller> {
-  const session = await findOpenSession(ctx.db, sessionId);
-  const rule = whyDead(session, ctx.now().getTime());
-  if (!session || rule !== undefined) {
-    throw new AppError('unauthenticated', 'the session has ended', { rule: rule ?? 'session-ended' });
-  }
+  const session = await getLiveSession(ctx, sessionId);
   return {
     ...stranger,
-    actor: { id: session.user_id, type: 'user', name: session.username, session: session.id },
+    actor: actorOf(session),
     role: session.role,
     ...(session.password_state === 'chosen' ? {} : { mustChangePassword: true }),
   };
 }
 
-function whyDead(session: SessionRow | undefined, now: number): string | undefined {
-  if (!session) return 'session-ended';
+async function getLiveSession(ctx: Pick<VaultContext, 'db' | 'now'>, id: string): Promise<SessionRow> {
+  const session = await findSession(ctx.db, id);
+  if (!session) throw hasEnded('session-ended');
+  const rule = whyDead(session, ctx.now().getTime());
+  // Who comes too late has proved who they are, and the record of it says so.
+  if (rule !== undefined) throw hasEnded(rule, actorOf(session));
+  return session;
+}
+
+function hasEnded(rule: string, actor?: AuditActor): AppError {
+  return new AppError('unauthenticated', 'the session has ended', { rule, ...(actor ? { actor } : {}) });
+}
+
+function actorOf({ id: session, user_id: id, username: name }: SessionRow): AuditActor {
+  return { id, type: 'user', name, session };
+}
+
+function whyDead(session: SessionRow, now: number): string | undefined {
+  if (session.ended_at !== null) return 'session-ended';
   if (session.expires_at <= now) return 'session-expired';
   if (session.disabled === 1) return 'user-disabled';
   return session.user_expires_at !== null && session.user_expires_at <= now ? 'user-expired' : undefined;
@@ -74,15 +90,8 @@ export async function refreshSession(
       suspicious: 'refresh_unknown',
     });
   }
-  const session = await findOpenSession(ctx.db, row.session_id);
-  const rule = whyDead(session, ctx.now().getTime());
-  if (!session || rule !== undefined)
-    throw new AppError('unauthenticated', 'the session has ended', { rule: rule ?? 'session-ended' });
-
-  const caller: Caller = {
-    ...stranger,
-    actor: { id: session.user_id, type: 'user', name: session.username, session: session.id },
-  };
+  const session = await getLiveSession(ctx, row.session_id);
+  const caller: Caller = { ...stranger, actor: actorOf(session) };
   const refreshToken = refreshSuccessor(successorKey, token);
   const signedIn = { userId: session.user_id, sessionId: session.id, refreshToken };
   const outcome = await changed(ctx, caller, (tx) => useOrRepeat(ctx, tx, { hash, session, stranger, refreshToken }));
@@ -90,6 +99,7 @@ export async function refreshSession(
     throw new AppError('unauthenticated', 'the refresh token was used before: the session has ended', {
       rule: 'refresh_reuse',
       suspicious: 'refresh_reuse',
+      actor: caller.actor,
     });
   }
   return outcome.map(() => signedIn);
@@ -132,11 +142,16 @@ export async function signOut(ctx: VaultContext, caller: Caller): Promise<Audite
   });
 }
 
-/** The caller's own sessions that live now. */
-export async function listSessions(ctx: VaultContext, caller: Caller): Promise<Audited<ListedSession[]>> {
-  const user = await ownUser(ctx, caller);
-  const sessions = await listLiveSessions(ctx.db, user.id, ctx.now().getTime());
-  return audited(ctx, caller, { action: 'session.list', rule: 'self', resource: { count: sessions.length } }, sessions);
+/** The caller's own sessions that live now, newest first, after the one of the id in `cursor`. */
+export async function listSessions(
+  ctx: VaultContext,
+  caller: Caller,
+  { limit, cursor = '' }: PageRequest,
+): Promise<Audited<Page<ListedSession>>> {
+  const { id: userId } = await ownUser(ctx, caller);
+  const rows = await listLiveSessions(ctx.db, { userId, now: ctx.now().getTime(), before: cursor, limit: limit + 1 });
+  const page = pageOf(rows, limit, ({ id }) => id);
+  return audited(ctx, caller, { action: 'session.list', rule: 'self', resource: { count: page.items.length } }, page);
 }
 
 /** Ends one of the caller's own sessions. @throws AppError `not_found` for anybody else's */

@@ -8,7 +8,7 @@ import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
 import { insertRefreshToken, insertSession } from './session-store.ts';
-import { countAttempt, normalizeUsername, uncountAttempt } from './throttle.ts';
+import { forgetFailures, normalizeUsername, throttled } from './throttle.ts';
 import { readSecondFactor, useSecondFactor } from './totp.ts';
 import type { SecondFactor } from './totp.ts';
 import { findUser, findUserById, replacePassword, useOneTimePassword } from './user-store.ts';
@@ -33,19 +33,28 @@ export async function signIn(
   stranger: Caller,
   credentials: { username: string; password: string; otp?: string | undefined },
 ): Promise<Audited<SignedIn>> {
-  const { username, password, otp } = credentials;
+  const { username } = credentials;
   ctx.audit.admit();
-  await countAttempt(ctx, stranger, username);
   const user = await findUser(ctx.db, normalizeUsername(username));
+  return throttled(ctx, { caller: stranger, username, account: user?.username }, async () => {
+    const checked = await checkCredentials(ctx, user, credentials);
+    return beginSession(ctx, stranger, { username, ...checked });
+  });
+}
+
+async function checkCredentials(
+  ctx: VaultContext,
+  user: UserRow | undefined,
+  { password, otp }: { password: string; otp?: string | undefined },
+): Promise<Omit<Begin, 'username'>> {
   const isRight = await verifyPassword(ctx, user?.password_hash, password);
   if (!user) throw wrong('no-such-user');
-  if (!isRight) throw wrong('bad-password');
+  if (!isRight) throw wrong('bad-password', user);
   refuseClosedAccount(user, ctx.now().getTime());
   const factor = await readSecondFactor(ctx, user, otp);
-  if (factor === 'missing' || factor === 'wrong') throw wrong(`otp-${factor}`);
-
+  if (factor === 'missing' || factor === 'wrong') throw wrong(`otp-${factor}`, user);
   const rehashed = ctx.passwords.needsRehash(user.password_hash) ? await hashPassword(ctx, password) : undefined;
-  return beginSession(ctx, stranger, { user, username, factor, rehashed });
+  return { user, factor, rehashed };
 }
 
 interface Begin {
@@ -63,7 +72,7 @@ async function beginSession(ctx: VaultContext, stranger: Caller, begin: Begin): 
     const createdAt = ctx.now().getTime();
     await refuseChangedAccount(tx, user, createdAt);
     await useUp(tx, user, factor);
-    await uncountAttempt(tx, stranger, username);
+    await forgetFailures(tx, username);
     if (rehashed !== undefined) await rehash(tx, user, rehashed, createdAt);
     const sessionId = uuidv7(createdAt);
     const { ip = 'unknown', userAgent = '' } = stranger.source;
@@ -91,17 +100,17 @@ async function beginSession(ctx: VaultContext, stranger: Caller, begin: Begin): 
 // one that is about to begin ended.
 async function refuseChangedAccount(tx: Transaction, checked: UserRow, now: number): Promise<void> {
   const user = await findUserById(tx, checked.id);
-  if (user?.password_hash !== checked.password_hash) throw wrong('password-changed');
+  if (user?.password_hash !== checked.password_hash) throw wrong('password-changed', checked);
   refuseClosedAccount(user, now);
 }
 
 // What works once is used up where the session begins: of a hundred at once, one is first.
 async function useUp(tx: Transaction, user: UserRow, factor: SecondFactor): Promise<void> {
   if (user.password_state === 'one_time' && !(await useOneTimePassword(tx, user.id)))
-    throw wrong('one-time-password-used');
+    throw wrong('one-time-password-used', user);
   if (factor === 'none' || (await useSecondFactor(tx, user.id, factor))) return;
   // A recovery code that was used is forgotten, so it is as unknown as any other.
-  throw wrong(factor.kind === 'totp' ? 'otp-used' : 'recovery-code-unknown');
+  throw wrong(factor.kind === 'totp' ? 'otp-used' : 'recovery-code-unknown', user);
 }
 
 async function rehash(tx: Transaction, user: UserRow, to: string, updatedAt: number): Promise<void> {
@@ -110,9 +119,9 @@ async function rehash(tx: Transaction, user: UserRow, to: string, updatedAt: num
 }
 
 function refuseClosedAccount(user: UserRow, now: number): void {
-  if (user.disabled === 1) throw wrong('user-disabled');
-  if (user.expires_at !== null && user.expires_at <= now) throw wrong('user-expired');
-  if (user.password_state === 'one_time_used') throw wrong('one-time-password-used');
+  if (user.disabled === 1) throw wrong('user-disabled', user);
+  if (user.expires_at !== null && user.expires_at <= now) throw wrong('user-expired', user);
+  if (user.password_state === 'one_time_used') throw wrong('one-time-password-used', user);
 }
 
 /** False for a wrong password and, after the same work, for an unknown user. @throws AppError `unavailable` */
@@ -138,6 +147,11 @@ async function inQueue<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-function wrong(rule: string): AppError {
-  return new AppError('unauthenticated', 'the username, the password or the code is wrong', { rule });
+// The record names the account as it is stored, and nobody as its owner, for nobody has proved to be. What was typed for
+// a name there is not is in no record: people type passwords there.
+function wrong(rule: string, user?: UserRow): AppError {
+  return new AppError('unauthenticated', 'the username, the password or the code is wrong', {
+    rule,
+    ...(user ? { resource: { user: user.username } } : {}),
+  });
 }

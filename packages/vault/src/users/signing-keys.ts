@@ -4,11 +4,10 @@ import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { hmacKey } from '@cardea/crypto/token-key';
 import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { findNewestDekVersion, insertDek } from '../vaults/dek-store.ts';
+import { changed } from '../record.ts';
+import { systemCaller } from '../system-caller.ts';
+import { SYSTEM_VAULT_ID, findNewestDekVersion, insertDek } from '../vaults/dek-store.ts';
 import { wrapNewDek } from '../vaults/vaults.ts';
-
-/** The DEK chain of what the system keeps for itself. No vault can have this id: it lies before every UUIDv7 made since. */
-export const SYSTEM_VAULT_ID = '00000000-0000-7000-8000-000000000001';
 
 /** `access` signs access tokens; `refresh` derives a refresh token's successor. */
 export type KeyPurpose = 'access' | 'refresh';
@@ -29,7 +28,7 @@ const HONOURED_MS = 10 * 60_000;
 export async function ensureSigningKeys(ctx: VaultContext): Promise<void> {
   await ensureSystemDek(ctx);
   for (const purpose of ['access', 'refresh'] as const) {
-    if (!(await findNewestRow(ctx.db, purpose))) await addKey(ctx, purpose, { onlyFirst: true });
+    if (!(await findNewestRow(ctx.db, purpose))) await addKey(ctx, purpose, { rule: 'first' });
   }
 }
 
@@ -64,12 +63,30 @@ export async function findSigningKey(
 export async function rotateSigningKeys(ctx: VaultContext): Promise<void> {
   const now = ctx.now().getTime();
   const newest = await findNewestSigningKey(ctx, 'access');
-  if (newest && now - newest.createdAt >= ROTATE_AFTER_MS) await addKey(ctx, 'access');
-  await ctx.db.query(
-    `delete from signing_key
+  if (newest && now - newest.createdAt >= ROTATE_AFTER_MS) await addKey(ctx, 'access', { rule: 'daily' });
+  for (const { id } of await listReplacedKeys(ctx.db, now - HONOURED_MS)) await deleteKey(ctx, id);
+}
+
+/** Access keys that another one replaced before a time. */
+async function listReplacedKeys(db: Queryable, before: number): Promise<{ id: string }[]> {
+  return db.query<{ id: string }>(
+    `select id
+       from signing_key
       where purpose = 'access'
-        and id < (select max(k.id) from signing_key k where k.purpose = 'access' and k.created_at < $1)`,
-    [now - HONOURED_MS],
+        and id < (select max(k.id) from signing_key k where k.purpose = 'access' and k.created_at < $1)
+      order by id`,
+    [before],
+  );
+}
+
+async function deleteKey(ctx: VaultContext, id: string): Promise<void> {
+  await unlessDone(
+    changed(ctx, systemCaller, async (tx) => {
+      const deleted = await tx.query(`delete from signing_key where id = $1 returning id`, [id]);
+      if (deleted.length === 0) throw new AlreadyDone();
+      const happening = { action: 'signingKey.delete', rule: 'replaced', reason: 'access', resource: { name: id } };
+      return { value: undefined, happening };
+    }),
   );
 }
 
@@ -91,7 +108,7 @@ async function findNewestRow(db: Queryable, purpose: KeyPurpose): Promise<Signin
   return row;
 }
 
-async function addKey(ctx: VaultContext, purpose: KeyPurpose, { onlyFirst = false } = {}): Promise<void> {
+async function addKey(ctx: VaultContext, purpose: KeyPurpose, { rule }: { rule: 'first' | 'daily' }): Promise<void> {
   const createdAt = ctx.now().getTime();
   const id = uuidv7(createdAt);
   const bytes = randomKey();
@@ -100,15 +117,19 @@ async function addKey(ctx: VaultContext, purpose: KeyPurpose, { onlyFirst = fals
     seal(dek, bytes, systemContext('signing-key', id)),
   );
   bytes.fill(0);
-  await ctx.db.transaction(async (tx) => {
-    // Of processes that start at the same time one makes the first key: two refresh keys would give two successors.
-    if (onlyFirst && (await findNewestRow(tx, purpose))) return;
-    await tx.query(
-      `insert into signing_key (id, purpose, ciphertext, created_at)
-       values ($1, $2, $3, $4)`,
-      [id, purpose, ciphertext, createdAt],
-    );
-  });
+  await unlessDone(
+    changed(ctx, systemCaller, async (tx) => {
+      // Of processes that start at the same time one makes the first key: two refresh keys would give two successors.
+      if (rule === 'first' && (await findNewestRow(tx, purpose))) throw new AlreadyDone();
+      await tx.query(
+        `insert into signing_key (id, purpose, ciphertext, created_at)
+         values ($1, $2, $3, $4)`,
+        [id, purpose, ciphertext, createdAt],
+      );
+      const happening = { action: 'signingKey.create', rule, reason: purpose, resource: { name: id }, dekVersion };
+      return { value: undefined, happening };
+    }),
+  );
 }
 
 async function openKey(ctx: Pick<VaultContext, 'deks'>, row: SigningKeyRow): Promise<SigningKey> {
@@ -122,13 +143,29 @@ async function openKey(ctx: Pick<VaultContext, 'deks'>, row: SigningKeyRow): Pro
 async function ensureSystemDek(ctx: VaultContext): Promise<void> {
   if (await hasSystemDek(ctx.db)) return;
   const wrapped = await wrapNewDek(ctx, SYSTEM_VAULT_ID);
-  await ctx.db.transaction(async (tx) => {
-    // Another process may have been first; its DEK is as good.
-    if (await hasSystemDek(tx)) return;
-    await insertDek(tx, { vaultId: SYSTEM_VAULT_ID, dekVersion: 1 }, wrapped, ctx.now().getTime());
-  });
+  await unlessDone(
+    changed(ctx, systemCaller, async (tx) => {
+      if (await hasSystemDek(tx)) throw new AlreadyDone();
+      await insertDek(tx, { vaultId: SYSTEM_VAULT_ID, dekVersion: 1 }, wrapped, ctx.now().getTime());
+      const resource = { vaultId: SYSTEM_VAULT_ID };
+      return { value: undefined, happening: { action: 'dek.create', rule: 'first', resource, dekVersion: 1 } };
+    }),
+  );
 }
 
 async function hasSystemDek(db: Queryable): Promise<boolean> {
   return (await findNewestDekVersion(db, SYSTEM_VAULT_ID)) !== undefined;
+}
+
+class AlreadyDone extends Error {
+  override name = 'AlreadyDone';
+}
+
+// Another process was faster, and what it did is as good; then nothing is to be done, nor recorded.
+async function unlessDone(work: Promise<unknown>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof AlreadyDone)) throw error;
+  }
 }

@@ -1,13 +1,10 @@
 import type { Caller } from '@cardea/contracts/caller';
+import { clientNetwork } from '@cardea/contracts/cidr';
 import { AppError } from '@cardea/contracts/errors';
 import { sha256Hex } from '@cardea/crypto/ids';
 import type { Db, Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 
-/**
- * Failed sign-ins are counted before the password is looked at, so that a hundred guesses at once are a hundred, and
- * by what was typed, so that a name that does not exist is treated like one that does.
- */
 interface Limit {
   /** Failures that cost nothing. */
   free: number;
@@ -30,43 +27,41 @@ export function normalizeUsername(username: string): string {
   return username.normalize('NFKC').trim().toLowerCase();
 }
 
-/** @throws AppError `rate_limited` while the name, the address or everybody has failed too often */
-export async function countAttempt(ctx: VaultContext, caller: Caller, username: string): Promise<void> {
-  const now = ctx.now().getTime();
-  const subjects: [string, Limit][] = [
-    [subjectOf(username), limits.user],
-    [addressOf(caller), limits.address],
-    ['everybody', limits.everybody],
-  ];
-  const lockedUntil = await ctx.db.transaction(async (tx) => {
-    let latest = 0;
-    for (const [subject, limit] of subjects) latest = Math.max(latest, await countOne(tx, subject, limit, now));
-    return latest;
-  });
-  if (lockedUntil <= now) return;
-  const retryAfterSeconds = Math.ceil((lockedUntil - now) / 1000);
-  throw new AppError('rate_limited', 'too many failed sign-ins: wait, or ask an admin to unlock', {
-    rule: 'sign-in-throttle',
-    retryAfterSeconds,
-  });
+/** Somebody who is about to show that they are who they say. */
+export interface Attempt {
+  caller: Caller;
+  /** As it was typed. */
+  username: string;
+  /** The name of the account, if there is one: for the record of a refusal. */
+  account: string | undefined;
+}
+
+/**
+ * Lets `look` look at a password or a code, unless the name, the address or everybody has failed too often. A failure is
+ * what `look` refuses as `unauthenticated` or `access_denied`; anything else, such as a full queue, costs nothing. Where
+ * it succeeds, `look` calls `forgetFailures` in its own transaction.
+ *
+ * By name an attempt is counted before it is looked at, so that a hundred guesses at once are a hundred, and by what was
+ * typed, so that a name that does not exist is treated like one that does. By address, and for everybody, only failures
+ * are counted, after the look: a success writes no row that others write too, and takes back nobody's failures but its
+ * own. So of guesses in many names at once as many more get through as can wait for their hash.
+ * @throws AppError `rate_limited`; whatever `look` throws
+ */
+export async function throttled<T>(ctx: VaultContext, attempt: Attempt, look: () => Promise<T>): Promise<T> {
+  await refuseLockedAddress(ctx, attempt);
+  const counted = await countName(ctx, attempt);
+  try {
+    return await look();
+  } catch (error) {
+    if (isFailure(error)) await countFailure(ctx, attempt.caller);
+    else await takeBack(ctx.db, counted);
+    throw error;
+  }
 }
 
 /** Forgets the failures of a name: an admin says so, or its owner has signed in. */
 export async function forgetFailures(tx: Transaction, username: string): Promise<void> {
   await tx.query(`delete from sign_in_failure where subject = $1`, [subjectOf(username)]);
-}
-
-/** Takes back what `countAttempt` counted: it was no failure. */
-export async function uncountAttempt(tx: Transaction, caller: Caller, username: string): Promise<void> {
-  await forgetFailures(tx, username);
-  await tx.query(
-    `update sign_in_failure
-        set failures = failures - 1,
-            locked_until = 0
-      where (subject = $1 or subject = 'everybody')
-        and failures > 0`,
-    [addressOf(caller)],
-  );
 }
 
 /** Whether a name is locked now. */
@@ -82,14 +77,73 @@ export async function sweepFailures(db: Db, now: number): Promise<void> {
   await db.query(`delete from sign_in_failure where last_at < $1 and locked_until < $2`, [now - FORGET_MS, now]);
 }
 
-/** Until when the subject was locked before this attempt; the attempt counts only if it was not. */
-async function countOne(tx: Transaction, subject: string, limit: Limit, now: number): Promise<number> {
+function isFailure(error: unknown): boolean {
+  return error instanceof AppError && (error.code === 'unauthenticated' || error.code === 'access_denied');
+}
+
+async function refuseLockedAddress(ctx: VaultContext, attempt: Attempt): Promise<void> {
+  const now = ctx.now().getTime();
+  const [row] = await ctx.db.query<{ locked_until: number | null }>(
+    `select max(locked_until) as locked_until
+       from sign_in_failure
+      where subject = $1
+         or subject = 'everybody'`,
+    [addressOf(attempt.caller)],
+  );
+  refuseLocked(attempt, row?.locked_until ?? 0, now);
+}
+
+async function countName(ctx: VaultContext, attempt: Attempt): Promise<{ subject: string; lockEnd: number }> {
+  const now = ctx.now().getTime();
+  const subject = subjectOf(attempt.username);
+  const { lockedUntil, lockEnd } = await ctx.db.transaction((tx) => countOne(tx, subject, limits.user, now));
+  refuseLocked(attempt, lockedUntil, now);
+  return { subject, lockEnd };
+}
+
+function refuseLocked({ account }: Attempt, lockedUntil: number, now: number): void {
+  if (lockedUntil <= now) return;
+  throw new AppError('rate_limited', 'too many failed sign-ins: wait, or ask an admin to unlock', {
+    rule: 'sign-in-throttle',
+    retryAfterSeconds: Math.ceil((lockedUntil - now) / 1000),
+    ...(account === undefined ? {} : { resource: { user: account } }),
+  });
+}
+
+async function countFailure(ctx: VaultContext, caller: Caller): Promise<void> {
+  const now = ctx.now().getTime();
+  await ctx.db.transaction(async (tx) => {
+    await countOne(tx, addressOf(caller), limits.address, now);
+    await countOne(tx, 'everybody', limits.everybody, now);
+  });
+}
+
+// A lock that another attempt has set meanwhile stays.
+async function takeBack(db: Queryable, { subject, lockEnd }: { subject: string; lockEnd: number }): Promise<void> {
+  await db.query(
+    `update sign_in_failure
+        set failures = failures - 1,
+            locked_until = case when locked_until = $2 then 0 else locked_until end
+      where subject = $1
+        and failures > 0`,
+    [subject, lockEnd],
+  );
+}
+
+/** Until when the subject was locked, in which case nothing is counted, or will be by this attempt; 0 for no lock. */
+async function countOne(
+  tx: Transaction,
+  subject: string,
+  limit: Limit,
+  now: number,
+): Promise<{ lockedUntil: number; lockEnd: number }> {
   const [row] = await tx.query<{ failures: number; last_at: number; locked_until: number }>(
     `select failures, last_at, locked_until from sign_in_failure where subject = $1`,
     [subject],
   );
-  if (row && row.locked_until > now) return row.locked_until;
+  if (row && row.locked_until > now) return { lockedUntil: row.locked_until, lockEnd: 0 };
   const failures = row && row.last_at > now - FORGET_MS ? row.failures + 1 : 1;
+  const lockEnd = lockEndAfter(failures, limit, now);
   await tx.query(
     `insert into sign_in_failure (subject, failures, last_at, locked_until)
      values ($1, $2, $3, $4)
@@ -97,13 +151,13 @@ async function countOne(tx: Transaction, subject: string, limit: Limit, now: num
         set failures = $2,
             last_at = $3,
             locked_until = $4`,
-    [subject, failures, now, lockEnd(failures, limit, now)],
+    [subject, failures, now, lockEnd],
   );
-  return 0;
+  return { lockedUntil: 0, lockEnd };
 }
 
 // 0 for no lock: `now` would be one to an attempt that began a moment earlier and is counted a moment later.
-function lockEnd(failures: number, { free, firstLockMs, mostLockMs }: Limit, now: number): number {
+function lockEndAfter(failures: number, { free, firstLockMs, mostLockMs }: Limit, now: number): number {
   return failures <= free ? 0 : now + Math.min(mostLockMs, firstLockMs * 2 ** (failures - free - 1));
 }
 
@@ -113,5 +167,5 @@ function subjectOf(username: string): string {
 }
 
 function addressOf(caller: Caller): string {
-  return `address:${caller.source.ip ?? 'unknown'}`;
+  return `address:${clientNetwork(caller.source.ip ?? 'unknown')}`;
 }

@@ -14,9 +14,18 @@ import {
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
-import { SYSTEM_VAULT_ID } from './signing-keys.ts';
-import { findNewestDekVersion } from '../vaults/dek-store.ts';
-import { findUserById, replaceRecoveryCodes, setTotp, useRecoveryCode, useTotpStep } from './user-store.ts';
+import { SYSTEM_VAULT_ID, findNewestDekVersion } from '../vaults/dek-store.ts';
+import { throttled } from './throttle.ts';
+import {
+  clearTotp,
+  findUserById,
+  forgetUnconfirmedTotp,
+  replaceRecoveryCodes,
+  setUpTotpSecret,
+  turnTotpOn,
+  useRecoveryCode,
+  useTotpStep,
+} from './user-store.ts';
 import type { UserRow } from './user-store.ts';
 
 const RECOVERY_CODES = 10;
@@ -50,33 +59,40 @@ export async function useSecondFactor(
 /** Makes a secret. It is asked for at sign-in only once `confirmTotp` has seen a code of it. @throws AppError `conflict` */
 export async function setUpTotp(ctx: VaultContext, caller: Caller): Promise<Audited<{ uri: string }>> {
   const user = await ownUser(ctx, caller);
-  if (user.totp_enabled === 1) throw new AppError('conflict', 'TOTP is on: turn it off first');
+  if (user.totp_enabled === 1) throw isOn();
   const secret = generateTotpSecret();
   const ciphertext = await sealSecret(ctx, user.id, secret);
   const uri = totpUri({ issuer: 'Cardea', account: user.username, secret });
   secret.fill(0);
   return changed(ctx, caller, async (tx) => {
-    await setTotp(tx, { id: user.id, ciphertext, enabled: 0, lastStep: 0 });
+    if (!(await setUpTotpSecret(tx, user.id, ciphertext))) throw isOn();
     return { value: { uri }, happening: { action: 'auth.totpSetUp', rule: 'self' } };
   });
 }
 
-/** @throws AppError `conflict`, `access_denied` for a wrong code */
+/**
+ * Turns TOTP on by a first code. Of several at once one does, and its recovery codes are the ones that count.
+ * @throws AppError `conflict`; `access_denied` for a wrong code
+ */
 export async function confirmTotp(
   ctx: VaultContext,
   caller: Caller,
   otp: string,
 ): Promise<Audited<{ recoveryCodes: string[] }>> {
   const user = await ownUser(ctx, caller);
-  if (user.totp_enabled === 1 || user.totp_ciphertext === null) {
-    throw new AppError('conflict', user.totp_enabled === 1 ? 'TOTP is on already' : 'set TOTP up first');
-  }
-  const step = await stepOf(ctx, user.id, user.totp_ciphertext, otp);
-  if (step === undefined) throw new AppError('access_denied', 'the code is wrong', { rule: 'otp-wrong' });
-  const recoveryCodes = generateRecoveryCodes(RECOVERY_CODES);
   const { id, totp_ciphertext: ciphertext } = user;
+  if (user.totp_enabled === 1) throw isOn();
+  if (ciphertext === null) throw new AppError('conflict', 'set TOTP up first', { rule: 'totp-off' });
+  const step = await stepOf(ctx, id, ciphertext, otp);
+  // Not counted: who would guess here may as well set up a secret of their own.
+  if (step === undefined) throw wrongCode('otp-wrong');
+  const recoveryCodes = generateRecoveryCodes(RECOVERY_CODES);
   return changed(ctx, caller, async (tx) => {
-    await setTotp(tx, { id, ciphertext, enabled: 1, lastStep: step });
+    if (!(await turnTotpOn(tx, { id, ciphertext, step }))) {
+      throw new AppError('conflict', 'TOTP was turned on, or set up anew, by another request just now', {
+        rule: 'totp-changed',
+      });
+    }
     await replaceRecoveryCodes(
       tx,
       id,
@@ -86,13 +102,46 @@ export async function confirmTotp(
   });
 }
 
+/**
+ * Turns TOTP off by a code that was not used yet, or by a recovery code: who has stolen a session has neither. Wrong
+ * ones are counted as at sign-in; a right one takes no failure back, or who turns TOTP on and off again with a stolen
+ * session could guess the password for ever.
+ * @throws AppError `conflict` where it is not on; `access_denied` for a wrong code; `rate_limited` after too many
+ */
+export async function disableTotp(ctx: VaultContext, caller: Caller, otp: string): Promise<Audited<undefined>> {
+  const user = await ownUser(ctx, caller);
+  if (user.totp_enabled === 0) throw new AppError('conflict', 'TOTP is not on', { rule: 'totp-off' });
+  return throttled(ctx, { caller, username: user.username, account: user.username }, async () => {
+    const factor = await readSecondFactor(ctx, user, otp);
+    if (typeof factor === 'string') throw wrongCode('otp-wrong');
+    return changed(ctx, caller, async (tx) => {
+      if (!(await useSecondFactor(tx, user.id, factor))) {
+        throw wrongCode(factor.kind === 'totp' ? 'otp-used' : 'recovery-code-unknown');
+      }
+      await clearTotp(tx, user.id);
+      await replaceRecoveryCodes(tx, user.id, []);
+      return { value: undefined, happening: { action: 'auth.totpDisable', rule: `self+${factor.kind}` } };
+    });
+  });
+}
+
+/** Forgets a secret that was set up and not confirmed. @throws AppError `conflict` where TOTP is on */
 export async function removeTotp(ctx: VaultContext, caller: Caller): Promise<Audited<undefined>> {
   const user = await ownUser(ctx, caller);
   return changed(ctx, caller, async (tx) => {
-    await setTotp(tx, { id: user.id, ciphertext: null, enabled: 0, lastStep: 0 });
-    await replaceRecoveryCodes(tx, user.id, []);
+    if (!(await forgetUnconfirmedTotp(tx, user.id))) throw isOn();
     return { value: undefined, happening: { action: 'auth.totpRemove', rule: 'self' } };
   });
+}
+
+function isOn(): AppError {
+  return new AppError('conflict', 'TOTP is on: POST /api/v1/auth/totp:disable turns it off by a code', {
+    rule: 'totp-on',
+  });
+}
+
+function wrongCode(rule: string): AppError {
+  return new AppError('access_denied', 'the code is wrong, or was used before', { rule });
 }
 
 /** The caller's own row. @throws AppError `access_denied` for an application, which has no password to guard */

@@ -1,4 +1,5 @@
 import type { Role } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 
 /** `chosen` by its owner; `one_time`: signs in once; `one_time_used`: good for nothing but being changed. */
@@ -26,6 +27,13 @@ export async function findUser(db: Queryable, username: string): Promise<UserRow
       where username = $1`,
     [username],
   );
+  return row;
+}
+
+/** @throws AppError `not_found` */
+export async function getUser(db: Queryable, username: string): Promise<UserRow> {
+  const row = await findUser(db, username);
+  if (!row) throw new AppError('not_found', 'no such user', { rule: 'no-such-user' });
   return row;
 }
 
@@ -158,17 +166,59 @@ export async function useOneTimePassword(tx: Transaction, id: string): Promise<b
   return rows.length === 1;
 }
 
-export async function setTotp(
+/** Sets a secret up that is to be confirmed by a first code; false while TOTP is on. */
+export async function setUpTotpSecret(tx: Transaction, id: string, ciphertext: Uint8Array): Promise<boolean> {
+  const rows = await tx.query(
+    `update app_user
+        set totp_ciphertext = $2
+      where id = $1
+        and totp_enabled = 0
+     returning id`,
+    [id, ciphertext],
+  );
+  return rows.length === 1;
+}
+
+/** Turns TOTP on by the secret that was read; false if it is on by now, or the secret another one. */
+export async function turnTotpOn(
   tx: Transaction,
-  totp: { id: string; ciphertext: Uint8Array | null; enabled: number; lastStep: number },
-): Promise<void> {
+  { id, ciphertext, step }: { id: string; ciphertext: Uint8Array; step: number },
+): Promise<boolean> {
+  const rows = await tx.query(
+    `update app_user
+        set totp_enabled = 1,
+            totp_last_step = $3
+      where id = $1
+        and totp_enabled = 0
+        and totp_ciphertext = $2
+     returning id`,
+    [id, ciphertext, step],
+  );
+  return rows.length === 1;
+}
+
+/** Forgets a secret that no code has confirmed; false while TOTP is on. */
+export async function forgetUnconfirmedTotp(tx: Transaction, id: string): Promise<boolean> {
+  const rows = await tx.query(
+    `update app_user
+        set totp_ciphertext = null
+      where id = $1
+        and totp_enabled = 0
+     returning id`,
+    [id],
+  );
+  return rows.length === 1;
+}
+
+/** Turns TOTP off, as if it had never been on. */
+export async function clearTotp(tx: Transaction, id: string): Promise<void> {
   await tx.query(
     `update app_user
-        set totp_ciphertext = $2,
-            totp_enabled = $3,
-            totp_last_step = $4
+        set totp_ciphertext = null,
+            totp_enabled = 0,
+            totp_last_step = 0
       where id = $1`,
-    [totp.id, totp.ciphertext, totp.enabled, totp.lastStep],
+    [id],
   );
 }
 

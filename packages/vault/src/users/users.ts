@@ -1,29 +1,32 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller, Role } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
-import { randomSecret, uuidv7 } from '@cardea/crypto/ids';
+import { uuidv7 } from '@cardea/crypto/ids';
 import { UniqueViolation } from '@cardea/storage/db';
-import type { Queryable, Transaction } from '@cardea/storage/db';
+import type { Transaction } from '@cardea/storage/db';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { listVaultsOwnedAlone, removeGrantsTo, upsertGrant } from '../grants/grant-store.ts';
+import { removeGrantsTo } from '../grants/grant-store.ts';
+import { pageOf } from '../page.ts';
+import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
-import { checkNewPassword } from './password-rules.ts';
+import type { Happening } from '../record.ts';
+import { refusePast } from '../refuse-past.ts';
+import { systemCaller } from '../system-caller.ts';
+import { handOver, refuseOwnerlessVaults } from './ownership.ts';
+import type { HandedOver } from './ownership.ts';
+import { makeOneTimePassword, refuseBadPassword } from './passwords.ts';
 import { endAllSessions } from './sessions.ts';
-import { hashPassword, verifyPassword } from './sign-in.ts';
-import { countAttempt, forgetFailures, isLocked, uncountAttempt } from './throttle.ts';
-import { ownUser } from './totp.ts';
+import { hashPassword } from './sign-in.ts';
+import { forgetFailures, isLocked } from './throttle.ts';
 import {
   countOtherAdmins,
-  countUsers,
   deleteUserRow,
   findUser,
+  getUser,
   insertUser,
   listExpiredUsers,
   listUserRows,
-  replacePassword,
-  replaceRecoveryCodes,
-  setTotp,
   updateUser,
 } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
@@ -38,36 +41,6 @@ export interface User {
   mustChangePassword: boolean;
   expiresAt?: Date;
   createdAt: Date;
-}
-
-/** Cardea itself, when it acts before anybody could ask it to. */
-export const systemCaller: Caller = {
-  actor: { id: 'cardea', type: 'service' },
-  role: 'admin',
-  source: {},
-  requestId: 'start',
-};
-
-/**
- * Makes the user `admin` in a database without users and hands its password to `keep` before the
- * user exists, so that a crash between the two leaves a password nobody needs rather than a user
- * nobody can be. Does nothing where there is a user.
- */
-export async function ensureAdmin(ctx: VaultContext, keep: (password: string) => Promise<void>): Promise<void> {
-  if (await hasUsers(ctx.db)) return;
-  const password = randomSecret(18);
-  await keep(password);
-  try {
-    await addUser(ctx, systemCaller, { username: 'admin', role: 'admin', password });
-  } catch (error) {
-    // Another process that starts for the first time was faster.
-    if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
-  }
-}
-
-/** False in a database that nobody has started with yet. */
-export async function hasUsers(db: Queryable): Promise<boolean> {
-  return (await countUsers(db)) > 0;
 }
 
 export interface NewUser {
@@ -90,13 +63,14 @@ export async function createUser(
   return addUser(ctx, caller, user);
 }
 
-async function addUser(
+/** Makes a user whose password nobody has to judge: Cardea has made it, or it was judged. @throws AppError `conflict` */
+export async function addUser(
   ctx: VaultContext,
   caller: Caller,
   { username, role, password, expiresAt }: NewUser,
 ): Promise<Audited<User & { oneTimePassword?: string }>> {
   const { rule } = authorizeSystem(caller, 'user.manage');
-  const oneTimePassword = password === undefined ? randomSecret(12) : undefined;
+  const oneTimePassword = password === undefined ? makeOneTimePassword() : undefined;
   const passwordHash = await hashPassword(ctx, password ?? oneTimePassword!);
   const passwordState = password === undefined ? 'one_time' : 'chosen';
   try {
@@ -121,12 +95,12 @@ async function addUser(
 export async function listUsers(
   ctx: VaultContext,
   caller: Caller,
-  { limit, cursor = '' }: { limit: number; cursor?: string | undefined },
-): Promise<Audited<{ items: User[]; nextCursor?: string }>> {
+  { limit, cursor = '' }: PageRequest,
+): Promise<Audited<Page<User>>> {
   const { rule } = authorizeSystem(caller, 'user.manage');
   const rows = await listUserRows(ctx.db, { cursor, limit: limit + 1 });
-  const items = await Promise.all(rows.slice(0, limit).map((row) => withLock(ctx, row)));
-  const page = rows.length > limit ? { items, nextCursor: items.at(-1)!.username } : { items };
+  const { items, ...rest } = pageOf(rows, limit, ({ username }) => username);
+  const page = { items: await Promise.all(items.map((row) => withLock(ctx, row))), ...rest };
   return audited(ctx, caller, { action: 'user.list', rule, resource: { count: items.length } }, page);
 }
 
@@ -144,7 +118,7 @@ export async function changeUser(
   change: { role?: Role | undefined; disabled?: boolean | undefined; expiresAt?: Date | null | undefined },
 ): Promise<Audited<User>> {
   const { rule } = authorizeSystem(caller, 'user.manage');
-  refusePast(ctx, change.expiresAt ?? undefined);
+  refusePast(ctx, change.expiresAt);
   return changed(ctx, caller, async (tx) => {
     const row = await getUser(tx, username);
     const { role = row.role, disabled = row.disabled === 1 } = change;
@@ -175,64 +149,22 @@ export async function deleteUser(
   return changed(ctx, caller, async (tx) => {
     const row = await getUser(tx, username);
     await refuseLoss(tx, caller, row);
-    const handedOver = await handOver(ctx, tx, { caller, from: row, successor });
+    const vaults = await handOver(ctx, tx, { from: row, successor, by: caller.actor.id });
     await removeGrantsTo(tx, `user:${row.id}`);
     await deleteUserRow(tx, row.id);
     await forgetFailures(tx, username);
-    const reason = handedOver.length === 0 ? {} : { reason: `${successor} owns ${handedOver.join(' ').slice(0, 900)}` };
-    return { value: undefined, happening: { action: 'user.delete', rule, resource: { user: username }, ...reason } };
+    const reason = vaults.length === 0 ? {} : { reason: `succeeded by ${successor}` };
+    const happening = { action: 'user.delete', rule, ...reason, resource: { user: username } };
+    const handedOver = vaults.map((vault) => handOverOf(vault, { rule, from: username, to: successor! }));
+    return { value: undefined, happenings: [happening, ...handedOver] };
   });
 }
 
-async function handOver(
-  ctx: VaultContext,
-  tx: Transaction,
-  { caller, from, successor }: { caller: Caller; from: UserRow; successor: string | undefined },
-): Promise<string[]> {
-  const vaults = await listVaultsOwnedAlone(tx, `user:${from.id}`);
-  if (vaults.length === 0) return [];
-  if (successor === undefined) throw ownsAlone(vaults, 'name a successor (?successor=…), or another owner');
-  const heir = await findUser(tx, successor);
-  const createdAt = ctx.now().getTime();
-  const canOwn = heir && heir.id !== from.id && heir.role !== 'ceo' && heir.disabled === 0;
-  if (!canOwn || (heir.expires_at !== null && heir.expires_at <= createdAt)) {
-    throw new AppError('conflict', 'the successor must be another user who can sign in, and no ceo', {
-      rule: 'not-an-owner',
-    });
-  }
-  const granted = { owner: true, secrets: [], keys: [], allowedCidrs: [] };
-  for (const { id: vaultId } of vaults) {
-    await upsertGrant(tx, { vaultId, principal: `user:${heir.id}`, granted, createdAt, createdBy: caller.actor.id });
-  }
-  return vaults.map((vault) => vault.name);
-}
-
-function ownsAlone(vaults: { name: string }[], whatToDo: string): AppError {
-  const names = vaults.slice(0, 5).map((vault) => vault.name);
-  return new AppError('conflict', `they own ${names.join(', ')} alone: ${whatToDo}`, { rule: 'owns-alone' });
-}
-
-/** Makes a one-time password, ends every session and turns TOTP off: for somebody who lost what they sign in with. */
-export async function resetPassword(
-  ctx: VaultContext,
-  caller: Caller,
-  username: string,
-): Promise<Audited<{ oneTimePassword: string }>> {
-  const { rule } = authorizeSystem(caller, 'user.manage');
-  const oneTimePassword = randomSecret(12);
-  const to = await hashPassword(ctx, oneTimePassword);
-  return changed(ctx, caller, async (tx) => {
-    const { id, password_hash: from } = await getUser(tx, username);
-    await replacePassword(tx, { id, from, to, state: 'one_time', updatedAt: ctx.now().getTime() });
-    await setTotp(tx, { id, ciphertext: null, enabled: 0, lastStep: 0 });
-    await replaceRecoveryCodes(tx, id, []);
-    await endAllSessions(ctx, tx, { userId: id });
-    await forgetFailures(tx, username);
-    return {
-      value: { oneTimePassword },
-      happening: { action: 'user.resetPassword', rule, resource: { user: username } },
-    };
-  });
+function handOverOf(
+  { id: vaultId, name: vault }: HandedOver,
+  { rule, from, to }: { rule: string; from: string; to: string },
+): Happening {
+  return { action: 'vault.handOver', rule, reason: `owned by ${from} before`, resource: { vault, vaultId, user: to } };
 }
 
 export async function unlockUser(ctx: VaultContext, caller: Caller, username: string): Promise<Audited<undefined>> {
@@ -250,34 +182,6 @@ export async function revokeSessions(ctx: VaultContext, caller: Caller, username
     const { id } = await getUser(tx, username);
     await endAllSessions(ctx, tx, { userId: id });
     return { value: undefined, happening: { action: 'user.revokeSessions', rule, resource: { user: username } } };
-  });
-}
-
-/**
- * Changes the caller's own password; every other session ends. The current one is asked for and wrong ones are counted
- * as at sign-in, since who has stolen a session would guess here.
- * @throws AppError `access_denied`, `invalid_request`, `conflict`, `rate_limited`
- */
-export async function changeOwnPassword(
-  ctx: VaultContext,
-  caller: Caller,
-  { currentPassword, newPassword }: { currentPassword: string; newPassword: string },
-): Promise<Audited<undefined>> {
-  const user = await ownUser(ctx, caller);
-  await refuseBadPassword(newPassword, user.username);
-  if (newPassword === currentPassword) throw new AppError('invalid_request', 'the new password is the current one');
-  await countAttempt(ctx, caller, user.username);
-  if (!(await verifyPassword(ctx, user.password_hash, currentPassword))) {
-    throw new AppError('access_denied', 'the current password is wrong', { rule: 'bad-password' });
-  }
-  const to = await hashPassword(ctx, newPassword);
-  return changed(ctx, caller, async (tx) => {
-    const { id, password_hash: from } = user;
-    const replaced = await replacePassword(tx, { id, from, to, state: 'chosen', updatedAt: ctx.now().getTime() });
-    if (!replaced) throw new AppError('conflict', 'the password was changed by somebody else just now');
-    await uncountAttempt(tx, caller, user.username);
-    await endAllSessions(ctx, tx, { userId: id, except: caller.actor.session });
-    return { value: undefined, happening: { action: 'auth.password', rule: 'self' } };
   });
 }
 
@@ -305,35 +209,12 @@ async function expireUser(ctx: VaultContext, username: string): Promise<void> {
   });
 }
 
-async function getUser(db: Parameters<typeof findUser>[0], username: string): Promise<UserRow> {
-  const row = await findUser(db, username);
-  if (!row) throw new AppError('not_found', 'no such user', { rule: 'no-such-user' });
-  return row;
-}
-
-// A ceo writes nothing, so a vault whose only owner becomes one would have none.
-async function refuseOwnerlessVaults(tx: Transaction, row: UserRow): Promise<void> {
-  const vaults = await listVaultsOwnedAlone(tx, `user:${row.id}`);
-  if (vaults.length > 0) throw ownsAlone(vaults, 'make another user owner first');
-}
-
 async function refuseLoss(tx: Transaction, caller: Caller, row: UserRow): Promise<void> {
   if (row.id === caller.actor.id) {
     throw new AppError('conflict', 'nobody removes or demotes themself: ask another admin', { rule: 'own-account' });
   }
   if (row.role === 'admin' && (await countOtherAdmins(tx, row.id)) === 0) {
     throw new AppError('conflict', 'this is the last admin: make another one first', { rule: 'last-admin' });
-  }
-}
-
-async function refuseBadPassword(password: string, username: string): Promise<void> {
-  const problem = await checkNewPassword(password, username);
-  if (problem !== undefined) throw new AppError('invalid_request', problem, { rule: 'password-rules' });
-}
-
-function refusePast(ctx: VaultContext, expiresAt: Date | undefined): void {
-  if (expiresAt !== undefined && expiresAt <= ctx.now()) {
-    throw new AppError('invalid_request', 'expiresAt: has passed already');
   }
 }
 

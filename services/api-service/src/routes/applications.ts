@@ -3,8 +3,7 @@ import { route } from '@cardea/http/route';
 import type { Route } from '@cardea/http/route';
 import * as applications from '@cardea/vault/applications/applications';
 import type { VaultContext } from '@cardea/vault/context';
-
-const empty = () => ({ empty: true as const });
+import { empty } from './empty.ts';
 
 export function applicationRoutes(ctx: VaultContext): Route[] {
   return [
@@ -45,9 +44,9 @@ export function applicationRoutes(ctx: VaultContext): Route[] {
       }));
     }),
 
-    route(contract.listCredentials, async ({ caller, params }) => {
-      const credentials = await applications.listCredentials(ctx, caller, params.name);
-      return credentials.map((items) => ({ body: { items: items.map(credentialToWire) } }));
+    route(contract.listCredentials, async ({ caller, params, query }) => {
+      const page = await applications.listCredentials(ctx, caller, { ...params, ...query });
+      return page.map(({ items, ...rest }) => ({ body: { items: items.map(credentialToWire), ...rest } }));
     }),
 
     route(contract.deleteCredential, async ({ caller, params }) => {

@@ -1,4 +1,5 @@
 import * as contract from '@cardea/contracts/auth';
+import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { route } from '@cardea/http/route';
 import type { Route } from '@cardea/http/route';
@@ -6,17 +7,17 @@ import { authenticateApplication } from '@cardea/vault/applications/client-crede
 import type { VaultContext } from '@cardea/vault/context';
 import { listLiveGrants } from '@cardea/vault/vaults/vaults';
 import { audited } from '@cardea/vault/record';
+import { changeOwnPassword } from '@cardea/vault/users/passwords';
+import type { ListedSession } from '@cardea/vault/users/session-store';
 import { endOwnSession, listSessions, refreshSession, signOut } from '@cardea/vault/users/sessions';
 import { signIn } from '@cardea/vault/users/sign-in';
 import type { SignedIn } from '@cardea/vault/users/sign-in';
-import { confirmTotp, removeTotp, setUpTotp } from '@cardea/vault/users/totp';
-import { changeOwnPassword } from '@cardea/vault/users/users';
+import { confirmTotp, disableTotp, removeTotp, setUpTotp } from '@cardea/vault/users/totp';
 import type { TokenKeys } from '../token-keys.ts';
 import { ACCESS_TOKEN_SECONDS } from '../tokens.ts';
 import type { Tokens } from '../tokens.ts';
+import { empty } from './empty.ts';
 import { grantToWire } from './grants.ts';
-
-const empty = () => ({ empty: true as const });
 
 export function authRoutes(
   ctx: VaultContext,
@@ -76,21 +77,14 @@ export function authRoutes(
       return confirmed.map((codes) => ({ body: codes }));
     }),
 
+    route(contract.disableTotp, async ({ caller, body }) => (await disableTotp(ctx, caller, body.otp)).map(empty)),
+
     route(contract.removeTotp, async ({ caller }) => (await removeTotp(ctx, caller)).map(empty)),
 
-    route(contract.listSessions, async ({ caller }) => {
-      const sessions = await listSessions(ctx, caller);
-      return sessions.map((rows) => ({
-        body: {
-          items: rows.map((row) => ({
-            id: row.id,
-            current: row.id === caller.actor.session,
-            createdAt: new Date(row.created_at).toISOString(),
-            expiresAt: new Date(row.expires_at).toISOString(),
-            ip: row.ip,
-            userAgent: row.user_agent,
-          })),
-        },
+    route(contract.listSessions, async ({ caller, query }) => {
+      const page = await listSessions(ctx, caller, query);
+      return page.map(({ items, ...rest }) => ({
+        body: { items: items.map((row) => sessionToWire(row, caller)), ...rest },
       }));
     }),
 
@@ -105,6 +99,17 @@ async function pairOf(tokens: Tokens, { userId, sessionId, refreshToken }: Signe
 
 function tokenOf(token: string) {
   return { access_token: token, token_type: 'Bearer' as const, expires_in: ACCESS_TOKEN_SECONDS };
+}
+
+function sessionToWire(row: ListedSession, { actor }: Caller) {
+  return {
+    id: row.id,
+    current: row.id === actor.session,
+    createdAt: new Date(row.created_at).toISOString(),
+    expiresAt: new Date(row.expires_at).toISOString(),
+    ip: row.ip,
+    userAgent: row.user_agent,
+  };
 }
 
 // RFC 6749, 2.3.1: by HTTP Basic or in the body, not by both. What Basic carries would be form-encoded, which leaves

@@ -4,13 +4,14 @@ import type { Route } from '@cardea/http/route';
 import type { VaultContext } from '@cardea/vault/context';
 import type { Granted } from '@cardea/vault/decide';
 import { deleteGrant, explainAccess, listGrants, putGrant } from '@cardea/vault/grants/grants';
+import { empty } from './empty.ts';
 
 export function grantRoutes(ctx: VaultContext): Route[] {
   return [
-    route(contract.listGrants, async ({ caller, params }) => {
-      const grants = await listGrants(ctx, caller, params.vault);
-      return grants.map((items) => ({
-        body: { items: items.map(({ principal, ...granted }) => ({ principal, ...grantToWire(granted) })) },
+    route(contract.listGrants, async ({ caller, params, query }) => {
+      const page = await listGrants(ctx, caller, { ...params, ...query });
+      return page.map(({ items, ...rest }) => ({
+        body: { items: items.map(({ principal, ...granted }) => ({ principal, ...grantToWire(granted) })), ...rest },
       }));
     }),
 
@@ -24,10 +25,7 @@ export function grantRoutes(ctx: VaultContext): Route[] {
       }));
     }),
 
-    route(contract.deleteGrant, async ({ caller, params }) => {
-      const deleted = await deleteGrant(ctx, caller, params);
-      return deleted.map(() => ({ empty: true as const }));
-    }),
+    route(contract.deleteGrant, async ({ caller, params }) => (await deleteGrant(ctx, caller, params)).map(empty)),
 
     route(contract.explainAccess, async ({ caller, body }) => {
       const explained = await explainAccess(ctx, caller, body);

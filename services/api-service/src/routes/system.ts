@@ -1,11 +1,16 @@
-import { readHealth, readOpenApi } from '@cardea/contracts/system';
+import { probeHealth, readHealth, readOpenApi } from '@cardea/contracts/system';
 import { plainRoute } from '@cardea/http/route';
 import type { Route } from '@cardea/http/route';
 
 /** What shows nothing and so needs no record. */
 export function systemRoutes(openApi: { openapi: string }): Route[] {
   return [
-    plainRoute(readHealth, async () => ({ body: { status: 'ok' as const } })),
+    plainRoute(readHealth, alive),
+    plainRoute(probeHealth, alive),
     plainRoute(readOpenApi, async () => ({ body: openApi })),
   ];
+}
+
+async function alive() {
+  return { body: { status: 'ok' as const } };
 }

@@ -2,9 +2,9 @@ import * as contract from '@cardea/contracts/users';
 import { route } from '@cardea/http/route';
 import type { Route } from '@cardea/http/route';
 import type { VaultContext } from '@cardea/vault/context';
+import { resetPassword } from '@cardea/vault/users/passwords';
 import * as users from '@cardea/vault/users/users';
-
-const empty = () => ({ empty: true as const });
+import { empty } from './empty.ts';
 
 export function userRoutes(ctx: VaultContext): Route[] {
   return [
@@ -40,7 +40,7 @@ export function userRoutes(ctx: VaultContext): Route[] {
     }),
 
     route(contract.resetPassword, async ({ caller, params }) => {
-      return (await users.resetPassword(ctx, caller, params.username)).map((body) => ({ body }));
+      return (await resetPassword(ctx, caller, params.username)).map((body) => ({ body }));
     }),
 
     route(contract.unlockUser, async ({ caller, params }) => {

@@ -1,0 +1,83 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { Caller } from '@cardea/contracts/caller';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { audited, changed } from '@cardea/vault/record';
+import type { Happenings } from '@cardea/vault/record';
+import { systemCaller } from '@cardea/vault/system-caller';
+
+let system: TestSystem;
+
+beforeAll(async () => {
+  system = await createTestSystem('mini');
+});
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+const three: Happenings = [{ action: 'test.one' }, { action: 'test.two' }, { action: 'test.three' }];
+
+async function recorded(caller: Caller) {
+  const entries = await (await system.as('admin')).auditEntries();
+  return entries.filter(({ event }) => event.requestId === caller.requestId).toReversed();
+}
+
+async function outboxOf(caller: Caller): Promise<unknown[]> {
+  const db = system.openDatabase();
+  try {
+    return await db.query(`select id from outbox where event like $1`, [`%${caller.requestId}%`]);
+  } finally {
+    await db.close();
+  }
+}
+
+test('the keys of an installation are in its log from the first one on, as made by Cardea itself', async () => {
+  const entries = (await (await system.as('admin')).auditEntries()).map(({ event }) => event).toReversed();
+  const made = entries.filter(({ action }) => /^(dek|signingKey)\./.test(action));
+  expect(made.map(({ action, reason }) => [action, reason])).toEqual([
+    ['dek.create', undefined],
+    ['signingKey.create', 'access'],
+    ['signingKey.create', 'refresh'],
+  ]);
+  for (const { actor, rule, decision } of made) {
+    expect([actor, rule, decision]).toEqual([{ id: 'cardea', type: 'service' }, 'first', 'allow']);
+  }
+  const db = system.openDatabase();
+  const keys = await db.query<{ id: string }>(`select id from signing_key order by purpose`);
+  await db.close();
+  expect(made.slice(1).map(({ resource }) => resource?.name)).toEqual(keys.map(({ id }) => id));
+});
+
+test('a change that is several happenings is answered when the log has all of them, with the receipt of the first', async () => {
+  const caller = { ...systemCaller, requestId: crypto.randomUUID() };
+  const { value, receipt } = await changed(system.vault, caller, async () => ({ value: 7, happenings: three }));
+  expect(value).toBe(7);
+  const entries = await recorded(caller);
+  expect(entries.map(({ event }) => event.action)).toEqual(['test.one', 'test.two', 'test.three']);
+  expect(receipt.seq).toBe(entries[0]!.seq);
+  await system.vault.outbox.flush();
+  expect(await outboxOf(caller)).toEqual([]);
+});
+
+test('a change that fails has happened in no part', async () => {
+  const caller = { ...systemCaller, requestId: crypto.randomUUID() };
+  const tooLong: Happenings = [{ action: 'test.one' }, { action: 'test.two', reason: 'x'.repeat(1_025) }];
+  await expect(changed(system.vault, caller, async () => ({ value: 7, happenings: tooLong }))).rejects.toThrow();
+  expect(await recorded(caller)).toEqual([]);
+  expect(await outboxOf(caller)).toEqual([]);
+});
+
+test('what is shown and is several happenings is shown when the log has all of them', async () => {
+  const caller = { ...systemCaller, requestId: crypto.randomUUID() };
+  const { value, receipt } = await audited(system.vault, caller, three, Promise.resolve('shown'));
+  expect(value).toBe('shown');
+  const entries = await recorded(caller);
+  expect(entries.map(({ event }) => event.action)).toEqual(['test.one', 'test.two', 'test.three']);
+  expect(receipt.seq).toBe(entries[0]!.seq);
+});
+
+test('what is several happenings is not shown if the log takes only some of them', async () => {
+  const caller = { ...systemCaller, requestId: crypto.randomUUID() };
+  const broken: Happenings = [{ action: 'test.one' }, { action: 'No Action' }];
+  await expect(audited(system.vault, caller, broken, 'shown')).rejects.toMatchObject({ code: 'internal' });
+});

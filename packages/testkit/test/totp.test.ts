@@ -1,0 +1,141 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Stranger } from '@cardea/testkit/person';
+import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { clientAt, codeOf, countStatuses, createUser, expectRecords, nextTotpStep, signIn } from './identity.ts';
+import { turnOnTotp } from './identity.ts';
+
+describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
+  let system: TestSystem;
+  let addresses = 0;
+
+  beforeAll(async () => {
+    system = await createTestSystem(profile, { CARDEA_TRUSTED_PROXIES: '1' });
+  });
+  afterAll(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  // Failures are counted by address too, and one test is not to lock out the next.
+  const somewhere = () => clientAt(system, `203.0.113.${(addresses += 1)}`);
+
+  async function newUser(username: string): Promise<Stranger> {
+    await createUser(system, { username, password: PASSWORD });
+    return (await signIn(system, { username }, somewhere())).person;
+  }
+
+  async function withTotp(username: string) {
+    const person = await newUser(username);
+    const totp = await turnOnTotp(system, person);
+    nextTotpStep(system);
+    return { person, ...totp };
+  }
+
+  async function isOn(username: string): Promise<boolean> {
+    const { body } = await (await system.as('admin')).get(`/users/${username}`).expect(200);
+    return (body as { totp: boolean }).totp;
+  }
+
+  test('confirmed a hundred times at once is confirmed once, and the recovery codes that were shown are good', async () => {
+    const person = await newUser('connie');
+    const { uri } = (await person.post('/auth/totp').expect(200)).body as { uri: string };
+    const otp = codeOf(system, uri);
+    const answers = await Promise.all(Array.from({ length: 100 }, () => person.post('/auth/totp:confirm', { otp })));
+    expect(countStatuses(answers)).toEqual({ 200: 1, 409: 99 });
+    const winner = answers.find(({ status }) => status === 200)!;
+    await expectRecords(system, winner, { action: 'auth.totpConfirm', decision: 'allow' });
+    const [code] = (winner.body as { recoveryCodes: string[] }).recoveryCodes;
+    await signIn(system, { username: 'connie', otp: code! }, somewhere());
+  });
+
+  test('set up and confirmed at once ends with the secret whose code was asked for, or with one that is not on', async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const username = `connor-${round}`;
+      const person = await newUser(username);
+      const { uri } = (await person.post('/auth/totp').expect(200)).body as { uri: string };
+      const otp = codeOf(system, uri);
+      const [confirmed, again] = await Promise.all([
+        person.post('/auth/totp:confirm', { otp }),
+        person.post('/auth/totp'),
+      ]);
+      expect([200, 403, 409]).toContain(confirmed.status);
+      expect(await isOn(username)).toBe(confirmed.status === 200);
+      // One of them was first: both at once would give a secret that is on and another one that was shown last.
+      if (confirmed.status === 200) expect(again.status).toBe(409);
+    }
+  });
+
+  test('is turned off by a code that was not used yet', async () => {
+    const { person, uri } = await withTotp('dan');
+    const used = codeOf(system, uri);
+    await signIn(system, { username: 'dan', otp: used }, somewhere());
+    const again = await disable(person, used).expect(403);
+    await expectRecords(system, again, { action: 'auth.totpDisable', decision: 'deny', rule: 'otp-used' });
+    nextTotpStep(system);
+    const unused = codeOf(system, uri);
+    const wrong = await disable(person, unused === '000000' ? '000001' : '000000').expect(403);
+    await expectRecords(system, wrong, { action: 'auth.totpDisable', decision: 'deny', rule: 'otp-wrong' });
+    expect(await isOn('dan')).toBe(true);
+
+    const done = await disable(person, unused).expect(204);
+    await expectRecords(system, done, { action: 'auth.totpDisable', decision: 'allow', rule: 'self+totp' });
+    await signIn(system, { username: 'dan' }, somewhere());
+    await disable(person, unused).expect(409);
+  });
+
+  test('is turned off by a recovery code, and the other codes go with it', async () => {
+    const { person, recoveryCodes } = await withTotp('dave');
+    const [first = '', second = ''] = recoveryCodes;
+    const unknown = await disable(person, 'AAAAA-AAAAA-AAAAA-AAAAA').expect(403);
+    await expectRecords(system, unknown, { decision: 'deny', rule: 'recovery-code-unknown' });
+    const done = await disable(person, first).expect(204);
+    await expectRecords(system, done, { action: 'auth.totpDisable', decision: 'allow', rule: 'self+recovery' });
+    const { uri } = (await person.post('/auth/totp').expect(200)).body as { uri: string };
+    await person.post('/auth/totp:confirm', { otp: codeOf(system, uri) }).expect(200);
+    await disable(person, second).expect(403);
+  });
+
+  test('that is on is not removed by a stolen session alone; one that was never confirmed is', async () => {
+    const { person } = await withTotp('dirk');
+    const refused = await person.delete('/auth/totp').expect(409);
+    expect(refused.body.detail).toContain('POST /api/v1/auth/totp:disable');
+    await expectRecords(system, refused, { action: 'auth.totpRemove', decision: 'deny', reason: 'conflict' });
+    expect(await isOn('dirk')).toBe(true);
+
+    const dora = await newUser('dora');
+    await dora.post('/auth/totp').expect(200);
+    const removed = await dora.delete('/auth/totp').expect(204);
+    await expectRecords(system, removed, { action: 'auth.totpRemove', decision: 'allow', rule: 'self' });
+    const gone = await dora.post('/auth/totp:confirm', { otp: '000000' }).expect(409);
+    expect(gone.body.detail).toBe('set TOTP up first');
+  });
+
+  test('is not turned off by guessing: wrong codes are counted as at sign-in', async () => {
+    const { person, uri } = await withTotp('doug');
+    const right = codeOf(system, uri);
+    const guesses = Array.from({ length: 30 }, (_, i) => String(100_000 + i)).filter((guess) => guess !== right);
+    const answers = await Promise.all(guesses.map((guess) => disable(person, guess)));
+    const counts = countStatuses(answers);
+    expect([counts[403], counts[429]]).toEqual([6, guesses.length - 6]);
+    await disable(person, right).expect(429);
+    const denied = await (await system.as('admin')).auditEntries({ action: 'auth.totpDisable', decision: 'deny' });
+    const rules = denied.filter(({ event }) => event.actor.name === 'doug').map(({ event }) => event.rule);
+    expect(rules.filter((rule) => rule === 'otp-wrong')).toHaveLength(6);
+    expect(rules).toContain('sign-in-throttle');
+    expect(await isOn('doug')).toBe(true);
+  });
+
+  test('turned on and off again makes nobody forget wrong passwords', async () => {
+    const person = await newUser('dom');
+    const guess = (currentPassword: string) =>
+      person.post('/auth/password', { currentPassword, newPassword: PASSWORD });
+    for (let i = 0; i < 5; i += 1) await guess(`guess ${i}`).expect(403);
+    const { recoveryCodes } = await turnOnTotp(system, person);
+    await disable(person, recoveryCodes[0]!).expect(204);
+    await guess('guess 5').expect(429);
+  });
+});
+
+function disable(person: Stranger, otp: string) {
+  return person.post('/auth/totp:disable', { otp });
+}

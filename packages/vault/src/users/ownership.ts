@@ -1,0 +1,58 @@
+import { AppError } from '@cardea/contracts/errors';
+import type { Transaction } from '@cardea/storage/db';
+import type { VaultContext } from '../context.ts';
+import type { Granted } from '../decide.ts';
+import { listVaultsOwnedAlone, upsertGrant } from '../grants/grant-store.ts';
+import { findUser } from './user-store.ts';
+import type { UserRow } from './user-store.ts';
+
+const ownership: Granted = { owner: true, secrets: [], keys: [], allowedCidrs: [] };
+
+/** A vault that has got another owner. */
+export interface HandedOver {
+  id: string;
+  name: string;
+}
+
+/**
+ * Hands the vaults that a user owns alone to `successor`, by name. Vaults with another owner need none.
+ * @throws AppError `conflict` that says what to do
+ */
+export async function handOver(
+  ctx: Pick<VaultContext, 'now'>,
+  tx: Transaction,
+  { from, successor, by }: { from: UserRow; successor: string | undefined; by: string },
+): Promise<HandedOver[]> {
+  const vaults = await listVaultsOwnedAlone(tx, `user:${from.id}`);
+  if (vaults.length === 0) return [];
+  if (successor === undefined) throw ownsAlone(vaults, 'name a successor (?successor=…), or another owner');
+  const createdAt = ctx.now().getTime();
+  const principal = `user:${await heirOf(tx, { from, successor, now: createdAt })}`;
+  for (const { id: vaultId } of vaults) {
+    await upsertGrant(tx, { vaultId, principal, granted: ownership, createdAt, createdBy: by });
+  }
+  return vaults;
+}
+
+async function heirOf(
+  tx: Transaction,
+  { from, successor, now }: { from: UserRow; successor: string; now: number },
+): Promise<string> {
+  const heir = await findUser(tx, successor);
+  const canOwn = heir && heir.id !== from.id && heir.role !== 'ceo' && heir.disabled === 0;
+  if (canOwn && (heir.expires_at === null || heir.expires_at > now)) return heir.id;
+  throw new AppError('conflict', 'the successor must be another user who can sign in, and no ceo', {
+    rule: 'not-an-owner',
+  });
+}
+
+/** A ceo writes nothing, so a vault whose only owner becomes one would have none. @throws AppError `conflict` */
+export async function refuseOwnerlessVaults(tx: Transaction, row: UserRow): Promise<void> {
+  const vaults = await listVaultsOwnedAlone(tx, `user:${row.id}`);
+  if (vaults.length > 0) throw ownsAlone(vaults, 'make another user owner first');
+}
+
+function ownsAlone(vaults: HandedOver[], whatToDo: string): AppError {
+  const names = vaults.slice(0, 5).map((vault) => vault.name);
+  return new AppError('conflict', `they own ${names.join(', ')} alone: ${whatToDo}`, { rule: 'owns-alone' });
+}

@@ -1,0 +1,85 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { randomSecret } from '@cardea/crypto/ids';
+import { authorizeSystem } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import { changed } from '../record.ts';
+import { checkNewPassword } from './password-rules.ts';
+import { endAllSessions } from './sessions.ts';
+import { hashPassword, verifyPassword } from './sign-in.ts';
+import { forgetFailures, throttled } from './throttle.ts';
+import { ownUser } from './totp.ts';
+import { clearTotp, getUser, replacePassword, replaceRecoveryCodes } from './user-store.ts';
+import type { UserRow } from './user-store.ts';
+
+/** @throws AppError `invalid_request` that says what is wrong with a new password */
+export async function refuseBadPassword(password: string, username: string): Promise<void> {
+  const problem = await checkNewPassword(password, username);
+  if (problem !== undefined) throw new AppError('invalid_request', problem, { rule: 'password-rules' });
+}
+
+/** What is good for one sign-in, in which a password is to be chosen: 96 random bits. */
+export function makeOneTimePassword(): string {
+  return randomSecret(12);
+}
+
+/**
+ * Changes the caller's own password; every other session ends. The current one is asked for and wrong ones are counted
+ * as at sign-in, since who has stolen a session would guess here.
+ * @throws AppError `access_denied`, `invalid_request`, `conflict`, `rate_limited`
+ */
+export async function changeOwnPassword(
+  ctx: VaultContext,
+  caller: Caller,
+  { currentPassword, newPassword }: { currentPassword: string; newPassword: string },
+): Promise<Audited<undefined>> {
+  const user = await ownUser(ctx, caller);
+  await refuseBadPassword(newPassword, user.username);
+  if (newPassword === currentPassword) throw new AppError('invalid_request', 'the new password is the current one');
+  return throttled(ctx, { caller, username: user.username, account: user.username }, async () => {
+    if (!(await verifyPassword(ctx, user.password_hash, currentPassword))) {
+      throw new AppError('access_denied', 'the current password is wrong', { rule: 'bad-password' });
+    }
+    const to = await hashPassword(ctx, newPassword);
+    return choosePassword(ctx, caller, { user, to });
+  });
+}
+
+async function choosePassword(
+  ctx: VaultContext,
+  caller: Caller,
+  { user, to }: { user: UserRow; to: string },
+): Promise<Audited<undefined>> {
+  const { id, username, password_hash: from } = user;
+  return changed(ctx, caller, async (tx) => {
+    const replaced = await replacePassword(tx, { id, from, to, state: 'chosen', updatedAt: ctx.now().getTime() });
+    if (!replaced) throw new AppError('conflict', 'the password was changed by somebody else just now');
+    await forgetFailures(tx, username);
+    await endAllSessions(ctx, tx, { userId: id, except: caller.actor.session });
+    return { value: undefined, happening: { action: 'auth.password', rule: 'self' } };
+  });
+}
+
+/** Makes a one-time password, ends every session and turns TOTP off: for somebody who lost what they sign in with. */
+export async function resetPassword(
+  ctx: VaultContext,
+  caller: Caller,
+  username: string,
+): Promise<Audited<{ oneTimePassword: string }>> {
+  const { rule } = authorizeSystem(caller, 'user.manage');
+  const oneTimePassword = makeOneTimePassword();
+  const to = await hashPassword(ctx, oneTimePassword);
+  return changed(ctx, caller, async (tx) => {
+    const { id, password_hash: from } = await getUser(tx, username);
+    await replacePassword(tx, { id, from, to, state: 'one_time', updatedAt: ctx.now().getTime() });
+    await clearTotp(tx, id);
+    await replaceRecoveryCodes(tx, id, []);
+    await endAllSessions(ctx, tx, { userId: id });
+    await forgetFailures(tx, username);
+    return {
+      value: { oneTimePassword },
+      happening: { action: 'user.resetPassword', rule, resource: { user: username } },
+    };
+  });
+}

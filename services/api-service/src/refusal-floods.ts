@@ -1,0 +1,108 @@
+import type { AuditActor } from '@cardea/contracts/audit-event';
+import { clientNetwork } from '@cardea/contracts/cidr';
+import type { SuspiciousRule } from '@cardea/contracts/suspicious';
+import type { Refusal } from '@cardea/http/exchange';
+import type { Logger } from '@cardea/http/logger';
+import type { VaultContext } from '@cardea/vault/context';
+import { recordRefusal, recordRefusals } from '@cardea/vault/refusal';
+
+const FLOOD_MS = 1_000;
+const FLOODS_MAX = 10_000;
+
+const badTokens: ReadonlySet<SuspiciousRule> = new Set([
+  'token_malformed',
+  'token_too_long',
+  'token_unknown_key',
+  'token_forged',
+]);
+
+/**
+ * Records refusals. A request that costs a stranger nothing must not cost a write to disk each: what is refused by a
+ * limit, or for a token that was never one of ours, is recorded at once the first time, and what follows within a second
+ * from the same network, for the same action and rule, is counted and recorded together. Everything else is recorded one
+ * by one. Each process counts for itself.
+ */
+export interface RefusalFloods {
+  /** Resolves once the refusal, or the one that it followed, is durable. @throws AppError `unavailable` */
+  record(refusal: Refusal): Promise<void>;
+  /** Records what has been counted until now. */
+  flush(): Promise<void>;
+}
+
+interface Flood {
+  /** The record of the refusal that began it. */
+  first: Promise<void>;
+  endsAt: number;
+  timer: NodeJS.Timeout;
+  followed: number;
+  last: Refusal;
+}
+
+export function createRefusalFloods(ctx: {
+  vault: Pick<VaultContext, 'audit' | 'now'>;
+  logger: Logger;
+}): RefusalFloods {
+  const { vault, logger } = ctx;
+  // In the order of their ends.
+  const floods = new Map<string, Flood>();
+  const ending = new Set<Promise<void>>();
+
+  function begin(key: string, refusal: Refusal): Promise<void> {
+    end(key);
+    if (floods.size >= FLOODS_MAX) end(floods.keys().next().value!);
+    const first = recordRefusal(vault, refusal);
+    const timer = setTimeout(() => end(key), FLOOD_MS).unref();
+    floods.set(key, { first, timer, endsAt: vault.now().getTime() + FLOOD_MS, followed: 0, last: refusal });
+    return first;
+  }
+
+  function end(key: string): void {
+    const flood = floods.get(key);
+    if (!flood) return;
+    clearTimeout(flood.timer);
+    floods.delete(key);
+    if (flood.followed === 0) return;
+    const ended = recordFollowing(flood).finally(() => ending.delete(ended));
+    ending.add(ended);
+  }
+
+  async function recordFollowing({ last, followed }: Flood): Promise<void> {
+    try {
+      await recordRefusals(vault, last, followed);
+    } catch (error) {
+      const { code, rule } = last.error;
+      logger.error('refusals are not in the audit log', { code, rule, count: followed, error });
+    }
+  }
+
+  return {
+    async record(refusal) {
+      if (!mayFlood(refusal)) return recordRefusal(vault, refusal);
+      const key = keyOf(refusal);
+      const flood = floods.get(key);
+      if (!flood || flood.endsAt <= vault.now().getTime()) return begin(key, refusal);
+      vault.audit.admit();
+      flood.followed += 1;
+      flood.last = refusal;
+      return flood.first;
+    },
+    async flush() {
+      for (const key of floods.keys()) end(key);
+      await Promise.all(ending);
+    },
+  };
+}
+
+function mayFlood({ caller, error }: Refusal): boolean {
+  if (error.code === 'rate_limited') return true;
+  return actorOf({ caller, error }).type === 'anonymous' && !!error.suspicious && badTokens.has(error.suspicious);
+}
+
+function keyOf({ caller, action, error }: Refusal): string {
+  const { type, id } = actorOf({ caller, error });
+  return [type, id, clientNetwork(caller.source.ip ?? 'unknown'), action, error.rule ?? ''].join('\n');
+}
+
+function actorOf({ caller, error }: Pick<Refusal, 'caller' | 'error'>): AuditActor {
+  return error.actor ?? caller.actor;
+}
