@@ -28,6 +28,10 @@ export const AuditResource = z.strictObject({
   user: Text.optional(),
   application: Text.optional(),
   count: z.int().min(0).optional(),
+  /** Where something was moved. */
+  toVault: Text.optional(),
+  toVaultId: Text.optional(),
+  toName: Text.optional(),
 });
 
 /**

@@ -39,3 +39,12 @@ export class Audited<T> {
     return new Audited(this.receipt, reshape(this.value));
   }
 }
+
+/** An answer that releases nothing, because the client has it already (304): so there is nothing to record. */
+export class NotModified {
+  readonly headers: Record<string, string>;
+
+  constructor(headers: Record<string, string>) {
+    this.headers = headers;
+  }
+}

@@ -4,10 +4,17 @@ import { Page, PlainName, Text, Time } from './names.ts';
 
 export const VaultDescription = Text.max(1024);
 
+/** How many versions of a secret may be kept. */
+export const VERSIONS_MAX = 1_000;
+
+export const MaxVersions = z.int().min(1).max(VERSIONS_MAX);
+
 export const Vault = z.strictObject({
   id: z.uuid(),
   name: PlainName,
   description: VaultDescription,
+  /** How many versions of a secret are kept that does not say so itself. */
+  maxVersions: MaxVersions,
   createdAt: Time,
 });
 
@@ -24,7 +31,11 @@ export const createVault = endpoint({
   statuses: [201],
   params: z.undefined(),
   query: z.strictObject({}),
-  body: z.strictObject({ name: PlainName, description: VaultDescription.default('') }),
+  body: z.strictObject({
+    name: PlainName,
+    description: VaultDescription.default(''),
+    maxVersions: MaxVersions.default(10),
+  }),
   response: Vault,
 });
 
@@ -52,4 +63,31 @@ export const readVault = endpoint({
   query: z.strictObject({}),
   body: z.undefined(),
   response: Vault,
+});
+
+export const changeVault = endpoint({
+  method: 'PATCH',
+  path: '/api/v1/vaults/{vault}',
+  action: 'vault.change',
+  summary: 'Change what is given. Fewer versions count from the next write of each secret.',
+  auth: 'bearer',
+  statuses: [200],
+  params: VaultParams,
+  query: z.strictObject({}),
+  body: z.strictObject({ description: VaultDescription.optional(), maxVersions: MaxVersions.optional() }),
+  response: Vault,
+});
+
+export const deleteVault = endpoint({
+  method: 'DELETE',
+  path: '/api/v1/vaults/{vault}',
+  action: 'vault.delete',
+  summary:
+    'Delete a vault with its keys, so that nobody can open what it held. One that holds secrets, in the trash or not, is deleted with `recursive=true` only. There is no way back.',
+  auth: 'bearer',
+  statuses: [204],
+  params: VaultParams,
+  query: z.strictObject({ recursive: z.enum(['true', 'false']).default('false') }),
+  body: z.undefined(),
+  response: z.undefined(),
 });

@@ -86,8 +86,16 @@ create table vault (
   id text primary key,
   name text collate "C" not null unique,
   description text not null,
+  -- How many versions of a secret are kept that does not say so itself.
+  max_versions bigint not null,
   created_at bigint not null,
   created_by text not null
+);
+
+-- Vaults that are gone, until a job has removed what they held. Nobody can open any of it: their DEKs went first.
+create table deleted_vault (
+  id text primary key,
+  deleted_at bigint not null
 );
 
 create table vault_grant (
@@ -119,24 +127,126 @@ create table dek (
 
 create table secret (
   id text primary key,
-  vault_id text not null references vault (id),
+  -- Of a vault, or of one that is deleted and not yet cleared away.
+  vault_id text not null,
   name text collate "C" not null,
   current_version bigint not null,
+  -- Null: as many as the vault says.
+  max_versions bigint,
+  -- JSON object of strings.
+  metadata text not null,
+  -- Of the secret as a whole; a version may end sooner.
+  expires_at bigint,
+  -- When the value that is read without naming a version ends: the sooner of the two.
+  due_at bigint,
+  -- When that is to be announced next; null if it was announced for the last time.
+  announce_at bigint,
+  -- Versions up to this one are in the trash; 0 if none is.
+  trashed_through bigint not null,
+  trashed_at bigint,
+  trashed_by text,
+  -- 1 if some version is not in the trash.
+  live bigint not null check (live in (0, 1)),
   created_at bigint not null,
+  created_by text not null,
   updated_at bigint not null,
   unique (vault_id, name)
 );
 
+create index secret_live on secret (vault_id, name) where live = 1;
+
+create index secret_trashed on secret (vault_id, name) where trashed_through > 0;
+
+create index secret_trashed_at on secret (trashed_at) where trashed_at is not null;
+
+create index secret_expires_at on secret (expires_at) where expires_at is not null;
+
+create index secret_due_at on secret (vault_id, due_at, name) where live = 1 and due_at is not null;
+
+create index secret_announce_at on secret (announce_at) where announce_at is not null;
+
 create table secret_version (
   secret_id text not null references secret (id),
   version bigint not null,
-  ciphertext bytea not null,
+  -- Null once it is destroyed.
+  ciphertext bytea,
   encoding text not null check (encoding in ('utf8', 'base64')),
   content_type text,
+  expires_at bigint,
   created_at bigint not null,
+  -- user:<id> or application:<id>, as in grants.
   created_by text not null,
+  destroyed_at bigint,
+  destroyed_by text,
+  -- Written now and then: the audit log has every read.
+  last_read_at bigint,
+  last_read_by text,
   primary key (secret_id, version)
 );
+
+create index secret_version_expires_at on secret_version (expires_at) where expires_at is not null and ciphertext is not null;
+
+-- The words of the names of secrets that are not in the trash, for search.
+create table secret_word (
+  vault_id text not null,
+  word text collate "C" not null,
+  name text collate "C" not null,
+  secret_id text not null references secret (id) on delete cascade,
+  primary key (vault_id, word, name)
+);
+
+create index secret_word_secret_id on secret_word (secret_id);
+
+-- The metadata of secrets that are not in the trash, for search.
+create table secret_label (
+  vault_id text not null,
+  key text collate "C" not null,
+  value text collate "C" not null,
+  name text collate "C" not null,
+  secret_id text not null references secret (id) on delete cascade,
+  primary key (vault_id, key, value, name)
+);
+
+create index secret_label_secret_id on secret_label (secret_id);
+
+-- Where the versions that are references point, by the names they give; a null version is the newest.
+create table secret_reference (
+  secret_id text not null,
+  version bigint not null,
+  target_vault text collate "C" not null,
+  target_name text collate "C" not null,
+  target_version bigint,
+  primary key (secret_id, version),
+  foreign key (secret_id, version) references secret_version (secret_id, version) on delete cascade
+);
+
+create index secret_reference_target on secret_reference (target_vault, target_name);
+
+create table break_glass (
+  id text primary key,
+  secret_id text not null references secret (id) on delete cascade,
+  version bigint not null,
+  reason text not null,
+  at bigint not null,
+  by_user text not null
+);
+
+create index break_glass_secret_id on break_glass (secret_id, id);
+
+-- What the owners of a vault should hear of. JSON; no value of a secret is ever in it.
+create table event (
+  id text primary key,
+  vault_id text not null,
+  kind text not null,
+  payload text not null,
+  created_at bigint not null
+);
+
+create index event_vault_id on event (vault_id, id);
+
+create index event_kind on event (vault_id, kind, id);
+
+create index event_created_at on event (created_at);
 
 create table signing_key (
   id text primary key,

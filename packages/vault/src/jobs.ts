@@ -1,9 +1,13 @@
 import type { JobHandlers, Queue } from '@cardea/jobs/queue';
 import type { VaultContext } from './context.ts';
+import { sweepEvents } from './events/events.ts';
 import { relayOutbox } from './outbox.ts';
+import { announceEnds, sweepExpired } from './secrets/expiry.ts';
+import { sweepTrash } from './secrets/trash-sweep.ts';
 import { sweepSessions } from './users/sessions.ts';
 import { rotateSigningKeys } from './users/signing-keys.ts';
 import { sweepExpiredUsers } from './users/users.ts';
+import { sweepDeletedVaults } from './vaults/delete-vault.ts';
 
 /** What the jobs do. Every handler may run twice, and on any process. */
 export function jobHandlers(ctx: VaultContext): JobHandlers {
@@ -17,6 +21,17 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
     'user.sweep': async () => {
       await sweepExpiredUsers(ctx);
     },
+    'secret.sweep': async () => {
+      await announceEnds(ctx);
+      await sweepExpired(ctx);
+      await sweepTrash(ctx);
+    },
+    'vault.sweep': async () => {
+      await sweepDeletedVaults(ctx);
+    },
+    'event.sweep': async () => {
+      await sweepEvents(ctx);
+    },
     'signing-key.rotate': async () => {
       await rotateSigningKeys(ctx);
     },
@@ -28,5 +43,8 @@ export async function scheduleJobs(queue: Queue): Promise<void> {
   await queue.every('outbox.relay', 10_000, {});
   await queue.every('session.sweep', 10 * 60_000, {});
   await queue.every('user.sweep', 60_000, {});
+  await queue.every('secret.sweep', 60_000, {});
+  await queue.every('vault.sweep', 60_000, {});
+  await queue.every('event.sweep', 60 * 60_000, {});
   await queue.every('signing-key.rotate', 60 * 60_000, {});
 }

@@ -4,26 +4,34 @@ import { AppError } from '@cardea/contracts/errors';
 import * as auditLog from '@cardea/contracts/audit-log';
 import * as applications from '@cardea/contracts/applications';
 import * as auth from '@cardea/contracts/auth';
+import * as events from '@cardea/contracts/events';
 import * as grants from '@cardea/contracts/grants';
+import * as secretDocuments from '@cardea/contracts/secret-documents';
+import * as secretSearch from '@cardea/contracts/secret-search';
 import * as secrets from '@cardea/contracts/secrets';
+import * as secretsBulk from '@cardea/contracts/secrets-bulk';
 import * as system from '@cardea/contracts/system';
 import * as users from '@cardea/contracts/users';
 import * as vaults from '@cardea/contracts/vaults';
 import { createApp, createHotPath } from '@cardea/http/app';
-import type { Refusal, ServerContext } from '@cardea/http/exchange';
-import type { Metrics } from '@cardea/http/metrics';
+import type { ServerContext } from '@cardea/http/exchange';
 import { toOpenApi } from '@cardea/http/openapi';
 import { limitReads, limitRequests } from '@cardea/http/rate-limit';
-import { recordRefusal } from '@cardea/vault/refusal';
+import { recordDrop } from '@cardea/vault/refusal';
 import { translate } from '@cardea/vault/translate';
 import { createAuthenticate } from './authenticate.ts';
 import type { ApiContext } from './context.ts';
 import { createDenialWatch } from './denial-watch.ts';
-import type { DenialWatch } from './denial-watch.ts';
+import { createRefusalFloods } from './refusal-floods.ts';
 import { applicationRoutes } from './routes/applications.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { authRoutes } from './routes/auth.ts';
+import { breakGlassRoutes } from './routes/break-glass.ts';
+import { bulkRoutes } from './routes/bulk.ts';
+import { documentRoutes } from './routes/documents.ts';
+import { eventRoutes } from './routes/events.ts';
 import { grantRoutes } from './routes/grants.ts';
+import { searchRoutes } from './routes/search.ts';
 import { hotRoutes, secretRoutes } from './routes/secrets.ts';
 import { systemRoutes } from './routes/system.ts';
 import { userRoutes } from './routes/users.ts';
@@ -32,41 +40,71 @@ import type { TokenKeys } from './token-keys.ts';
 import type { Tokens } from './tokens.ts';
 
 /** Every endpoint of the public interface, in the order of its document. */
-export const endpoints: Endpoint[] = [system, auth, users, applications, vaults, grants, secrets, auditLog].flatMap(
-  (module) => Object.values(module).filter((value): value is Endpoint => isEndpoint(value)),
-);
+export const endpoints: Endpoint[] = [
+  system,
+  auth,
+  users,
+  applications,
+  vaults,
+  events,
+  grants,
+  secrets,
+  secretsBulk,
+  secretDocuments,
+  secretSearch,
+  auditLog,
+].flatMap((module) => Object.values(module).filter((value): value is Endpoint => isEndpoint(value)));
 
 function isEndpoint(value: unknown): value is Endpoint {
   return typeof value === 'object' && value !== null && 'method' in value && 'path' in value;
 }
 
 // Health stays up for everybody, also for somebody who is being dropped.
-const alwaysAnswered = new Set<Endpoint>([system.readHealth, system.readOpenApi]);
+const alwaysAnswered = new Set<Endpoint>([system.readHealth, system.probeHealth, system.readOpenApi]);
+
+// Nor do those who are dropped lose the ways in for strangers: behind one address there may be a whole office, or
+// everybody where a proxy is not trusted, and one of them must not take sign-in from the others. That opens nothing. A
+// password is guarded by its throttle, by name and by address, and by the limit of sign-ins; refresh tokens and client
+// secrets have 256 random bits, so guessing them is only a load, which the limit of requests bears. Refusals here are
+// counted and recorded as everywhere.
+const waysIn = new Set<Endpoint>([auth.login, auth.refresh, auth.clientCredentials]);
+
+/** What answers the public port. */
+export interface Front {
+  listener: RequestListener;
+  server: ServerContext;
+  /** Records what is still to be recorded of requests that were answered. */
+  flush(): Promise<void>;
+}
 
 /** The public interface: Express for everything, and a plain handler in front for what machines call all day. */
-export function createListener(
-  ctx: ApiContext,
-  tokens: Tokens,
-  keys: TokenKeys,
-): { listener: RequestListener; server: ServerContext } {
+export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys): Front {
   const { vault, config, logger, metrics } = ctx;
-  const { identify, stranger } = createAuthenticate(vault, tokens, config.trustedProxies);
+  const { identify, stranger, recall } = createAuthenticate(vault, tokens, config.trustedProxies);
+  const floods = createRefusalFloods({ vault, logger });
   const watch = createDenialWatch({ refusalsPerMinute: config.refusalsPerMinute, now: vault.now });
   const server: ServerContext = {
     logger,
     metrics,
-    // Who shows a good token is judged by who they are, anybody else by where they come from.
+    // Who shows a good token is judged by who they are, anybody else by where they come from: by a token that is good no
+    // more, whoever has stolen it could have its owner dropped.
     async identify(req, endpoint, requestId) {
-      if (alwaysAnswered.has(endpoint)) return identify(req, endpoint, requestId);
+      if (alwaysAnswered.has(endpoint) || waysIn.has(endpoint)) return identify(req, endpoint, requestId);
       const caller = await identify(req, endpoint, requestId).catch((error: unknown) => {
-        watch.admit(stranger(req, requestId));
+        watch.admit(stranger(req, requestId), error instanceof AppError ? error.actor : undefined);
         throw error;
       });
       watch.admit(caller);
       return caller;
     },
     stranger,
-    recordRefusal: (refusal) => recordRefusal(vault, watched(watch, refusal, metrics)),
+    async recordRefusal(refusal) {
+      const tripped = watch.count(refusal.caller, refusal.error.code);
+      if (tripped) metrics.suspicious.inc({ rule: tripped });
+      // Apart from the refusal that was one too many, which may have tripped a rule of its own.
+      const drop = tripped && recordDrop(vault, refusal.caller, tripped);
+      await Promise.all([floods.record(refusal), drop]);
+    },
     translate,
   };
   const hot = hotRoutes(vault);
@@ -76,29 +114,18 @@ export function createListener(
     ...userRoutes(vault),
     ...applicationRoutes(vault),
     ...vaultRoutes(vault),
+    ...eventRoutes(vault),
+    ...breakGlassRoutes(vault, metrics),
     ...grantRoutes(vault),
     ...secretRoutes(vault),
+    ...bulkRoutes(vault),
+    ...documentRoutes(vault),
+    ...searchRoutes(vault),
     ...hot,
     ...auditRoutes(vault, ctx.auditService, ctx.exports),
   ];
   const app = createApp({ ctx: server, routes, before: limitRequests(ctx, stranger) });
-  const hotPath = createHotPath(server, hot, limitReads(config.readsPerSecond));
+  const hotPath = createHotPath({ ctx: server, routes: hot, recall, limit: limitReads(config.readsPerSecond) });
   const listener: RequestListener = (req, res) => void (hotPath(req, res) || app(req, res));
-  return { listener, server };
-}
-
-// A refusal that is one too many is suspicious, whatever it was refused for.
-function watched(watch: DenialWatch, refusal: Refusal, metrics: Metrics): Refusal {
-  const { caller, error } = refusal;
-  const suspicious = watch.count(caller, error.code);
-  if (suspicious === undefined || error.suspicious !== undefined) return refusal;
-  metrics.suspicious.inc({ rule: suspicious });
-  const { code, message, rule, retryAfterSeconds } = error;
-  const options = {
-    cause: error,
-    suspicious,
-    ...(rule ? { rule } : {}),
-    ...(retryAfterSeconds ? { retryAfterSeconds } : {}),
-  };
-  return { ...refusal, error: new AppError(code, message, options) };
+  return { listener, server, flush: () => floods.flush() };
 }

@@ -1,9 +1,12 @@
 import { join } from 'node:path';
 import { Port, StartError, commonSettings, readConfig } from '@cardea/http/config';
+import type { VaultSettings } from '@cardea/vault/context';
+import { toVaultSettings, vaultVariables } from '@cardea/vault/settings';
 import { z } from 'zod';
 
 const Settings = z.object({
   ...commonSettings,
+  ...vaultVariables,
   CARDEA_PORT: Port.default(8400),
   CARDEA_KEK_URL: z.url(),
   CARDEA_AUDIT_URL: z.url(),
@@ -40,6 +43,7 @@ export interface ApiConfig {
   requestsPerMinute: number;
   readsPerSecond: number;
   refusalsPerMinute: number;
+  vaultSettings: VaultSettings;
 }
 
 /** @throws StartError */
@@ -68,5 +72,6 @@ export function readApiConfig(env: NodeJS.ProcessEnv): ApiConfig {
     requestsPerMinute: settings.CARDEA_REQUESTS_PER_MINUTE,
     readsPerSecond: settings.CARDEA_READS_PER_SECOND,
     refusalsPerMinute: settings.CARDEA_REFUSALS_PER_MINUTE,
+    vaultSettings: toVaultSettings(settings),
   };
 }

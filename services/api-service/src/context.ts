@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AppError } from '@cardea/contracts/errors';
@@ -10,8 +10,6 @@ import type { Client } from '@cardea/http/client';
 import { createKekClient } from '@cardea/http/kek-client';
 import { createLogger } from '@cardea/http/logger';
 import type { Logger } from '@cardea/http/logger';
-import { createMetrics } from '@cardea/http/metrics';
-import type { Metrics } from '@cardea/http/metrics';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import { failStop } from '@cardea/http/run';
 import { StartError } from '@cardea/http/config';
@@ -21,12 +19,13 @@ import type { OnJobError, Queue } from '@cardea/jobs/queue';
 import { parseRedisUrl } from '@cardea/jobs/redis-options';
 import type { Db } from '@cardea/storage/db';
 import { openDatabase } from '@cardea/storage/open';
+import { createVaultContext } from '@cardea/vault/context';
 import type { VaultContext } from '@cardea/vault/context';
 import { migrationsFolder } from '@cardea/vault/migrations';
-import { createOutbox } from '@cardea/vault/outbox';
-import { createDekCache } from '@cardea/vault/vaults/dek-cache';
 import { Redis } from 'ioredis';
 import type { ApiConfig } from './config.ts';
+import { createApiMetrics } from './metrics.ts';
+import type { ApiMetrics } from './metrics.ts';
 
 /** What tests put in place of the real thing; never code of ours. */
 export interface ApiOverrides {
@@ -38,7 +37,7 @@ export interface ApiContext {
   config: ApiConfig;
   vault: VaultContext;
   logger: Logger;
-  metrics: Metrics;
+  metrics: ApiMetrics;
   queue: Queue;
   kekService: Client;
   auditService: Client;
@@ -59,24 +58,17 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
   const kekService = createClient({ url: config.kekUrl, peer: 'kek-service', identity });
   const auditService = createClient({ url: config.auditUrl, peer: 'audit-service', identity });
   const exports = createClient({ url: config.auditUrl, peer: 'audit-service', identity, connections: 2 });
+  const audit = createAuditClient(auditService);
   const keks = createKekClient(kekService);
-  const deks = createDekCache(db, keks, () => now().getTime());
   const redis = config.redisUrl === undefined ? undefined : connectRedis(config.redisUrl, logger);
   const queue = createQueue(config, logger);
-  const vault: VaultContext = {
-    db,
-    keks,
-    deks,
-    audit: createAuditClient(auditService),
-    outbox: createOutbox(db),
-    passwords: createPasswordHasher(overrides.passwordCost ?? defaultPasswordCost, { concurrent: 2, queued: 32 }),
-    now,
-  };
+  const passwords = createPasswordHasher(overrides.passwordCost ?? defaultPasswordCost, { concurrent: 2, queued: 32 });
+  const vault = createVaultContext({ db, keks, audit, passwords, settings: config.vaultSettings, now });
   return {
     config,
     vault,
     logger,
-    metrics: createMetrics('api'),
+    metrics: createApiMetrics(),
     queue,
     kekService,
     auditService,
@@ -86,9 +78,11 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
     async close() {
       await queue.close();
       await vault.outbox.flush();
-      deks.clear();
+      await vault.lastReads.flush();
+      vault.deks.clear();
       await db.close();
       redis?.disconnect();
+      audit.close();
       await Promise.all([kekService.close(), auditService.close(), exports.close()]);
     },
   };
@@ -131,10 +125,4 @@ function createQueue({ redisUrl }: ApiConfig, logger: Logger): Queue {
     else logger.error('job failed', { ...what, error });
   };
   return redisUrl === undefined ? createInProcessQueue({ onError }) : createBullmqQueue({ redisUrl, onError });
-}
-
-/** Keeps the first password where only the owner of the files reads it. */
-export function keepInitialPassword(file: string, password: string): void {
-  writeFileSync(file, `${password}\n`, { mode: 0o600, flush: true });
-  chmodSync(file, 0o600);
 }

@@ -1,8 +1,10 @@
 import { commonSettings, readConfig } from '@cardea/http/config';
+import { vaultVariables } from '@cardea/vault/settings';
 import { z } from 'zod';
 
 const Settings = z.object({
   ...commonSettings,
+  ...vaultVariables,
   CARDEA_PROFILE: z.literal('full', 'the worker belongs to profile full; in mini api-service runs the jobs'),
   CARDEA_KEK_URL: z.url(),
   CARDEA_AUDIT_URL: z.url(),

@@ -10,11 +10,10 @@ import type { Running } from '@cardea/http/run';
 import { listen, opsListener } from '@cardea/http/serve';
 import { createBullmqQueue } from '@cardea/jobs/bullmq';
 import { openDatabase } from '@cardea/storage/open';
-import type { VaultContext } from '@cardea/vault/context';
+import { createVaultContext } from '@cardea/vault/context';
 import { jobHandlers } from '@cardea/vault/jobs';
 import { migrationsFolder } from '@cardea/vault/migrations';
-import { createOutbox } from '@cardea/vault/outbox';
-import { createDekCache } from '@cardea/vault/vaults/dek-cache';
+import { toVaultSettings } from '@cardea/vault/settings';
 import type { WorkerConfig } from './config.ts';
 
 /** Starts a worker: the product's jobs over BullMQ, against the same database as api-service. */
@@ -30,16 +29,15 @@ export async function startWorker(config: WorkerConfig): Promise<Running> {
     onCommitError: (error) => failStop('The database could not commit', error),
     allowFsyncOff: config.CARDEA_TEST_ALLOW_FSYNC_OFF,
   });
-  const keks = createKekClient(kekService);
-  const ctx: VaultContext = {
+  const audit = createAuditClient(auditService);
+  const ctx = createVaultContext({
     db,
-    keks,
-    deks: createDekCache(db, keks),
-    audit: createAuditClient(auditService),
-    outbox: createOutbox(db),
+    keks: createKekClient(kekService),
+    audit,
     passwords: createPasswordHasher(defaultPasswordCost, { concurrent: 1, queued: 0 }),
+    settings: toVaultSettings(config),
     now: () => new Date(),
-  };
+  });
   const queue = createBullmqQueue({
     redisUrl: config.CARDEA_REDIS_URL,
     onError: (error, job) => logger.error('job failed', { error, job: job?.name, attempt: job?.attempt }),
@@ -65,6 +63,7 @@ export async function startWorker(config: WorkerConfig): Promise<Running> {
       await ops.drain(0);
       ctx.deks.clear();
       await db.close();
+      audit.close();
       await Promise.all([kekService.close(), auditService.close()]);
     },
   };

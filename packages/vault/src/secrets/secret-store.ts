@@ -1,22 +1,98 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 
-export interface SecretVersionRow {
-  secret_id: string;
+export interface SecretRow {
+  id: string;
+  vault_id: string;
+  name: string;
   current_version: number;
+  max_versions: number | null;
+  /** JSON object of strings. */
+  metadata: string;
+  expires_at: number | null;
+  due_at: number | null;
+  announce_at: number | null;
+  trashed_through: number;
+  trashed_at: number | null;
+  trashed_by: string | null;
+  live: 0 | 1;
+  created_at: number;
+  updated_at: number;
+}
+
+/** A secret by its name, in the trash or not. */
+export async function findSecret(
+  db: Queryable,
+  { vaultId, name }: { vaultId: string; name: string },
+): Promise<SecretRow | undefined> {
+  const [row] = await db.query<SecretRow>(
+    `select id, vault_id, name, current_version, max_versions, metadata, expires_at, due_at, announce_at,
+            trashed_through, trashed_at, trashed_by, live, created_at, updated_at
+       from secret
+      where vault_id = $1
+        and name = $2`,
+    [vaultId, name],
+  );
+  return row;
+}
+
+/** Secrets that are not in the trash: the one called `prefix`, if any, and all below it; of a whole vault with null. */
+export async function listSecretsUnder(
+  db: Queryable,
+  { vaultId, prefix, limit }: { vaultId: string; prefix: string | null; limit: number },
+): Promise<SecretRow[]> {
+  return db.query<SecretRow>(
+    `select id, vault_id, name, current_version, max_versions, metadata, expires_at, due_at, announce_at,
+            trashed_through, trashed_at, trashed_by, live, created_at, updated_at
+       from secret
+      where vault_id = $1
+        and live = 1
+        and name >= $2
+        and name < $3
+        and (name = $2 or name >= $4)
+      order by name
+      limit $5`,
+    // Names are ASCII below `~`, so these are the ends of ranges on both engines.
+    prefix === null ? [vaultId, '', '~', '', limit] : [vaultId, prefix, `${prefix}/~`, `${prefix}/`, limit],
+  );
+}
+
+export interface VersionRow {
+  secret_id: string;
   version: number;
-  ciphertext: Uint8Array;
+  /** Null once it is destroyed. */
+  ciphertext: Uint8Array | null;
   encoding: 'utf8' | 'base64';
   content_type: string | null;
+  expires_at: number | null;
   created_at: number;
 }
 
-/** One version of a secret, the current one if `version` is null. */
-export async function findSecretVersion(
+export async function findVersion(
+  db: Queryable,
+  { secretId, version }: { secretId: string; version: number },
+): Promise<VersionRow | undefined> {
+  const [row] = await db.query<VersionRow>(
+    `select secret_id, version, ciphertext, encoding, content_type, expires_at, created_at
+       from secret_version
+      where secret_id = $1
+        and version = $2`,
+    [secretId, version],
+  );
+  return row;
+}
+
+/** A version with what its secret says of it. */
+export type ReadableRow = VersionRow &
+  Pick<SecretRow, 'current_version' | 'trashed_through' | 'metadata'> & { secret_expires_at: number | null };
+
+/** One version of a secret, the newest if `version` is null, in one statement: every read begins with it. */
+export async function findReadable(
   db: Queryable,
   { vaultId, name, version }: { vaultId: string; name: string; version: number | null },
-): Promise<SecretVersionRow | undefined> {
-  const [row] = await db.query<SecretVersionRow>(
-    `select s.id as secret_id, s.current_version, v.version, v.ciphertext, v.encoding, v.content_type, v.created_at
+): Promise<ReadableRow | undefined> {
+  const [row] = await db.query<ReadableRow>(
+    `select v.secret_id, v.version, v.ciphertext, v.encoding, v.content_type, v.expires_at, v.created_at,
+            s.current_version, s.trashed_through, s.metadata, s.expires_at as secret_expires_at
        from secret s
        join secret_version v on v.secret_id = s.id
       where s.vault_id = $1
@@ -27,85 +103,167 @@ export async function findSecretVersion(
   return row;
 }
 
-export interface SecretRow {
-  name: string;
-  current_version: number;
-  created_at: number;
-  updated_at: number;
+/** What a change of a secret writes; `id` says which. */
+export interface SecretState {
+  id: string;
+  currentVersion: number;
+  maxVersions: number | null;
+  metadata: string;
+  expiresAt: number | null;
+  dueAt: number | null;
+  announceAt: number | null;
+  trashedThrough: number;
+  trashedAt: number | null;
+  trashedBy: string | null;
+  updatedAt: number;
 }
 
-/** Secrets after `cursor` by name, of those that begin with `prefix`, and of those that `pathPrefix` covers if it is given. */
-export async function listSecretRows(
-  db: Queryable,
-  query: { vaultId: string; prefix: string; pathPrefix: string | null; cursor: string; limit: number },
-): Promise<SecretRow[]> {
-  const { vaultId, prefix, pathPrefix, cursor, limit } = query;
-  return db.query<SecretRow>(
-    `select name, current_version, created_at, updated_at
-       from secret
-      where vault_id = $1
-        and name > $2
-        and name >= $3
-        and name < $4
-        and (cast($5 as text) is null or name = $5 or (name >= $6 and name < $7))
-      order by name
-      limit $8`,
+export interface NewSecret extends SecretState {
+  vaultId: string;
+  name: string;
+  createdBy: string;
+}
+
+/** @throws UniqueViolation if the name is taken */
+export async function insertSecret(tx: Transaction, secret: NewSecret): Promise<void> {
+  await tx.query(
+    `insert into secret (id, vault_id, name, current_version, max_versions, metadata, expires_at, due_at, announce_at,
+                         trashed_through, trashed_at, trashed_by, live, created_at, created_by, updated_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $14)`,
     [
-      vaultId,
-      cursor,
-      // Names are ASCII below `~`, so this is the end of a prefix's range on both engines.
-      prefix,
-      `${prefix}~`,
-      pathPrefix,
-      `${pathPrefix}/`,
-      `${pathPrefix}/~`,
-      limit,
+      secret.id,
+      secret.vaultId,
+      secret.name,
+      secret.currentVersion,
+      secret.maxVersions,
+      secret.metadata,
+      secret.expiresAt,
+      secret.dueAt,
+      secret.announceAt,
+      secret.trashedThrough,
+      secret.trashedAt,
+      secret.trashedBy,
+      isLive(secret),
+      secret.updatedAt,
+      secret.createdBy,
     ],
   );
 }
 
-export async function insertSecret(
-  tx: Transaction,
-  secret: { id: string; vaultId: string; name: string; createdAt: number },
-): Promise<void> {
+export async function updateSecret(tx: Transaction, secret: SecretState): Promise<void> {
   await tx.query(
-    `insert into secret (id, vault_id, name, current_version, created_at, updated_at)
-     values ($1, $2, $3, 1, $4, $4)`,
-    [secret.id, secret.vaultId, secret.name, secret.createdAt],
-  );
-}
-
-/** Moves the current version on by one, unless another writer has moved it since; then false. */
-export async function advanceSecret(
-  tx: Transaction,
-  { id, from, updatedAt }: { id: string; from: number; updatedAt: number },
-): Promise<boolean> {
-  const rows = await tx.query(
     `update secret
-        set current_version = $2 + 1,
-            updated_at = $3
-      where id = $1
-        and current_version = $2
-     returning id`,
-    [id, from, updatedAt],
+        set current_version = $2,
+            max_versions = $3,
+            metadata = $4,
+            expires_at = $5,
+            due_at = $6,
+            announce_at = $7,
+            trashed_through = $8,
+            trashed_at = $9,
+            trashed_by = $10,
+            live = $11,
+            updated_at = $12
+      where id = $1`,
+    [
+      secret.id,
+      secret.currentVersion,
+      secret.maxVersions,
+      secret.metadata,
+      secret.expiresAt,
+      secret.dueAt,
+      secret.announceAt,
+      secret.trashedThrough,
+      secret.trashedAt,
+      secret.trashedBy,
+      isLive(secret),
+      secret.updatedAt,
+    ],
   );
-  return rows.length === 1;
 }
 
-export interface NewSecretVersion {
+function isLive({ currentVersion, trashedThrough }: SecretState): 0 | 1 {
+  return currentVersion > trashedThrough ? 1 : 0;
+}
+
+export interface NewVersion {
   secretId: string;
   version: number;
   ciphertext: Uint8Array;
   encoding: 'utf8' | 'base64';
   contentType: string | null;
+  expiresAt: number | null;
   createdAt: number;
   createdBy: string;
 }
 
-export async function insertSecretVersion(tx: Transaction, row: NewSecretVersion): Promise<void> {
+export async function insertVersion(tx: Transaction, row: NewVersion): Promise<void> {
   await tx.query(
-    `insert into secret_version (secret_id, version, ciphertext, encoding, content_type, created_at, created_by)
-     values ($1, $2, $3, $4, $5, $6, $7)`,
-    [row.secretId, row.version, row.ciphertext, row.encoding, row.contentType, row.createdAt, row.createdBy],
+    `insert into secret_version (secret_id, version, ciphertext, encoding, content_type, expires_at, created_at, created_by)
+     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    [
+      row.secretId,
+      row.version,
+      row.ciphertext,
+      row.encoding,
+      row.contentType,
+      row.expiresAt,
+      row.createdAt,
+      row.createdBy,
+    ],
   );
+}
+
+export async function setVersionExpiry(
+  tx: Transaction,
+  { secretId, version, expiresAt }: { secretId: string; version: number; expiresAt: number | null },
+): Promise<void> {
+  await tx.query(`update secret_version set expires_at = $3 where secret_id = $1 and version = $2`, [
+    secretId,
+    version,
+    expiresAt,
+  ]);
+}
+
+/** Overwrites a value; the row stays and says who did it and when. False if there was none. */
+export async function destroyVersion(
+  tx: Transaction,
+  { secretId, version, at, by }: { secretId: string; version: number; at: number; by: string },
+): Promise<boolean> {
+  const rows = await tx.query(
+    `update secret_version
+        set ciphertext = null,
+            destroyed_at = $3,
+            destroyed_by = $4
+      where secret_id = $1
+        and version = $2
+        and ciphertext is not null
+     returning version`,
+    [secretId, version, at, by],
+  );
+  return rows.length === 1;
+}
+
+/** Removes the versions up to `through`; answers those that still had a value, in order. */
+export async function removeVersions(
+  tx: Transaction,
+  { secretId, through }: { secretId: string; through: number },
+): Promise<number[]> {
+  const rows = await tx.query<{ version: number; had_value: number }>(
+    `delete from secret_version
+      where secret_id = $1
+        and version <= $2
+     returning version, case when ciphertext is null then 0 else 1 end as had_value`,
+    [secretId, through],
+  );
+  return rows
+    .filter((row) => row.had_value === 1)
+    .map((row) => row.version)
+    .toSorted((a, b) => a - b);
+}
+
+/** Removes a secret with all its versions, and whatever hangs on it. */
+export async function removeSecret(tx: Transaction, id: string): Promise<void> {
+  await tx.query(`delete from secret_version where secret_id = $1`, [id]);
+  await tx.query(`delete from secret where id = $1`, [id]);
 }

@@ -1,9 +1,8 @@
-import { AppError } from '@cardea/contracts/errors';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { Keks } from '@cardea/contracts/keks';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
 import type { Queryable } from '@cardea/storage/db';
-import { findWrappedDek } from './dek-store.ts';
+import { findWrappedDek, missingDek } from './dek-store.ts';
 
 const DEKS_MAX = 1_024;
 const KEPT_MS = 5 * 60_000;
@@ -15,10 +14,31 @@ export interface DekCache {
    * @throws AppError `sealed`, `unavailable` if the key service cannot unwrap it now
    */
   use<T>(ref: DekRef, work: (dek: EnvelopeKey) => T): Promise<T>;
+  /**
+   * The DEK if it is here, to be used before anything is awaited. For transactions, which never wait for the key
+   * service: `load` it outside, and run the transaction again.
+   * @throws DekNotLoaded
+   */
+  get(ref: DekRef): EnvelopeKey;
+  /** Makes `get` answer. @throws AppError `sealed`, `unavailable` */
+  load(ref: DekRef): Promise<void>;
   /** Overwrites the keys whose time is up: called every second or so, for nobody may ask for them again. */
   sweep(): void;
+  /** Overwrites the keys of a vault, those too that are being unwrapped now. */
+  forget(vaultId: string): void;
   /** Overwrites every key. */
   clear(): void;
+}
+
+/** A DEK is asked for inside of a transaction and must be unwrapped first. */
+export class DekNotLoaded extends Error {
+  override name = 'DekNotLoaded';
+  readonly ref: DekRef;
+
+  constructor(ref: DekRef) {
+    super(`the DEK ${ref.dekVersion} of vault ${ref.vaultId} is not unwrapped`);
+    this.ref = ref;
+  }
 }
 
 interface Entry {
@@ -45,7 +65,7 @@ export function createDekCache(db: Queryable, keks: Keks, clock: () => number = 
 
   async function load(ref: DekRef, id: string): Promise<Entry> {
     const wrapped = await findWrappedDek(db, ref);
-    if (!wrapped) throw new AppError('internal', `the DEK ${ref.dekVersion} of vault ${ref.vaultId} is missing`);
+    if (!wrapped) throw await missingDek(db, ref);
     const bytes = await keks.unwrap(ref, wrapped);
     const entry = { key: new EnvelopeKey(ref.dekVersion, bytes), until: clock() + KEPT_MS };
     bytes.fill(0);
@@ -71,14 +91,30 @@ export function createDekCache(db: Queryable, keks: Keks, clock: () => number = 
     return promise;
   }
 
+  function drop(vaultId: string): void {
+    for (const [id, entry] of entries) {
+      if (!id.startsWith(`${vaultId}:`)) continue;
+      entries.delete(id);
+      entry.key.destroy();
+    }
+  }
+
   return {
     async use(ref, work) {
-      const id = `${ref.vaultId}:${ref.dekVersion}`;
+      const id = idOf(ref);
       for (;;) {
         const entry = find(id);
         if (entry) return work(entry.key);
         await loadOnce(ref, id);
       }
+    },
+    get(ref) {
+      const entry = find(idOf(ref));
+      if (!entry) throw new DekNotLoaded(ref);
+      return entry.key;
+    },
+    async load(ref) {
+      await loadOnce(ref, idOf(ref));
     },
     sweep() {
       for (const [id, entry] of entries) {
@@ -87,9 +123,20 @@ export function createDekCache(db: Queryable, keks: Keks, clock: () => number = 
         entry.key.destroy();
       }
     },
+    forget(vaultId) {
+      drop(vaultId);
+      for (const [id, promise] of loading) {
+        // Whoever waits for it is told of a failure; here there is nothing to drop then.
+        if (id.startsWith(`${vaultId}:`)) promise.then(() => drop(vaultId)).catch(() => undefined);
+      }
+    },
     clear() {
       for (const entry of entries.values()) entry.key.destroy();
       entries.clear();
     },
   };
+}
+
+function idOf({ vaultId, dekVersion }: DekRef): string {
+  return `${vaultId}:${dekVersion}`;
 }

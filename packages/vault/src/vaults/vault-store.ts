@@ -4,6 +4,8 @@ export interface VaultRow {
   id: string;
   name: string;
   description: string;
+  /** How many versions of a secret are kept that does not say so itself. */
+  max_versions: number;
   created_at: number;
 }
 
@@ -13,7 +15,7 @@ export async function listVaultRows(
   { cursor, limit }: { cursor: string; limit: number },
 ): Promise<VaultRow[]> {
   return db.query<VaultRow>(
-    `select id, name, description, created_at
+    `select id, name, description, max_versions, created_at
        from vault
       where name > $1
       order by name
@@ -24,8 +26,30 @@ export async function listVaultRows(
 
 export async function insertVault(tx: Transaction, vault: VaultRow & { created_by: string }): Promise<void> {
   await tx.query(
-    `insert into vault (id, name, description, created_at, created_by)
-     values ($1, $2, $3, $4, $5)`,
-    [vault.id, vault.name, vault.description, vault.created_at, vault.created_by],
+    `insert into vault (id, name, description, max_versions, created_at, created_by)
+     values ($1, $2, $3, $4, $5, $6)`,
+    [vault.id, vault.name, vault.description, vault.max_versions, vault.created_at, vault.created_by],
   );
+}
+
+/** What may be changed of a vault; undefined leaves it as it is. */
+export interface VaultChange {
+  description?: string | null | undefined;
+  maxVersions?: number | null | undefined;
+}
+
+/** Changes what is given of a vault; undefined if it is gone. */
+export async function updateVault(
+  tx: Transaction,
+  { id, description = null, maxVersions = null }: { id: string } & VaultChange,
+): Promise<VaultRow | undefined> {
+  const [row] = await tx.query<VaultRow>(
+    `update vault
+        set description = coalesce($2, description),
+            max_versions = coalesce($3, max_versions)
+      where id = $1
+     returning id, name, description, max_versions, created_at`,
+    [id, description, maxVersions],
+  );
+  return row;
 }

@@ -4,21 +4,25 @@ import { AppError } from '@cardea/contracts/errors';
 import type { WrappedDek } from '@cardea/contracts/keks';
 import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { UniqueViolation } from '@cardea/storage/db';
-import { authorize, authorizeSystem, principalOf } from '../authorize.ts';
+import { authorize, authorizeSystem, principalOf, vaultNotThere } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { decide } from '../decide.ts';
 import type { Granted } from '../decide.ts';
+import { pageOf } from '../page.ts';
+import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
 import { insertDek } from './dek-store.ts';
 import { listGrantsTo, upsertGrant } from '../grants/grant-store.ts';
 import type { VaultGrant } from '../grants/grant-store.ts';
-import { insertVault, listVaultRows } from './vault-store.ts';
-import type { VaultRow } from './vault-store.ts';
+import { insertVault, listVaultRows, updateVault } from './vault-store.ts';
+import type { VaultChange, VaultRow } from './vault-store.ts';
 
 export interface Vault {
   id: string;
   name: string;
   description: string;
+  /** How many versions of a secret are kept that does not say so itself. */
+  maxVersions: number;
   createdAt: Date;
 }
 
@@ -28,7 +32,7 @@ const ownership: Granted = { owner: true, secrets: [], keys: [], allowedCidrs: [
 export async function createVault(
   ctx: VaultContext,
   caller: Caller,
-  { name, description }: { name: string; description: string },
+  { name, description, maxVersions }: { name: string; description: string; maxVersions: number },
 ): Promise<Audited<Vault>> {
   const { rule } = authorizeSystem(caller, 'vault.create');
   ctx.audit.admit();
@@ -36,7 +40,7 @@ export async function createVault(
   const id = uuidv7(ctx.now().getTime());
   const wrapped = await wrapNewDek(ctx, id);
   const createdAt = ctx.now().getTime();
-  const vault = { id, name, description, created_at: createdAt };
+  const vault = { id, name, description, max_versions: maxVersions, created_at: createdAt };
   try {
     return await changed(ctx, caller, async (tx) => {
       await insertVault(tx, { ...vault, created_by: caller.actor.id });
@@ -57,13 +61,13 @@ export async function createVault(
 export async function listVaults(
   ctx: VaultContext,
   caller: Caller,
-  { limit, cursor = '' }: { limit: number; cursor?: string | undefined },
-): Promise<Audited<{ items: Vault[]; nextCursor?: string }>> {
+  { limit, cursor = '' }: PageRequest,
+): Promise<Audited<Page<Vault>>> {
   const seesAll = caller.role === 'admin' || caller.role === 'ceo';
   const rows = seesAll
     ? await listVaultRows(ctx.db, { cursor, limit: limit + 1 })
     : (await listGrantedVaults(ctx, caller, cursor)).slice(0, limit + 1);
-  const page = pageOf(rows.map(toVault), limit);
+  const page = pageOf(rows.map(toVault), limit, ({ name }) => name);
   const rule = seesAll ? `role:${caller.role}` : 'grant:any';
   return audited(ctx, caller, { action: 'vault.list', rule, resource: { count: page.items.length } }, page);
 }
@@ -89,6 +93,23 @@ export async function readVault(ctx: VaultContext, caller: Caller, name: string)
   return audited(ctx, caller, { action: 'vault.read', rule, resource }, toVault(vault));
 }
 
+/** Changes what is given. @throws AppError `not_found`, `access_denied` */
+export async function changeVault(
+  ctx: VaultContext,
+  caller: Caller,
+  name: string,
+  change: VaultChange,
+): Promise<Audited<Vault>> {
+  const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: name });
+  return changed(ctx, caller, async (tx) => {
+    const row = await updateVault(tx, { id: vault.id, ...change });
+    if (!row) throw vaultNotThere('no-such-vault');
+    const reason = Object.keys(change).join(' ') || 'nothing';
+    const resource = { vault: vault.name, vaultId: vault.id };
+    return { value: toVault(row), happening: { action: 'vault.change', rule, reason, resource } };
+  });
+}
+
 /** Makes a DEK and wraps it; the DEK itself is overwritten. */
 export async function wrapNewDek(ctx: Pick<VaultContext, 'keks'>, vaultId: string): Promise<WrappedDek> {
   const dek = randomKey();
@@ -99,12 +120,7 @@ export async function wrapNewDek(ctx: Pick<VaultContext, 'keks'>, vaultId: strin
   }
 }
 
-/** Cuts a page out of rows of which one more than `limit` was asked for: its presence says that there is more. */
-export function pageOf<T extends { name: string }>(rows: T[], limit: number): { items: T[]; nextCursor?: string } {
-  const items = rows.slice(0, limit);
-  return rows.length > limit ? { items, nextCursor: items.at(-1)!.name } : { items };
-}
-
 function toVault(row: VaultRow): Vault {
-  return { id: row.id, name: row.name, description: row.description, createdAt: new Date(row.created_at) };
+  const { id, name, description, max_versions: maxVersions, created_at: createdAt } = row;
+  return { id, name, description, maxVersions, createdAt: new Date(createdAt) };
 }

@@ -1,28 +1,90 @@
-import type { IncomingHttpHeaders } from 'node:http';
-import { AppError } from '@cardea/contracts/errors';
-import { getSecret, listSecrets, putSecret } from '@cardea/contracts/secrets';
+import {
+  deleteSecret,
+  destroyVersions,
+  generateSecret,
+  getSecret,
+  listVersions,
+  patchSecret,
+  purgeSecret,
+  putSecret,
+  restoreSecret,
+  rollbackSecret,
+} from '@cardea/contracts/secrets';
+import { NotModified } from '@cardea/contracts/audited';
 import { route } from '@cardea/http/route';
 import type { Route } from '@cardea/http/route';
 import type { VaultContext } from '@cardea/vault/context';
-import * as secrets from '@cardea/vault/secrets/secrets';
+import { parseConditions } from '@cardea/vault/secrets/conditions';
+import { expiryOf } from '@cardea/vault/secrets/due';
+import * as generating from '@cardea/vault/secrets/generate-secret';
+import * as patching from '@cardea/vault/secrets/patch-secret';
+import * as putting from '@cardea/vault/secrets/put-secret';
+import type { PutOutcome } from '@cardea/vault/secrets/put-secret';
+import * as reading from '@cardea/vault/secrets/read-secret';
+import * as trash from '@cardea/vault/secrets/trash';
+import * as versions from '@cardea/vault/secrets/versions';
+import { empty } from './empty.ts';
+import { optionalTime, optionsOf, outcomeToWire, secretToWire, summaryToWire, valueOf } from './secret-wire.ts';
 
 export function secretRoutes(ctx: VaultContext): Route[] {
   return [
     route(putSecret, async ({ caller, params, body, headers }) => {
-      refuseConditions(headers);
-      const { value, encoding, contentType } = body;
-      const bytes = Buffer.from(value, encoding);
-      const put = await secrets.putSecret(ctx, caller, params, { bytes, encoding, contentType });
-      bytes.fill(0);
-      return put.map((outcome) => ({
-        status: outcome.changed && outcome.version === 1 ? 201 : 200,
-        body: { ...outcome, createdAt: outcome.createdAt.toISOString() },
+      const value = valueOf(body);
+      const options = optionsOf(body, ctx.now().getTime());
+      const conditions = parseConditions(headers);
+      const put = await putting.putSecret(ctx, caller, params, { value, options, conditions });
+      value.bytes.fill(0);
+      return put.map(replyToPut);
+    }),
+
+    route(patchSecret, async ({ caller, params, body, headers }) => {
+      const patch = { ...body, expiresAt: expiryOf(body, ctx.now().getTime()) };
+      const conditions = parseConditions(headers);
+      const patched = await patching.patchSecret(ctx, caller, params, { patch, conditions });
+      return patched.map((summary) => ({ body: summaryToWire(summary) }));
+    }),
+
+    route(deleteSecret, async ({ caller, params, headers }) => {
+      const deleted = await trash.deleteSecret(ctx, caller, params, parseConditions(headers));
+      return deleted.map(({ dependants }) => ({
+        empty: true as const,
+        ...(dependants > 0 ? { headers: { 'Cardea-Dependants': String(dependants) } } : {}),
       }));
     }),
 
-    route(listSecrets, async ({ caller, params, query }) => {
-      const page = await secrets.listSecrets(ctx, caller, { ...params, ...query });
-      return page.map(({ items, ...rest }) => ({ body: { items: items.map(summaryToWire), ...rest } }));
+    route(restoreSecret, async ({ caller, params, headers }) => {
+      const restored = await trash.restoreSecret(ctx, caller, params, parseConditions(headers));
+      return restored.map((summary) => ({ body: summaryToWire(summary) }));
+    }),
+
+    route(purgeSecret, async ({ caller, params, headers }) => {
+      const purged = await trash.purgeSecret(ctx, caller, params, parseConditions(headers));
+      return purged.map(empty);
+    }),
+
+    route(destroyVersions, async ({ caller, params, body, headers }) => {
+      const what = { ...body, conditions: parseConditions(headers) };
+      const destroyed = await versions.destroyVersions(ctx, caller, params, what);
+      return destroyed.map((outcome) => ({ body: outcome }));
+    }),
+
+    route(rollbackSecret, async ({ caller, params, body, headers }) => {
+      const ref = { ...params, ...body };
+      const rolledBack = await versions.rollbackSecret(ctx, caller, ref, parseConditions(headers));
+      return rolledBack.map((outcome) => ({ ...replyToPut(outcome), status: 200 }));
+    }),
+
+    route(generateSecret, async ({ caller, params, body, headers }) => {
+      const { length, alphabet } = body;
+      const options = optionsOf(body, ctx.now().getTime());
+      const conditions = parseConditions(headers);
+      const request = { length, alphabet, options, conditions };
+      return (await generating.generateSecret(ctx, caller, params, request)).map(replyToPut);
+    }),
+
+    route(listVersions, async ({ caller, params, query }) => {
+      const page = await versions.listVersions(ctx, caller, params, query);
+      return page.map(({ items, ...rest }) => ({ body: { items: items.map(versionToWire), ...rest } }));
     }),
   ];
 }
@@ -30,32 +92,29 @@ export function secretRoutes(ctx: VaultContext): Route[] {
 /** The routes machines call all day: served in front of Express. */
 export function hotRoutes(ctx: VaultContext): Route[] {
   return [
-    route(getSecret, async ({ caller, params, query }) => {
-      const read = await secrets.readSecret(ctx, caller, { ...params, ...query });
-      return read.map((secret) => ({ headers: { ETag: `"${secret.version}"` }, body: secretToWire(secret) }));
+    route(getSecret, async ({ caller, params, query, headers }) => {
+      const ref = { ...params, version: query.version };
+      const how = { conditions: parseConditions(headers), resolve: query.resolve === 'true' };
+      const read = await reading.readSecret(ctx, caller, ref, how);
+      if (read instanceof NotModified) return read;
+      return read.map((secret) => ({ headers: { ETag: `"${secret.tag}"` }, body: secretToWire(secret) }));
     }),
   ];
 }
 
-// A condition that is not looked at would let the second of two writers overwrite the first unseen.
-function refuseConditions(headers: IncomingHttpHeaders): void {
-  if (headers['if-match'] === undefined && headers['if-none-match'] === undefined) return;
-  throw new AppError('invalid_request', 'conditional writes (If-Match, If-None-Match) are not there yet');
-}
-
-function secretToWire({ name, version, bytes, encoding, contentType, createdAt }: secrets.Secret) {
-  const value = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(encoding);
-  bytes.fill(0);
+function replyToPut(outcome: PutOutcome) {
   return {
-    name,
-    version,
-    value,
-    encoding,
-    ...(contentType ? { contentType } : {}),
-    createdAt: createdAt.toISOString(),
+    status: outcome.isNew ? 201 : 200,
+    headers: { ETag: `"${outcome.version}"` },
+    body: outcomeToWire(outcome),
   };
 }
 
-function summaryToWire({ createdAt, updatedAt, ...rest }: secrets.SecretSummary) {
-  return { ...rest, createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString() };
+function versionToWire({ createdAt, expiresAt, destroyedAt, lastReadAt, breakGlass, ...rest }: versions.Version) {
+  return {
+    ...rest,
+    createdAt: createdAt.toISOString(),
+    ...optionalTime({ expiresAt, destroyedAt, lastReadAt }),
+    ...(breakGlass ? { breakGlass: breakGlass.map((use) => ({ ...use, at: use.at.toISOString() })) } : {}),
+  };
 }

@@ -1,8 +1,10 @@
-import { createVault, listVaults, readVault } from '@cardea/contracts/vaults';
+import { changeVault, createVault, deleteVault, listVaults, readVault } from '@cardea/contracts/vaults';
 import { route } from '@cardea/http/route';
 import type { Route } from '@cardea/http/route';
 import type { VaultContext } from '@cardea/vault/context';
+import { deleteVault as deleteWholeVault } from '@cardea/vault/vaults/delete-vault';
 import * as vaults from '@cardea/vault/vaults/vaults';
+import { empty } from './empty.ts';
 
 export function vaultRoutes(ctx: VaultContext): Route[] {
   return [
@@ -19,6 +21,16 @@ export function vaultRoutes(ctx: VaultContext): Route[] {
     route(readVault, async ({ caller, params }) => {
       const found = await vaults.readVault(ctx, caller, params.vault);
       return found.map((vault) => ({ body: toWire(vault) }));
+    }),
+
+    route(changeVault, async ({ caller, params, body }) => {
+      const changed = await vaults.changeVault(ctx, caller, params.vault, body);
+      return changed.map((vault) => ({ body: toWire(vault) }));
+    }),
+
+    route(deleteVault, async ({ caller, params, query }) => {
+      const ref = { ...params, recursive: query.recursive === 'true' };
+      return (await deleteWholeVault(ctx, caller, ref)).map(empty);
     }),
   ];
 }

@@ -1,0 +1,89 @@
+import type { Queryable, Transaction } from '@cardea/storage/db';
+
+export interface EventRow {
+  id: string;
+  kind: string;
+  /** JSON. */
+  payload: string;
+  created_at: number;
+}
+
+/** After every id there is. */
+const LAST_ID = 'z';
+
+export interface EventQuery {
+  vaultId: string;
+  kind: string | undefined;
+  /** The id that the ones asked for are older than; '' for the newest. */
+  before: string;
+  limit: number;
+}
+
+/** Events of a vault, the newest first. */
+export async function listEventRows(db: Queryable, { vaultId, kind, before, limit }: EventQuery): Promise<EventRow[]> {
+  const from = before === '' ? LAST_ID : before;
+  return kind === undefined
+    ? db.query<EventRow>(
+        `select id, kind, payload, created_at
+           from event
+          where vault_id = $1
+            and id < $2
+          order by id desc
+          limit $3`,
+        [vaultId, from, limit],
+      )
+    : db.query<EventRow>(
+        `select id, kind, payload, created_at
+           from event
+          where vault_id = $1
+            and kind = $2
+            and id < $3
+          order by id desc
+          limit $4`,
+        [vaultId, kind, from, limit],
+      );
+}
+
+export async function insertEvent(tx: Transaction, event: EventRow & { vault_id: string }): Promise<void> {
+  await tx.query(
+    `insert into event (id, vault_id, kind, payload, created_at)
+     values ($1, $2, $3, $4, $5)`,
+    [event.id, event.vault_id, event.kind, event.payload, event.created_at],
+  );
+}
+
+/** Deletes at most `limit` events older than `before`, the oldest first; answers how many. */
+export async function removeEventsBefore(
+  tx: Transaction,
+  { before, limit }: { before: number; limit: number },
+): Promise<number> {
+  const rows = await tx.query(
+    `delete from event
+      where id in (select id
+                     from event
+                    where created_at < $1
+                    order by created_at
+                    limit $2)
+     returning id`,
+    [before, limit],
+  );
+  return rows.length;
+}
+
+/** Deletes at most `limit` events of a vault; answers how many. */
+export async function removeEventsOf(
+  tx: Transaction,
+  { vaultId, limit }: { vaultId: string; limit: number },
+): Promise<number> {
+  const rows = await tx.query(
+    `delete from event
+      where id in (select id
+                     from event
+                    where vault_id = $1
+                    order by id
+                    limit $2)
+     returning id`,
+    [vaultId, limit],
+  );
+  return rows.length;
+}

@@ -1,0 +1,60 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { eventPayloads } from '@cardea/contracts/events';
+import type { EventKind, EventPayload, VaultEvent } from '@cardea/contracts/events';
+import { uuidv7 } from '@cardea/crypto/ids';
+import type { Transaction } from '@cardea/storage/db';
+import { authorize } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import { pageOf } from '../page.ts';
+import type { Page, PageRequest } from '../page.ts';
+import { audited } from '../record.ts';
+import { insertEvent, listEventRows, removeEventsBefore } from './event-store.ts';
+import type { EventRow } from './event-store.ts';
+
+const KEPT_MS = 90 * 24 * 60 * 60_000;
+const SWEEP_PAGE = 1_000;
+
+/** Something the owners of a vault should hear of. */
+export interface NewEvent<K extends EventKind> {
+  vaultId: string;
+  kind: K;
+  payload: EventPayload<K>;
+  /** Milliseconds since 1970. */
+  at: number;
+}
+
+/** Writes down what the owners of a vault should hear of, beside what it tells of. @throws ZodError for another payload */
+export async function addEvent<K extends EventKind>(tx: Transaction, event: NewEvent<K>): Promise<void> {
+  const { vaultId, kind, payload, at } = event;
+  // Whatever the contract does not name would be refused when it is read, and may be what must not be told.
+  const checked = JSON.stringify(eventPayloads[kind].parse(payload));
+  await insertEvent(tx, { id: uuidv7(at), vault_id: vaultId, kind, payload: checked, created_at: at });
+}
+
+/** What the owners of a vault should hear of, the newest first; for owners, and for oversight. */
+export async function listEvents(
+  ctx: VaultContext,
+  caller: Caller,
+  { vault: name, kind, limit, cursor = '' }: { vault: string; kind?: EventKind | undefined } & PageRequest,
+): Promise<Audited<Page<VaultEvent>>> {
+  const { vault, rule } = await authorize(ctx, caller, 'vault.events', { vault: name });
+  const rows = await listEventRows(ctx.db, { vaultId: vault.id, kind, before: cursor, limit: limit + 1 });
+  const page = pageOf(rows.map(toEvent), limit, ({ id }) => id);
+  const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
+  return audited(ctx, caller, { action: 'event.list', rule, resource }, page);
+}
+
+/** Deletes events after 90 days, page by page, so that nobody waits for long to write. */
+export async function sweepEvents(ctx: Pick<VaultContext, 'db' | 'now'>): Promise<void> {
+  const before = ctx.now().getTime() - KEPT_MS;
+  let removed: number;
+  do {
+    removed = await ctx.db.transaction((tx) => removeEventsBefore(tx, { before, limit: SWEEP_PAGE }));
+  } while (removed === SWEEP_PAGE);
+}
+
+function toEvent({ id, kind, payload, created_at: createdAt }: EventRow): VaultEvent {
+  // What each kind holds was checked as it was written, and is checked again as it leaves.
+  return { id, kind, payload: JSON.parse(payload), createdAt: new Date(createdAt).toISOString() } as VaultEvent;
+}

@@ -1,0 +1,66 @@
+import { AppError } from '@cardea/contracts/errors';
+import type { documentFormats } from '@cardea/contracts/secret-documents';
+import { BULK_MAX } from '@cardea/contracts/secrets-bulk';
+import { readDotenv, writeDotenv } from './dotenv.ts';
+import { readJson, writeJson } from './json.ts';
+import { malformed } from './malformed.ts';
+import { itemsOf } from './tree.ts';
+import type { DocumentValue } from './value.ts';
+import { readYaml, writeYaml } from './yaml.ts';
+
+export type DocumentFormat = (typeof documentFormats)[number];
+
+/** A secret as a document has it. */
+export interface DocumentItem {
+  /** Relative to a prefix; empty for the secret that is called as the prefix itself. Whether it is a name is not looked at. */
+  name: string;
+  value: DocumentValue;
+}
+
+export interface ParsedItem extends DocumentItem {
+  /** Where in the document it stands, from 1. */
+  line: number;
+}
+
+/** How a document names the secret that is called as the prefix itself: no segment of a name is a dot. */
+export const ITSELF = '.';
+
+interface Syntax {
+  read(content: string): Iterable<ParsedItem>;
+  write(items: DocumentItem[]): string;
+}
+
+const syntaxes: Record<DocumentFormat, Syntax> = {
+  dotenv: { read: readDotenv, write: writeDotenv },
+  json: { read: (content) => itemsOf(readJson(content)), write: writeJson },
+  yaml: { read: (content) => itemsOf(readYaml(content)), write: writeYaml },
+};
+
+/**
+ * Reads a document of secrets, at most 1,000 of them. Never says what stands in it, only where.
+ * @throws AppError `invalid_request` with the number of the line; `too_large`
+ */
+export function parseDocument(format: DocumentFormat, content: string): { items: ParsedItem[] } {
+  const items = new Map<string, ParsedItem>();
+  for (const item of syntaxes[format].read(withoutMark(content))) {
+    const name = item.name === ITSELF ? '' : item.name;
+    if (items.has(name)) throw malformed(item.line, 'has a name that stands in the document already');
+    if (items.size === BULK_MAX) throw tooMany();
+    items.set(name, { ...item, name });
+  }
+  return { items: [...items.values()] };
+}
+
+/** Writes a document that `parseDocument` reads back byte for byte. The names must be different ones. */
+export function formatDocument(format: DocumentFormat, items: DocumentItem[]): string {
+  return syntaxes[format].write(items.map((item) => (item.name === '' ? { ...item, name: ITSELF } : item)));
+}
+
+// Editors on Windows put a byte order mark in front.
+function withoutMark(content: string): string {
+  return content.startsWith('\uFEFF') ? content.slice(1) : content;
+}
+
+function tooMany(): AppError {
+  return new AppError('too_large', `the document has more than ${BULK_MAX} secrets: import it in parts`);
+}

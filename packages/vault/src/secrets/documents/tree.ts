@@ -1,0 +1,55 @@
+import type { ParsedItem } from './document.ts';
+import { malformed } from './malformed.ts';
+import { base64Value, textValue } from './value.ts';
+import type { DocumentValue } from './value.ts';
+
+/** How deep names may be nested. A name of more segments can be written flat, with `/`. */
+export const DEPTH_MAX = 32;
+
+/** What stands for a name: text, or more names below it. */
+export type Node = string | Branch;
+
+/** Names of one level of JSON or YAML, in their order, with the line of each. */
+export type Branch = Map<string, { line: number; node: Node }>;
+
+/** @throws AppError `invalid_request` for a name that is there already, of which one of the two would be lost */
+export function addNode(branch: Branch, name: string, { line, node }: { line: number; node: Node }): void {
+  if (branch.has(name)) throw malformed(line, 'has a name that stands in the document already');
+  branch.set(name, { line, node });
+}
+
+/** The secrets of a tree: names are joined by `/`, and `.` adds nothing to the name it stands below. */
+export function* itemsOf(branch: Branch, path: readonly string[] = []): Generator<ParsedItem> {
+  for (const [key, { line, node }] of branch) {
+    const below = key === '.' ? path : [...path, key];
+    const value = typeof node === 'string' ? textValue(node, line) : describedValue(node, line);
+    if (value) yield { name: below.join('/'), line, value };
+    else if (key === '.') throw malformed(line, 'a dot stands for a secret, not for names below it');
+    else yield* itemsOf(node as Branch, below);
+  }
+}
+
+const describing: ReadonlySet<string> = new Set(['encoding', 'value', 'contentType']);
+
+// A branch with an encoding, a value and nothing strange is one secret, as in the body of a PUT. Two secrets that
+// are called so can be written flat.
+function describedValue(branch: Branch, line: number): DocumentValue | undefined {
+  if (branch.size === 0) throw malformed(line, 'has neither a value nor names');
+  if (!branch.has('encoding') || !branch.has('value')) return undefined;
+  if (![...branch.keys()].every((key) => describing.has(key))) return undefined;
+  const text = (key: string) => textOf(branch, key, line);
+  const contentType = branch.has('contentType') ? { contentType: text('contentType') } : {};
+  return { ...encodedValue(text('encoding'), text('value'), line), ...contentType };
+}
+
+function textOf(branch: Branch, key: string, line: number): string {
+  const node = branch.get(key)?.node;
+  if (typeof node !== 'string') throw malformed(line, 'has an encoding or a value that is not text');
+  return node;
+}
+
+function encodedValue(encoding: string, text: string, line: number): DocumentValue {
+  if (encoding === 'utf8') return textValue(text, line);
+  if (encoding === 'base64') return base64Value(text, line);
+  throw malformed(line, 'the encoding must be utf8 or base64');
+}

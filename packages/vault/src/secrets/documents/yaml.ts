@@ -1,0 +1,131 @@
+import { LineCounter, Lexer, isMap, isScalar, isSeq, parseDocument } from 'yaml';
+import type { ErrorCode, ParsedNode, YAMLMap } from 'yaml';
+import type { DocumentItem } from './document.ts';
+import { quote } from './json.ts';
+import { malformed } from './malformed.ts';
+import { DEPTH_MAX, addNode } from './tree.ts';
+import type { Branch, Node } from './tree.ts';
+import { shown } from './value.ts';
+import type { DocumentValue } from './value.ts';
+
+/** Tokens and lines: more than any 1,000 secrets need with a comment each, and little enough to parse in a moment. */
+const PARTS_MAX = 100_000;
+
+/**
+ * Reads a mapping of names to text and to mappings (YAML 1.2.2, core schema). What makes YAML a danger is not read at
+ * all: anchors, aliases, tags, merge keys, directives, several documents.
+ * @throws AppError `invalid_request`
+ */
+export function readYaml(text: string): Branch {
+  refuseTokens(text);
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, {
+    version: '1.2',
+    schema: 'core',
+    merge: false,
+    resolveKnownTags: false,
+    // The library compares each key with each other one; `addNode` looks it up.
+    uniqueKeys: false,
+    prettyErrors: false,
+    // Silent, it would say nothing of a second document.
+    logLevel: 'error',
+    lineCounter,
+  });
+  const lineOf = (position: number) => lineCounter.linePos(position).line || 1;
+  const [problem] = [...document.errors, ...document.warnings];
+  if (problem) throw malformed(lineOf(problem.pos[0]), sentences[problem.code] ?? 'is not valid YAML');
+  const { contents } = document;
+  if (contents === null) return new Map();
+  if (!isMap(contents)) throw malformed(lineOf(contents.range[0]), 'the document must be a mapping of names to text');
+  return toBranch(contents, { depth: 1, lineOf });
+}
+
+// Messages of the library quote the document.
+const sentences: Partial<Record<ErrorCode, string>> = {
+  TAB_AS_INDENT: 'has a tab where YAML takes blanks only',
+  BAD_DQ_ESCAPE: 'has an escape that YAML does not know',
+  BAD_INDENT: 'is not indented as YAML wants it',
+  MULTIPLE_DOCS: 'begins a second document: import one at a time',
+};
+
+/** What a mapping of text has no need of, by the type of its token. */
+const refusedTokens = new Map([
+  ['*', 'an alias is not taken: write the value where it belongs'],
+  ['&', 'an anchor is not taken'],
+  ['!', 'a tag is not taken'],
+  ['%', 'a directive is not taken'],
+  ['-', 'a list is not a secret: name each of its values'],
+  ['[', 'a list is not a secret: name each of its values'],
+  ['?', 'a name must be plain text before its colon'],
+]);
+
+/** Announces that the next token is a scalar, as `CST.SCALAR`. */
+const SCALAR = '\u001f';
+
+// Before anything is built of it: the lexer takes time in the length of the text, the parser also in what it says.
+function refuseTokens(text: string): void {
+  let parts = 0;
+  let line = 1;
+  let isText = false;
+  for (const token of new Lexer().lex(text)) {
+    const lines = linesIn(token);
+    parts += 1 + lines;
+    if (parts > PARTS_MAX) throw malformed(line, 'is past what a document may have in it: import it in parts');
+    const sentence = isText || token === '---' ? undefined : refusedTokens.get(token.charAt(0));
+    if (sentence) throw malformed(line, sentence);
+    isText = token === SCALAR;
+    line += lines;
+  }
+}
+
+function linesIn(token: string): number {
+  let lines = 0;
+  for (let at = token.indexOf('\n'); at >= 0; at = token.indexOf('\n', at + 1)) lines += 1;
+  return lines;
+}
+
+interface Place {
+  depth: number;
+  lineOf(position: number): number;
+}
+
+function toBranch(map: YAMLMap.Parsed, { depth, lineOf }: Place): Branch {
+  const branch: Branch = new Map();
+  for (const { key, value } of map.items) {
+    const line = lineOf(key.range[0]);
+    if (depth > DEPTH_MAX) throw malformed(line, `is nested deeper than ${DEPTH_MAX} levels`);
+    if (!isScalar(key) || typeof key.value !== 'string') throw malformed(line, 'a name must be text: put it in quotes');
+    addNode(branch, key.value, { line, node: toNode(value, line, { depth: depth + 1, lineOf }) });
+  }
+  return branch;
+}
+
+function toNode(node: ParsedNode | null, line: number, place: Place): Node {
+  if (isMap(node)) return toBranch(node, place);
+  if (isSeq(node)) throw malformed(line, 'a list is not a secret: name each of its values');
+  const value = isScalar(node) ? node.value : undefined;
+  if (typeof value === 'string') return value;
+  if (typeof value === 'boolean') throw malformed(line, 'true and false must be in quotes');
+  if (typeof value === 'number') throw malformed(line, 'a number must be in quotes, to come back as it is written');
+  throw malformed(line, 'has no value: write "" for an empty one');
+}
+
+/** Text in double quotes and on one line, in which YAML reads what JSON does; what is not text as the body of a PUT has it. */
+export function writeYaml(items: DocumentItem[]): string {
+  return items.length === 0
+    ? '{}\n'
+    : items.map(({ name, value }) => `${writeName(name)}:${writeValue(value)}\n`).join('');
+}
+
+// What readers of YAML 1.1 take for something else than text stands in quotes.
+function writeName(name: string): string {
+  const isPlain = /^[A-Za-z_][\w./-]*$/.test(name) && !/^(?:y|n|yes|no|on|off|true|false|null)$/i.test(name);
+  return isPlain ? name : quote(name);
+}
+
+function writeValue(value: DocumentValue): string {
+  const text = quote(shown(value));
+  if (value.encoding === 'utf8' && value.contentType === undefined) return ` ${text}`;
+  const contentType = value.contentType === undefined ? '' : `\n  contentType: ${quote(value.contentType)}`;
+  return `\n  encoding: ${value.encoding}${contentType}\n  value: ${text}`;
+}

@@ -1,0 +1,32 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { alphabets } from '@cardea/contracts/secrets';
+import { randomText } from '@cardea/crypto/random-text';
+import { authorize } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import { changeSecrets } from './change-secrets.ts';
+import type { Conditions } from './conditions.ts';
+import { writeVersion } from './put-secret.ts';
+import type { PutOptions, PutOutcome } from './put-secret.ts';
+
+/** Makes a random value and stores it as the newest version: nobody sees it who may not read it. */
+export async function generateSecret(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string },
+  request: { length: number; alphabet: keyof typeof alphabets; options: PutOptions; conditions: Conditions },
+): Promise<Audited<PutOutcome>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
+  const { length, alphabet, options, conditions } = request;
+  const bytes = Buffer.from(randomText(length, alphabets[alphabet]));
+  const value = { bytes, encoding: 'utf8' as const };
+  const write = { vault, rule, action: 'secret.generate', name: ref.name, value, options, conditions };
+  try {
+    return await changeSecrets(ctx, caller, async (tx) => {
+      const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
+      return { value: outcome, happenings };
+    });
+  } finally {
+    bytes.fill(0);
+  }
+}

@@ -1,0 +1,118 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { Metadata } from '@cardea/contracts/secrets';
+import type { Transaction } from '@cardea/storage/db';
+import { authorize } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import { refusePast } from '../refuse-past.ts';
+import { changeSecrets } from './change-secrets.ts';
+import { requireConditions } from './conditions.ts';
+import type { Conditions } from './conditions.ts';
+import { dueAt, nextAnnouncement } from './due.ts';
+import { settleEnd } from './expiry-store.ts';
+import { indexSecret } from './search-index.ts';
+import { findVersion, setVersionExpiry, updateSecret } from './secret-store.ts';
+import type { SecretState, VersionRow } from './secret-store.ts';
+import { getLiveSecret, stateOf, toSummary } from './summary.ts';
+import type { SecretSummary } from './summary.ts';
+
+/** A merge patch (RFC 7396): undefined leaves, null takes away. */
+export interface SecretPatch {
+  metadata?: Record<string, string | null> | undefined;
+  /** Milliseconds since 1970; of the secret as a whole, or of `version` if that is given. */
+  expiresAt?: number | null | undefined;
+  maxVersions?: number | null | undefined;
+  version?: number | undefined;
+}
+
+/**
+ * Changes what stands beside the value. Fewer versions to be kept are removed with the next write.
+ * @throws AppError `not_found`, `access_denied`, `precondition_failed`, `gone` for the end of a version without a value,
+ * `invalid_request` for an end that has passed or more metadata than fits
+ */
+export async function patchSecret(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string },
+  { patch, conditions }: { patch: SecretPatch; conditions: Conditions },
+): Promise<Audited<SecretSummary>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
+  refusePast(ctx, patch.expiresAt);
+  return changeSecrets(ctx, caller, async (tx) => {
+    const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
+    requireConditions(conditions, secret.current_version);
+    const state = await patched(ctx, tx, await settleEnd(ctx, tx, stateOf(secret)), patch);
+    await updateSecret(tx, state);
+    if (patch.metadata) {
+      const metadata = JSON.parse(state.metadata) as Metadata;
+      await indexSecret(tx, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
+    }
+    const version = patch.version === undefined ? {} : { version: patch.version };
+    const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, ...version };
+    const happening = { action: 'secret.update', resource, rule, reason: fieldsOf(patch).join(' ') || 'unchanged' };
+    return { value: toSummary(secret, state), happening };
+  });
+}
+
+async function patched(
+  ctx: VaultContext,
+  tx: Transaction,
+  state: SecretState,
+  patch: SecretPatch,
+): Promise<SecretState> {
+  const { version = state.currentVersion } = patch;
+  const named = await getVersion(tx, state, version);
+  let secretEnd = state.expiresAt;
+  if (patch.expiresAt !== undefined && patch.version === undefined) secretEnd = patch.expiresAt;
+  if (patch.expiresAt !== undefined && patch.version !== undefined) await setEnd(ctx, tx, named, patch.expiresAt);
+  // An empty patch takes nothing and changes nothing.
+  if (fieldsOf(patch).length === 0) return state;
+  const current = await getVersion(tx, state, state.currentVersion);
+  const now = ctx.now().getTime();
+  const due = dueAt(secretEnd, current.expires_at);
+  return {
+    ...state,
+    metadata: patch.metadata ? JSON.stringify(merged(state.metadata, patch.metadata)) : state.metadata,
+    maxVersions: patch.maxVersions === undefined ? state.maxVersions : patch.maxVersions,
+    expiresAt: secretEnd,
+    dueAt: due,
+    // Of a value that is gone there is no end to come.
+    announceAt: current.ciphertext === null ? null : nextAnnouncement(ctx, due, now),
+    updatedAt: now,
+  };
+}
+
+// An end that has come stays one, whether or not a sweep has destroyed the value yet.
+async function setEnd(
+  ctx: Pick<VaultContext, 'now'>,
+  tx: Transaction,
+  { secret_id: secretId, version, ciphertext, expires_at: end }: VersionRow,
+  expiresAt: number | null,
+): Promise<void> {
+  if (end !== null && end <= ctx.now().getTime()) {
+    throw new AppError('gone', `version ${version} has expired`, { rule: 'expired' });
+  }
+  if (ciphertext === null) throw new AppError('gone', `version ${version} was destroyed`, { rule: 'destroyed' });
+  await setVersionExpiry(tx, { secretId, version, expiresAt });
+}
+
+async function getVersion(tx: Transaction, { id, trashedThrough }: SecretState, version: number): Promise<VersionRow> {
+  const row = await findVersion(tx, { secretId: id, version });
+  if (row && version > trashedThrough) return row;
+  throw new AppError('not_found', 'no such version', { rule: 'no-such-version' });
+}
+
+function merged(metadata: string, patch: Record<string, string | null>): Metadata {
+  const now = { ...(JSON.parse(metadata) as Metadata), ...patch };
+  const kept = Object.fromEntries(Object.entries(now).filter(([, value]) => value !== null));
+  const parsed = Metadata.safeParse(kept);
+  if (parsed.success) return parsed.data;
+  throw new AppError('invalid_request', 'metadata: has at most 64 keys');
+}
+
+// By their names only: what they say may be worth less than a secret and is still nobody else's.
+function fieldsOf({ metadata, expiresAt, maxVersions }: SecretPatch): string[] {
+  const given = Object.entries({ metadata, expiresAt, maxVersions });
+  return given.filter(([, value]) => value !== undefined).map(([name]) => name);
+}

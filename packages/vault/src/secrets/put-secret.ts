@@ -1,0 +1,234 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { REFERENCE_TYPE } from '@cardea/contracts/secrets';
+import type { Metadata } from '@cardea/contracts/secrets';
+import { constantTimeEqual, sha256Hex, uuidv7 } from '@cardea/crypto/ids';
+import type { Transaction } from '@cardea/storage/db';
+import { authorize, principalOf } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import type { Happening, Happenings } from '../record.ts';
+import { refusePast } from '../refuse-past.ts';
+import { findNewestDekVersion, missingDek } from '../vaults/dek-store.ts';
+import type { VaultRow } from '../vaults/vault-store.ts';
+import { changeSecrets } from './change-secrets.ts';
+import { requireConditions } from './conditions.ts';
+import type { Conditions } from './conditions.ts';
+import { dueAt, nextAnnouncement } from './due.ts';
+import { settleEnd } from './expiry-store.ts';
+import { noteReference } from './references.ts';
+import { indexSecret } from './search-index.ts';
+import { openVersion, sealVersion } from './sealing.ts';
+import {
+  findSecret,
+  findVersion,
+  insertSecret,
+  insertVersion,
+  removeVersions,
+  setVersionExpiry,
+  updateSecret,
+} from './secret-store.ts';
+import type { SecretRow, SecretState, VersionRow } from './secret-store.ts';
+import { stateOf } from './summary.ts';
+
+/** A value as it is kept: bytes, how the caller wrote them, and of what kind they are. */
+export interface SecretValue {
+  bytes: Uint8Array;
+  encoding: 'utf8' | 'base64';
+  contentType?: string | undefined;
+}
+
+/** What may be said beside a value. Undefined leaves what is there; the end is the new version's. */
+export interface PutOptions {
+  metadata?: Metadata | undefined;
+  /** Milliseconds since 1970. */
+  expiresAt?: number | null | undefined;
+  maxVersions?: number | undefined;
+}
+
+export interface PutOutcome {
+  name: string;
+  version: number;
+  /** False if the value was there already: then there is no new version. */
+  changed: boolean;
+  /** Whether the name was not there before, or in the trash. */
+  isNew: boolean;
+  createdAt: Date;
+  expiresAt?: Date;
+}
+
+/** One value on its way into a vault that the caller was allowed to write to. */
+export interface Write {
+  vault: Pick<VaultRow, 'id' | 'name' | 'max_versions'>;
+  rule: string;
+  /** What the audit log calls it: `secret.write`. */
+  action: string;
+  name: string;
+  value: SecretValue;
+  options: PutOptions;
+  conditions: Conditions;
+}
+
+/**
+ * Stores a value as the newest version; the identical value again makes none.
+ * @throws AppError `precondition_failed`, `not_found`, `access_denied`, `invalid_request`, `sealed`, `unavailable`
+ */
+export async function putSecret(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string },
+  put: { value: SecretValue; options: PutOptions; conditions: Conditions },
+): Promise<Audited<PutOutcome>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
+  const write = { vault, rule, action: 'secret.write', name: ref.name, ...put };
+  return changeSecrets(ctx, caller, async (tx) => {
+    const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
+    return { value: outcome, happenings };
+  });
+}
+
+/** Writes one value as part of a transaction; see `putSecret`. @throws DekNotLoaded, too */
+export async function writeVersion(
+  ctx: VaultContext,
+  tx: Transaction,
+  caller: Caller,
+  write: Write,
+): Promise<{ outcome: PutOutcome; happenings: Happenings }> {
+  refusePast(ctx, write.options.expiresAt);
+  const secret = await findSecret(tx, { vaultId: write.vault.id, name: write.name });
+  const isLive = secret?.live === 1;
+  requireConditions(write.conditions, isLive ? secret.current_version : undefined);
+
+  const current = isLive ? await findVersion(tx, { secretId: secret.id, version: secret.current_version }) : undefined;
+  if (secret && current && holds(ctx, write, secret, current)) return keepVersion(ctx, tx, write, secret, current);
+  return addVersion(ctx, tx, caller, write, secret);
+}
+
+// A value that has ended is not there any more, so the same one again is a new version.
+function holds(ctx: VaultContext, { vault, name, value }: Write, secret: SecretRow, current: VersionRow): boolean {
+  const { ciphertext, encoding, content_type: contentType, version } = current;
+  const due = dueAt(secret.expires_at, current.expires_at);
+  if (ciphertext === null || (due !== null && due <= ctx.now().getTime())) return false;
+  if (encoding !== value.encoding || contentType !== (value.contentType ?? null)) return false;
+  const bytes = openVersion(ctx, { vaultId: vault.id, name, secretId: secret.id, version }, ciphertext);
+  const equal = constantTimeEqual(bytes, value.bytes);
+  bytes.fill(0);
+  return equal;
+}
+
+async function keepVersion(
+  ctx: VaultContext,
+  tx: Transaction,
+  write: Write,
+  secret: SecretRow,
+  current: VersionRow,
+): Promise<{ outcome: PutOutcome; happenings: Happenings }> {
+  const { vault, rule, action, name, options } = write;
+  const { version } = current;
+  const expiresAt = options.expiresAt === undefined ? current.expires_at : options.expiresAt;
+  const isTouched = Object.values(options).some((option) => option !== undefined);
+  if (isTouched) {
+    await setVersionExpiry(tx, { secretId: secret.id, version, expiresAt });
+    await updateSecret(tx, nextState(ctx, stateOf(secret), { version, expiresAt, options, at: ctx.now().getTime() }));
+    if (options.metadata) await index(tx, write, secret.id, options.metadata);
+  }
+  const resource = { vault: vault.name, vaultId: vault.id, name, version };
+  const reason = isTouched ? 'value unchanged' : 'unchanged';
+  const outcome = { name, version, changed: false, isNew: false, createdAt: new Date(current.created_at) };
+  return {
+    outcome: { ...outcome, ...expiry(dueAt(secret.expires_at, expiresAt)) },
+    happenings: [{ action, resource, rule, reason }],
+  };
+}
+
+async function addVersion(
+  ctx: VaultContext,
+  tx: Transaction,
+  caller: Caller,
+  write: Write,
+  secret: SecretRow | undefined,
+): Promise<{ outcome: PutOutcome; happenings: Happenings }> {
+  const { vault, rule, action, name, value, options } = write;
+  const createdAt = ctx.now().getTime();
+  const secretId = secret?.id ?? uuidv7(createdAt);
+  const version = (secret?.current_version ?? 0) + 1;
+  const expiresAt = options.expiresAt ?? null;
+  const dekVersion = await getNewestDekVersion(tx, vault.id);
+  const id = { vaultId: vault.id, name, secretId, version };
+  const ciphertext = sealVersion(ctx, id, { dekVersion, bytes: value.bytes });
+
+  const settled = secret ? await settleEnd(ctx, tx, stateOf(secret)) : unborn(secretId);
+  const next = nextState(ctx, settled, { version, expiresAt, options, at: createdAt });
+  const through = version - (next.maxVersions ?? vault.max_versions);
+  const state = through < next.trashedThrough ? next : { ...next, ...emptyTrash };
+  const createdBy = principalOf(caller);
+  if (secret) await updateSecret(tx, state);
+  else await insertSecret(tx, { ...state, vaultId: vault.id, name, createdBy });
+  const { encoding, contentType = null } = value;
+  await insertVersion(tx, { secretId, version, ciphertext, encoding, contentType, expiresAt, createdAt, createdBy });
+  if (contentType === REFERENCE_TYPE) await noteReference(tx, { vault: vault.name, ...id }, value.bytes);
+  if (secret?.live !== 1 || options.metadata) await index(tx, write, secretId, JSON.parse(state.metadata) as Metadata);
+
+  const removed = await removeVersions(tx, { secretId, through });
+  const resource = { vault: vault.name, vaultId: vault.id, name, version };
+  const outcome = { name, version, changed: true, isNew: secret?.live !== 1, createdAt: new Date(createdAt) };
+  return {
+    outcome: { ...outcome, ...expiry(state.dueAt) },
+    happenings: [
+      { action, resource, rule, dekVersion, ciphertextSha256: sha256Hex(ciphertext) },
+      ...removed.map((old): Happening => ({
+        action: 'secret.destroy',
+        resource: { ...resource, version: old },
+        rule: 'max-versions',
+      })),
+    ],
+  };
+}
+
+/** The version new values of a vault are sealed under. */
+export async function getNewestDekVersion(tx: Transaction, vaultId: string): Promise<number> {
+  const dekVersion = await findNewestDekVersion(tx, vaultId);
+  if (dekVersion === undefined) throw await missingDek(tx, { vaultId });
+  return dekVersion;
+}
+
+/** Of a secret that is not in the trash, or is there with no version any more. */
+const emptyTrash = { trashedThrough: 0, trashedAt: null, trashedBy: null };
+
+function unborn(id: string): SecretState {
+  return {
+    id,
+    currentVersion: 0,
+    maxVersions: null,
+    metadata: '{}',
+    expiresAt: null,
+    dueAt: null,
+    announceAt: null,
+    ...emptyTrash,
+    updatedAt: 0,
+  };
+}
+
+function nextState(
+  ctx: VaultContext,
+  state: SecretState,
+  { version, expiresAt, options, at }: { version: number; expiresAt: number | null; options: PutOptions; at: number },
+): SecretState {
+  const due = dueAt(state.expiresAt, expiresAt);
+  return {
+    ...state,
+    currentVersion: version,
+    maxVersions: options.maxVersions ?? state.maxVersions,
+    metadata: options.metadata ? JSON.stringify(options.metadata) : state.metadata,
+    dueAt: due,
+    announceAt: nextAnnouncement(ctx, due, at),
+    updatedAt: at,
+  };
+}
+
+function index(tx: Transaction, { vault, name }: Write, secretId: string, metadata: Metadata): Promise<void> {
+  return indexSecret(tx, { vaultId: vault.id, name, secretId, metadata });
+}
+
+function expiry(due: number | null): { expiresAt?: Date } {
+  return due === null ? {} : { expiresAt: new Date(due) };
+}

@@ -1,0 +1,142 @@
+import { AppError } from '@cardea/contracts/errors';
+import { PlainName, SecretName } from '@cardea/contracts/names';
+import { Version } from '@cardea/contracts/secrets';
+import type { Queryable, Transaction } from '@cardea/storage/db';
+import { z } from 'zod';
+
+/** How many references one after another are followed. */
+export const REFERENCE_HOPS_MAX = 10;
+
+/** Where a reference points: a secret by its names, in its newest version unless one is named. */
+export interface Target {
+  vault: string;
+  name: string;
+  version?: number | undefined;
+}
+
+const Reference = z.strictObject({
+  $ref: z.strictObject({ vault: PlainName, name: SecretName, version: Version.optional() }),
+});
+
+/** Reads the value of a reference. @throws AppError `invalid_request` if it is none */
+export function parseReference(bytes: Uint8Array): Target {
+  const parsed = Reference.safeParse(jsonOf(bytes));
+  if (parsed.success) return parsed.data.$ref;
+  const shape = '{"$ref": {"vault": …, "name": …, "version": …}}';
+  throw new AppError('invalid_request', `value: a reference must be ${shape}, its version may be left out`);
+}
+
+function jsonOf(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    // What is no JSON is no reference: said by the caller.
+    return undefined;
+  }
+}
+
+/**
+ * Notes where a version points that has just been written.
+ * @throws AppError `invalid_request` if it leads back to itself, or on for too long
+ */
+export async function noteReference(
+  tx: Transaction,
+  from: { vault: string; name: string; secretId: string; version: number },
+  bytes: Uint8Array,
+): Promise<void> {
+  const target = parseReference(bytes);
+  await refuseCircle(tx, from, target, 'invalid_request');
+  await tx.query(
+    `insert into secret_reference (secret_id, version, target_vault, target_name, target_version)
+     values ($1, $2, $3, $4, $5)`,
+    [from.secretId, from.version, target.vault, target.name, target.version ?? null],
+  );
+}
+
+/**
+ * Goes the ways of a secret that has come to a place, by its versions that can be read.
+ * @throws AppError `conflict` if one leads back to itself, or on for too long
+ */
+export async function requireNoCircle(
+  tx: Transaction,
+  from: { vault: string; name: string; secretId: string },
+): Promise<void> {
+  const rows = await tx.query<TargetColumns & { version: number }>(
+    `select r.version, r.target_vault, r.target_name, r.target_version
+       from secret_reference r
+       join secret_version v on v.secret_id = r.secret_id and v.version = r.version
+       join secret s on s.id = r.secret_id
+      where r.secret_id = $1
+        and r.version > s.trashed_through
+        and v.ciphertext is not null
+      order by r.version`,
+    [from.secretId],
+  );
+  for (const row of rows) await refuseCircle(tx, { ...from, version: row.version }, toTarget(row), 'conflict');
+}
+
+// The way of the names: whoever reads goes it with rights of their own, and may be stopped sooner.
+async function refuseCircle(
+  tx: Transaction,
+  from: { vault: string; name: string; version: number },
+  first: Target,
+  code: 'invalid_request' | 'conflict',
+) {
+  let target: Target | undefined = first;
+  for (let hops = 1; target; hops += 1) {
+    const isBack = target.vault === from.vault && target.name === from.name;
+    if (isBack && (target.version ?? from.version) === from.version) {
+      const where = code === 'invalid_request' ? 'value: ' : '';
+      throw new AppError(code, `${where}the reference leads back to the secret itself`, { rule: 'reference-circle' });
+    }
+    if (hops > REFERENCE_HOPS_MAX) throw tooManyHops(code);
+    target = await findNext(tx, target);
+  }
+}
+
+/** @returns the error of a way that is too long, or goes round */
+export function tooManyHops(code: 'invalid_request' | 'conflict'): AppError {
+  return new AppError(code, `the reference leads over more than ${REFERENCE_HOPS_MAX} others`, {
+    rule: 'reference-depth',
+  });
+}
+
+interface TargetColumns {
+  target_vault: string;
+  target_name: string;
+  target_version: number | null;
+}
+
+function toTarget(row: TargetColumns): Target {
+  return { vault: row.target_vault, name: row.target_name, version: row.target_version ?? undefined };
+}
+
+async function findNext(db: Queryable, { vault, name, version }: Target): Promise<Target | undefined> {
+  const [row] = await db.query<TargetColumns>(
+    `select r.target_vault, r.target_name, r.target_version
+       from vault v
+       join secret s on s.vault_id = v.id
+       join secret_reference r on r.secret_id = s.id and r.version = coalesce($3, s.current_version)
+      where v.name = $1
+        and s.name = $2`,
+    [vault, name, version ?? null],
+  );
+  return row && toTarget(row);
+}
+
+/** How many secrets point to this one by their newest version. */
+export async function countDependants(
+  db: Queryable,
+  { vault, name }: { vault: string; name: string },
+): Promise<number> {
+  const [row] = await db.query<{ n: number }>(
+    `select count(*) as n
+       from secret_reference r
+       join secret s on s.id = r.secret_id and s.current_version = r.version
+      where r.target_vault = $1
+        and r.target_name = $2
+        and s.live = 1`,
+    [vault, name],
+  );
+  return row!.n;
+}

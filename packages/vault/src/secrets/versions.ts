@@ -1,0 +1,171 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { authorize, principalOf } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import { pageOf } from '../page.ts';
+import type { Page, PageRequest } from '../page.ts';
+import { audited } from '../record.ts';
+import type { Happening, Happenings } from '../record.ts';
+import { listBreakGlass } from './break-glass-store.ts';
+import { changeSecrets } from './change-secrets.ts';
+import { requireConditions } from './conditions.ts';
+import type { Conditions } from './conditions.ts';
+import { dueAt } from './due.ts';
+import { setAnnouncement } from './expiry-store.ts';
+import { writeVersion } from './put-secret.ts';
+import type { PutOutcome } from './put-secret.ts';
+import { getReadable } from './read-secret.ts';
+import { openVersion } from './sealing.ts';
+import { destroyVersion, findSecret } from './secret-store.ts';
+import type { SecretRow } from './secret-store.ts';
+import { getLiveSecret } from './summary.ts';
+import { listVersionRows, namesOf } from './version-list.ts';
+import type { ListedVersion, Who } from './version-list.ts';
+
+export interface Version {
+  version: number;
+  state: 'current' | 'superseded' | 'expired' | 'deleted' | 'destroyed';
+  encoding: 'utf8' | 'base64';
+  contentType?: string;
+  createdAt: Date;
+  createdBy: Who;
+  expiresAt?: Date;
+  destroyedAt?: Date;
+  destroyedBy?: Who;
+  lastReadAt?: Date;
+  lastReadBy?: Who;
+  breakGlass?: { at: Date; by: Who; reason: string }[];
+}
+
+/** The versions of a secret, the newest first. @throws AppError `not_found` if there is none, or all are in the trash */
+export async function listVersions(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string },
+  { limit, cursor }: PageRequest,
+): Promise<Audited<Page<Version>>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.list', ref);
+  const secret = await findSecret(ctx.db, { vaultId: vault.id, name: ref.name });
+  if (secret?.live !== 1) throw new AppError('not_found', 'no such secret', { rule: 'no-such-secret' });
+  // What this process has noted of reads is not in the rows yet.
+  await ctx.lastReads.flush();
+  const rows = await listVersionRows(ctx.db, { secretId: secret.id, before: beforeOf(cursor), limit: limit + 1 });
+  const uses = await listBreakGlass(ctx.db, secret.id);
+  const who = await namesOf(ctx.db, [
+    ...rows.flatMap((row) => [row.created_by, row.destroyed_by, row.last_read_by]),
+    ...uses.map((use) => use.by),
+  ]);
+  const versions = rows.map((row) => ({
+    ...toVersion(secret, row, who, ctx.now().getTime()),
+    ...breakGlassOf(uses, row.version, who),
+  }));
+  const page = pageOf(versions, limit, ({ version }) => String(version));
+  const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, count: page.items.length };
+  return audited(ctx, caller, { action: 'secret.versions', resource, rule }, page);
+}
+
+function beforeOf(cursor: string | undefined): number {
+  if (cursor === undefined) return Number.MAX_SAFE_INTEGER;
+  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
+  throw new AppError('invalid_request', 'query.cursor: is none that was answered here');
+}
+
+function toVersion(
+  secret: SecretRow,
+  row: ListedVersion,
+  who: (principal: string) => Who,
+  now: number,
+): Omit<Version, 'breakGlass'> {
+  const due = dueAt(secret.expires_at, row.expires_at);
+  return {
+    version: row.version,
+    state: stateOf(secret, row, due !== null && due <= now),
+    encoding: row.encoding,
+    ...(row.content_type === null ? {} : { contentType: row.content_type }),
+    createdAt: new Date(row.created_at),
+    createdBy: who(row.created_by),
+    ...(due === null ? {} : { expiresAt: new Date(due) }),
+    ...(row.destroyed_at === null ? {} : { destroyedAt: new Date(row.destroyed_at) }),
+    ...(row.destroyed_by === null ? {} : { destroyedBy: who(row.destroyed_by) }),
+    ...(row.last_read_at === null ? {} : { lastReadAt: new Date(row.last_read_at) }),
+    ...(row.last_read_by === null ? {} : { lastReadBy: who(row.last_read_by) }),
+  };
+}
+
+function stateOf(secret: SecretRow, row: ListedVersion, hasEnded: boolean): Version['state'] {
+  if (row.version <= secret.trashed_through) return 'deleted';
+  if (hasEnded) return 'expired';
+  if (row.destroyed_at !== null) return 'destroyed';
+  return row.version === secret.current_version ? 'current' : 'superseded';
+}
+
+function breakGlassOf(
+  uses: { version: number; at: number; by: string; reason: string }[],
+  version: number,
+  who: (principal: string) => Who,
+): Pick<Version, 'breakGlass'> {
+  const own = uses.filter((use) => use.version === version);
+  if (own.length === 0) return {};
+  return { breakGlass: own.map(({ at, by, reason }) => ({ at: new Date(at), by: who(by), reason })) };
+}
+
+/**
+ * Destroys the values of versions; those that have none any more stay as they are.
+ * @throws AppError `not_found`, `precondition_failed`
+ */
+export async function destroyVersions(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string },
+  { versions, conditions }: { versions: number[]; conditions: Conditions },
+): Promise<Audited<{ name: string; destroyed: number[] }>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.destroy', ref);
+  const resource = { vault: vault.name, vaultId: vault.id, name: ref.name };
+  return changeSecrets(ctx, caller, async (tx) => {
+    const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
+    requireConditions(conditions, secret.current_version);
+    const beyond = versions.find((version) => version <= secret.trashed_through || version > secret.current_version);
+    if (beyond !== undefined)
+      throw new AppError('not_found', `no such version: ${beyond}`, { rule: 'no-such-version' });
+    const [at, by] = [ctx.now().getTime(), principalOf(caller)];
+    const destroyed: number[] = [];
+    for (const version of new Set(versions)) {
+      if (await destroyVersion(tx, { secretId: secret.id, version, at, by })) destroyed.push(version);
+    }
+    // Of a value that is gone there is no end to come.
+    if (destroyed.includes(secret.current_version)) await setAnnouncement(tx, { id: secret.id, announceAt: null });
+    const [first, ...rest] = destroyed.map((version): Happening => ({
+      action: 'secret.destroy',
+      resource: { ...resource, version },
+      rule,
+    }));
+    const happenings: Happenings = [
+      first ?? { action: 'secret.destroy', resource, rule, reason: 'unchanged' },
+      ...rest,
+    ];
+    return { value: { name: ref.name, destroyed }, happenings };
+  });
+}
+
+/** Stores the value of an old version as the newest one. @throws AppError `not_found`, `gone`, `precondition_failed` */
+export async function rollbackSecret(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string; version: number },
+  conditions: Conditions,
+): Promise<Audited<PutOutcome>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
+  const { name, version } = ref;
+  return changeSecrets(ctx, caller, async (tx) => {
+    const old = await getReadable(ctx, tx, { vaultId: vault.id, name, version });
+    const id = { vaultId: vault.id, name, secretId: old.secret_id, version };
+    const bytes = openVersion(ctx, id, old.ciphertext);
+    const value = { bytes, encoding: old.encoding, contentType: old.content_type ?? undefined };
+    const write = { vault, rule, action: 'secret.rollback', name, value, options: {}, conditions };
+    const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
+    bytes.fill(0);
+    const [first, ...rest] = happenings;
+    return { value: outcome, happenings: [{ ...first, reason: `to the value of version ${version}` }, ...rest] };
+  });
+}

@@ -1,0 +1,24 @@
+import { z } from 'zod';
+import type { VaultSettings } from './context.ts';
+
+const DAY_MS = 24 * 60 * 60_000;
+
+/** Settings of every service that runs the product's rules, by the names of their variables. */
+export const vaultVariables = {
+  /** How many days before a secret ends that is announced: whole numbers with commas between them, or `none`. */
+  CARDEA_EXPIRY_LEAD_DAYS: z
+    .string()
+    .regex(/^(none|\d{1,4}(,\d{1,4})*)$/, 'must be numbers of days, such as 30,7,1, or none')
+    .default('30,7,1'),
+  /** How many days the trash is kept. */
+  CARDEA_TRASH_DAYS: z.coerce.number().int().min(1).max(3_650).default(30),
+};
+
+const Variables = z.object(vaultVariables);
+
+/** What the variables say, in the units the rules use. */
+export function toVaultSettings(variables: z.output<typeof Variables>): VaultSettings {
+  const { CARDEA_EXPIRY_LEAD_DAYS: leads, CARDEA_TRASH_DAYS: trashDays } = variables;
+  const leadDays = leads === 'none' ? [] : leads.split(',').map(Number);
+  return { expiryLeadsMs: leadDays.map((days) => days * DAY_MS), trashMs: trashDays * DAY_MS };
+}

@@ -1,0 +1,54 @@
+import type { Queryable, Transaction } from '@cardea/storage/db';
+
+/** Removes a vault with its grants, and keeps its id until the rest is removed; false if it is gone already. */
+export async function removeVault(tx: Transaction, { id, at }: { id: string; at: number }): Promise<boolean> {
+  const rows = await tx.query(`delete from vault where id = $1 returning id`, [id]);
+  if (rows.length === 0) return false;
+  await tx.query(`insert into deleted_vault (id, deleted_at) values ($1, $2)`, [id, at]);
+  return true;
+}
+
+/** How many secrets a vault holds, in the trash or not. */
+export async function countSecrets(tx: Transaction, vaultId: string): Promise<number> {
+  const [row] = await tx.query<{ n: number }>(`select count(*) as n from secret where vault_id = $1`, [vaultId]);
+  return row!.n;
+}
+
+/** Vaults that are deleted and of which something may be left, the oldest first. */
+export async function listDeletedVaults(db: Queryable, limit: number): Promise<string[]> {
+  const rows = await db.query<{ id: string }>(`select id from deleted_vault order by deleted_at, id limit $1`, [limit]);
+  return rows.map(({ id }) => id);
+}
+
+/**
+ * Secrets of a vault after the name in `after`, in the trash or not, and how many versions each has. Whoever removes page
+ * after page goes on from where they were: PostgreSQL walks over what was removed before until it is vacuumed.
+ */
+export async function listLeftSecrets(
+  tx: Transaction,
+  { vaultId, after, limit }: { vaultId: string; after: string; limit: number },
+): Promise<{ id: string; name: string; versions: number }[]> {
+  return tx.query<{ id: string; name: string; versions: number }>(
+    `select s.id, s.name, (select count(*)
+                             from secret_version v
+                            where v.secret_id = s.id) as versions
+       from secret s
+      where s.vault_id = $1
+        and s.name > $2
+      order by s.name
+      limit $3`,
+    [vaultId, after, limit],
+  );
+}
+
+/** Forgets a deleted vault once no secret of it is left. */
+export async function forgetDeletedVault(tx: Transaction, id: string): Promise<void> {
+  await tx.query(
+    `delete from deleted_vault
+      where id = $1
+        and not exists (select 1
+                          from secret
+                         where vault_id = $1)`,
+    [id],
+  );
+}

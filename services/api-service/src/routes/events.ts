@@ -1,0 +1,14 @@
+import { listEvents } from '@cardea/contracts/events';
+import { route } from '@cardea/http/route';
+import type { Route } from '@cardea/http/route';
+import type { VaultContext } from '@cardea/vault/context';
+import * as events from '@cardea/vault/events/events';
+
+export function eventRoutes(ctx: VaultContext): Route[] {
+  return [
+    route(listEvents, async ({ caller, params, query }) => {
+      const page = await events.listEvents(ctx, caller, { ...params, ...query });
+      return page.map((body) => ({ body }));
+    }),
+  ];
+}
