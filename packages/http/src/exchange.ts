@@ -3,6 +3,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { Audited, NotModified } from '@cardea/contracts/audited';
 import { AppError } from '@cardea/contracts/errors';
+import { z } from 'zod';
 import { readBody, readJson } from './body.ts';
 import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';
@@ -242,5 +243,12 @@ async function parseBody(req: IncomingMessage, route: Route): Promise<unknown> {
   ) {
     return parseInput(endpoint.body, undefined, 'body');
   }
-  return parseInput(endpoint.body, await readJson(req, bodyBytesMax, endpoint.form), 'body');
+  const body = await readJson(req, bodyBytesMax, endpoint.form);
+  return parseInput(endpoint.body, isNothing(endpoint, body) ? undefined : body, 'body');
+}
+
+// Many clients send an empty object with every POST: where there is nothing to say it is as good as no body.
+function isNothing({ method, body: schema }: Endpoint, body: unknown): boolean {
+  if (method !== 'POST' || !(schema instanceof z.ZodUndefined)) return false;
+  return typeof body === 'object' && body !== null && Object.keys(body).length === 0;
 }

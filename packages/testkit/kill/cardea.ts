@@ -127,6 +127,7 @@ function environment(of: { dataDir: string; logFile: string; port: number }): No
     CARDEA_LOG_LEVEL: 'warn',
     CARDEA_REQUESTS_PER_MINUTE: '1000000000',
     CARDEA_READS_PER_SECOND: '1000000000',
+    CARDEA_REFUSALS_PER_MINUTE: '1000000000',
     CARDEA_SIGN_INS_PER_MINUTE: '1000000000',
   };
 }

@@ -34,8 +34,9 @@ export class Client {
     return true;
   }
 
-  async createVault(name: string): Promise<boolean> {
-    const { answer } = await this.#ask('vault.create', { method: 'POST', path: '/vaults', body: { name } });
+  async createVault(name: string, maxVersions?: number): Promise<boolean> {
+    const body = { name, ...(maxVersions === undefined ? {} : { maxVersions }) };
+    const { answer } = await this.#ask('vault.create', { method: 'POST', path: '/vaults', body });
     if (answer) this.#ledger.vaults.push(name);
     return answer !== undefined;
   }

@@ -8,10 +8,13 @@ const PATIENCE_MS = 20_000;
 
 /** One request. */
 export interface Question {
-  method: 'GET' | 'PUT' | 'POST';
+  method: 'GET' | 'PUT' | 'POST' | 'DELETE';
   path: string;
   token?: string | undefined;
   body?: object;
+  headers?: Record<string, string>;
+  /** When the client hangs up by itself: so many milliseconds after it has sent everything, or in the middle of its body. */
+  hangUp?: { afterMs: number } | 'within the body';
 }
 
 /** A whole answer, whatever its status. */
@@ -22,6 +25,8 @@ export interface Answer {
   requestId: string;
   /** What the header Cardea-Receipt says. */
   receipt: { seq: number; leaf: string } | undefined;
+  /** Without its quotes. */
+  etag: string | undefined;
 }
 
 /** `cut`: it may have been done, nobody can know. `unsent`: there was nobody to connect to. */
@@ -59,9 +64,10 @@ export class FrontDoor {
     this.#agent.destroy();
   }
 
-  #send({ method, path, token, body }: Question): Promise<IncomingMessage> {
+  #send({ method, path, token, body, headers: own, hangUp }: Question): Promise<IncomingMessage> {
     const json = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
+      ...own,
       ...(token === undefined ? {} : { Authorization: `Bearer ${token}` }),
       ...(json === undefined
         ? {}
@@ -71,7 +77,12 @@ export class FrontDoor {
       const sent: ClientRequest = request(this.#url + path, { method, headers, agent: this.#agent }, resolve);
       sent.setTimeout(PATIENCE_MS, () => sent.destroy(new Error('no answer')));
       sent.on('error', reject);
+      if (json !== undefined && hangUp === 'within the body') {
+        sent.write(json.slice(0, json.length / 2), () => sent.destroy());
+        return;
+      }
       sent.end(json);
+      if (typeof hangUp === 'object') setTimeout(() => sent.destroy(), hangUp.afterMs);
     });
   }
 }
@@ -85,5 +96,6 @@ function toAnswer(response: IncomingMessage, text: string): Answer {
     text,
     requestId: header('x-request-id'),
     receipt: seq === undefined || leaf === undefined ? undefined : { seq: Number(seq), leaf },
+    etag: /^"(.+)"$/.exec(header('etag'))?.[1],
   };
 }

@@ -11,6 +11,8 @@ const PAUSE_MS_MAX = 40;
 const AFTER_FAILURE_MS = 50;
 const OWN_SECRETS_MAX = 40;
 const SHARED_SECRETS = 6;
+// The vaults keep a thousand versions of a secret: before the first of one go, others are written.
+const VERSIONS_WRITTEN_MAX = 900;
 const LARGE_BYTES = 8_000;
 
 /** The vaults that the load writes to; they must be there. */
@@ -86,12 +88,21 @@ function writer({ ledger, random, number }: Worker): Step {
   let unsure: { secret: SecretHistory; value: string } | undefined;
 
   function choose(): SecretHistory {
-    if (random.chance(0.3)) return ledger.secret('shared', `s${random.below(SHARED_SECRETS)}`);
-    const [first, ...others] = own;
-    if (first && (own.length >= OWN_SECRETS_MAX || random.chance(0.8))) return random.pick([first, ...others]);
+    if (random.chance(0.3)) return chooseShared();
+    const [first, ...others] = own.filter(hasRoom);
+    const isFull = others.length + 1 >= OWN_SECRETS_MAX;
+    if (first && (isFull || random.chance(0.8))) return random.pick([first, ...others]);
     const made = ledger.secret('own', `w${number}/s${own.length}`);
     own.push(made);
     return made;
+  }
+
+  function chooseShared(): SecretHistory {
+    const number = random.below(SHARED_SECRETS);
+    for (let generation = 0; ; generation += 1) {
+      const secret = ledger.secret('shared', `s${number}/${generation}`);
+      if (hasRoom(secret)) return secret;
+    }
   }
 
   function nextValue(secret: SecretHistory): string {
@@ -109,6 +120,10 @@ function writer({ ledger, random, number }: Worker): Step {
     unsure = result !== 'answered' && random.chance(0.5) ? { secret, value } : undefined;
     return result;
   };
+}
+
+function hasRoom(secret: SecretHistory): boolean {
+  return secret.newest < VERSIONS_WRITTEN_MAX;
 }
 
 /** Reads secrets and versions of them, now and then one that may not be there. */

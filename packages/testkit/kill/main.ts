@@ -4,6 +4,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { VERSIONS_MAX } from '@cardea/contracts/vaults';
 import { randomSecret } from '@cardea/crypto/ids';
 import { Cardea } from './cardea.ts';
 import { checkEverything } from './checks.ts';
@@ -66,7 +67,7 @@ async function begin() {
   const client = clients[0]!;
   await cardea.untilReady(START_WITHIN_MS);
   await client.signIn(cardea.password);
-  for (const vault of loadVaults) await client.createVault(vault);
+  for (const vault of loadVaults) await client.createVault(vault, VERSIONS_MAX);
 
   const random = seededRandom(`${seed}/kills`);
   const load = new Load(cardea.url, { ledger, session, seed });

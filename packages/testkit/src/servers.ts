@@ -53,7 +53,7 @@ export async function startPostgres(): Promise<PostgresServer> {
  * @throws Error that says what to do if there is no redis-server and none can be installed
  */
 export async function startRedis(): Promise<RedisServer> {
-  const binary = findRedis();
+  const binary = findServer('redis-server');
   const folder = temporaryFolder('redis');
   const socket = join(folder, 'redis.sock');
   const flags = ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder];
@@ -69,7 +69,8 @@ export async function testDatabase(): Promise<string> {
   return await createDatabase(url);
 }
 
-function temporaryFolder(kind: string): string {
+/** A new folder that belongs to whom servers run as. */
+export function temporaryFolder(kind: string): string {
   const folder = mkdtempSync(join(tmpdir(), `cardea-${kind}-`));
   if (isRoot()) chownSync(folder, UNPRIVILEGED, UNPRIVILEGED);
   return folder;
@@ -98,20 +99,21 @@ function embeddedPostgres(): string[] {
   }
 }
 
-function findRedis(): string {
-  const installed = findInPath('redis-server');
+/** Where a server's program is. Installs Debian's package of the same name if it is nowhere. @throws Error that says what to do */
+export function findServer(program: string): string {
+  const installed = findInPath(program);
   if (installed) return installed;
-  const problem = installRedis();
-  const found = findInPath('redis-server');
-  if (!found) throw new Error(`tests need redis-server: install it and run them again (${problem ?? 'not found'})`);
+  const problem = installPackage(program);
+  const found = findInPath(program);
+  if (!found) throw new Error(`tests need ${program}: install it and run them again (${problem ?? 'not found'})`);
   return found;
 }
 
 /** What went wrong, or nothing. */
-function installRedis(): string | undefined {
+function installPackage(name: string): string | undefined {
   if (!findInPath('apt-get')) return 'there is no apt-get to install it with';
   const command = isRoot() ? ['apt-get'] : ['sudo', '-n', 'apt-get'];
-  for (const rest of [['update'], ['install', '-y', '--no-install-recommends', 'redis-server']]) {
+  for (const rest of [['update'], ['install', '-y', '--no-install-recommends', name]]) {
     const [program = 'apt-get', ...words] = [...command, ...rest];
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
     const { status, stderr } = spawnSync(program, words, { encoding: 'utf8', env });
@@ -136,7 +138,8 @@ function findInPath(program: string): string | undefined {
 // shell ends the server and removes its folder. In a session of its own, so that ^C in the terminal is not for it.
 const GUARD = 'folder=$1 signal=$2; shift 2; "$@" & read -r _; kill -s "$signal" $!; wait; rm -rf "$folder"';
 
-function startGuarded(folder: string, signal: string, command: string[]): ChildProcess {
+/** Starts a server that ends, by `signal`, with this process, however that ends; its folder goes away with it. */
+export function startGuarded(folder: string, signal: string, command: string[]): ChildProcess {
   const log = openSync(join(folder, 'log'), 'a', 0o644);
   const guard = spawn('/bin/sh', ['-c', GUARD, 'guard', folder, signal, ...command], {
     ...asServer(folder),
@@ -147,7 +150,8 @@ function startGuarded(folder: string, signal: string, command: string[]): ChildP
   return guard;
 }
 
-async function stop(guard: ChildProcess): Promise<void> {
+/** Ends a server. */
+export async function stop(guard: ChildProcess): Promise<void> {
   if (guard.exitCode !== null || guard.signalCode !== null) return;
   const ended = once(guard, 'exit');
   guard.ref();
@@ -155,7 +159,8 @@ async function stop(guard: ChildProcess): Promise<void> {
   await ended;
 }
 
-async function ready(guard: ChildProcess, folder: string, probe: () => Promise<unknown>): Promise<void> {
+/** Resolves once `probe` does. @throws Error with the server's log if that takes too long */
+export async function ready(guard: ChildProcess, folder: string, probe: () => Promise<unknown>): Promise<void> {
   const giveUpAt = performance.now() + READY_WITHIN_MS;
   for (;;) {
     try {

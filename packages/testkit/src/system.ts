@@ -22,7 +22,8 @@ import { openPostgres } from '@cardea/storage/postgres';
 import { openSqlite } from '@cardea/storage/sqlite';
 import type { VaultContext } from '@cardea/vault/context';
 import { jobHandlers } from '@cardea/vault/jobs';
-import { createUser, systemCaller } from '@cardea/vault/users/users';
+import { systemCaller } from '@cardea/vault/system-caller';
+import { createUser } from '@cardea/vault/users/users';
 import { Person, Stranger } from './person.ts';
 import { testDatabase } from './servers.ts';
 

@@ -34,7 +34,7 @@ function parseTags(field: string, text: string, { weak }: { weak: boolean }): '*
 /** @throws AppError `precondition_failed` unless a write may go on; `current` is the newest version that can be seen. */
 export function requireConditions(conditions: Conditions, current: number | undefined): void {
   const tag = current === undefined ? undefined : String(current);
-  requireMatch(conditions, tag);
+  requireMatch({ ...conditions, ...ownVersions(conditions.ifMatch) }, tag);
   const { ifNoneMatch } = conditions;
   if (ifNoneMatch !== undefined && matches(ifNoneMatch, tag)) {
     throw failed(`the secret is there, in version ${tag}`, 'if-none-match');
@@ -54,6 +54,12 @@ export function isKnown({ ifNoneMatch }: Conditions, tag: string): boolean {
 
 function matches(tags: '*' | string[], tag: string | undefined): boolean {
   return tag !== undefined && (tags === '*' || tags.includes(tag));
+}
+
+// Of a reference that was followed the tag goes on with what it led to ("3-7"); a write is about the reference itself.
+function ownVersions(tags: Conditions['ifMatch']): Conditions {
+  if (tags === undefined || tags === '*') return {};
+  return { ifMatch: tags.map((tag) => tag.replace(/^(\d+)-.*$/, '$1')) };
 }
 
 function failed(message: string, rule: string): AppError {

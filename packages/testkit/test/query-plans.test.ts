@@ -1,0 +1,276 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Db, SqlValue, Transaction } from '@cardea/storage/db';
+import { migrate, readMigrations } from '@cardea/storage/migrate';
+import { openPostgres } from '@cardea/storage/postgres';
+import { openSqlite } from '@cardea/storage/sqlite';
+import { addManySecrets, idOf, nameOf } from '@cardea/testkit/many-secrets';
+import { testDatabase } from '@cardea/testkit/servers';
+import { migrationsFolder } from '@cardea/vault/migrations';
+import { findAllReadable } from '@cardea/vault/secrets/batch-store';
+import { listDue, listFolded, listLive, listTrashed } from '@cardea/vault/secrets/list-store';
+import { wordsOf, indexSecret, unindexSecret } from '@cardea/vault/secrets/search-index';
+import {
+  findVaultsWithLabel,
+  findVaultsWithWord,
+  listByLabel,
+  listByWord,
+  listVaultsFrom,
+} from '@cardea/vault/secrets/search-store';
+import { findReadable, findSecret, findVersion } from '@cardea/vault/secrets/secret-store';
+import { findNewestDekVersion } from '@cardea/vault/vaults/dek-store';
+import { Client } from 'pg';
+
+const BIG = '00000000-0000-7000-8000-000000000000';
+const SECRETS = 15_000;
+const SMALL_VAULTS = 50;
+const EMPTY_VAULTS = 5_000;
+const LIMIT = 100;
+
+/** One statement and how the engine means to carry it out. */
+interface Plan {
+  sql: string;
+  lines: string[];
+  /** How many rows it looked at; PostgreSQL alone tells. */
+  rows?: number;
+}
+
+type Explain = (sql: string, params: SqlValue[]) => Promise<Plan[]>;
+
+const folded = { vaultId: BIG, prefix: '', range: { from: '', to: '~' }, limit: LIMIT };
+const deep = { vaultId: BIG, range: { from: 'area5/item9', to: '~' }, limit: LIMIT };
+const label = { vaultId: BIG, key: 'env', value: 'prod', range: deep.range, limit: LIMIT };
+const vaultIds = [BIG, ...Array.from({ length: SMALL_VAULTS }, (_, i) => smallVault(i))];
+
+const lookUps: Record<string, (db: Db) => Promise<unknown>> = {
+  'reading a secret': (db) => findReadable(db, { vaultId: BIG, name: nameOf(77), version: null }),
+  'reading an old version': (db) => findReadable(db, { vaultId: BIG, name: nameOf(77), version: 1 }),
+  'looking a secret up before it is written': (db) => findSecret(db, { vaultId: BIG, name: nameOf(77) }),
+  'looking a version up before it is written': (db) =>
+    findVersion(db, { secretId: idOf({ vaultId: BIG }, 77), version: 1 }),
+  'the newest DEK of a vault': (db) => findNewestDekVersion(db, BIG),
+};
+
+const pages: Record<string, (db: Db) => Promise<unknown[]>> = {
+  'the first page of a list': (db) => listLive(db, { ...deep, range: { from: '', to: '~' } }),
+  'a page deep in a list': (db) => listLive(db, deep),
+  'a page of what lies below a prefix': (db) => listLive(db, { ...deep, range: { from: 'area5/', to: 'area5/~' } }),
+  'a page of the trash': (db) => listTrashed(db, deep),
+  'a folded page': (db) => listFolded(db, folded),
+  'a folded page of what lies below a prefix': (db) =>
+    listFolded(db, { ...folded, prefix: 'area5/', range: { from: 'area5/', to: 'area5/~' } }),
+  'what ends before a time': (db) =>
+    listDue(db, { vaultId: BIG, pathPrefix: null, before: 5e12, dueAt: 0, name: '', limit: LIMIT }),
+  'a page deep in what ends before a time': (db) =>
+    listDue(db, { vaultId: BIG, pathPrefix: null, before: 5e12, dueAt: 4e12 + 5_001, name: 'x', limit: LIMIT }),
+  'a search by a word that all have': (db) =>
+    listByWord(db, { vaultId: BIG, from: { word: 'pass', name: '' }, to: 'pass~', limit: LIMIT }),
+  'a page deep in a search by a word': (db) =>
+    listByWord(db, { vaultId: BIG, from: { word: 'password', name: 'area5/item9' }, to: 'pass~', limit: LIMIT }),
+  'a search by metadata': (db) => listByLabel(db, { ...label, range: { from: '', to: '~' } }),
+  'a page deep in a search by metadata': (db) => listByLabel(db, label),
+};
+
+const several: Record<string, (db: Db) => Promise<unknown>> = {
+  'which vaults have a word': (db) => findVaultsWithWord(db, { vaultIds, from: 'pass', to: 'pass~' }),
+  'which vaults have metadata': (db) => findVaultsWithLabel(db, { vaultIds, key: 'env', value: 'prod' }),
+  'the vaults from one on': (db) => listVaultsFrom(db, { id: smallVault(7), limit: LIMIT }),
+  'reading several secrets': (db) =>
+    findAllReadable(db, { vaultId: BIG, names: Array.from({ length: 50 }, (_, i) => nameOf(77 * i)) }),
+};
+
+// Nothing analyses a SQLite file, so plans must be good without statistics, and stay so with them.
+describe.each([
+  ['sqlite', 'not analysed'],
+  ['sqlite', 'analysed'],
+  ['postgres', 'analysed'],
+] as const)('on %s, %s, with many secrets,', (engine, analysed) => {
+  let db: Db;
+  let explain: Explain;
+  let client: Client | undefined;
+
+  beforeAll(async () => {
+    if (engine === 'sqlite') {
+      db = openSqlite(':memory:');
+      explain = explainSqlite(db);
+    } else {
+      const url = await testDatabase();
+      db = openPostgres(url);
+      client = new Client({ connectionString: url });
+      await client.connect();
+      explain = explainPostgres(client);
+    }
+    await migrate(db, await readMigrations(migrationsFolder, engine));
+    await fill(db);
+    if (analysed === 'analysed') await db.query('analyze');
+  });
+  afterAll(async () => {
+    await client?.end();
+    await db.close();
+  });
+
+  async function plansOf(work: (db: Db) => Promise<unknown>): Promise<Plan[]> {
+    const asked: [string, SqlValue[]][] = [];
+    const recording: Db = {
+      ...db,
+      query: (sql, params = []) => {
+        asked.push([sql, params]);
+        return db.query(sql, params);
+      },
+    };
+    await work(recording);
+    return (await Promise.all(asked.map(([sql, params]) => explain(sql, params)))).flat();
+  }
+
+  test.each(Object.entries(lookUps))('%s is one look at an index', async (_what, work) => {
+    for (const plan of await plansOf(work)) expectIndexed(plan, { rowsMax: 2 });
+  });
+
+  test.each(Object.entries(pages))('%s comes out of an index in its order', async (what, work) => {
+    const [plan, ...more] = await plansOf(work);
+    expect(await work(db)).toHaveLength(LIMIT);
+    // The steps of a folded page are put in their order at the end; there are as many as the page has items.
+    for (const one of [plan!, ...more]) expectIndexed(one, { rowsMax: 6 * LIMIT, sorts: what.includes('folded') });
+  });
+
+  test.each(Object.entries(several))('%s is a look at an index for each', async (_what, work) => {
+    for (const plan of await plansOf(work)) expectIndexed(plan, { rowsMax: 4 * vaultIds.length });
+  });
+
+  test('letting a secret be found, and no more, touches its own rows only', async () => {
+    const asked: [string, SqlValue[]][] = [];
+    await db.transaction(async (tx) => {
+      const recording: Transaction = {
+        ...tx,
+        query: (sql, params = []) => {
+          asked.push([sql, params]);
+          return tx.query(sql, params);
+        },
+      };
+      const secretId = idOf({ vaultId: BIG }, 77);
+      const metadata = { env: 'prod', owner: 'o77' };
+      await indexSecret(recording, { vaultId: BIG, name: nameOf(77), secretId, metadata });
+      await unindexSecret(recording, secretId);
+      await indexSecret(tx, { vaultId: BIG, name: nameOf(77), secretId, metadata });
+    });
+    const deletions = asked.filter(([sql]) => sql.startsWith('delete'));
+    expect(deletions).toHaveLength(4);
+    for (const [sql, params] of deletions) {
+      for (const plan of await explain(sql, params)) expectIndexed(plan, { rowsMax: 4 });
+    }
+  });
+
+  test('the rows of this test are those that writing would have left', async () => {
+    const rowsOf = async (table: 'secret_word' | 'secret_label', i: number) => {
+      const sql = {
+        secret_word: 'select vault_id, word, name from secret_word where secret_id = $1 order by word',
+        secret_label: 'select vault_id, key, value, name from secret_label where secret_id = $1 order by key',
+      };
+      return db.query<{ word?: string }>(sql[table], [idOf({ vaultId: BIG }, i)]);
+    };
+    const [words, labels] = [await rowsOf('secret_word', 78), await rowsOf('secret_label', 78)];
+    expect(words.map(({ word }) => word)).toEqual(wordsOf(nameOf(78)).toSorted());
+    const secretId = idOf({ vaultId: BIG }, 78);
+    await db.transaction((tx) =>
+      indexSecret(tx, { vaultId: BIG, name: nameOf(78), secretId, metadata: { env: 'prod', owner: 'o78' } }),
+    );
+    expect([await rowsOf('secret_word', 78), await rowsOf('secret_label', 78)]).toEqual([words, labels]);
+  });
+
+  // Seen to fail, or the tests above would prove nothing.
+  test('a plan that reads a table, or sorts, is told from one that does not', async () => {
+    for (const sql of [
+      'select id from secret where created_at = $1',
+      'select id from secret where vault_id = $1 order by updated_at',
+    ]) {
+      const plans = await explain(sql, [engine === 'sqlite' || !sql.includes('created') ? BIG : 7]);
+      expect(() => expectIndexed(plans[0]!, { rowsMax: 1e9 })).toThrow();
+    }
+  });
+});
+
+function smallVault(i: number): string {
+  return `00000000-0000-7000-8000-${String(i + 1).padStart(12, '0')}`;
+}
+
+async function fill(db: Db): Promise<void> {
+  await addVaults(db);
+  for (const id of vaultIds) {
+    await addManySecrets(db, { vaultId: id, from: 0, to: id === BIG ? SECRETS : 100 });
+  }
+}
+
+async function addVaults(db: Db): Promise<void> {
+  await db.query(
+    `with recursive number (i) as (select 0 union all select i + 1 from number where i < $1)
+     insert into vault (id, name, description, max_versions, created_at, created_by)
+     select '00000000-0000-7000-8000-' || substr(cast(1000000000000 + i as text), 2), i, '', 10, 0, 'user:nobody'
+       from number`,
+    [SMALL_VAULTS + EMPTY_VAULTS],
+  );
+  await db.query(
+    `insert into dek (vault_id, version, wrapped, kek_version, created_at)
+     select id, 1, $1, 1, 0
+       from vault`,
+    [new Uint8Array(60)],
+  );
+}
+
+function expectIndexed(
+  { sql, lines, rows = 0 }: Plan,
+  { rowsMax, sorts = false }: { rowsMax: number; sorts?: boolean },
+) {
+  const wrong = lines.filter((line) => isWhole(line) || (!sorts && /TEMP B-TREE|Sort/.test(line)));
+  expect([sql, lines, wrong]).toEqual([sql, lines, []]);
+  expect([sql, lines, rows <= rowsMax ? 'few rows' : rows]).toEqual([sql, lines, 'few rows']);
+}
+
+// A table, or all that a vault has in it. Tables of the statement itself are small.
+function isWhole(line: string): boolean {
+  if (/^(SCAN|Seq Scan on) (?!step|v\b|place|asked|\(|CONSTANT)/.test(line)) return true;
+  return /AUTOMATIC/.test(line) || /^SEARCH (?!dek).*\(vault_id=\?\)$/.test(line);
+}
+
+function explainSqlite(db: Db): Explain {
+  return async (sql, params) => {
+    const rows = await db.query<{ detail: string }>(`explain query plan ${sql}`, params);
+    return [{ sql, lines: rows.map(({ detail }) => detail) }];
+  };
+}
+
+interface PostgresNode {
+  'Node Type': string;
+  'Relation Name'?: string;
+  'Actual Rows'?: number;
+  'Actual Loops'?: number;
+  'Rows Removed by Filter'?: number;
+  Plans?: PostgresNode[];
+}
+
+// With the parameters known, and without: after some times PostgreSQL keeps a plan that is made without them.
+function explainPostgres(client: Client): Explain {
+  const explained = async (how: string, sql: string, params?: SqlValue[]): Promise<Plan> => {
+    const { rows } = await client.query<{ 'QUERY PLAN': { Plan: PostgresNode }[] }>(
+      `explain (${how}, format json) ${sql}`,
+      params,
+    );
+    const nodes = withChildren(rows[0]!['QUERY PLAN'][0]!.Plan);
+    const touched = nodes.filter((node) => node['Relation Name'] !== undefined && node['Actual Rows'] !== undefined);
+    return {
+      sql,
+      lines: nodes.map((node) => `${node['Node Type']} on ${node['Relation Name'] ?? '('}`),
+      rows: touched.reduce((sum, node) => sum + touchedBy(node), 0),
+    };
+  };
+  return async (sql, params) => [
+    await explained(sql.startsWith('select') || sql.startsWith('with') ? 'analyze' : 'verbose', sql, params),
+    await explained('generic_plan', sql),
+  ];
+}
+
+function withChildren(node: PostgresNode): PostgresNode[] {
+  return [node, ...(node.Plans ?? []).flatMap(withChildren)];
+}
+
+function touchedBy(node: PostgresNode): number {
+  return (node['Actual Rows']! + (node['Rows Removed by Filter'] ?? 0)) * (node['Actual Loops'] ?? 1);
+}

@@ -1,0 +1,106 @@
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import type { Person, Stranger } from '@cardea/testkit/person';
+import type { TestSystem } from '@cardea/testkit/system';
+
+export const DAY_MS = 24 * 60 * 60_000;
+
+/** Where a secret is. */
+export const at = (vault: string, name: string) => `/vaults/${vault}/secrets/${name}`;
+
+/** What a statement answers on a connection of its own, as somebody with the disk would have. */
+export async function query<Row>(system: TestSystem, sql: string, params: (string | number)[] = []): Promise<Row[]> {
+  const db = system.openDatabase();
+  try {
+    return await db.query<Row>(sql, params);
+  } finally {
+    await db.close();
+  }
+}
+
+/** The versions of a secret that have a row, and whether that has a value. */
+export async function storedVersions(
+  system: TestSystem,
+  vault: string,
+  name: string,
+): Promise<Record<number, boolean>> {
+  const rows = await query<{ version: number; has_value: number }>(
+    system,
+    `select v.version, case when v.ciphertext is null then 0 else 1 end as has_value
+       from secret_version v
+       join secret s on s.id = v.secret_id
+       join vault u on u.id = s.vault_id
+      where u.name = $1
+        and s.name = $2`,
+    [vault, name],
+  );
+  return Object.fromEntries(rows.map((row) => [row.version, row.has_value === 1]));
+}
+
+/** All rows of secrets, and of what hangs on them, but for who read last: that is written down at times of its own. */
+export async function contents(system: TestSystem): Promise<Record<string, string[]>> {
+  const tables = ['secret', 'secret_version', 'secret_word', 'secret_label', 'secret_reference', 'event'];
+  const rows: Record<string, string[]> = {};
+  // In an order of their own, for a row that is updated may move.
+  for (const table of tables)
+    rows[table] = (await query<object>(system, `select * from ${table}`)).map(asText).toSorted();
+  return rows;
+}
+
+function asText(row: object): string {
+  const columns = Object.entries<unknown>(row as Record<string, unknown>).filter(
+    ([name]) => !name.startsWith('last_read'),
+  );
+  return columns
+    .map(([name, value]) => `${name}=${ArrayBuffer.isView(value) ? base64Of(value) : String(value)}`)
+    .join(' ');
+}
+
+function base64Of({ buffer, byteOffset, byteLength }: ArrayBufferView): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('base64');
+}
+
+/** What the audit log tells of a vault's secrets, oldest first: `secret.read! db/password 1 expired gone` if denied. */
+export async function trail(system: TestSystem, vault: string, action?: string): Promise<string[]> {
+  const admin = await system.as('admin');
+  const entries = await admin.auditEntries({ vault, ...(action === undefined ? {} : { action }) });
+  return entries
+    .toReversed()
+    .filter(({ event }) => event.action.startsWith('secret.'))
+    .map(({ event }) => told(event));
+}
+
+function told({ action, decision, resource, rule, reason }: AuditEvent): string {
+  const what = [decision === 'deny' ? `${action}!` : action, resource?.name, resource?.version, rule, reason];
+  return what.filter((part) => part !== undefined).join(' ');
+}
+
+/** How many records the audit log has, up to the newest that is not of looking at the log. */
+export async function countRecords(system: TestSystem): Promise<number> {
+  const admin = await system.as('admin');
+  const [entry] = await admin.auditEntries({ limit: '20' });
+  return entry!.seq + 1;
+}
+
+/** What the owners of a vault were told, oldest first. */
+export async function eventsOf(system: TestSystem, vault: string): Promise<{ kind: string; payload: object }[]> {
+  const admin = await system.as('admin');
+  const { body } = await admin.get(`/vaults/${vault}/events`).expect(200);
+  return (body.items as { kind: string; payload: object }[])
+    .map(({ kind, payload }) => ({ kind, payload }))
+    .toReversed();
+}
+
+/** Names that a list shows. */
+export async function namesIn(person: Stranger, vault: string, search = ''): Promise<string[]> {
+  const { body } = await person.get(`/vaults/${vault}/secrets${search}`).expect(200);
+  return (body.items as { name: string }[]).map(({ name }) => name);
+}
+
+/** Resolves once the audit log is back. */
+export async function untilAnswers(person: Person): Promise<void> {
+  const giveUpAt = Date.now() + 10_000;
+  while ((await person.get('/auth/me')).status !== 200) {
+    if (Date.now() > giveUpAt) throw new Error('the audit log is not back');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
