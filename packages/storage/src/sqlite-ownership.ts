@@ -1,4 +1,5 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, realpathSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { DbUnavailable } from './db.ts';
@@ -6,7 +7,7 @@ import { DbUnavailable } from './db.ts';
 const WAIT_MS = 5_000;
 const RETRY_MS = 50;
 
-/** By path. Referenced, because a connection that is collected lets go of its lock. */
+/** By path, without links in its folder. Referenced, because a connection that is collected lets go of its lock. */
 const owned = new Map<string, Database.Database>();
 
 /**
@@ -16,9 +17,10 @@ const owned = new Map<string, Database.Database>();
  * @throws DbUnavailable if another process has it
  */
 export async function ownSqliteFile(path: string, waitMs = WAIT_MS): Promise<void> {
-  if (owned.has(path)) return;
+  const file = join(realpathSync(dirname(path)), basename(path));
+  if (owned.has(file)) return;
   const giveUpAt = performance.now() + waitMs;
-  const database = openLock(`${path}-lock`);
+  const database = openLock(`${file}-lock`);
   while (!isTaken(database)) {
     if (performance.now() >= giveUpAt) {
       database.close();
@@ -26,7 +28,7 @@ export async function ownSqliteFile(path: string, waitMs = WAIT_MS): Promise<voi
     }
     await sleep(RETRY_MS);
   }
-  owned.set(path, database);
+  owned.set(file, database);
 }
 
 function openLock(path: string): Database.Database {

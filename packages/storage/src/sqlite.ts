@@ -52,29 +52,34 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
         return rows;
       }
     }
-    const { rows, durable } = await takeTurn(async () => {
+    const turn = takeTurn(async () => {
       try {
-        const written = await whenFree(lockWaitMs, () => writeAlone(writer, sql, params));
-        return { rows: written, durable: wal?.committed() };
+        return await whenFree(lockWaitMs, () => ({
+          result: writeAlone(writer, sql, params) as Row[],
+          durable: wal?.committed(),
+        }));
       } finally {
         memo.forget();
       }
     });
-    await durable;
-    return rows as Row[];
+    return await acknowledged(turn);
   }
 
   async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     openTransactions.refuseInside();
-    // The next turn begins while this one waits for the disk: it commits after it, so it is never durable without it.
     const turn = takeTurn(async () => {
       await whenFree(lockWaitMs, () => writer.query('begin immediate'));
       try {
-        return { result: await runTransaction(writer, openTransactions, work), durable: wal?.committed() };
+        return await runTransaction({ writer, wal, openTransactions }, work);
       } finally {
         memo.forget();
       }
     });
+    return await acknowledged(turn);
+  }
+
+  // The next turn begins while this one waits for the disk: it commits after it, so it is never durable without it.
+  async function acknowledged<T>(turn: Promise<Committed<T>>): Promise<T> {
     try {
       const { result, durable } = await turn;
       await durable;
@@ -106,17 +111,29 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
   return { engine: 'sqlite', query, transaction, ping, close };
 }
 
+/** What was committed, and when it is on disk. */
+interface Committed<T> {
+  result: T;
+  durable: Promise<void> | undefined;
+}
+
+interface Writing {
+  writer: SqliteConnection;
+  wal: WalSync | undefined;
+  openTransactions: OpenTransactions;
+}
+
 async function runTransaction<T>(
-  writer: SqliteConnection,
-  openTransactions: OpenTransactions,
+  { writer, wal, openTransactions }: Writing,
   work: (tx: Transaction) => Promise<T>,
-): Promise<T> {
+): Promise<Committed<T>> {
   const scope = new TransactionScope((sql, params) => translating(() => writer.query(sql, params)));
   try {
     const result = await openTransactions.run(scope, work);
     await scope.finish();
     commit(writer);
-    return result;
+    // In the same step as the commit: whoever reads between the two would be told what is not on disk.
+    return { result, durable: wal?.committed() };
   } catch (error) {
     await scope.finish().catch(() => undefined);
     // SQLite has already rolled back after some errors (disk full, I/O); a second time is an error.

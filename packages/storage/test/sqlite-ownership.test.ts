@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { mkdirSync, statSync, symlinkSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { DbUnavailable } from '../src/db.ts';
 import { ownSqliteFile } from '../src/sqlite-ownership.ts';
@@ -67,6 +68,16 @@ test('its owner opens it as often as it likes, and nobody else reads what lies b
   await Promise.all(databases.map((db) => db.ping()));
   await Promise.all(databases.map((db) => db.close()));
   expect(statSync(`${file.path}-lock`).mode & 0o777).toBe(0o600);
+});
+
+test('its owner has it under each of its paths', async () => {
+  const folder = dirname(file.path);
+  mkdirSync(join(folder, 'inside'));
+  symlinkSync(folder, join(folder, 'link'));
+  await ownSqliteFile(file.path, 0);
+  for (const path of [relative('.', file.path), `${folder}/inside/../test.db`, join(folder, 'link', 'test.db')]) {
+    await ownSqliteFile(path, 0);
+  }
 });
 
 /** Whether a process beside this one could have it. */

@@ -50,6 +50,9 @@ describe('a commit on SQLite', () => {
   let disk: Disk;
   let db: Db;
   const insert = (a: number) => db.transaction((tx) => tx.query('insert into t (a) values ($1)', [a]));
+  // Asked with bytes, which are never answered from memory.
+  const look = async () =>
+    (await db.query<{ n: number }>('select count(*) as n, $1 as asked from t', [new Uint8Array(1)]))[0]!.n;
   const count = async () => (await db.query<{ n: number }>('select count(*) as n from t'))[0]!.n;
 
   beforeEach(async () => {
@@ -87,6 +90,34 @@ describe('a commit on SQLite', () => {
     expect([await stateOf(seen), await stateOf(conflict)]).toEqual(['pending', 'pending']);
     sync.finish();
     expect([await seen, await inserted]).toEqual([1, []]);
+    expect(await conflict).toMatchObject({ name: 'UniqueViolation' });
+  });
+
+  test('is not seen in the moment between the commit and the begin of its sync', async () => {
+    const seen: Promise<number>[] = [];
+    // A microtask each, so that some of them run right after the commit, before anything that waits for it.
+    const inserted = insert(1);
+    for (let i = 0; i < 200; i += 1) {
+      seen.push(look());
+      await Promise.resolve();
+    }
+    const sync = await disk.next();
+    const early = await Promise.all(
+      seen.map(async (promise) => ((await stateOf(promise)) === 'resolved' ? promise : 0)),
+    );
+    expect(early.filter((n) => n > 0)).toEqual([]);
+    sync.finish();
+    await inserted;
+    expect((await Promise.all(seen)).at(-1)).toBe(1);
+  });
+
+  test('that fails alone is told when what it ran into is on disk', async () => {
+    const inserted = insert(1);
+    const sync = await disk.next();
+    const conflict = db.query('insert into t (a) values (1)').catch((error: unknown) => error);
+    expect(await stateOf(conflict)).toBe('pending');
+    sync.finish();
+    await inserted;
     expect(await conflict).toMatchObject({ name: 'UniqueViolation' });
   });
 
