@@ -24,6 +24,8 @@ export interface Endpoint<
   statuses: readonly [number, ...number[]];
   /** Takes application/x-www-form-urlencoded too, as OAuth 2.0 wants it. */
   form?: boolean;
+  /** Heeds If-Match and If-None-Match (RFC 9110 section 13). Elsewhere a change that is asked for on one is refused. */
+  conditional?: true;
   params: Params;
   query: Query;
   body: Body;

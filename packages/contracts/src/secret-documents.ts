@@ -30,8 +30,8 @@ export const importSecrets = endpoint({
   action: 'secret.import',
   summary:
     'Write the secrets of a document, up to 1,000 in 4 MiB, in one transaction, with one audit record each. If one of ' +
-    'them is refused nothing is written, and `errors` says the line of each. A dry run says what would become of each; ' +
-    'whether a value is there already it tells only those who may read it.',
+    'them is refused nothing is written, and `errors` says the line of each. A dry run says what would become of each, ' +
+    'and `updated` also of a value that is there already.',
   statuses: [200],
   body: z.strictObject({
     format: Format,
@@ -44,7 +44,7 @@ export const importSecrets = endpoint({
     items: z.array(
       z.strictObject({
         name: z.string(),
-        /** `refused` in a dry run only. */
+        /** `refused` in a dry run only, `unchanged` never in one. */
         result: z.enum(['created', 'updated', 'unchanged', 'refused']),
         /** Not in a dry run. */
         version: z.int().positive().optional(),
@@ -68,7 +68,7 @@ export const exportSecrets = endpoint({
   path: `${path}:export`,
   action: 'secret.export',
   summary:
-    'The newest values of a vault, or of what is under a prefix, that the caller may read, as one document of up to ' +
+    'The newest values of a vault, or of what is under a prefix, that the caller may read and list, as one document of up to ' +
     '1,000 secrets and 4 MiB, with one audit record each. What has ended, is in the trash or was destroyed is left out; ' +
     'a reference is exported as itself.',
   statuses: [200],

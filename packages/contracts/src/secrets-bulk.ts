@@ -109,9 +109,10 @@ export const moveSecret = endpoint({
   method: 'POST',
   path: `${path}/{+name}:move`,
   action: 'secret.move',
+  conditional: true,
   summary:
     'Give a secret another name, in this vault or another, with all its versions. `Cardea-Dependants` says how many ' +
-    'references point to the old name: they are not rewritten.',
+    'references point to the old name: they are not rewritten. A condition is about the secret that is moved.',
   statuses: [200],
   params: SecretParams,
   body: z.strictObject({ vault: PlainName.optional(), name: SecretName }),

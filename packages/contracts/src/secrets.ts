@@ -16,7 +16,7 @@ export const ContentType = z
   .string()
   .regex(/^[\w.+-]+\/[\w.+-]+(; ?[\w-]+=[\w-]+)*$/, 'must be a media type')
   .max(128);
-export const Version = z.int().positive();
+export const Version = z.int().min(1);
 export const TtlSeconds = z.int().min(1).max(3_155_760_000);
 
 const printable = /^[^\p{Cc}\p{Cs}]*$/u;
@@ -105,6 +105,8 @@ export const SecretValue = z.strictObject({
   metadata: Metadata,
   createdAt: Time,
   expiresAt: Time.optional(),
+  /** What a reference led to: the value is its. */
+  target: z.strictObject({ vault: PlainName, name: SecretName, version: Version }).optional(),
 });
 
 /** Who did something. An account that is gone has no name any more. */
@@ -122,6 +124,7 @@ export const putSecret = endpoint({
   method: 'PUT',
   path,
   action: 'secret.write',
+  conditional: true,
   summary: 'Store a value as the newest version. The identical value again makes no version.',
   statuses: [200, 201],
   params: SecretParams,
@@ -134,6 +137,7 @@ export const getSecret = endpoint({
   method: 'GET',
   path,
   action: 'secret.read',
+  conditional: true,
   summary: 'Read one version of a secret, the newest unless a version is named. A reference is followed.',
   statuses: [200, 304],
   params: SecretParams,
@@ -160,8 +164,8 @@ export const listSecrets = endpoint({
   action: 'secret.list',
   summary:
     'Names of secrets and their metadata, never their values, in the order of their names. `q` and `expiringBefore` have ' +
-    'an order of their own and stand alone; in the trash (`deleted=true`) nothing is folded by `delimiter`. A page of `q` ' +
-    'may be shorter than `limit` though there is a `nextCursor`.',
+    'an order of their own and stand alone; in the trash (`deleted=true`) nothing is folded by `delimiter`. A page of `q`, ' +
+    'and of `expiringBefore` where a path prefix hides a part, may be shorter than `limit` though there is a `nextCursor`.',
   statuses: [200],
   params: VaultParams,
   query: Page.extend({
@@ -202,6 +206,7 @@ export const patchSecret = endpoint({
   method: 'PATCH',
   path,
   action: 'secret.update',
+  conditional: true,
   summary: 'Change metadata, end and number of versions by a merge patch (RFC 7396): null takes something away.',
   statuses: [200],
   params: SecretParams,
@@ -223,6 +228,7 @@ export const deleteSecret = endpoint({
   method: 'DELETE',
   path,
   action: 'secret.delete',
+  conditional: true,
   summary: 'Put a secret into the trash. `Cardea-Dependants` says how many references point to it.',
   statuses: [204],
   params: SecretParams,
@@ -235,6 +241,7 @@ export const restoreSecret = endpoint({
   method: 'POST',
   path: `${path}:restore`,
   action: 'secret.restore',
+  conditional: true,
   summary: 'Take a secret out of the trash.',
   statuses: [200],
   params: SecretParams,
@@ -247,6 +254,7 @@ export const purgeSecret = endpoint({
   method: 'POST',
   path: `${path}:purge`,
   action: 'secret.purge',
+  conditional: true,
   summary: 'Remove a secret with all its versions, in the trash or not. There is no way back.',
   statuses: [204],
   params: SecretParams,
@@ -259,6 +267,7 @@ export const destroyVersions = endpoint({
   method: 'POST',
   path: `${path}:destroy`,
   action: 'secret.destroy',
+  conditional: true,
   summary: 'Destroy the values of versions. There is no way back.',
   statuses: [200],
   params: SecretParams,
@@ -271,6 +280,7 @@ export const rollbackSecret = endpoint({
   method: 'POST',
   path: `${path}:rollback`,
   action: 'secret.rollback',
+  conditional: true,
   summary: 'Store the value of an old version as the newest one.',
   statuses: [200],
   params: SecretParams,
@@ -293,6 +303,7 @@ export const generateSecret = endpoint({
   method: 'POST',
   path: `${path}:generate`,
   action: 'secret.generate',
+  conditional: true,
   summary: 'Make a random value and store it as the newest version, without showing it.',
   statuses: [200, 201],
   params: SecretParams,

@@ -2,7 +2,7 @@ import type { Endpoint } from '@cardea/contracts/endpoint';
 import { errorCodes } from '@cardea/contracts/errors';
 import { z } from 'zod';
 import { createDocument } from 'zod-openapi';
-import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi';
+import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject, ZodOpenApiResponseObject } from 'zod-openapi';
 
 /** What every error looks like (RFC 9457). */
 const Problem = z
@@ -16,6 +16,17 @@ const Problem = z
     errors: z.array(z.strictObject({ path: z.string(), message: z.string() })).optional(),
   })
   .meta({ id: 'Problem', description: 'RFC 9457 problem details' });
+
+/** What an endpoint that heeds conditions takes of them. */
+const Conditions = z.object({
+  'If-Match': z
+    .string()
+    .optional()
+    .meta({ description: 'Entity tags, or `*`: go on only if the version there is one of them, else 412.' }),
+  'If-None-Match': z.string().optional().meta({
+    description: 'Entity tags, or `*`: go on only if the version there is none of them, else 412, or 304 to a GET.',
+  }),
+});
 
 /** OpenAPI 3.1 of an interface, from the same contract that serves it. */
 export function toOpenApi(endpoints: Endpoint[]): { openapi: string } {
@@ -43,15 +54,30 @@ function toOperation(endpoint: Endpoint): ZodOpenApiOperationObject {
     requestParams: {
       ...(params instanceof z.ZodObject ? { path: params } : {}),
       ...(query instanceof z.ZodObject ? { query } : {}),
+      ...(endpoint.conditional ? { header: Conditions } : {}),
     },
     ...(hasBody ? { requestBody: { content: { 'application/json': { schema: body } } } } : {}),
     responses: {
-      ...Object.fromEntries(
-        endpoint.statuses.map((status) => [status, { description: summary, ...contentOf(endpoint) }]),
-      ),
-      default: { description: 'Refused', content: { 'application/problem+json': { schema: Problem } } },
+      ...Object.fromEntries(endpoint.statuses.map((status) => [status, toSuccess(endpoint, status)])),
+      ...(endpoint.conditional ? { 412: toRefusal('The condition does not hold') } : {}),
+      default: toRefusal('Refused'),
     },
   };
+}
+
+function toSuccess(endpoint: Endpoint, status: number): ZodOpenApiResponseObject {
+  if (status === 304) return { description: 'The client has it already', ...tagOf(endpoint) };
+  return { description: endpoint.summary, ...tagOf(endpoint), ...contentOf(endpoint) };
+}
+
+// Whoever is told a version can name it in a condition.
+function tagOf({ conditional, response }: Endpoint): Pick<ZodOpenApiResponseObject, 'headers'> {
+  if (!conditional || !(response instanceof z.ZodObject) || !('version' in response.shape)) return {};
+  return { headers: { ETag: { description: 'The version as an entity tag', schema: { type: 'string' } } } };
+}
+
+function toRefusal(description: string): ZodOpenApiResponseObject {
+  return { description, content: { 'application/problem+json': { schema: Problem } } };
 }
 
 function contentOf({ response }: Endpoint): { content?: Record<string, { schema: z.ZodType }> } {

@@ -336,9 +336,9 @@ export const table: Record<string, Row> = {
       return { body: { format: 'dotenv', content: `${another('secret')}=imported` } };
     },
   },
+  // No verb alone is enough: it takes reading and listing.
   'POST /api/v1/vaults/{vault}/secrets:export': {
-    statuses: '401 200 200 403 404 403 200 404',
-    verbs: { 'secrets:read': 200 },
+    statuses: '401 200 200 403 404 403 403 404',
     body: { format: 'json', prefix: ground.secret },
     each: 'secret.read',
   },

@@ -135,6 +135,13 @@ test('no crowd of others makes one forget who is being dropped', () => {
   expect(() => watch.admit(stranger(0))).toThrow(expect.objectContaining({ code: 'rate_limited' }));
 });
 
+test('a crowd that is refused what no rule counts makes none forgotten who was counted', () => {
+  const watch = watchOne();
+  watch.count(stranger(0), 'unauthenticated');
+  for (let one = 1; one <= REMEMBERED_MAX + 1; one += 1) watch.count(stranger(one), 'conflict');
+  expect(watch.count(stranger(0), 'unauthenticated')).toBe('denial_burst');
+});
+
 test('of more than ten thousand who are being dropped the first are forgotten, so that memory has an end', () => {
   const watch = watchOne();
   for (let one = 0; one <= REMEMBERED_MAX; one += 1) {

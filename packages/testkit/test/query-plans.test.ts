@@ -8,6 +8,7 @@ import { testDatabase } from '@cardea/testkit/servers';
 import { migrationsFolder } from '@cardea/vault/migrations';
 import { findAllReadable } from '@cardea/vault/secrets/batch-store';
 import { listDue, listFolded, listLive, listTrashed } from '@cardea/vault/secrets/list-store';
+import { listUnder } from '@cardea/vault/secrets/list-under';
 import { wordsOf, indexSecret, unindexSecret } from '@cardea/vault/secrets/search-index';
 import {
   findVaultsWithLabel,
@@ -16,7 +17,7 @@ import {
   listByWord,
   listVaultsFrom,
 } from '@cardea/vault/secrets/search-store';
-import { findReadable, findSecret, findVersion } from '@cardea/vault/secrets/secret-store';
+import { findReadable, findSecret, findVersion, listLiveSecretsIn } from '@cardea/vault/secrets/secret-store';
 import { findNewestDekVersion } from '@cardea/vault/vaults/dek-store';
 import { Client } from 'pg';
 
@@ -59,9 +60,9 @@ const pages: Record<string, (db: Db) => Promise<unknown[]>> = {
   'a folded page of what lies below a prefix': (db) =>
     listFolded(db, { ...folded, prefix: 'area5/', range: { from: 'area5/', to: 'area5/~' } }),
   'what ends before a time': (db) =>
-    listDue(db, { vaultId: BIG, pathPrefix: null, before: 5e12, dueAt: 0, name: '', limit: LIMIT }),
+    listDue(db, { vaultId: BIG, from: { dueAt: 0, name: '' }, before: 5e12, limit: LIMIT }),
   'a page deep in what ends before a time': (db) =>
-    listDue(db, { vaultId: BIG, pathPrefix: null, before: 5e12, dueAt: 4e12 + 5_001, name: 'x', limit: LIMIT }),
+    listDue(db, { vaultId: BIG, from: { dueAt: 4e12 + 5_001, name: 'x' }, before: 5e12, limit: LIMIT }),
   'a search by a word that all have': (db) =>
     listByWord(db, { vaultId: BIG, from: { word: 'pass', name: '' }, to: 'pass~', limit: LIMIT }),
   'a page deep in a search by a word': (db) =>
@@ -148,15 +149,25 @@ describe.each([
       };
       const secretId = idOf({ vaultId: BIG }, 77);
       const metadata = { env: 'prod', owner: 'o77' };
-      await indexSecret(recording, { vaultId: BIG, name: nameOf(77), secretId, metadata });
+      await indexSecret(recording, engine, { vaultId: BIG, name: nameOf(77), secretId, metadata });
       await unindexSecret(recording, secretId);
-      await indexSecret(tx, { vaultId: BIG, name: nameOf(77), secretId, metadata });
+      await indexSecret(tx, engine, { vaultId: BIG, name: nameOf(77), secretId, metadata });
     });
     const deletions = asked.filter(([sql]) => sql.startsWith('delete'));
     expect(deletions).toHaveLength(4);
+    // However many words and labels there are.
+    expect(asked.filter(([sql]) => sql.startsWith('insert'))).toHaveLength(2);
     for (const [sql, params] of deletions) {
       for (const plan of await explain(sql, params)) expectIndexed(plan, { rowsMax: 4 });
     }
+  });
+
+  test('listing what lies below a prefix does not go through what lies between it and its slash', async () => {
+    await addBeside(db, 3_000);
+    const listed = await plansOf((recording) =>
+      listUnder((part) => listLiveSecretsIn(recording, { vaultId: BIG, ...part }), { prefix: 'beside', advice: '' }),
+    );
+    for (const plan of listed) expectIndexed(plan, { rowsMax: 4 });
   });
 
   test('the rows of this test are those that writing would have left', async () => {
@@ -171,7 +182,7 @@ describe.each([
     expect(words.map(({ word }) => word)).toEqual(wordsOf(nameOf(78)).toSorted());
     const secretId = idOf({ vaultId: BIG }, 78);
     await db.transaction((tx) =>
-      indexSecret(tx, { vaultId: BIG, name: nameOf(78), secretId, metadata: { env: 'prod', owner: 'o78' } }),
+      indexSecret(tx, engine, { vaultId: BIG, name: nameOf(78), secretId, metadata: { env: 'prod', owner: 'o78' } }),
     );
     expect([await rowsOf('secret_word', 78), await rowsOf('secret_label', 78)]).toEqual([words, labels]);
   });
@@ -212,6 +223,21 @@ async function addVaults(db: Db): Promise<void> {
      select id, 1, $1, 1, 0
        from vault`,
     [new Uint8Array(60)],
+  );
+}
+
+/** `beside`, `beside/below`, and many names that are in between. */
+async function addBeside(db: Db, count: number): Promise<void> {
+  await db.query(
+    `with recursive number (i) as (select 1 union all select i + 1 from number where i < $2)
+     insert into secret (id, vault_id, name, current_version, metadata, trashed_through, live, created_at, created_by,
+                         updated_at)
+     select 'beside-' || i,
+            $1,
+            case i when 1 then 'beside' when 2 then 'beside/below' else 'beside-' || i end,
+            1, '{}', 0, 1, 0, 'user:nobody', 0
+       from number`,
+    [BIG, count],
   );
 }
 

@@ -147,8 +147,17 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       for (const dryRun of [false, true]) await bob.post(path('granted'), { ...selection, dryRun }).expect(403);
     }
     expect(await digests(system)).toEqual(before);
+    // What lies below a prefix is shown only to those who may list it; a name they know they may delete.
     await grant(alice, 'granted', 'user:bob', { secrets: ['delete'], pathPrefix: 'app/b' }).expect(200);
-    await bob.post(path('granted'), { prefix: 'app/b' }).expect(200);
+    for (const dryRun of [false, true]) {
+      const answer = await bob.post(path('granted'), { prefix: 'app/b', dryRun }).expect(403);
+      expect(await recordsOf(system, answer)).toMatchObject([{ decision: 'deny', rule: 'grant:secret.list' }]);
+    }
+    expect(await digests(system)).toEqual(before);
+    await bob.post(path('granted'), { names: ['app/b/c'], dryRun: true }).expect(200);
+    await grant(alice, 'granted', 'user:bob', { secrets: ['list', 'delete'], pathPrefix: 'app/b' }).expect(200);
+    const deleted = await bob.post(path('granted'), { prefix: 'app/b' }).expect(200);
+    expect(await recordsOf(system, deleted)).toMatchObject([{ rule: 'grant:secret.delete, grant:secret.list' }]);
     expect(await namesIn(alice, 'granted')).toEqual(NAMES.filter((name) => name !== 'app/b/c'));
   });
 

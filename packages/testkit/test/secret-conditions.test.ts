@@ -1,13 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { endpoints } from '@cardea/api-service/app';
+import type { Endpoint } from '@cardea/contracts/endpoint';
 import { Person } from '@cardea/testkit/person';
+import { sendRequest } from '@cardea/testkit/raw-http';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { ground, table } from './access-table.ts';
 import { grant, newApplication } from './granting.ts';
 import { countStatuses, expectRecords, recordsOf } from './identity.ts';
-import { at, contents, countRecords, storedVersions, trail } from './secret-ground.ts';
+import { at, contents, countRecords, query, storedVersions, trail } from './secret-ground.ts';
 
 type Field = 'If-Match' | 'If-None-Match';
 type Write = (path: string) => ReturnType<Person['get']>;
+
+const nameOf = ({ method, path }: Endpoint) => `${method} ${path}`;
+const named = (chosen: Endpoint[]) => chosen.map((endpoint) => [nameOf(endpoint), endpoint] as const);
 
 describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
   let system: TestSystem;
@@ -29,6 +36,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     [':generate', 'secret.generate', (path) => alice.post(`${path}:generate`)],
     [':rollback', 'secret.rollback', (path) => alice.post(`${path}:rollback`, { version: 1 })],
     [':destroy', 'secret.destroy', (path) => alice.post(`${path}:destroy`, { versions: [1] })],
+    [':move', 'secret.move', (path) => alice.post(`${path}:move`, { name: crypto.randomUUID() })],
     ['DELETE', 'secret.delete', (path) => alice.delete(path)],
     [':purge', 'secret.purge', (path) => alice.request('post', `${path}:purge`)],
   ];
@@ -110,6 +118,19 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       .post(`${at('absent', 'trashed')}:generate`)
       .set('If-None-Match', '*')
       .expect(201);
+  });
+
+  test('whoever is told the version after a change is given its tag', async () => {
+    await alice.createVault('tagged');
+    const path = await three('tagged', 's');
+    const put = await alice.put(path, { value: 'four' }).set('If-Match', '"3"').expect(200);
+    const patched = await alice.patch(path, { maxVersions: 9 }).set('If-Match', put.headers['etag']!).expect(200);
+    await alice.delete(path).set('If-Match', patched.headers['etag']!).expect(204);
+    const restored = await alice.post(`${path}:restore`).expect(200);
+    const move = alice.post(`${path}:move`, { name: 't' });
+    const moved = await move.set('If-Match', restored.headers['etag']!).expect(200);
+    for (const answer of [put, patched, restored, moved]) expect(answer.headers['etag']).toBe('"4"');
+    await alice.get(at('tagged', 't')).set('If-None-Match', moved.headers['etag']!).expect(304);
   });
 
   test('of two conditions both must hold', async () => {
@@ -251,4 +272,114 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       await alice.get(at('leaving', 'ended')).set('If-None-Match', '"1"').expect(410);
     });
   });
+
+  describe('of the whole interface', () => {
+    const changing = endpoints.filter(({ method }) => method !== 'GET' && method !== 'HEAD');
+    /** Of calls whose row makes its body only when it is called. */
+    const bodies: Record<string, object> = {
+      'POST /api/v1/auth/refresh': { refresh_token: 'none' },
+      'POST /api/v1/auth/token': { grant_type: 'client_credentials', client_id: 'none', client_secret: 'none' },
+    };
+
+    beforeAll(async () => {
+      await newApplication(system, ground.application);
+      await alice.createVault(ground.vault);
+      for (const name of [ground.secret, 'in-the-trash']) await alice.putSecret(ground.vault, name, 'theirs');
+      await alice.delete(at(ground.vault, 'in-the-trash')).expect(204);
+    });
+
+    /** The body is one that is taken, so that only the condition can be what is wrong. */
+    async function call(endpoint: Endpoint, field: Field, tags: string) {
+      const { method, path } = endpoint;
+      const values: Record<string, string> = {
+        vault: ground.vault,
+        name: existingName(path),
+        username: 'bob',
+        principal: 'user:alice',
+        id: crypto.randomUUID(),
+      };
+      const target = path.replace(/\{[+*]?(\w+)\}/g, (_match, name: string) => values[name]!);
+      const body = table[nameOf(endpoint)]!.body ?? bodies[nameOf(endpoint)];
+      const { token } = await system.as('admin');
+      const answer = await sendRequest(system.url, {
+        method,
+        target,
+        headers: {
+          Authorization: `Bearer ${token}`,
+          'Content-Type': body === undefined ? undefined : 'application/json',
+          [field]: tags,
+        },
+        body: body === undefined ? '' : JSON.stringify(body),
+      });
+      return { ...answer, body: JSON.parse(answer.body) as { code: string; detail: string } };
+    }
+
+    test.each(named(changing.filter(({ conditional }) => !conditional)))(
+      '%s takes no condition: it is refused and recorded, and nothing is changed',
+      async (_name, endpoint) => {
+        const before = await everything(system);
+        for (const field of ['If-Match', 'If-None-Match'] as const) {
+          for (const tags of ['*', '"99"', '']) {
+            const answer = await call(endpoint, field, tags);
+            const detail = `${field}: this call takes no condition, so nothing was done`;
+            expect([answer.status, answer.body]).toEqual([
+              400,
+              expect.objectContaining({ code: 'invalid_request', detail }),
+            ]);
+            await expectRecords(system, answer, {
+              action: endpoint.action,
+              decision: 'deny',
+              reason: 'invalid_request',
+            });
+          }
+        }
+        expect(await everything(system)).toEqual(before);
+      },
+    );
+
+    test.each(named(endpoints.filter(({ conditional }) => conditional)))(
+      '%s looks at its condition',
+      async (_name, endpoint) => {
+        const before = await everything(system);
+        const answer = await call(endpoint, 'If-Match', '"99"');
+        expect([answer.status, answer.body.code]).toEqual([412, 'precondition_failed']);
+        expect(await everything(system)).toEqual(before);
+      },
+    );
+
+    test('what only reads is answered in full where there are no tags', async () => {
+      for (const path of ['/vaults', `/vaults/${ground.vault}`, `/vaults/${ground.vault}/secrets`]) {
+        expect((await alice.get(path).set('If-None-Match', '*').expect(200)).body).not.toEqual({});
+      }
+    });
+
+    test('the document says where conditions are taken, and what comes of them', async () => {
+      const { body } = await system.stranger.get('/openapi.json').expect(200);
+      for (const endpoint of endpoints) {
+        const path = endpoint.path.replace(/\{[+*]/g, '{');
+        const { parameters = [], responses } = body.paths[path][endpoint.method.toLowerCase()];
+        const fields = (parameters as { in: string; name: string }[]).filter((one) => one.in === 'header');
+        const taken = endpoint.conditional ? ['If-Match', 'If-None-Match'] : [];
+        expect([path, ...fields.map(({ name }) => name)]).toEqual([path, ...taken]);
+        expect([path, '412' in responses]).toEqual([path, endpoint.conditional === true]);
+      }
+      const { responses } = body.paths['/api/v1/vaults/{vault}/secrets/{name}'].get;
+      expect(responses['200'].headers).toHaveProperty('ETag');
+      expect(responses['304']).toEqual({ description: expect.any(String), headers: responses['200'].headers });
+    });
+  });
 });
+
+/** The name of what is there for a path to be about. */
+function existingName(path: string): string {
+  if (path.startsWith('/api/v1/applications')) return ground.application;
+  return path.endsWith(':restore') ? 'in-the-trash' : ground.secret;
+}
+
+/** All rows that the interface is about. */
+async function everything(system: TestSystem): Promise<object> {
+  const rows: Record<string, object[]> = {};
+  for (const table of ['app_user', 'application', 'application_credential', 'session', 'vault', 'vault_grant'])
+    rows[table] = await query(system, `select * from ${table} order by 1, 2`);
+  return { ...rows, ...(await contents(system)) };
+}

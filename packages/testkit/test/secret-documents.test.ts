@@ -55,6 +55,12 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     return by.post(`/vaults/${vault}/secrets:import`, { format: 'dotenv', content, ...options });
   }
 
+  /** Tries a document of which one value is there already. */
+  async function expectNothingTold(by: Stranger): Promise<void> {
+    const { body } = await importing('dry', 'same=x\nother=y', { dryRun: true }, by).expect(200);
+    expect(body.items).toEqual(['same', 'other'].map((name) => ({ name, result: 'updated' })));
+  }
+
   /** All rows, once it is written down who read what last. */
   async function rows(): Promise<Record<string, unknown[]>> {
     await system.vault.lastReads.flush();
@@ -213,7 +219,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       expect(answer.body).toEqual({
         dryRun: true,
         items: [
-          { name: 'same', result: 'unchanged' },
+          { name: 'same', result: 'updated' },
           { name: 'other', result: 'updated' },
           { name: 'new', result: 'created' },
           { name: 'b:d', result: 'refused', reason: expect.stringMatching(/^name: must be segments/) },
@@ -229,21 +235,42 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       });
     });
 
-    test('is no way to guess at a value for who may write and not read', async () => {
+    test('is no way to guess at a value, whoever asks', async () => {
       const ci = await newApplication(system, 'guesser');
-      await grant(alice, 'dry', 'application:guesser', { secrets: ['write'] }).expect(201);
-      const { body } = await importing('dry', 'same=x\nother=x', { dryRun: true }, ci).expect(200);
-      expect(body.items).toEqual([
-        { name: 'same', result: 'updated' },
-        { name: 'other', result: 'updated' },
-      ]);
-      await grant(alice, 'dry', 'application:guesser', { secrets: ['read', 'write'] }).expect(200);
-      const { body: read } = await importing('dry', 'same=x\nother=y', { dryRun: true }, ci).expect(200);
-      expect(read.items).toEqual([
-        { name: 'same', result: 'unchanged' },
-        { name: 'other', result: 'updated' },
-      ]);
+      for (const secrets of [['write'], ['read', 'write'], ['list', 'read', 'write']]) {
+        await grant(alice, 'dry', 'application:guesser', { secrets });
+        await expectNothingTold(ci);
+      }
+      for (const one of [alice, await system.as('admin')]) await expectNothingTold(one);
     });
+
+    if (profile === 'full') {
+      test('waits for those who write, as the import itself does, and so needs no luck to end', async () => {
+        await fill('awaited', { a: { value: 'x' } });
+        const [db, observer] = [system.openDatabase(), system.openDatabase()];
+        const isWaiting = async () => {
+          const [row] = await observer.query<{ n: number }>(
+            `select count(*) as n
+               from pg_locks l
+               join pg_class c on c.oid = l.relation
+              where c.relname = 'secret'
+                and l.mode = 'ShareRowExclusiveLock'
+                and not l.granted`,
+          );
+          return row!.n > 0;
+        };
+        const seen = { status: 0, waited: false };
+        let answering: Promise<void> | undefined;
+        await db.transaction(async (tx) => {
+          await tx.query('lock table secret in row exclusive mode');
+          answering = importing('awaited', 'a=y', { dryRun: true }).then(({ status }) => void (seen.status = status));
+          while (seen.status === 0 && !seen.waited) seen.waited = await isWaiting();
+        });
+        await answering;
+        expect(seen).toEqual({ status: 200, waited: true });
+        for (const one of [db, observer]) await one.close();
+      });
+    }
 
     test('of what is no document is refused as in earnest', async () => {
       const { body } = await importing('dry', document, { dryRun: true }).expect(400);
@@ -329,9 +356,10 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     beforeAll(async () => {
       await fill('shared', { 'app/a': { value: CANARY }, 'app-2': { value: CANARY }, other: { value: CANARY } });
       ci = await newApplication(system, 'limited');
-      await grant(alice, 'shared', 'application:limited', { secrets: ['read', 'write'], pathPrefix: 'app' }).expect(
-        201,
-      );
+      await grant(alice, 'shared', 'application:limited', {
+        secrets: ['list', 'read', 'write'],
+        pathPrefix: 'app',
+      }).expect(201);
     });
 
     test('a grant of a path shows what is below it, whatever is asked for, and nothing else', async () => {
@@ -384,11 +412,16 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       const writer = await newApplication(system, 'writer');
       await grant(alice, 'shared', 'application:reader', { secrets: ['list', 'read'] }).expect(201);
       await grant(alice, 'shared', 'application:writer', { secrets: ['write', 'delete'] }).expect(201);
+      const unlisted = await newApplication(system, 'unlisted');
+      await grant(alice, 'shared', 'application:unlisted', { secrets: ['read'] }).expect(201);
       const before = await rows();
       for (const answer of [
         await importing('shared', 'other=1', {}, reader).expect(403),
         await importing('shared', '', { dryRun: true }, reader).expect(403),
         await exporting('shared', { format: 'json' }, writer).expect(403),
+        // Names are not theirs to see.
+        await exporting('shared', { format: 'json' }, unlisted).expect(403),
+        await exporting('shared', { format: 'json', prefix: 'app' }, unlisted).expect(403),
         await importing('shared', 'other=1', {}, await system.as('carla')).expect(403),
         await exporting('shared', { format: 'json' }, await system.as('carla')).expect(403),
         await importing('shared', 'other=1', {}, await system.as('bob')).expect(404),

@@ -79,11 +79,26 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       expect((await owner.patch(path, { expiresAt: sooner }).expect(200)).body.expiresAt).toBe(sooner);
       expect(await shown()).toEqual([sooner, sooner, sooner]);
       expect((await owner.put(path, { value: 'w', expiresAt: later }).expect(200)).body.expiresAt).toBe(sooner);
-      expect((await owner.patch(path, { expiresAt: null }).expect(200)).body.expiresAt).toBe(later);
-      expect((await owner.patch(path, { version: 2, expiresAt: null }).expect(200)).body).not.toHaveProperty(
-        'expiresAt',
-      );
+      // Without a version it is the end of what is there now that is moved, whoever set it.
+      const longer = inFuture(600_000);
+      expect((await owner.patch(path, { expiresAt: longer }).expect(200)).body.expiresAt).toBe(longer);
+      expect(await shown()).toEqual([longer, longer, longer]);
+      expect((await owner.patch(path, { version: 2, expiresAt: later }).expect(200)).body.expiresAt).toBe(later);
+      expect((await owner.patch(path, { expiresAt: null }).expect(200)).body).not.toHaveProperty('expiresAt');
       expect(await shown()).toEqual([undefined, undefined, undefined]);
+    });
+
+    test('is set by a patch only by who may delete: with the right to write alone nothing is taken away', async () => {
+      const owner = await alice();
+      const path = await given('kept', { value: 'v' });
+      await owner.put('/vaults/kept/grants/user:bob', { secrets: ['write'] }).expect(201);
+      const writer = await system.as('bob');
+      for (const patch of [{ ttlSeconds: 1 }, { version: 1, ttlSeconds: 1 }, { maxVersions: 1 }]) {
+        await writer.patch(path, patch).expect(403);
+      }
+      await writer.patch(path, { metadata: { a: 'b' } }).expect(200);
+      await writer.patch(path, { expiresAt: null, maxVersions: null }).expect(200);
+      expect((await owner.get(path).expect(200)).body).not.toHaveProperty('expiresAt');
     });
 
     test('of a version ends it at that very millisecond, without any sweep, and is 410 from then on', async () => {

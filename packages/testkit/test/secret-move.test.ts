@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { sha256Hex } from '@cardea/crypto/ids';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
@@ -97,10 +98,14 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
             toVault: 'to',
             toVaultId: to,
             toName: 'Main-Db',
-            count: 4,
           },
+          dekVersion: 1,
         },
       ]);
+      // Of several versions there is not one hash, and no secrets are counted.
+      const [record] = await recordsOf(system, moved);
+      expect(record).not.toHaveProperty('ciphertextSha256');
+      expect(record!.resource).not.toHaveProperty('count');
 
       expect((await alice.get(at('to', 'Main-Db')).expect(200)).body).toEqual({ ...read, name: 'Main-Db' });
       expect((await alice.get(`${at('to', 'Main-Db')}?version=2`).expect(200)).body.value).toBe(CANARY);
@@ -133,8 +138,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       // What was in the trash comes out of it here.
       await alice.request('post', `${at('to', 'Main-Db')}:restore`).expect(200);
       expect((await alice.get(`${at('to', 'Main-Db')}?version=1`).expect(200)).body.value).toBe('in the trash');
-      // The name is free, and what is written there begins anew.
-      expect((await alice.put(path, { value: 'new' }).expect(201)).body).toMatchObject({ version: 1 });
+      // The name is free, and goes on counting.
+      expect((await alice.put(path, { value: 'new' }).expect(201)).body).toMatchObject({ version: 5 });
       expect((await alice.put(at('to', 'Main-Db'), { value: 'next' }).expect(200)).body).toMatchObject({ version: 5 });
     });
 
@@ -146,6 +151,20 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       expect(await alice.readSecret('renamed', 'a/b')).toBe('two');
       expect((await alice.get(`${at('renamed', 'a/b')}?version=1`).expect(200)).body.value).toBe('one');
       await alice.get(at('renamed', 'a')).expect(404);
+    });
+
+    test('has the hash of its ciphertext on record if there is one, and nothing of it once it is destroyed', async () => {
+      await alice.createVault('hashed');
+      await alice.putSecret('hashed', 'a', CANARY);
+      const first = await alice.post(one('hashed', 'a'), { name: 'b' }).expect(200);
+      const [row] = await rowsOf('hashed', 'b');
+      expect(await recordsOf(system, first)).toMatchObject([
+        { action: 'secret.move', dekVersion: 1, ciphertextSha256: sha256Hex(row!.ciphertext!) },
+      ]);
+      await alice.post(`${at('hashed', 'b')}:destroy`, { versions: [1] }).expect(200);
+      const [record] = await recordsOf(system, await alice.post(one('hashed', 'b'), { name: 'c' }).expect(200));
+      expect(record).not.toHaveProperty('dekVersion');
+      expect(record).not.toHaveProperty('ciphertextSha256');
     });
 
     test('leaves the references to its old name as they are, says how many there are, and is still one itself if it was', async () => {
@@ -296,6 +315,12 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       // Not even a name that is taken is said to who may not write there.
       await alice.putSecret('mine', 'hidden', 'v');
       await mallory.post(one('theirs', 'apps/s'), { vault: 'mine', name: 'hidden' }).expect(404);
+      // What lies below a prefix is shown only to those who may list it.
+      for (const dryRun of [false, true]) {
+        const bulk = { vault: 'mine', prefix: 'apps', toPrefix: 'got', dryRun };
+        const answer = await mallory.post(all('theirs'), bulk).expect(403);
+        expect(await recordsOf(system, answer)).toMatchObject([{ decision: 'deny', rule: 'grant:secret.list' }]);
+      }
       const moved = await mallory.post(one('theirs', 'apps/s'), { vault: 'mine', name: 'got/s' }).expect(200);
       const [record] = await recordsOf(system, moved);
       expect(record!.rule).toBe('grant:secret.read, grant:secret.delete, grant:secret.write');

@@ -20,6 +20,9 @@ const hops = (reader: string) => ({ near: `near-${reader}`, far: `far-${reader}`
 /** In the vault of circles. */
 const inRound = (name: string, version?: number): Target => ({ vault: 'round', name, ...(version ? { version } : {}) });
 
+/** In the vault of one who would know what is in another. */
+const spied = (name: string): Target => ({ vault: 'spy', name });
+
 /** In the vault of the long way. */
 const hop = (i: number): Target => ({ vault: 'long', name: `hop-${i}` });
 
@@ -74,6 +77,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       expect(answer.body).toEqual({
         name: 'ref',
         version: 1,
+        target: { vault: 'read', name: 'target', version: 1 },
         value,
         encoding: 'base64',
         contentType: 'image/png',
@@ -210,9 +214,15 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     test('leaves a trace on whoever deletes what it points to', async () => {
       await given('counted');
       await refer('counted', 'second', { vault: 'counted', name: 'target' });
-      for (const name of ['former', 'trashed']) await refer('counted', name, { vault: 'counted', name: 'target' });
+      await alice.createVault('deleted');
+      for (const name of ['former', 'trashed', 'destroyed']) {
+        await refer('counted', name, { vault: 'counted', name: 'target' });
+      }
+      await refer('deleted', 'ref', { vault: 'counted', name: 'target' });
       await alice.putSecret('counted', 'former', 'a value');
       await alice.delete(at('counted', 'trashed')).expect(204);
+      await alice.post(`${at('counted', 'destroyed')}:destroy`, { versions: [1] }).expect(200);
+      await alice.delete('/vaults/deleted?recursive=true').expect(204);
       const counted = await alice.delete(at('counted', 'target')).expect(204);
       expect(counted.headers['cardea-dependants']).toBe('2');
       expect(await recordsOf(system, counted)).toMatchObject([{ reason: '2 references point to it' }]);
@@ -305,10 +315,51 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       await alice.post(`${at('round', 'd')}:rollback`, { version: 1 }).expect(400);
       expect(await alice.readSecret('round', 'e')).toBe('a value');
 
-      // Nor by way of the trash.
+      // What lies in the trash or was destroyed leads nowhere; a circle that is closed by a restore ends when it is read.
       await refer('round', 'f', inRound('g'));
       await alice.delete(at('round', 'f')).expect(204);
-      await refuses('g', inRound('f'));
+      await refer('round', 'g', inRound('f'));
+      await alice.request('post', `${at('round', 'f')}:restore`).expect(200);
+      await alice.get(at('round', 'g')).expect(409);
+      await refer('round', 'h', inRound('i'));
+      await alice.post(`${at('round', 'h')}:destroy`, { versions: [1] }).expect(200);
+      await refer('round', 'i', inRound('h'));
+    });
+
+    test('is looked for no further than the writer may read: what is there is not told to others', async () => {
+      await alice.createVault('unseen');
+      await bob.createVault('spy');
+      await alice.putSecret('unseen', 'end', VALUE);
+      await refer('unseen', 'reference', { vault: 'unseen', name: 'end' });
+      await refer('unseen', 'back', spied('back'));
+      /** Of ten references one after another that end there, what the last one is answered. */
+      const probe = async (target: Target) => {
+        const start = `to-${target.name}`;
+        await bob.put(at('spy', `${start}-1`), to(target));
+        for (let i = 2; i < 10; i += 1) {
+          expect((await bob.put(at('spy', `${start}-${i}`), to(spied(`${start}-${i - 1}`)))).status).toBeLessThan(202);
+        }
+        return (await bob.put(at('spy', `${start}-10`), to(spied(`${start}-9`)))).status;
+      };
+      const probeAll = async () => {
+        const statuses: number[] = [];
+        for (const name of ['reference', 'end', 'nothing']) statuses.push(await probe({ vault: 'unseen', name }));
+        const circle = await bob.put(at('spy', 'back'), to({ vault: 'unseen', name: 'back' }));
+        return [...statuses, circle.status];
+      };
+      expect(await probeAll()).toEqual([201, 201, 201, 201]);
+      await bob.get(at('spy', 'back')).expect(404);
+      for (const granted of [
+        { secrets: ['list', 'write', 'delete', 'destroy', 'manage'] },
+        { secrets: ['read'], pathPrefix: 'elsewhere' },
+        { secrets: ['read'], allowedCidrs: ['203.0.113.0/24'] },
+      ]) {
+        await grant(alice, 'unseen', 'user:bob', granted);
+        expect(await probeAll()).toEqual([200, 200, 200, 200]);
+      }
+      for (const name of ['to-reference-10', 'back']) await bob.delete(at('spy', name)).expect(204);
+      await grant(alice, 'unseen', 'user:bob', { secrets: ['read'] }).expect(200);
+      expect(await probeAll()).toEqual([400, 200, 200, 400]);
     });
 
     test('is not written by two who write at once', async () => {

@@ -4,6 +4,7 @@ import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { wordsOf, wordsOfQuery } from '@cardea/vault/secrets/search-index';
 import { grant, newApplication, newUser } from './granting.ts';
+import { query } from './secret-ground.ts';
 
 type Item = { name: string; prefix?: string; vault?: string; metadata: Record<string, string> };
 type Answer = { items: Item[]; nextCursor?: string };
@@ -57,6 +58,26 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     const entries = await admin.auditEntries({ limit: '10' });
     return entries.map(({ event }) => event).find((event) => event.requestId === requestId)!;
   };
+
+  /** Puts 5,000 hidden secrets, one every `stepMs`; with the last of them ends the one that may be seen. */
+  async function givenHidden(vault: string, stepMs: number): Promise<string> {
+    await alice.createVault(vault);
+    const end = system.now().getTime() + HOUR_MS;
+    await query(
+      system,
+      `with recursive place (i) as (select 1 union all select i + 1 from place where i < 5000)
+       insert into secret (id, vault_id, name, current_version, metadata, due_at, trashed_through, live, created_at,
+                           created_by, updated_at)
+       select '${vault}-' || i, (select id from vault where name = '${vault}'),
+              'apps/' || case when i % 2 = 0 then 'hidden-' else 'an-hidden-' end || i, 1, '{}',
+              ${end} + ${stepMs} * i, 0, 1, 0, 'user:x', 0
+         from place`,
+    );
+    const late = new Date(end + 5_000 * stepMs).toISOString();
+    await alice.put(`/vaults/${vault}/secrets/apps/ci/late`, { value: 'v', expiresAt: late }).expect(201);
+    await grant(alice, vault, 'user:bob', { secrets: ['list'], pathPrefix: 'apps/ci' }).expect(201);
+    return `/vaults/${vault}/secrets?expiringBefore=2100-01-01T00:00:00Z`;
+  }
 
   async function expectRefused(person: Person, path: string, detail: RegExp, status = 400): Promise<void> {
     const refused = await person.get(path);
@@ -282,6 +303,27 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     });
   });
 
+  describe('what ends, of a vault of which a part may be seen,', () => {
+    test('comes in pages that may be empty, and no cursor tells a name that is hidden', async () => {
+      const path = await givenHidden('hidden-ends', 1);
+      const sizes: number[] = [];
+      for (let cursor = ''; ;) {
+        const { body } = await bob.get(`${path}&limit=10${cursor}`).expect(200);
+        const { items, nextCursor } = body as Answer;
+        sizes.push(items.length);
+        if (nextCursor === undefined) break;
+        expect(JSON.parse(Buffer.from(nextCursor, 'base64url').toString())).toEqual([expect.any(Number), '']);
+        cursor = `&cursor=${nextCursor}`;
+      }
+      expect(sizes).toEqual([0, 0, 1]);
+    });
+
+    test('is found at once where what is hidden ends with it', async () => {
+      const path = await givenHidden('same-end', 0);
+      expect((await pagesOf(bob, path, 10)).map((items) => items.length)).toEqual([1]);
+    });
+  });
+
   describe('a search', () => {
     // The longest there may be, with blanks at the end.
     const KEY = 'k'.repeat(128);
@@ -365,6 +407,20 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
         allowedCidrs: ['10.0.0.0/8'],
       }).expect(200);
       expect(await listed(application, path)).toEqual([]);
+    });
+
+    test('finds a name by its first 32 words, and not by those after them, whoever looks', async () => {
+      await alice.createVault('wordy');
+      const name = `wordy/${Array.from({ length: 40 }, (_, i) => `w${i}${i % 10 === 9 ? '/' : '-'}`).join('')}end`;
+      await alice.put(`/vaults/wordy/secrets/${name}`, { value: 'v', metadata: { 'a"b': `c'd` } }).expect(201);
+      await grant(alice, 'wordy', 'user:bob', { secrets: ['list'], pathPrefix: 'wordy' }).expect(201);
+      for (const person of [alice, bob]) {
+        const found = async (q: string) => listed(person, `/secrets?q=${q}`);
+        expect([await found('w30'), await found('w31')]).toEqual([[`wordy: ${name}`], []]);
+      }
+      expect(await listed(alice, `/secrets?metadata.${encodeURIComponent('a"b')}=c'd`)).toEqual([`wordy: ${name}`]);
+      const words = `select word from secret_word where name = '${name}'`;
+      expect(await query(system, words)).toHaveLength(32);
     });
 
     test('shows what a list shows, with the vault, and no value', async () => {
@@ -455,6 +511,12 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       // Who sees a part is not led through the rest, and no cursor tells of it.
       await grant(alice, 'frequent', 'user:bob', { secrets: ['list'], pathPrefix: 'frequentword/x' }).expect(201);
       expect((await pagesOf(bob, '/secrets?q=frequentword%20nee', 10)).map((items) => items.length)).toEqual([1]);
+      // Nor does it tell whether a hidden name holds what is looked for.
+      await alice.putSecret('frequent', 'hidden/unheardof', 'v');
+      await grant(alice, 'frequent', 'user:bob', { secrets: ['list'], pathPrefix: 'frequentword' }).expect(200);
+      for (const q of ['unheardof', 'nowhere']) {
+        expect((await pagesOf(bob, `/secrets?q=${q}`, 10)).map((items) => items.length)).toEqual([0, 0, 0]);
+      }
       expect((await pagesOf(alice, '/secrets?q=frequentword', 500)).map((items) => items.length)).toEqual([
         ...Array.from({ length: 10 }, () => 500),
         1,

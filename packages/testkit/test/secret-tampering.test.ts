@@ -154,15 +154,35 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       expect([method, status, problem.code]).toEqual([method, 500, 'internal']);
       expect(text).not.toContain(VALUE);
     }
-    // Nor does a write of any value take it for the identical one.
-    expect((await admin.put(path, { value: VALUE })).status).toBe(500);
-    expect(await countFailures()).toEqual({ recorded: before.recorded + 7, counted: before.counted + 7 });
+    expect(await countFailures()).toEqual({ recorded: before.recorded + 6, counted: before.counted + 6 });
     expect((await admin.get(`${path}?version=1`).expect(200)).body.value).toBe('older');
 
     expect((await admin.get(at('tampered', 'elsewhere'))).status).toBe(404);
 
     await store('secret', original, 2);
     expect(await admin.readSecret('tampered', 'secret')).toBe(VALUE);
+  });
+
+  test('a damaged version is written over, is not taken for the identical value, and the damage is recorded', async () => {
+    const path = at('tampered', 'mended');
+    await admin.putSecret('tampered', 'mended', VALUE);
+    await store('mended', flip(await stored('tampered', 'mended'), 300), 1);
+    const answer = await admin.put(path, { value: VALUE }).expect(200);
+    expect(answer.body).toMatchObject({ version: 2, changed: true });
+    expect(await admin.readSecret('tampered', 'mended')).toBe(VALUE);
+    await expectDamage(`${path}?version=1`);
+    const { items } = (await admin.get('/audit/entries?action=secret.write&limit=5').expect(200)).body;
+    const events = (items as { event: { requestId: string } }[]).map(({ event }) => event);
+    const own = events.filter((event) => event.requestId === answer.headers['x-request-id']).toReversed();
+    expect(own).toMatchObject([
+      { decision: 'allow', resource: { name: 'mended', version: 2 } },
+      {
+        decision: 'deny',
+        rule: 'integrity',
+        suspicious: 'integrity_failure',
+        resource: { name: 'mended', version: 1 },
+      },
+    ]);
   });
 
   test('a version that was put back out of the trash by hand is damage only where it does not belong', async () => {

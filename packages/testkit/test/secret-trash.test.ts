@@ -129,21 +129,39 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     expect(await Promise.all([1, 2, 3, 4].map(statusOf))).toEqual([200, 200, 200, 200]);
   });
 
-  test('the trash has nothing of a name any more whose last version in it made way for newer ones', async () => {
+  test('what is in the trash is not pushed out of it, however often its name is written to', async () => {
     await alice.post('/vaults', { name: 'pushed', maxVersions: 2 }).expect(201);
     const path = at('pushed', 's');
     for (const value of ['one', 'two']) await alice.putSecret('pushed', 's', value);
     await alice.delete(path).expect(204);
     await alice.putSecret('pushed', 's', 'three');
     expect(await namesIn(alice, 'pushed', '?deleted=true')).toEqual(['s']);
-    await alice.putSecret('pushed', 's', 'four');
-    expect(await storedVersions(system, 'pushed', 's')).toEqual({ 3: true, 4: true });
-    expect(await namesIn(alice, 'pushed', '?deleted=true')).toEqual([]);
-    await restore(path).expect(404);
+    for (const value of ['four', 'five', 'six']) await alice.putSecret('pushed', 's', value);
+    expect(await storedVersions(system, 'pushed', 's')).toEqual({ 1: true, 2: true, 5: true, 6: true });
+    await restore(path).expect(200);
+    expect((await alice.get(`${path}?version=1`).expect(200)).body.value).toBe('one');
+  });
+
+  test('a name in the trash begins anew: with no metadata, number of versions or end of what is hidden', async () => {
+    await alice.createVault('fresh');
+    const path = at('fresh', 's');
+    await alice.put(path, { value: 'old', metadata: { note: 'of the old one' }, maxVersions: 3 }).expect(201);
+    await alice.patch(path, { ttlSeconds: 60 }).expect(200);
+    await alice.delete(path).expect(204);
+    await alice.put(path, { value: 'new' }).expect(201);
+    const { body } = await alice.get('/vaults/fresh/secrets').expect(200);
+    expect(body.items).toEqual([{ ...body.items[0], version: 2, metadata: {} }]);
+    expect(body.items[0]).not.toHaveProperty('maxVersions');
+    expect(body.items[0]).not.toHaveProperty('expiresAt');
+    system.passTime(60_000);
+    expect(await alice.readSecret('fresh', 's')).toBe('new');
+    // The end was the old value's, hidden or not.
+    await restore(path).expect(200);
+    await alice.get(`${path}?version=1`).expect(410);
   });
 
   test.each([true, false])(
-    'a purge leaves no row, from the trash (%j) or not, and the name begins anew',
+    'a purge leaves no row, from the trash (%j) or not, and the name goes on counting',
     async (fromTrash) => {
       const vault = `purged-${fromTrash ? 'trash' : 'live'}`;
       const path = await given(vault, 'one', 'two');
@@ -164,7 +182,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
         'secret.purge s 3 grant:owner',
         'secret.purge! s no-such-secret not_found',
       ]);
-      expect((await alice.put(path, { value: 'new' }).expect(201)).body.version).toBe(1);
+      // It goes on counting, for no tag stands for two values.
+      expect((await alice.put(path, { value: 'new' }).expect(201)).body.version).toBe(4);
     },
   );
 

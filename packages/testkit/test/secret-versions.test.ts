@@ -4,7 +4,7 @@ import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { grant, newApplication, newUser } from './granting.ts';
 import { recordsOf } from './identity.ts';
-import { at, contents, storedVersions, trail } from './secret-ground.ts';
+import { at, contents, query, storedVersions, trail } from './secret-ground.ts';
 
 type Listed = { version: number; state: string } & Record<string, unknown>;
 
@@ -94,8 +94,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       expect([answer.body, answer.headers['etag']]).toMatchObject([{ name: 's', version: 3, changed: true }, '"3"']);
       const { body } = await alice.get(path).expect(200);
       expect(body).toMatchObject({ ...old, version: 3, metadata: { a: 'b' } });
-      // The end was of the old version.
-      expect(body).not.toHaveProperty('expiresAt');
+      // What was to end does not live on by being written again.
+      expect(body.expiresAt).toBe((await alice.get(`${path}?version=1`).expect(200)).body.expiresAt);
       expect(await recordsOf(system, answer)).toMatchObject([
         {
           action: 'secret.rollback',
@@ -221,6 +221,39 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     });
   });
 
+  test('who read last is told while it cannot be written, and is written when it can', async () => {
+    const path = await given('unwritten', 'one', 'two');
+    await system.vault.lastReads.flush();
+    const [{ id: secretId } = { id: '' }] = await query<{ id: string }>(
+      system,
+      `select id from secret where vault_id = (select id from vault where name = 'unwritten')`,
+    );
+    const allow = await refuseRead(system, { secretId, version: 2 });
+    await alice.get(`${path}?version=1`).expect(200);
+    // So that the second comes in another page than the first.
+    const at = system.now().getTime();
+    for (let i = 1; i < 100; i += 1)
+      system.vault.lastReads.note({ secretId: `none-${i}`, version: 1, at, by: 'user:none' });
+    await alice.get(path).expect(200);
+    const stored = () =>
+      query<{ version: number }>(
+        system,
+        `select version from secret_version where last_read_at is not null and secret_id = $1 order by version`,
+        [secretId],
+      );
+    const readBy = async () => (await versionsOf(path)).map((listed) => listed['lastReadBy']);
+    const shown = expect.objectContaining({ name: 'alice' });
+    expect([await readBy(), await stored()]).toEqual([[shown, shown], []]);
+    await expect(system.vault.lastReads.flush()).rejects.toMatchObject({ message: expect.any(String) });
+    expect([await readBy(), await stored()]).toEqual([[shown, shown], [{ version: 1 }]]);
+    await allow();
+    await system.vault.lastReads.flush();
+    expect([await readBy(), await stored()]).toEqual([
+      [shown, shown],
+      [{ version: 1 }, { version: 2 }],
+    ]);
+  });
+
   test('who read last outlives a restart', async () => {
     const path = await given('lasting', 'one');
     await alice.get(path).expect(200);
@@ -231,3 +264,27 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     expect((await versionsOf(path, after))[0]).toMatchObject({ lastReadBy: { name: 'alice' } });
   });
 });
+
+/** Lets the database refuse to store who read a version; what it answers lets it again. */
+async function refuseRead(
+  system: TestSystem,
+  { secretId, version }: { secretId: string; version: number },
+): Promise<() => Promise<void>> {
+  const row = `secret_id = '${secretId}' and version = ${version}`;
+  const isPostgres = system.vault.db.engine === 'postgres';
+  const [refuse, allow] = isPostgres
+    ? [
+        `alter table secret_version add constraint refused check (not (${row} and last_read_at is not null)) not valid`,
+        `alter table secret_version drop constraint refused`,
+      ]
+    : [
+        `create trigger refused before update of last_read_at on secret_version
+           when new.secret_id = '${secretId}' and new.version = ${version}
+           begin select raise(abort, 'refused'); end`,
+        `drop trigger refused`,
+      ];
+  await query(system, refuse);
+  return async () => {
+    await query(system, allow);
+  };
+}

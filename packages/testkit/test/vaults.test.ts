@@ -3,6 +3,7 @@ import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { grant, ownersOf } from './granting.ts';
+import { addMany } from './secret-digests.ts';
 
 describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
   let system: TestSystem;
@@ -266,6 +267,18 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     expect(await Promise.all(writers)).toEqual(writers.map(() => 404));
     await system.runJob('vault.sweep', {});
     expect(await rowsOf(id)).toEqual({});
+  });
+
+  test('of more than a thousand secrets only that is said, and no count is on record', async () => {
+    await alice.createVault('large');
+    await addMany(system, { vault: 'large', prefix: 's', count: 1_000 });
+    expect((await alice.delete('/vaults/large').expect(409)).body.detail).toMatch(/^the vault holds 1000 secrets,/);
+    await alice.putSecret('large', 'more', 'v');
+    const refused = await alice.delete('/vaults/large').expect(409);
+    expect(refused.body.detail).toMatch(/^the vault holds more than 1000 secrets,/);
+    await alice.delete('/vaults/large?recursive=true').expect(204);
+    const [entry] = await admin.auditEntries({ action: 'vault.delete', vault: 'large', decision: 'allow' });
+    expect(Object.keys(entry!.event.resource!)).toEqual(['vault', 'vaultId']);
   });
 
   test('what is left of a vault of many secrets is removed in pages, and comes due for nobody', async () => {

@@ -222,6 +222,15 @@ create table secret_reference (
 
 create index secret_reference_target on secret_reference (target_vault, target_name);
 
+-- Names that secrets were removed from, with their last version: a next one goes on from there, so that no entity tag
+-- stands for two values.
+create table given_up_name (
+  vault_id text not null,
+  name text collate "C" not null,
+  version bigint not null,
+  primary key (vault_id, name)
+);
+
 create table break_glass (
   id text primary key,
   secret_id text not null references secret (id) on delete cascade,

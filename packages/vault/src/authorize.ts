@@ -1,8 +1,10 @@
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { VaultAction } from '@cardea/contracts/grants';
+import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from './context.ts';
 import { decide } from './decide.ts';
+import type { Decision } from './decide.ts';
 import { findGrantedIn } from './grants/grant-store.ts';
 import type { VaultRow } from './vaults/vault-store.ts';
 
@@ -32,6 +34,33 @@ export async function authorize(
 }
 
 /**
+ * Like `authorize`, for what takes several rights at once: all of them or none. The rule names each.
+ * @throws what `authorize` throws of the first that is refused
+ */
+export async function authorizeAll(
+  ctx: VaultContext,
+  caller: Caller,
+  actions: [VaultAction, ...VaultAction[]],
+  on: { vault: string; name?: string | undefined },
+): Promise<Allowed> {
+  const found = await findGrantedIn(ctx.db, on.vault, principalOf(caller));
+  const each = actions.map((action) => requireAllowed(ctx, caller, action, { found, name: on.name }));
+  const rule = [...new Set(each.map((allowed) => allowed.rule))].join(', ');
+  return { ...each[0]!, rule };
+}
+
+/** Whether the caller may read a secret, by the grants that `db` sees: in a transaction, by those that hold there. */
+export async function mayRead(
+  ctx: VaultContext,
+  db: Queryable,
+  caller: Caller,
+  { vault, name }: { vault: string; name: string },
+): Promise<boolean> {
+  const found = await findGrantedIn(db, vault, principalOf(caller));
+  return found !== undefined && decideFor(ctx, caller, 'secret.read', { found, name }).allowed;
+}
+
+/**
  * Like `authorize`, for several names of one vault: all of them or none.
  * @throws what `authorize` throws of the first that is refused, as `explain` has it
  */
@@ -58,19 +87,29 @@ function requireAllowed(
   ctx: VaultContext,
   caller: Caller,
   action: VaultAction,
-  { found, name }: { found: Awaited<ReturnType<typeof findGrantedIn>>; name: string | undefined },
+  { found, name }: { found: GrantedIn | undefined; name: string | undefined },
 ): Allowed {
   if (!found) throw vaultNotThere('no-such-vault');
 
   const { vault, granted } = found;
-  // An address nobody knows is inside of no network.
-  const { ip = 'unknown' } = caller.source;
-  const now = ctx.now().getTime();
-  const { allowed, visible, rule } = decide({ role: caller.role, granted, action, name, ip, now });
+  const { allowed, visible, rule } = decideFor(ctx, caller, action, { found, name });
   if (!visible) throw vaultNotThere(rule);
   if (!allowed) throw new AppError('access_denied', `you may not do ${action} here`, { rule });
   const isUnlimited = rule.startsWith('role:') || granted?.owner;
   return { vault, rule, pathPrefix: isUnlimited ? undefined : granted?.pathPrefix };
+}
+
+type GrantedIn = NonNullable<Awaited<ReturnType<typeof findGrantedIn>>>;
+
+function decideFor(
+  ctx: VaultContext,
+  caller: Caller,
+  action: VaultAction,
+  { found: { granted }, name }: { found: GrantedIn; name: string | undefined },
+): Decision {
+  // An address nobody knows is inside of no network.
+  const { ip = 'unknown' } = caller.source;
+  return decide({ role: caller.role, granted, action, name, ip, now: ctx.now().getTime() });
 }
 
 /** One sentence for what is not there and for what is not theirs to see: a second one would tell them apart. */

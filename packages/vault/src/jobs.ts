@@ -3,6 +3,7 @@ import type { VaultContext } from './context.ts';
 import { sweepEvents } from './events/events.ts';
 import { relayOutbox } from './outbox.ts';
 import { announceEnds, sweepExpired } from './secrets/expiry.ts';
+import { runEach } from './secrets/sweep.ts';
 import { sweepTrash } from './secrets/trash-sweep.ts';
 import { sweepSessions } from './users/sessions.ts';
 import { rotateSigningKeys } from './users/signing-keys.ts';
@@ -22,9 +23,7 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
       await sweepExpiredUsers(ctx);
     },
     'secret.sweep': async () => {
-      await announceEnds(ctx);
-      await sweepExpired(ctx);
-      await sweepTrash(ctx);
+      await runEach([() => announceEnds(ctx), () => sweepExpired(ctx), () => sweepTrash(ctx)]);
     },
     'vault.sweep': async () => {
       await sweepDeletedVaults(ctx);

@@ -70,10 +70,12 @@ export function createDenialWatch(options: { refusalsPerMinute: number; now: () 
       });
     },
     count(caller, code) {
+      // Whoever does nothing but what no rule counts takes the place of nobody.
+      const counting = rules.filter(({ codes }) => codes.has(code));
+      if (counting.length === 0) return undefined;
       const [key, time] = [keyOf(caller), now().getTime()];
       const { counts } = watch(key, time);
-      const tripped = rules.filter(({ rule, codes, share }) => {
-        if (!codes.has(code)) return false;
+      const tripped = counting.filter(({ rule, share }) => {
         const count = (counts.get(rule) ?? 0) + 1;
         counts.set(rule, count);
         return count === Math.ceil(refusalsPerMinute * share) + 1;

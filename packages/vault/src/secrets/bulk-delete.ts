@@ -1,21 +1,23 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
-import { AppError } from '@cardea/contracts/errors';
 import { BULK_MAX } from '@cardea/contracts/secrets-bulk';
 import type { Transaction } from '@cardea/storage/db';
-import { authorize, authorizeEach } from '../authorize.ts';
+import { authorizeAll, authorizeEach } from '../authorize.ts';
 import type { Allowed } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { audited } from '../record.ts';
 import type { Done, Happening, Happenings } from '../record.ts';
 import { changeSecrets } from './change-secrets.ts';
 import { rehearse } from './dry-run.ts';
+import { listUnder } from './list-under.ts';
 import { countDependants } from './references.ts';
-import { listSecretsUnder } from './secret-store.ts';
+import { listLiveSecretsIn } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
 import { getLiveSecret } from './summary.ts';
 import { deletionOf, trash } from './trash.ts';
 import { aboutOne, namingWhich } from './which-one.ts';
+
+const ADVICE = `name a longer prefix, or up to ${BULK_MAX} names at a time`;
 
 /** What is to be deleted: secrets by their names, or the one called `prefix` and all below it. */
 export type Selection = { names: string[] } | { prefix: string };
@@ -46,9 +48,11 @@ export async function deleteSecrets(
   return audited(ctx, caller, { action: 'secret.delete', resource, rule, reason: 'dry run' }, items);
 }
 
-// What may be done to a name may be done to all below it.
+// What may be done to a name may be done to all below it. The answer says what lies there: it is a list.
 function authorizeSelection(ctx: VaultContext, caller: Caller, vault: string, selection: Selection): Promise<Allowed> {
-  if ('prefix' in selection) return authorize(ctx, caller, 'secret.delete', { vault, name: selection.prefix });
+  if ('prefix' in selection) {
+    return authorizeAll(ctx, caller, ['secret.delete', 'secret.list'], { vault, name: selection.prefix });
+  }
   const { names } = selection;
   return authorizeEach(ctx, caller, 'secret.delete', { vault, names }, (error, index) =>
     aboutOne(error, { path: `body.names.${index}`, name: names[index]! }),
@@ -63,7 +67,10 @@ async function deleteSelected(
 ): Promise<Done<Deleted[]>> {
   const secrets =
     'prefix' in selection
-      ? await listUnder(tx, { vaultId: vault.id, prefix: selection.prefix })
+      ? await listUnder((part) => listLiveSecretsIn(tx, { vaultId: vault.id, ...part }), {
+          ...selection,
+          advice: ADVICE,
+        })
       : await getAll(tx, { vaultId: vault.id, names: selection.names });
   for (const secret of secrets) await trash(ctx, tx, caller, secret);
 
@@ -76,18 +83,6 @@ async function deleteSelected(
     happenings.push(deletionOf({ vault, rule, secret, dependants }));
   }
   return { value: deleted, happenings: happenings as Happenings };
-}
-
-async function listUnder(
-  tx: Transaction,
-  { vaultId, prefix }: { vaultId: string; prefix: string },
-): Promise<SecretRow[]> {
-  const secrets = await listSecretsUnder(tx, { vaultId, prefix, limit: BULK_MAX + 1 });
-  if (secrets.length === 0)
-    throw new AppError('not_found', 'no secret is called so or below it', { rule: 'no-such-secret' });
-  if (secrets.length <= BULK_MAX) return secrets;
-  const message = `more than ${BULK_MAX} secrets are below it: name a longer prefix, or up to ${BULK_MAX} names at a time`;
-  throw new AppError('too_large', message, { rule: 'bulk-size' });
 }
 
 // In the order of their names, so that two who delete the same ones do not wait for each other.

@@ -2,22 +2,24 @@ import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { SecretName } from '@cardea/contracts/names';
-import { BULK_MAX, MOVE_VERSIONS_MAX } from '@cardea/contracts/secrets-bulk';
+import { MOVE_VERSIONS_MAX } from '@cardea/contracts/secrets-bulk';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { audited } from '../record.ts';
 import type { Done, Happening } from '../record.ts';
 import { changeSecrets } from './change-secrets.ts';
 import { rehearse } from './dry-run.ts';
+import { listUnder, tooMany } from './list-under.ts';
 import { authorizeMove, moveTo, resourceOf } from './move.ts';
 import type { Place, Way } from './move.ts';
 import { listSecretsIn } from './move-store.ts';
-import { nameRanges } from './name-ranges.ts';
 import { getNewestDekVersion } from './put-secret.ts';
 import { countDependants, requireNoCircle } from './references.ts';
 import type { SecretRow } from './secret-store.ts';
 import { namingWhich } from './which-one.ts';
 import type { WhichOne } from './which-one.ts';
+
+const ADVICE = 'move what is below longer prefixes';
 
 /** What has become of the names below a prefix. */
 export interface MovedAll {
@@ -38,9 +40,9 @@ export async function moveSecrets(
   caller: Caller,
   { from, to, dryRun }: { from: Place; to: Place; dryRun: boolean },
 ): Promise<Audited<MovedAll>> {
-  // What may be done to a name may be done to all below it.
-  const way = await authorizeMove(ctx, caller, { from, to });
-  const work = (tx: Transaction) => moveAll(ctx, tx, way, { prefix: from.name, toPrefix: to.name });
+  // What may be done to a name may be done to all below it. The answer says what lies there: it is a list.
+  const way = await authorizeMove(ctx, caller, { from, to }, ['secret.list']);
+  const work = (tx: Transaction) => moveAll(ctx, tx, caller, way, { prefix: from.name, toPrefix: to.name });
   if (!dryRun) return changeSecrets(ctx, caller, work, { alone: true });
   const moved = await rehearse(ctx, caller, work, { alone: true });
   const happening = happeningOf(way, { prefix: from.name, toPrefix: to.name, count: moved.items.length });
@@ -50,17 +52,21 @@ export async function moveSecrets(
 async function moveAll(
   ctx: VaultContext,
   tx: Transaction,
+  caller: Caller,
   way: Way,
   { prefix, toPrefix }: { prefix: string; toPrefix: string },
 ): Promise<Done<MovedAll>> {
-  const secrets = await listUnder(tx, { vaultId: way.from.id, prefix });
+  const secrets = await listUnder((part) => listSecretsIn(tx, { vaultId: way.from.id, ...part }), {
+    prefix,
+    advice: ADVICE,
+  });
   const moves = secrets.map((secret) => ({ secret, toName: nameBelow(toPrefix, secret.name.slice(prefix.length)) }));
   const dekVersion = await getNewestDekVersion(tx, way.to.id);
   await moveEach(ctx, tx, { ...way, dekVersion }, inOrder(moves, toPrefix.length - prefix.length));
   let dependants = 0;
   for (const { secret, toName } of moves) {
     const at = { vault: way.to.name, name: toName, secretId: secret.id };
-    await namingWhich(whichOf(secret), () => requireNoCircle(tx, at));
+    await namingWhich(whichOf(secret), () => requireNoCircle(ctx, tx, caller, at));
     dependants += await countDependants(tx, { vault: way.from.name, name: secret.name });
   }
   const items = moves.map(({ secret, toName }) => ({ name: secret.name, toName }));
@@ -70,26 +76,6 @@ async function moveAll(
 interface OneMove {
   secret: SecretRow;
   toName: string;
-}
-
-async function listUnder(
-  tx: Transaction,
-  { vaultId, prefix }: { vaultId: string; prefix: string },
-): Promise<SecretRow[]> {
-  const secrets: SecretRow[] = [];
-  for (const range of nameRanges({ pathPrefix: prefix })) {
-    secrets.push(...(await listSecretsIn(tx, { vaultId, range, limit: BULK_MAX + 1 })));
-  }
-  if (secrets.length === 0)
-    throw new AppError('not_found', 'no secret is called so or below it', { rule: 'no-such-secret' });
-  if (secrets.length > BULK_MAX) throw tooMany(`${BULK_MAX} secrets`);
-  return secrets;
-}
-
-function tooMany(what: string): AppError {
-  return new AppError('too_large', `more than ${what} are below it: move what is below longer prefixes`, {
-    rule: 'bulk-size',
-  });
 }
 
 function nameBelow(toPrefix: string, rest: string): string {
@@ -113,8 +99,8 @@ async function moveEach(
 ): Promise<void> {
   let versions = 0;
   for (const move of moves) {
-    versions += await namingWhich(whichOf(move.secret), () => moveTo(ctx, tx, way, move));
-    if (versions > MOVE_VERSIONS_MAX) throw tooMany(`${MOVE_VERSIONS_MAX} versions`);
+    versions += (await namingWhich(whichOf(move.secret), () => moveTo(ctx, tx, way, move))).versions;
+    if (versions > MOVE_VERSIONS_MAX) throw tooMany(`${MOVE_VERSIONS_MAX} versions`, ADVICE);
   }
 }
 

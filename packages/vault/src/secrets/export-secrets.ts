@@ -5,7 +5,7 @@ import { DOCUMENT_BYTES_MAX } from '@cardea/contracts/secret-documents';
 import { BULK_MAX } from '@cardea/contracts/secrets-bulk';
 import { envelopeKeyVersion } from '@cardea/crypto/envelope';
 import type { Queryable } from '@cardea/storage/db';
-import { authorize, principalOf, vaultNotThere } from '../authorize.ts';
+import { authorizeAll, principalOf, vaultNotThere } from '../authorize.ts';
 import type { Allowed } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { covers } from '../decide.ts';
@@ -29,8 +29,8 @@ export interface Export {
 }
 
 /**
- * The newest values of a vault that the caller may read, as a document that `importSecrets` takes. A reference is
- * exported as itself.
+ * The newest values of a vault that the caller may read, as a document that `importSecrets` takes. It shows all names, so
+ * it takes the right to list them, too. A reference is exported as itself.
  * @throws AppError `not_found`, `access_denied`, `sealed`, `unavailable`; `too_large` for more than 1,000 secrets or 4 MiB
  */
 export async function exportSecrets(
@@ -39,7 +39,7 @@ export async function exportSecrets(
   { vault }: { vault: string },
   { format, prefix }: ExportRequest,
 ): Promise<Audited<Export>> {
-  const allowed = await authorize(ctx, caller, 'secret.read', { vault });
+  const allowed = await authorizeAll(ctx, caller, ['secret.read', 'secret.list'], { vault });
   ctx.audit.admit();
   const rows = await findReadableUnder(ctx, allowed, prefix);
   // Written before it is recorded: what turns out too large was not read by anybody.

@@ -3,11 +3,11 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Metadata } from '@cardea/contracts/secrets';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { fromCursor, toCursor } from '../cursor.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited } from '../record.ts';
-import { listDue, listFolded, listLive, listTrashed } from './list-store.ts';
+import { pageOfDue } from './due-list.ts';
+import { listFolded, listLive, listTrashed } from './list-store.ts';
 import type { ListedRow } from './list-store.ts';
 import { endOf, justAfter, nameRanges } from './name-ranges.ts';
 import { search } from './search.ts';
@@ -60,7 +60,7 @@ interface VisibleVault {
 function pageFor(ctx: VaultContext, vault: VisibleVault, request: ListRequest): Promise<Page<ListedSecret | Folded>> {
   const { q, delimiter, expiringBefore } = request;
   if (q !== undefined) return pageOfWords(ctx, vault, { ...request, q });
-  if (expiringBefore !== undefined) return pageOfDue(ctx, vault, { ...request, expiringBefore });
+  if (expiringBefore !== undefined) return duePage(ctx, vault, { ...request, expiringBefore });
   if (delimiter !== undefined) return foldedPage(ctx, vault, request);
   return plainPage(ctx, vault, request);
 }
@@ -74,15 +74,12 @@ async function pageOfWords(
   return { items: items.map(({ row }) => listedOf(row)), ...rest };
 }
 
-async function pageOfDue(
+async function duePage(
   ctx: VaultContext,
-  vault: VisibleVault,
-  { expiringBefore, limit, cursor }: PageRequest & { expiringBefore: number },
+  { id: vaultId, pathPrefix }: VisibleVault,
+  { expiringBefore: before, ...request }: PageRequest & { expiringBefore: number },
 ): Promise<Page<ListedSecret>> {
-  const [dueAt, name] = cursor === undefined ? [0, ''] : fromCursor(cursor, [0, ''] as const);
-  const { id: vaultId, pathPrefix = null } = vault;
-  const rows = await listDue(ctx.db, { vaultId, pathPrefix, before: expiringBefore, dueAt, name, limit: limit + 1 });
-  const { items, ...rest } = pageOf(rows, limit, (row) => toCursor([row.due_at, row.name]));
+  const { items, ...rest } = await pageOfDue(ctx.db, { vaultId, pathPrefix, before }, request);
   return { items: items.map((row) => listedOf(row)), ...rest };
 }
 

@@ -16,6 +16,9 @@ export type ListedRow = Pick<
   | 'updated_at'
 >;
 
+/** A secret that ends. */
+export type DueRow = ListedRow & { due_at: number };
+
 /** A part of a vault, in the order of names. */
 export interface Part {
   vaultId: string;
@@ -104,25 +107,21 @@ export async function listFolded(
   );
 }
 
-/**
- * Secrets that are not in the trash and end before a time, the soonest first, from what comes after `dueAt` and `name`;
- * of those that a path prefix covers, if it is given.
- */
+/** Secrets that are not in the trash and end before a time, the soonest first, from `from.dueAt` and `from.name` on. */
 export async function listDue(
   db: Queryable,
-  query: { vaultId: string; pathPrefix: string | null; before: number; dueAt: number; name: string; limit: number },
-): Promise<(ListedRow & { due_at: number })[]> {
-  const { vaultId, pathPrefix, before, dueAt, name, limit } = query;
-  return db.query<ListedRow & { due_at: number }>(
+  query: { vaultId: string; from: { dueAt: number; name: string }; before: number; limit: number },
+): Promise<DueRow[]> {
+  const { vaultId, from, before, limit } = query;
+  return db.query<DueRow>(
     `select name, current_version, max_versions, metadata, due_at, trashed_through, trashed_at, created_at, updated_at
        from secret
       where vault_id = $1
         and live = 1
-        and (due_at, name) > ($2, $3)
+        and (due_at, name) >= ($2, $3)
         and due_at < $4
-        and (cast($5 as text) is null or name = $5 or (name >= $6 and name < $7))
       order by due_at, name
-      limit $8`,
-    [vaultId, dueAt, name, before, pathPrefix, `${pathPrefix}/`, `${pathPrefix}/~`, limit],
+      limit $5`,
+    [vaultId, from.dueAt, from.name, before, limit],
   );
 }

@@ -4,6 +4,7 @@ import { AppError } from '@cardea/contracts/errors';
 import { Metadata } from '@cardea/contracts/secrets';
 import type { Transaction } from '@cardea/storage/db';
 import { authorize } from '../authorize.ts';
+import type { Allowed } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { refusePast } from '../refuse-past.ts';
 import { changeSecrets } from './change-secrets.ts';
@@ -37,7 +38,7 @@ export async function patchSecret(
   ref: { vault: string; name: string },
   { patch, conditions }: { patch: SecretPatch; conditions: Conditions },
 ): Promise<Audited<SecretSummary>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
+  const { vault, rule } = await authorizePatch(ctx, caller, ref, patch);
   refusePast(ctx, patch.expiresAt);
   return changeSecrets(ctx, caller, async (tx) => {
     const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
@@ -46,13 +47,27 @@ export async function patchSecret(
     await updateSecret(tx, state);
     if (patch.metadata) {
       const metadata = JSON.parse(state.metadata) as Metadata;
-      await indexSecret(tx, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
+      await indexSecret(tx, ctx.db.engine, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
     }
     const version = patch.version === undefined ? {} : { version: patch.version };
     const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, ...version };
     const happening = { action: 'secret.update', resource, rule, reason: fieldsOf(patch).join(' ') || 'unchanged' };
     return { value: toSummary(secret, state), happening };
   });
+}
+
+// An end is a deletion at a later time, and fewer versions are one at the next write.
+async function authorizePatch(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string },
+  { expiresAt, maxVersions }: SecretPatch,
+): Promise<Allowed> {
+  const write = await authorize(ctx, caller, 'secret.write', ref);
+  const takesAway = typeof expiresAt === 'number' || typeof maxVersions === 'number';
+  if (!takesAway) return write;
+  const remove = await authorize(ctx, caller, 'secret.delete', ref);
+  return { ...write, rule: [...new Set([write.rule, remove.rule])].join(', ') };
 }
 
 async function patched(
@@ -64,7 +79,12 @@ async function patched(
   const { version = state.currentVersion } = patch;
   const named = await getVersion(tx, state, version);
   let secretEnd = state.expiresAt;
-  if (patch.expiresAt !== undefined && patch.version === undefined) secretEnd = patch.expiresAt;
+  if (patch.expiresAt !== undefined && patch.version === undefined) {
+    secretEnd = patch.expiresAt;
+    // What the newest version was given when it was written is what is being changed, unless it has come.
+    const isToCome = named.expires_at !== null && named.expires_at > ctx.now().getTime();
+    if (named.ciphertext !== null && isToCome) await setEnd(ctx, tx, named, null);
+  }
   if (patch.expiresAt !== undefined && patch.version !== undefined) await setEnd(ctx, tx, named, patch.expiresAt);
   // An empty patch takes nothing and changes nothing.
   if (fieldsOf(patch).length === 0) return state;
@@ -78,9 +98,18 @@ async function patched(
     expiresAt: secretEnd,
     dueAt: due,
     // Of a value that is gone there is no end to come.
-    announceAt: current.ciphertext === null ? null : nextAnnouncement(ctx, due, now),
+    announceAt: current.ciphertext === null ? null : announcementOf(ctx, state, { due, now }),
     updatedAt: now,
   };
+}
+
+// What has been reached and not been told yet is told still.
+function announcementOf(
+  ctx: VaultContext,
+  state: SecretState,
+  { due, now }: { due: number | null; now: number },
+): number | null {
+  return due === state.dueAt ? state.announceAt : nextAnnouncement(ctx, due, now);
 }
 
 // An end that has come stays one, whether or not a sweep has destroyed the value yet.

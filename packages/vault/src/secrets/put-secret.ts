@@ -1,7 +1,9 @@
 import type { Audited } from '@cardea/contracts/audited';
+import type { AuditResource } from '@cardea/contracts/audit-event';
 import type { Caller } from '@cardea/contracts/caller';
 import { REFERENCE_TYPE } from '@cardea/contracts/secrets';
 import type { Metadata } from '@cardea/contracts/secrets';
+import { IntegrityError } from '@cardea/crypto/envelope';
 import { constantTimeEqual, sha256Hex, uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import { authorize, principalOf } from '../authorize.ts';
@@ -14,11 +16,12 @@ import { changeSecrets } from './change-secrets.ts';
 import { requireConditions } from './conditions.ts';
 import type { Conditions } from './conditions.ts';
 import { dueAt, nextAnnouncement } from './due.ts';
-import { settleEnd } from './expiry-store.ts';
+import { handDownEnd, settleEnd } from './expiry-store.ts';
 import { noteReference } from './references.ts';
 import { indexSecret } from './search-index.ts';
 import { openVersion, sealVersion } from './sealing.ts';
 import {
+  findLastVersion,
   findSecret,
   findVersion,
   insertSecret,
@@ -91,16 +94,42 @@ export async function writeVersion(
   ctx: VaultContext,
   tx: Transaction,
   caller: Caller,
-  write: Write,
+  asked: Write,
 ): Promise<{ outcome: PutOutcome; happenings: Happenings }> {
+  const write = { ...asked, value: withPlainType(asked.value) };
   refusePast(ctx, write.options.expiresAt);
   const secret = await findSecret(tx, { vaultId: write.vault.id, name: write.name });
   const isLive = secret?.live === 1;
   requireConditions(write.conditions, isLive ? secret.current_version : undefined);
 
   const current = isLive ? await findVersion(tx, { secretId: secret.id, version: secret.current_version }) : undefined;
-  if (secret && current && holds(ctx, write, secret, current)) return keepVersion(ctx, tx, write, secret, current);
+  if (!secret || !current) return addVersion(ctx, tx, caller, write, secret);
+  try {
+    if (holds(ctx, write, secret, current)) return await keepVersion(ctx, tx, write, secret, current);
+  } catch (error) {
+    if (!(error instanceof IntegrityError)) throw error;
+    // What is damaged can be written over, and is not passed over in silence.
+    const { outcome, happenings } = await addVersion(ctx, tx, caller, write, secret);
+    return { outcome, happenings: [...happenings, damageOf(write, current.version)] };
+  }
   return addVersion(ctx, tx, caller, write, secret);
+}
+
+// Media types are compared without regard to case, and a parameter does not make a reference another thing.
+function withPlainType(value: SecretValue): SecretValue {
+  const isReference = value.contentType?.split(';')[0]?.trim().toLowerCase() === REFERENCE_TYPE;
+  return isReference ? { ...value, contentType: REFERENCE_TYPE } : value;
+}
+
+function damageOf({ vault, action, name }: Write, version: number): Happening {
+  return {
+    action,
+    decision: 'deny',
+    reason: 'the version before does not open',
+    resource: { vault: vault.name, vaultId: vault.id, name, version },
+    rule: 'integrity',
+    suspicious: 'integrity_failure',
+  };
 }
 
 // A value that has ended is not there any more, so the same one again is a new version.
@@ -129,7 +158,7 @@ async function keepVersion(
   if (isTouched) {
     await setVersionExpiry(tx, { secretId: secret.id, version, expiresAt });
     await updateSecret(tx, nextState(ctx, stateOf(secret), { version, expiresAt, options, at: ctx.now().getTime() }));
-    if (options.metadata) await index(tx, write, secret.id, options.metadata);
+    if (options.metadata) await index(ctx, tx, write, secret.id, options.metadata);
   }
   const resource = { vault: vault.name, vaultId: vault.id, name, version };
   const reason = isTouched ? 'value unchanged' : 'unchanged';
@@ -150,38 +179,64 @@ async function addVersion(
   const { vault, rule, action, name, value, options } = write;
   const createdAt = ctx.now().getTime();
   const secretId = secret?.id ?? uuidv7(createdAt);
-  const version = (secret?.current_version ?? 0) + 1;
+  const before = await stateBefore(ctx, tx, write, secret ?? secretId);
+  const version = before.currentVersion + 1;
   const expiresAt = options.expiresAt ?? null;
   const dekVersion = await getNewestDekVersion(tx, vault.id);
   const id = { vaultId: vault.id, name, secretId, version };
   const ciphertext = sealVersion(ctx, id, { dekVersion, bytes: value.bytes });
 
-  const settled = secret ? await settleEnd(ctx, tx, stateOf(secret)) : unborn(secretId);
-  const next = nextState(ctx, settled, { version, expiresAt, options, at: createdAt });
-  const through = version - (next.maxVersions ?? vault.max_versions);
-  const state = through < next.trashedThrough ? next : { ...next, ...emptyTrash };
+  const state = nextState(ctx, before, { version, expiresAt, options, at: createdAt });
   const createdBy = principalOf(caller);
   if (secret) await updateSecret(tx, state);
   else await insertSecret(tx, { ...state, vaultId: vault.id, name, createdBy });
   const { encoding, contentType = null } = value;
   await insertVersion(tx, { secretId, version, ciphertext, encoding, contentType, expiresAt, createdAt, createdBy });
-  if (contentType === REFERENCE_TYPE) await noteReference(tx, { vault: vault.name, ...id }, value.bytes);
-  if (secret?.live !== 1 || options.metadata) await index(tx, write, secretId, JSON.parse(state.metadata) as Metadata);
+  if (contentType === REFERENCE_TYPE) await noteReference(ctx, tx, caller, { vault: vault.name, ...id }, value.bytes);
+  if (secret?.live !== 1 || options.metadata)
+    await index(ctx, tx, write, secretId, JSON.parse(state.metadata) as Metadata);
 
-  const removed = await removeVersions(tx, { secretId, through });
+  // What lies in the trash is kept for as long as the trash is, and does not count.
+  const through = version - (state.maxVersions ?? vault.max_versions);
+  const removed = await removeVersions(tx, { secretId, after: state.trashedThrough, through });
   const resource = { vault: vault.name, vaultId: vault.id, name, version };
   const outcome = { name, version, changed: true, isNew: secret?.live !== 1, createdAt: new Date(createdAt) };
   return {
     outcome: { ...outcome, ...expiry(state.dueAt) },
     happenings: [
       { action, resource, rule, dekVersion, ciphertextSha256: sha256Hex(ciphertext) },
-      ...removed.map((old): Happening => ({
-        action: 'secret.destroy',
-        resource: { ...resource, version: old },
-        rule: 'max-versions',
-      })),
+      ...removalOf(removed, resource),
     ],
   };
+}
+
+// One record, however many there are: they may be a thousand where fewer are to be kept from now on.
+function removalOf(removed: number[], resource: AuditResource): Happening[] {
+  const [first, last] = [removed[0], removed.at(-1)];
+  if (first === undefined || last === undefined) return [];
+  const rule = { action: 'secret.destroy', rule: 'max-versions' };
+  if (first === last) return [{ ...rule, resource: { ...resource, version: last } }];
+  const count = removed.length;
+  return [{ ...rule, resource: { ...resource, version: last, count }, reason: `versions ${first} to ${last}` }];
+}
+
+/**
+ * What a secret is before its next version. A name in the trash begins anew: what was said of the old secret stays with
+ * what is hidden of it. One whose secret is gone goes on counting.
+ */
+async function stateBefore(
+  ctx: VaultContext,
+  tx: Transaction,
+  { vault, name }: Write,
+  secret: SecretRow | string,
+): Promise<SecretState> {
+  if (typeof secret === 'string') {
+    return { ...unborn(secret), currentVersion: await findLastVersion(tx, { vaultId: vault.id, name }) };
+  }
+  if (secret.live === 1) return settleEnd(ctx, tx, stateOf(secret));
+  if (secret.expires_at !== null) await handDownEnd(tx, { id: secret.id, expiresAt: secret.expires_at });
+  const { currentVersion, trashedThrough, trashedAt, trashedBy } = stateOf(secret);
+  return { ...unborn(secret.id), currentVersion, trashedThrough, trashedAt, trashedBy };
 }
 
 /** The version new values of a vault are sealed under. */
@@ -190,9 +245,6 @@ export async function getNewestDekVersion(tx: Transaction, vaultId: string): Pro
   if (dekVersion === undefined) throw await missingDek(tx, { vaultId });
   return dekVersion;
 }
-
-/** Of a secret that is not in the trash, or is there with no version any more. */
-const emptyTrash = { trashedThrough: 0, trashedAt: null, trashedBy: null };
 
 function unborn(id: string): SecretState {
   return {
@@ -203,7 +255,9 @@ function unborn(id: string): SecretState {
     expiresAt: null,
     dueAt: null,
     announceAt: null,
-    ...emptyTrash,
+    trashedThrough: 0,
+    trashedAt: null,
+    trashedBy: null,
     updatedAt: 0,
   };
 }
@@ -220,13 +274,20 @@ function nextState(
     maxVersions: options.maxVersions ?? state.maxVersions,
     metadata: options.metadata ? JSON.stringify(options.metadata) : state.metadata,
     dueAt: due,
-    announceAt: nextAnnouncement(ctx, due, at),
+    // What has been reached and not been told yet is told still.
+    announceAt: due === state.dueAt ? state.announceAt : nextAnnouncement(ctx, due, at),
     updatedAt: at,
   };
 }
 
-function index(tx: Transaction, { vault, name }: Write, secretId: string, metadata: Metadata): Promise<void> {
-  return indexSecret(tx, { vaultId: vault.id, name, secretId, metadata });
+function index(
+  ctx: VaultContext,
+  tx: Transaction,
+  { vault, name }: Write,
+  secretId: string,
+  metadata: Metadata,
+): Promise<void> {
+  return indexSecret(tx, ctx.db.engine, { vaultId: vault.id, name, secretId, metadata });
 }
 
 function expiry(due: number | null): { expiresAt?: Date } {

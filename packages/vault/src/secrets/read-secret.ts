@@ -32,6 +32,8 @@ export interface Secret extends SecretValue {
   metadata: Metadata;
   createdAt: Date;
   expiresAt?: Date | undefined;
+  /** What a reference led to. */
+  target?: { vault: string; name: string; version: number };
   /** Changes whenever what is read does: the version, and of a reference the versions on the way. */
   tag: string;
 }
@@ -153,8 +155,13 @@ export async function release(ctx: VaultContext, caller: Caller, hops: Hops): Pr
     bytes,
     ...kindOf(last.row),
     expiresAt: soonestEnd(hops),
+    ...(hops.length > 1 ? { target: targetOf(last) } : {}),
     tag: tagOf(hops),
   };
+}
+
+function targetOf({ vault, name, row }: Hop): NonNullable<Secret['target']> {
+  return { vault: vault.name, name, version: row.version };
 }
 
 function tagOf(hops: Hops): string {

@@ -1,8 +1,11 @@
+import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { PlainName, SecretName } from '@cardea/contracts/names';
 import { Version } from '@cardea/contracts/secrets';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import { z } from 'zod';
+import { mayRead } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
 
 /** How many references one after another are followed. */
 export const REFERENCE_HOPS_MAX = 10;
@@ -37,15 +40,17 @@ function jsonOf(bytes: Uint8Array): unknown {
 
 /**
  * Notes where a version points that has just been written.
- * @throws AppError `invalid_request` if it leads back to itself, or on for too long
+ * @throws AppError `invalid_request` if it leads back to itself, or on for too long, as far as the caller may read
  */
 export async function noteReference(
+  ctx: VaultContext,
   tx: Transaction,
+  caller: Caller,
   from: { vault: string; name: string; secretId: string; version: number },
   bytes: Uint8Array,
 ): Promise<void> {
   const target = parseReference(bytes);
-  await refuseCircle(tx, from, target, 'invalid_request');
+  await refuseCircle(ctx, tx, caller, { from, first: target, code: 'invalid_request' });
   await tx.query(
     `insert into secret_reference (secret_id, version, target_vault, target_name, target_version)
      values ($1, $2, $3, $4, $5)`,
@@ -55,10 +60,12 @@ export async function noteReference(
 
 /**
  * Goes the ways of a secret that has come to a place, by its versions that can be read.
- * @throws AppError `conflict` if one leads back to itself, or on for too long
+ * @throws AppError `conflict` if one leads back to itself, or on for too long, as far as the caller may read
  */
 export async function requireNoCircle(
+  ctx: VaultContext,
   tx: Transaction,
+  caller: Caller,
   from: { vault: string; name: string; secretId: string },
 ): Promise<void> {
   const rows = await tx.query<TargetColumns & { version: number }>(
@@ -72,16 +79,21 @@ export async function requireNoCircle(
       order by r.version`,
     [from.secretId],
   );
-  for (const row of rows) await refuseCircle(tx, { ...from, version: row.version }, toTarget(row), 'conflict');
+  for (const row of rows) {
+    const course = { from: { ...from, version: row.version }, first: toTarget(row), code: 'conflict' } as const;
+    await refuseCircle(ctx, tx, caller, course);
+  }
 }
 
-// The way of the names: whoever reads goes it with rights of their own, and may be stopped sooner.
-async function refuseCircle(
-  tx: Transaction,
-  from: { vault: string; name: string; version: number },
-  first: Target,
-  code: 'invalid_request' | 'conflict',
-) {
+interface Course {
+  from: { vault: string; name: string; version: number };
+  first: Target;
+  code: 'invalid_request' | 'conflict';
+}
+
+// Not past what the caller may read: a refusal would tell them what is there, and where it points. A circle that is closed
+// out of their sight ends when it is read.
+async function refuseCircle(ctx: VaultContext, tx: Transaction, caller: Caller, { from, first, code }: Course) {
   let target: Target | undefined = first;
   for (let hops = 1; target; hops += 1) {
     const isBack = target.vault === from.vault && target.name === from.name;
@@ -90,7 +102,7 @@ async function refuseCircle(
       throw new AppError(code, `${where}the reference leads back to the secret itself`, { rule: 'reference-circle' });
     }
     if (hops > REFERENCE_HOPS_MAX) throw tooManyHops(code);
-    target = await findNext(tx, target);
+    target = (await mayRead(ctx, tx, caller, target)) ? await findNext(tx, target) : undefined;
   }
 }
 
@@ -111,20 +123,24 @@ function toTarget(row: TargetColumns): Target {
   return { vault: row.target_vault, name: row.target_name, version: row.target_version ?? undefined };
 }
 
+// What lies in the trash or was destroyed leads nowhere: nobody can read it.
 async function findNext(db: Queryable, { vault, name, version }: Target): Promise<Target | undefined> {
   const [row] = await db.query<TargetColumns>(
     `select r.target_vault, r.target_name, r.target_version
        from vault v
        join secret s on s.vault_id = v.id
-       join secret_reference r on r.secret_id = s.id and r.version = coalesce($3, s.current_version)
+       join secret_version e on e.secret_id = s.id and e.version = coalesce($3, s.current_version)
+       join secret_reference r on r.secret_id = e.secret_id and r.version = e.version
       where v.name = $1
-        and s.name = $2`,
+        and s.name = $2
+        and e.version > s.trashed_through
+        and e.ciphertext is not null`,
     [vault, name, version ?? null],
   );
   return row && toTarget(row);
 }
 
-/** How many secrets point to this one by their newest version. */
+/** How many secrets point to this one by their newest version, if that can be read. */
 export async function countDependants(
   db: Queryable,
   { vault, name }: { vault: string; name: string },
@@ -133,9 +149,12 @@ export async function countDependants(
     `select count(*) as n
        from secret_reference r
        join secret s on s.id = r.secret_id and s.current_version = r.version
+       join secret_version e on e.secret_id = r.secret_id and e.version = r.version
+       join vault v on v.id = s.vault_id
       where r.target_vault = $1
         and r.target_name = $2
-        and s.live = 1`,
+        and s.live = 1
+        and e.ciphertext is not null`,
     [vault, name],
   );
   return row!.n;

@@ -99,17 +99,18 @@ async function* candidates(
   }
 }
 
-// Leaves out the vaults that hold nothing, at one statement for all of them.
+// Leaves out the vaults that hold nothing, at one statement for all of them. Not those of which a part is hidden: whether
+// such a one is gone through can be seen where a page is short, and would tell what the hidden names hold.
 async function promising(db: Db, vaults: SearchedVault[], { words, labels }: Criteria): Promise<SearchedVault[]> {
-  if (vaults.length < 2) return vaults;
-  const vaultIds = vaults.map(({ id }) => id);
+  const vaultIds = vaults.filter(({ pathPrefix }) => pathPrefix === undefined).map(({ id }) => id);
+  if (vaultIds.length === 0 || vaults.length < 2) return vaults;
   const word = longest(words);
   const [[key, value] = ['', '']] = labels;
   const holding =
     word === undefined
       ? await findVaultsWithLabel(db, { vaultIds, key, value })
       : await findVaultsWithWord(db, { vaultIds, from: word, to: endOf(word) });
-  return vaults.filter(({ id }) => holding.has(id));
+  return vaults.filter(({ id, pathPrefix }) => pathPrefix !== undefined || holding.has(id));
 }
 
 async function* byWord(

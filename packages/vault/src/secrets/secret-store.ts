@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
+import type { NameRange } from './name-ranges.ts';
 
 export interface SecretRow {
   id: string;
@@ -35,10 +36,10 @@ export async function findSecret(
   return row;
 }
 
-/** Secrets that are not in the trash: the one called `prefix`, if any, and all below it; of a whole vault with null. */
-export async function listSecretsUnder(
+/** Secrets of a vault that are not in the trash, by name. */
+export async function listLiveSecretsIn(
   db: Queryable,
-  { vaultId, prefix, limit }: { vaultId: string; prefix: string | null; limit: number },
+  { vaultId, range, limit }: { vaultId: string; range: NameRange; limit: number },
 ): Promise<SecretRow[]> {
   return db.query<SecretRow>(
     `select id, vault_id, name, current_version, max_versions, metadata, expires_at, due_at, announce_at,
@@ -48,11 +49,9 @@ export async function listSecretsUnder(
         and live = 1
         and name >= $2
         and name < $3
-        and (name = $2 or name >= $4)
       order by name
-      limit $5`,
-    // Names are ASCII below `~`, so these are the ends of ranges on both engines.
-    prefix === null ? [vaultId, '', '~', '', limit] : [vaultId, prefix, `${prefix}/~`, `${prefix}/`, limit],
+      limit $4`,
+    [vaultId, range.from, range.to, limit],
   );
 }
 
@@ -244,17 +243,18 @@ export async function destroyVersion(
   return rows.length === 1;
 }
 
-/** Removes the versions up to `through`; answers those that still had a value, in order. */
+/** Removes the versions after `after` and up to `through`; answers those that still had a value, in order. */
 export async function removeVersions(
   tx: Transaction,
-  { secretId, through }: { secretId: string; through: number },
+  { secretId, after = 0, through }: { secretId: string; after?: number; through: number },
 ): Promise<number[]> {
   const rows = await tx.query<{ version: number; had_value: number }>(
     `delete from secret_version
       where secret_id = $1
-        and version <= $2
+        and version > $2
+        and version <= $3
      returning version, case when ciphertext is null then 0 else 1 end as had_value`,
-    [secretId, through],
+    [secretId, after, through],
   );
   return rows
     .filter((row) => row.had_value === 1)
@@ -266,4 +266,34 @@ export async function removeVersions(
 export async function removeSecret(tx: Transaction, id: string): Promise<void> {
   await tx.query(`delete from secret_version where secret_id = $1`, [id]);
   await tx.query(`delete from secret where id = $1`, [id]);
+}
+
+/** Notes that a name is free again, and how far its versions have counted. */
+export async function giveUpName(
+  tx: Transaction,
+  { vaultId, name, version }: { vaultId: string; name: string; version: number },
+): Promise<void> {
+  await tx.query(
+    `insert into given_up_name (vault_id, name, version)
+     values ($1, $2, $3)
+     on conflict (vault_id, name) do update
+        set version = case when excluded.version > given_up_name.version then excluded.version
+                           else given_up_name.version end`,
+    [vaultId, name, version],
+  );
+}
+
+/** The last version that a name has had whose secrets are gone; 0 if it never had one. */
+export async function findLastVersion(
+  db: Queryable,
+  { vaultId, name }: { vaultId: string; name: string },
+): Promise<number> {
+  const [row] = await db.query<{ version: number }>(
+    `select version
+       from given_up_name
+      where vault_id = $1
+        and name = $2`,
+    [vaultId, name],
+  );
+  return row?.version ?? 0;
 }

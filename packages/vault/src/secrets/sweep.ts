@@ -8,18 +8,40 @@ const PAGE = 100;
 
 /**
  * Works on page after page of what is due. What was worked on is not listed again, so it ends with a page that is not
- * full, or of which nothing was due any more; `work` says whether it was.
+ * full, or of which nothing was due any more; `work` says whether it was. What fails keeps nothing else from its turn.
+ * @throws the first error that `work` threw, at the end
  */
 export async function sweepPages<T>(
   list: (limit: number) => Promise<T[]>,
   work: (item: T) => Promise<boolean>,
 ): Promise<void> {
+  const errors: unknown[] = [];
   for (;;) {
     const items = await list(PAGE);
     let done = 0;
-    for (const item of items) if (await work(item)) done += 1;
-    if (items.length < PAGE || done === 0) return;
+    for (const item of items) {
+      try {
+        if (await work(item)) done += 1;
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (items.length < PAGE || done === 0) break;
   }
+  if (errors.length > 0) throw errors[0];
+}
+
+/** Runs one after the other, also after one that fails. @throws the first error, at the end */
+export async function runEach(works: (() => Promise<void>)[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const work of works) {
+    try {
+      await work();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
 }
 
 /** Somebody else was first, or the time was moved, since it was listed. */

@@ -2,7 +2,7 @@ import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { findDueSecret } from './expiry-store.ts';
 import { unindexSecret } from './search-index.ts';
-import { findSecret, removeSecret, removeVersions, updateSecret } from './secret-store.ts';
+import { findSecret, giveUpName, removeSecret, removeVersions, updateSecret } from './secret-store.ts';
 import { stateOf } from './summary.ts';
 import { NotDue, changeIfDue, sweepPages } from './sweep.ts';
 
@@ -27,6 +27,7 @@ async function purge(ctx: VaultContext, { id, before }: { id: string; before: nu
     } else {
       await unindexSecret(tx, id);
       await removeSecret(tx, id);
+      await giveUpName(tx, { vaultId: found.vault_id, name: found.name, version: secret.current_version });
     }
     const version = secret.trashed_through;
     const resource = { vault: found.vault_name, vaultId: found.vault_id, name: found.name, version };

@@ -12,7 +12,7 @@ import type { Conditions } from './conditions.ts';
 import { dueAt, nextAnnouncement } from './due.ts';
 import { countDependants } from './references.ts';
 import { indexSecret, unindexSecret } from './search-index.ts';
-import { findSecret, findVersion, removeSecret, updateSecret } from './secret-store.ts';
+import { findSecret, findVersion, giveUpName, removeSecret, updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
 import { getLiveSecret, stateOf, toSummary } from './summary.ts';
 import type { SecretSummary } from './summary.ts';
@@ -95,7 +95,7 @@ export async function restoreSecret(
     };
     await updateSecret(tx, state);
     const metadata = JSON.parse(secret.metadata) as Metadata;
-    await indexSecret(tx, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
+    await indexSecret(tx, ctx.db.engine, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
     const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, version: secret.trashed_through };
     return { value: toSummary(secret, state), happening: { action: 'secret.restore', resource, rule } };
   });
@@ -116,6 +116,7 @@ export async function purgeSecret(
     requireConditions(conditions, newestOf(secret));
     await unindexSecret(tx, secret.id);
     await removeSecret(tx, secret.id);
+    await giveUpName(tx, { vaultId: vault.id, name: ref.name, version: secret.current_version });
     const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, version: secret.current_version };
     return { value: undefined, happening: { action: 'secret.purge', resource, rule } };
   });

@@ -12,14 +12,14 @@ import { changeSecrets } from './change-secrets.ts';
 import { requireConditions } from './conditions.ts';
 import type { Conditions } from './conditions.ts';
 import { dueAt } from './due.ts';
-import { setAnnouncement } from './expiry-store.ts';
+import type { LastRead } from './last-reads.ts';
 import { writeVersion } from './put-secret.ts';
 import type { PutOutcome } from './put-secret.ts';
 import { getReadable } from './read-secret.ts';
 import { openVersion } from './sealing.ts';
-import { destroyVersion, findSecret } from './secret-store.ts';
+import { destroyVersion, findSecret, updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
-import { getLiveSecret } from './summary.ts';
+import { getLiveSecret, stateOf } from './summary.ts';
 import { listVersionRows, namesOf } from './version-list.ts';
 import type { ListedVersion, Who } from './version-list.ts';
 
@@ -48,9 +48,10 @@ export async function listVersions(
   const { vault, rule } = await authorize(ctx, caller, 'secret.list', ref);
   const secret = await findSecret(ctx.db, { vaultId: vault.id, name: ref.name });
   if (secret?.live !== 1) throw new AppError('not_found', 'no such secret', { rule: 'no-such-secret' });
-  // What this process has noted of reads is not in the rows yet.
-  await ctx.lastReads.flush();
-  const rows = await listVersionRows(ctx.db, { secretId: secret.id, before: beforeOf(cursor), limit: limit + 1 });
+  // What this process has noted of reads may not be in the rows yet. Looked at first, for it is then in one of both.
+  const noted = ctx.lastReads.of(secret.id);
+  const stored = await listVersionRows(ctx.db, { secretId: secret.id, before: beforeOf(cursor), limit: limit + 1 });
+  const rows = stored.map((row) => withNoted(row, noted));
   const uses = await listBreakGlass(ctx.db, secret.id);
   const who = await namesOf(ctx.db, [
     ...rows.flatMap((row) => [row.created_by, row.destroyed_by, row.last_read_by]),
@@ -71,6 +72,12 @@ function beforeOf(cursor: string | undefined): number {
   throw new AppError('invalid_request', 'query.cursor: is none that was answered here');
 }
 
+function withNoted(row: ListedVersion, noted: LastRead[]): ListedVersion {
+  const read = noted.find(({ version }) => version === row.version);
+  if (!read || read.at < (row.last_read_at ?? 0)) return row;
+  return { ...row, last_read_at: read.at, last_read_by: read.by };
+}
+
 function toVersion(
   secret: SecretRow,
   row: ListedVersion,
@@ -80,7 +87,7 @@ function toVersion(
   const due = dueAt(secret.expires_at, row.expires_at);
   return {
     version: row.version,
-    state: stateOf(secret, row, due !== null && due <= now),
+    state: fateOf(secret, row, due !== null && due <= now),
     encoding: row.encoding,
     ...(row.content_type === null ? {} : { contentType: row.content_type }),
     createdAt: new Date(row.created_at),
@@ -93,7 +100,7 @@ function toVersion(
   };
 }
 
-function stateOf(secret: SecretRow, row: ListedVersion, hasEnded: boolean): Version['state'] {
+function fateOf(secret: SecretRow, row: ListedVersion, hasEnded: boolean): Version['state'] {
   if (row.version <= secret.trashed_through) return 'deleted';
   if (hasEnded) return 'expired';
   if (row.destroyed_at !== null) return 'destroyed';
@@ -134,7 +141,9 @@ export async function destroyVersions(
       if (await destroyVersion(tx, { secretId: secret.id, version, at, by })) destroyed.push(version);
     }
     // Of a value that is gone there is no end to come.
-    if (destroyed.includes(secret.current_version)) await setAnnouncement(tx, { id: secret.id, announceAt: null });
+    if (destroyed.includes(secret.current_version)) {
+      await updateSecret(tx, { ...stateOf(secret), dueAt: null, announceAt: null });
+    }
     const [first, ...rest] = destroyed.map((version): Happening => ({
       action: 'secret.destroy',
       resource: { ...resource, version },
@@ -162,9 +171,10 @@ export async function rollbackSecret(
     const id = { vaultId: vault.id, name, secretId: old.secret_id, version };
     const bytes = openVersion(ctx, id, old.ciphertext);
     const value = { bytes, encoding: old.encoding, contentType: old.content_type ?? undefined };
-    const write = { vault, rule, action: 'secret.rollback', name, value, options: {}, conditions };
-    const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
-    bytes.fill(0);
+    // A value that was to end does not live on by being written again.
+    const options = { expiresAt: old.expires_at ?? undefined };
+    const write = { vault, rule, action: 'secret.rollback', name, value, options, conditions };
+    const { outcome, happenings } = await writeVersion(ctx, tx, caller, write).finally(() => bytes.fill(0));
     const [first, ...rest] = happenings;
     return { value: outcome, happenings: [{ ...first, reason: `to the value of version ${version}` }, ...rest] };
   });

@@ -8,9 +8,19 @@ export async function removeVault(tx: Transaction, { id, at }: { id: string; at:
   return true;
 }
 
-/** How many secrets a vault holds, in the trash or not. */
-export async function countSecrets(tx: Transaction, vaultId: string): Promise<number> {
-  const [row] = await tx.query<{ n: number }>(`select count(*) as n from secret where vault_id = $1`, [vaultId]);
+/** How many secrets a vault holds, in the trash or not; no more than `limit` are counted. */
+export async function countSecrets(
+  tx: Transaction,
+  { vaultId, limit }: { vaultId: string; limit: number },
+): Promise<number> {
+  const [row] = await tx.query<{ n: number }>(
+    `select count(*) as n
+       from (select id
+               from secret
+              where vault_id = $1
+              limit $2) as held`,
+    [vaultId, limit],
+  );
   return row!.n;
 }
 
@@ -43,6 +53,7 @@ export async function listLeftSecrets(
 
 /** Forgets a deleted vault once no secret of it is left. */
 export async function forgetDeletedVault(tx: Transaction, id: string): Promise<void> {
+  await tx.query(`delete from given_up_name where vault_id = $1`, [id]);
   await tx.query(
     `delete from deleted_vault
       where id = $1

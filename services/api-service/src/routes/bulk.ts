@@ -13,8 +13,9 @@ import type { VaultContext } from '@cardea/vault/context';
 import * as batch from '@cardea/vault/secrets/batch';
 import * as deleting from '@cardea/vault/secrets/bulk-delete';
 import * as bulkMove from '@cardea/vault/secrets/bulk-move';
+import { parseConditions } from '@cardea/vault/secrets/conditions';
 import * as move from '@cardea/vault/secrets/move';
-import { optionsOf, outcomeToWire, secretToWire, summaryToWire, valueOf } from './secret-wire.ts';
+import { optionsOf, outcomeToWire, secretToWire, summaryToWire, tagHeader, valueOf } from './secret-wire.ts';
 
 /** What is about several secrets at once, or about two places. */
 export function bulkRoutes(ctx: VaultContext): Route[] {
@@ -33,8 +34,9 @@ export function bulkRoutes(ctx: VaultContext): Route[] {
           value: valueOf(secret),
           options: optionsOf(secret, now),
         }));
-        const written = await batch.batchWrite(ctx, caller, { ...params, secrets });
-        for (const { value } of secrets) value.bytes.fill(0);
+        const written = await batch.batchWrite(ctx, caller, { ...params, secrets }).finally(() => {
+          for (const { value } of secrets) value.bytes.fill(0);
+        });
         return written.map((outcomes) => ({ body: { items: outcomes.map(outcomeToWire) } }));
       },
       { bodyBytesMax: BATCH_BYTES_MAX },
@@ -51,11 +53,11 @@ export function bulkRoutes(ctx: VaultContext): Route[] {
       { bodyBytesMax: BULK_NAMES_BYTES_MAX },
     ),
 
-    route(moveSecret, async ({ caller, params, body }) => {
+    route(moveSecret, async ({ caller, params, body, headers }) => {
       const to = { vault: body.vault ?? params.vault, name: body.name };
-      const moved = await move.moveSecret(ctx, caller, { from: params, to });
+      const moved = await move.moveSecret(ctx, caller, { from: params, to, conditions: parseConditions(headers) });
       return moved.map(({ vault, secret, dependants }) => ({
-        headers: dependantsHeader(dependants),
+        headers: { ...tagHeader(secret), ...dependantsHeader(dependants) },
         body: { vault, ...summaryToWire(secret) },
       }));
     }),

@@ -34,9 +34,14 @@ export function summaryToWire({ createdAt, updatedAt, expiresAt, ...rest }: Secr
   return { ...rest, ...times, ...optionalTime({ expiresAt }) };
 }
 
+/** The newest version as an entity tag, for the condition of the next call. */
+export function tagHeader({ version }: { version: number }): { ETag: string } {
+  return { ETag: `"${version}"` };
+}
+
 /** The bytes are overwritten. */
 export function secretToWire(secret: Secret) {
-  const { name, version, bytes, encoding, contentType, metadata, createdAt, expiresAt } = secret;
+  const { name, version, bytes, encoding, contentType, metadata, createdAt, expiresAt, target } = secret;
   const value = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(encoding);
   bytes.fill(0);
   return {
@@ -48,6 +53,7 @@ export function secretToWire(secret: Secret) {
     metadata,
     createdAt: createdAt.toISOString(),
     ...optionalTime({ expiresAt }),
+    ...(target ? { target } : {}),
   };
 }
 

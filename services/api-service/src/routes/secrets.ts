@@ -24,7 +24,15 @@ import * as reading from '@cardea/vault/secrets/read-secret';
 import * as trash from '@cardea/vault/secrets/trash';
 import * as versions from '@cardea/vault/secrets/versions';
 import { empty } from './empty.ts';
-import { optionalTime, optionsOf, outcomeToWire, secretToWire, summaryToWire, valueOf } from './secret-wire.ts';
+import {
+  optionalTime,
+  optionsOf,
+  outcomeToWire,
+  secretToWire,
+  summaryToWire,
+  tagHeader,
+  valueOf,
+} from './secret-wire.ts';
 
 export function secretRoutes(ctx: VaultContext): Route[] {
   return [
@@ -32,16 +40,15 @@ export function secretRoutes(ctx: VaultContext): Route[] {
       const value = valueOf(body);
       const options = optionsOf(body, ctx.now().getTime());
       const conditions = parseConditions(headers);
-      const put = await putting.putSecret(ctx, caller, params, { value, options, conditions });
-      value.bytes.fill(0);
-      return put.map(replyToPut);
+      const put = putting.putSecret(ctx, caller, params, { value, options, conditions });
+      return (await put.finally(() => value.bytes.fill(0))).map(replyToPut);
     }),
 
     route(patchSecret, async ({ caller, params, body, headers }) => {
       const patch = { ...body, expiresAt: expiryOf(body, ctx.now().getTime()) };
       const conditions = parseConditions(headers);
       const patched = await patching.patchSecret(ctx, caller, params, { patch, conditions });
-      return patched.map((summary) => ({ body: summaryToWire(summary) }));
+      return patched.map((summary) => ({ headers: tagHeader(summary), body: summaryToWire(summary) }));
     }),
 
     route(deleteSecret, async ({ caller, params, headers }) => {
@@ -54,7 +61,7 @@ export function secretRoutes(ctx: VaultContext): Route[] {
 
     route(restoreSecret, async ({ caller, params, headers }) => {
       const restored = await trash.restoreSecret(ctx, caller, params, parseConditions(headers));
-      return restored.map((summary) => ({ body: summaryToWire(summary) }));
+      return restored.map((summary) => ({ headers: tagHeader(summary), body: summaryToWire(summary) }));
     }),
 
     route(purgeSecret, async ({ caller, params, headers }) => {
@@ -105,7 +112,7 @@ export function hotRoutes(ctx: VaultContext): Route[] {
 function replyToPut(outcome: PutOutcome) {
   return {
     status: outcome.isNew ? 201 : 200,
-    headers: { ETag: `"${outcome.version}"` },
+    headers: tagHeader(outcome),
     body: outcomeToWire(outcome),
   };
 }
