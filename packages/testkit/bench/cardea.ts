@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -17,8 +16,7 @@ export interface Cardea {
   stop(): Promise<void>;
 }
 
-export async function startCardea(port: number): Promise<Cardea> {
-  const dataDir = mkdtempSync(join(tmpdir(), 'cardea-bench-'));
+export async function startCardea(port: number, dataDir: string): Promise<Cardea> {
   const began = performance.now();
   const child = spawn(process.execPath, [start], {
     env: {
@@ -41,7 +39,6 @@ export async function startCardea(port: number): Promise<Cardea> {
       const ended = once(child, 'exit');
       child.kill('SIGTERM');
       await ended;
-      rmSync(dataDir, { recursive: true, force: true });
     },
   };
 }
