@@ -6,8 +6,8 @@ export interface Register {
   readonly newest: number;
   /** Versions up to this one are in the trash. */
   readonly trashedThrough: number;
-  /** The newest values, the newest last, as many as are kept. */
-  readonly values: readonly string[];
+  /** The values of the last versions, the newest last; null for one that made way while others in the trash stayed. */
+  readonly values: readonly (string | null)[];
 }
 
 /** A name that nobody has written to. */
@@ -40,17 +40,26 @@ function put(register: Register, { value, ifMatch, ifAbsent }: Asked<'put'>, kep
     outcome: { is: 'written', version, changed: true, isNew: !live },
     next: {
       newest: version,
-      // When the last version in the trash goes, nothing is in it any more.
-      trashedThrough: trashedThrough > version - kept ? trashedThrough : 0,
-      values: [...values, value].slice(-kept),
+      trashedThrough,
+      values: withRoom([...values, value], { newest: version, after: trashedThrough, through: version - kept }),
     },
   };
+}
+
+/** Without the versions after `after` and up to `through`: what is in the trash neither counts nor goes. */
+function withRoom(
+  values: (string | null)[],
+  { newest, after, through }: { newest: number; after: number; through: number },
+): (string | null)[] {
+  const first = newest - values.length + 1;
+  const left = values.map((value, i) => (first + i > after && first + i <= through ? null : value));
+  return left.slice(left.findIndex((value) => value !== null));
 }
 
 function get(register: Register, { version = register.newest, unlessVersion }: Asked<'get'>): Outcome {
   const { newest, trashedThrough, values } = register;
   const value = version > trashedThrough ? values[version - newest + values.length - 1] : undefined;
-  if (value === undefined) return { is: 'missing' };
+  if (value === undefined || value === null) return { is: 'missing' };
   return unlessVersion === version ? { is: 'known already', version } : { is: 'read', version, value };
 }
 

@@ -115,14 +115,19 @@ describe('one order explains', () => {
       ],
     ],
     [
-      'a trash that is empty when its last version goes',
+      'a trash that keeps what is in it, however much is written after',
       [
         [put('a'), written(1)],
         [remove, deleted],
         [put('b'), written(2, { isNew: true })],
         [put('c'), written(3)],
         [put('d'), written(4)],
-        [restore, missing],
+        [put('e'), written(5)],
+        [{ kind: 'get', version: 2 }, missing],
+        [restore, { is: 'restored', version: 5 }],
+        [{ kind: 'get', version: 1 }, read(1, 'a')],
+        [put('f'), written(6)],
+        [{ kind: 'get', version: 1 }, missing],
       ],
     ],
   ])('%s', (_what, calls) => {
