@@ -36,13 +36,25 @@ export async function storedVersions(
   return Object.fromEntries(rows.map((row) => [row.version, row.has_value === 1]));
 }
 
-/** All rows of secrets, and of what hangs on them, but for who read last: that is written down at times of its own. */
+/**
+ * All rows of secrets, and of what hangs on them, but for who read last, which is written down at times of its own, and
+ * for those of deleted vaults, which a job removes at times of its own.
+ */
 export async function contents(system: TestSystem): Promise<Record<string, string[]>> {
-  const tables = ['secret', 'secret_version', 'secret_word', 'secret_label', 'secret_reference', 'event'];
+  const ofVault = 'vault_id in (select id from vault)';
+  const ofSecret = `secret_id in (select id from secret where ${ofVault})`;
+  const tables = {
+    secret: ofVault,
+    secret_version: ofSecret,
+    secret_word: ofVault,
+    secret_label: ofVault,
+    secret_reference: ofSecret,
+    event: ofVault,
+  };
   const rows: Record<string, string[]> = {};
   // In an order of their own, for a row that is updated may move.
-  for (const table of tables)
-    rows[table] = (await query<object>(system, `select * from ${table}`)).map(asText).toSorted();
+  for (const [table, still] of Object.entries(tables))
+    rows[table] = (await query<object>(system, `select * from ${table} where ${still}`)).map(asText).toSorted();
   return rows;
 }
 
