@@ -17,8 +17,8 @@ import { seededRandom } from './random.ts';
 import { renderReport } from './report.ts';
 
 const START_WITHIN_MS = 60_000;
-// A token may be used for 15 minutes.
-const NEW_SESSION_MS = 8 * 60_000;
+// A token may be used for 5 minutes.
+const NEW_SESSION_MS = 4 * 60_000;
 const CLIENTS = 8;
 
 const [killsWanted = '120', seed = randomSecret(6)] = process.argv.slice(2);

@@ -453,6 +453,9 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
 
       await system.startService('audit');
       await untilAnswers(alice);
+      // What nobody was shown was read by nobody, though it was opened.
+      const { body } = await alice.get(`${at('unaudited', 's')}:versions`).expect(200);
+      expect(body.items.filter((version: object) => 'lastReadAt' in version)).toEqual([]);
       expect(await alice.readSecret('unaudited', 's')).toBe(CANARY);
       await system.runJob('secret.sweep', {});
       expect(await trail(system, 'unaudited', 'secret.expire')).toEqual(['secret.expire ended 1 expiresAt']);

@@ -9,7 +9,7 @@ import { findAllReadable } from './batch-store.ts';
 import { changeSecrets } from './change-secrets.ts';
 import { writeVersion } from './put-secret.ts';
 import type { PutOptions, PutOutcome, SecretValue } from './put-secret.ts';
-import { followReferences, happeningsOf, release, requireReadable } from './read-secret.ts';
+import { followReferences, happeningsOf, noteReads, openLast, requireReadable } from './read-secret.ts';
 import type { Hops, Secret } from './read-secret.ts';
 import { aboutOne, namingWhich } from './which-one.ts';
 import type { WhichOne } from './which-one.ts';
@@ -41,9 +41,12 @@ export async function batchRead(
     readings.push(await reading);
   }
   // From here on nothing is thrown before `audited` waits for them: a failure nobody waits for would end the process.
-  const values = readings.map(({ hops }, index) => namingWhich(which(index), () => release(ctx, caller, hops)));
+  const values = readings.map(({ hops }, index) => namingWhich(which(index), () => openLast(ctx, hops)));
   const happenings = readings.flatMap((reading) => reading.happenings) as Happenings;
-  return audited(ctx, caller, happenings, Promise.all(values));
+  const read = await audited(ctx, caller, happenings, Promise.all(values));
+  const shown = readings.flatMap(({ hops }) => hops.map(({ row }) => row));
+  noteReads(ctx, caller, shown);
+  return read;
 }
 
 /** One value of a batch, with its name. */

@@ -5,7 +5,7 @@ import type { Metadata } from '@cardea/contracts/secrets';
 import { envelopeKeyVersion } from '@cardea/crypto/envelope';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
-import { authorize, principalOf } from '../authorize.ts';
+import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { addEvent } from '../events/events.ts';
 import type { Happening } from '../record.ts';
@@ -13,7 +13,7 @@ import type { VaultRow } from '../vaults/vault-store.ts';
 import { insertBreakGlass } from './break-glass-store.ts';
 import { changeSecrets } from './change-secrets.ts';
 import { dueAt } from './due.ts';
-import { getReadable } from './read-secret.ts';
+import { getReadable, noteReads } from './read-secret.ts';
 import type { FoundVersion, Secret } from './read-secret.ts';
 import { openVersionSoon } from './sealing.ts';
 
@@ -45,7 +45,7 @@ export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGl
   const { secret_id: secretId, version, ciphertext } = noted.value;
   // Vault and name come from the request, not from the row: a moved row does not open.
   const bytes = await openVersionSoon(ctx, { vaultId: vault.id, name: ask.name, secretId, version }, ciphertext);
-  ctx.lastReads.note({ secretId, version, at: ctx.now().getTime(), by: principalOf(caller) });
+  noteReads(ctx, caller, [noted.value]);
   return noted.map((row) => ({ ...toSecret(ask, row), bytes }));
 }
 

@@ -13,7 +13,7 @@ import { listUnder } from './list-under.ts';
 import { countDependants } from './references.ts';
 import { listLiveSecretsIn } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
-import { getLiveSecret } from './summary.ts';
+import { getLiveSecret } from './secret-state.ts';
 import { deletionOf, trash } from './trash.ts';
 import { aboutOne, namingWhich } from './which-one.ts';
 

@@ -17,6 +17,15 @@ export function nextAnnouncement(
   return times.length === 0 ? null : Math.min(...times);
 }
 
+/** The same after a change: what has been reached and not been told yet is told still, unless the end was moved. */
+export function announcementOf(
+  ctx: Pick<VaultContext, 'settings'>,
+  before: { dueAt: number | null; announceAt: number | null },
+  { due, now }: { due: number | null; now: number },
+): number | null {
+  return due === before.dueAt ? before.announceAt : nextAnnouncement(ctx, due, now);
+}
+
 /** The end that was asked for, in milliseconds since 1970; undefined if nothing was said of it. */
 export function expiryOf(
   { ttlSeconds, expiresAt }: { ttlSeconds?: number | undefined; expiresAt?: string | null | undefined },

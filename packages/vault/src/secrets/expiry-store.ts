@@ -1,6 +1,5 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
-import type { VaultContext } from '../context.ts';
-import type { SecretRow, SecretState } from './secret-store.ts';
+import type { SecretRow } from './secret-store.ts';
 
 /** Something of a secret that has come due, with the name of its vault. */
 export type DueSecret = Pick<SecretRow, 'id' | 'vault_id' | 'name' | 'current_version' | 'live'> & {
@@ -82,21 +81,6 @@ export async function setAnnouncement(
   { id, announceAt }: { id: string; announceAt: number | null },
 ): Promise<void> {
   await tx.query(`update secret set announce_at = $2 where id = $1`, [id, announceAt]);
-}
-
-/**
- * What a secret is once its end, if that has come, is its versions' own. A change begins with it: what has ended would be
- * there again if the change moved the end, or took it away, before a sweep has destroyed the values.
- */
-export async function settleEnd(
-  ctx: Pick<VaultContext, 'now'>,
-  tx: Transaction,
-  state: SecretState,
-): Promise<SecretState> {
-  const { id, expiresAt } = state;
-  if (expiresAt === null || expiresAt > ctx.now().getTime()) return state;
-  await handDownEnd(tx, { id, expiresAt });
-  return { ...state, expiresAt: null };
 }
 
 /**

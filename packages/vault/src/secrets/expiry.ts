@@ -14,7 +14,7 @@ import {
 } from './expiry-store.ts';
 import type { DueSecret } from './expiry-store.ts';
 import { destroyVersion, findVersion } from './secret-store.ts';
-import { NotDue, changeIfDue, sweepPages } from './sweep.ts';
+import { NotDue, changeIfDue, runEach, sweepPages } from './sweep.ts';
 
 /** Tells the owners of what ends soon, once for each lead that is reached. */
 export async function announceEnds(ctx: VaultContext): Promise<void> {
@@ -43,14 +43,18 @@ async function announce(ctx: VaultContext, id: string): Promise<boolean> {
  */
 export async function sweepExpired(ctx: VaultContext): Promise<void> {
   const now = ctx.now().getTime();
-  await sweepPages(
-    (limit) => listEndedSecrets(ctx.db, { now, limit }),
-    ({ id }) => endSecret(ctx, id),
-  );
-  await sweepPages(
-    (limit) => listEndedVersions(ctx.db, { now, limit }),
-    (ended) => endVersion(ctx, { secretId: ended.secret_id, version: ended.version }),
-  );
+  await runEach([
+    () =>
+      sweepPages(
+        (limit) => listEndedSecrets(ctx.db, { now, limit }),
+        ({ id }) => endSecret(ctx, id),
+      ),
+    () =>
+      sweepPages(
+        (limit) => listEndedVersions(ctx.db, { now, limit }),
+        (ended) => endVersion(ctx, { secretId: ended.secret_id, version: ended.version }),
+      ),
+  ]);
 }
 
 async function endSecret(ctx: VaultContext, id: string): Promise<boolean> {

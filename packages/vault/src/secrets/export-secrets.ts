@@ -5,7 +5,7 @@ import { DOCUMENT_BYTES_MAX } from '@cardea/contracts/secret-documents';
 import { BULK_MAX } from '@cardea/contracts/secrets-bulk';
 import { envelopeKeyVersion } from '@cardea/crypto/envelope';
 import type { Queryable } from '@cardea/storage/db';
-import { authorizeAll, principalOf, vaultNotThere } from '../authorize.ts';
+import { authorizeAll, vaultNotThere } from '../authorize.ts';
 import type { Allowed } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { covers } from '../decide.ts';
@@ -15,6 +15,7 @@ import { formatDocument } from './documents/document.ts';
 import type { DocumentFormat, DocumentItem } from './documents/document.ts';
 import { nameRanges } from './name-ranges.ts';
 import type { NameRange } from './name-ranges.ts';
+import { noteReads } from './read-secret.ts';
 import { openVersionSoon } from './sealing.ts';
 
 export interface ExportRequest {
@@ -45,8 +46,10 @@ export async function exportSecrets(
   // Written before it is recorded: what turns out too large was not read by anybody.
   const content = await writeDocument(ctx, allowed, { format, prefix, rows });
   const happenings = rows.map((row) => readingOf(allowed, row));
+  const exported = { content, count: rows.length };
+  const shown = await audited(ctx, caller, [exportOf(allowed, prefix, rows.length), ...happenings], exported);
   noteReads(ctx, caller, rows);
-  return audited(ctx, caller, [exportOf(allowed, prefix, rows.length), ...happenings], { content, count: rows.length });
+  return shown;
 }
 
 async function findReadableUnder(
@@ -136,10 +139,4 @@ function exportOf({ vault, rule }: Allowed, prefix: string | undefined, count: n
 function readingOf({ vault, rule }: Allowed, { name, version, ciphertext }: Row): Happening {
   const resource = { vault: vault.name, vaultId: vault.id, name, version };
   return { action: 'secret.read', resource, rule, dekVersion: envelopeKeyVersion(ciphertext) };
-}
-
-function noteReads(ctx: VaultContext, caller: Caller, rows: Row[]): void {
-  const at = ctx.now().getTime();
-  const by = principalOf(caller);
-  for (const { secret_id: secretId, version } of rows) ctx.lastReads.note({ secretId, version, at, by });
 }

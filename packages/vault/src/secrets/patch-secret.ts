@@ -3,19 +3,18 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { Metadata } from '@cardea/contracts/secrets';
 import type { Transaction } from '@cardea/storage/db';
-import { authorize } from '../authorize.ts';
-import type { Allowed } from '../authorize.ts';
+import { authorizeAll } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { refusePast } from '../refuse-past.ts';
 import { changeSecrets } from './change-secrets.ts';
 import { requireConditions } from './conditions.ts';
 import type { Conditions } from './conditions.ts';
-import { dueAt, nextAnnouncement } from './due.ts';
-import { settleEnd } from './expiry-store.ts';
+import { announcementOf, dueAt } from './due.ts';
 import { indexSecret } from './search-index.ts';
 import { findVersion, setVersionExpiry, updateSecret } from './secret-store.ts';
 import type { SecretState, VersionRow } from './secret-store.ts';
-import { getLiveSecret, stateOf, toSummary } from './summary.ts';
+import { getLiveSecret, settleEnd, stateOf } from './secret-state.ts';
+import { toSummary } from './summary.ts';
 import type { SecretSummary } from './summary.ts';
 
 /** A merge patch (RFC 7396): undefined leaves, null takes away. */
@@ -38,7 +37,7 @@ export async function patchSecret(
   ref: { vault: string; name: string },
   { patch, conditions }: { patch: SecretPatch; conditions: Conditions },
 ): Promise<Audited<SecretSummary>> {
-  const { vault, rule } = await authorizePatch(ctx, caller, ref, patch);
+  const { vault, rule } = await authorizeAll(ctx, caller, rightsFor(patch), ref);
   refusePast(ctx, patch.expiresAt);
   return changeSecrets(ctx, caller, async (tx) => {
     const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
@@ -57,17 +56,9 @@ export async function patchSecret(
 }
 
 // An end is a deletion at a later time, and fewer versions are one at the next write.
-async function authorizePatch(
-  ctx: VaultContext,
-  caller: Caller,
-  ref: { vault: string; name: string },
-  { expiresAt, maxVersions }: SecretPatch,
-): Promise<Allowed> {
-  const write = await authorize(ctx, caller, 'secret.write', ref);
+function rightsFor({ expiresAt, maxVersions }: SecretPatch): ['secret.write', ...'secret.delete'[]] {
   const takesAway = typeof expiresAt === 'number' || typeof maxVersions === 'number';
-  if (!takesAway) return write;
-  const remove = await authorize(ctx, caller, 'secret.delete', ref);
-  return { ...write, rule: [...new Set([write.rule, remove.rule])].join(', ') };
+  return takesAway ? ['secret.write', 'secret.delete'] : ['secret.write'];
 }
 
 async function patched(
@@ -101,15 +92,6 @@ async function patched(
     announceAt: current.ciphertext === null ? null : announcementOf(ctx, state, { due, now }),
     updatedAt: now,
   };
-}
-
-// What has been reached and not been told yet is told still.
-function announcementOf(
-  ctx: VaultContext,
-  state: SecretState,
-  { due, now }: { due: number | null; now: number },
-): number | null {
-  return due === state.dueAt ? state.announceAt : nextAnnouncement(ctx, due, now);
 }
 
 // An end that has come stays one, whether or not a sweep has destroyed the value yet.

@@ -10,13 +10,13 @@ import { authorize, principalOf } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import type { Happening, Happenings } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
-import { findNewestDekVersion, missingDek } from '../vaults/dek-store.ts';
+import { getNewestDekVersion } from '../vaults/dek-store.ts';
 import type { VaultRow } from '../vaults/vault-store.ts';
 import { changeSecrets } from './change-secrets.ts';
 import { requireConditions } from './conditions.ts';
 import type { Conditions } from './conditions.ts';
-import { dueAt, nextAnnouncement } from './due.ts';
-import { handDownEnd, settleEnd } from './expiry-store.ts';
+import { announcementOf, dueAt } from './due.ts';
+import { handDownEnd } from './expiry-store.ts';
 import { noteReference } from './references.ts';
 import { indexSecret } from './search-index.ts';
 import { openVersion, sealVersion } from './sealing.ts';
@@ -31,7 +31,7 @@ import {
   updateSecret,
 } from './secret-store.ts';
 import type { SecretRow, SecretState, VersionRow } from './secret-store.ts';
-import { stateOf } from './summary.ts';
+import { settleEnd, stateOf, unborn } from './secret-state.ts';
 
 /** A value as it is kept: bytes, how the caller wrote them, and of what kind they are. */
 export interface SecretValue {
@@ -239,29 +239,6 @@ async function stateBefore(
   return { ...unborn(secret.id), currentVersion, trashedThrough, trashedAt, trashedBy };
 }
 
-/** The version new values of a vault are sealed under. */
-export async function getNewestDekVersion(tx: Transaction, vaultId: string): Promise<number> {
-  const dekVersion = await findNewestDekVersion(tx, vaultId);
-  if (dekVersion === undefined) throw await missingDek(tx, { vaultId });
-  return dekVersion;
-}
-
-function unborn(id: string): SecretState {
-  return {
-    id,
-    currentVersion: 0,
-    maxVersions: null,
-    metadata: '{}',
-    expiresAt: null,
-    dueAt: null,
-    announceAt: null,
-    trashedThrough: 0,
-    trashedAt: null,
-    trashedBy: null,
-    updatedAt: 0,
-  };
-}
-
 function nextState(
   ctx: VaultContext,
   state: SecretState,
@@ -274,8 +251,7 @@ function nextState(
     maxVersions: options.maxVersions ?? state.maxVersions,
     metadata: options.metadata ? JSON.stringify(options.metadata) : state.metadata,
     dueAt: due,
-    // What has been reached and not been told yet is told still.
-    announceAt: due === state.dueAt ? state.announceAt : nextAnnouncement(ctx, due, at),
+    announceAt: announcementOf(ctx, state, { due, now: at }),
     updatedAt: at,
   };
 }

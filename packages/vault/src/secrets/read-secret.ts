@@ -16,7 +16,7 @@ import type { SecretValue } from './put-secret.ts';
 import { REFERENCE_HOPS_MAX, parseReference, tooManyHops } from './references.ts';
 import { openVersionSoon } from './sealing.ts';
 import { findReadable } from './secret-store.ts';
-import type { ReadableRow } from './secret-store.ts';
+import type { ReadableRow, VersionRow } from './secret-store.ts';
 import { reworded } from './which-one.ts';
 
 /** Names one secret; without a version, its newest one. */
@@ -61,7 +61,10 @@ export async function readSecret(
   const tag = tagOf(hops);
   requireMatch(conditions, tag);
   if (isKnown(conditions, tag)) return new NotModified({ ETag: `"${tag}"` });
-  return audited(ctx, caller, happeningsOf(hops), release(ctx, caller, hops));
+  const read = await audited(ctx, caller, happeningsOf(hops), openLast(ctx, hops));
+  const rows = hops.map(({ row }) => row);
+  noteReads(ctx, caller, rows);
+  return read;
 }
 
 /** One secret on the way to a value. */
@@ -144,12 +147,9 @@ function happeningOf({ vault, rule, name, row }: Hop): Happening {
 }
 
 /** Opens the value at the end of the way. Nothing of it leaves this process before its records are durable: see `audited`. */
-export async function release(ctx: VaultContext, caller: Caller, hops: Hops): Promise<Secret> {
+export async function openLast(ctx: VaultContext, hops: Hops): Promise<Secret> {
   const [asked, last] = [hops[0], hops.at(-1)!];
   const bytes = await openHop(ctx, last);
-  const at = ctx.now().getTime();
-  const by = principalOf(caller);
-  for (const { row } of hops) ctx.lastReads.note({ secretId: row.secret_id, version: row.version, at, by });
   return {
     ...toSecret(asked.name, asked.row),
     bytes,
@@ -158,6 +158,13 @@ export async function release(ctx: VaultContext, caller: Caller, hops: Hops): Pr
     ...(hops.length > 1 ? { target: targetOf(last) } : {}),
     tag: tagOf(hops),
   };
+}
+
+/** Notes who has read these versions, once that is recorded: what the log did not take was read by nobody. */
+export function noteReads(ctx: VaultContext, caller: Caller, rows: Pick<VersionRow, 'secret_id' | 'version'>[]): void {
+  const at = ctx.now().getTime();
+  const by = principalOf(caller);
+  for (const { secret_id: secretId, version } of rows) ctx.lastReads.note({ secretId, version, at, by });
 }
 
 function targetOf({ vault, name, row }: Hop): NonNullable<Secret['target']> {

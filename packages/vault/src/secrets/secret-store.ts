@@ -82,7 +82,7 @@ export async function findVersion(
 
 /** A version with what its secret says of it. */
 export type ReadableRow = VersionRow &
-  Pick<SecretRow, 'current_version' | 'trashed_through' | 'metadata'> & { secret_expires_at: number | null };
+  Pick<SecretRow, 'trashed_through' | 'metadata'> & { secret_expires_at: number | null };
 
 /** One version of a secret, the newest if `version` is null, in one statement: every read begins with it. */
 export async function findReadable(
@@ -91,7 +91,7 @@ export async function findReadable(
 ): Promise<ReadableRow | undefined> {
   const [row] = await db.query<ReadableRow>(
     `select v.secret_id, v.version, v.ciphertext, v.encoding, v.content_type, v.expires_at, v.created_at,
-            s.current_version, s.trashed_through, s.metadata, s.expires_at as secret_expires_at
+            s.trashed_through, s.metadata, s.expires_at as secret_expires_at
        from secret s
        join secret_version v on v.secret_id = s.id
       where s.vault_id = $1

@@ -3,7 +3,7 @@ import type { VaultContext } from '../context.ts';
 import { findDueSecret } from './expiry-store.ts';
 import { unindexSecret } from './search-index.ts';
 import { findSecret, giveUpName, removeSecret, removeVersions, updateSecret } from './secret-store.ts';
-import { stateOf } from './summary.ts';
+import { stateOf } from './secret-state.ts';
 import { NotDue, changeIfDue, sweepPages } from './sweep.ts';
 
 /** Removes what has lain in the trash for as long as it is kept: the whole secret, or the versions that are in it. */

@@ -14,7 +14,8 @@ import { countDependants } from './references.ts';
 import { indexSecret, unindexSecret } from './search-index.ts';
 import { findSecret, findVersion, giveUpName, removeSecret, updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
-import { getLiveSecret, stateOf, toSummary } from './summary.ts';
+import { getLiveSecret, stateOf } from './secret-state.ts';
+import { toSummary } from './summary.ts';
 import type { SecretSummary } from './summary.ts';
 
 /** Puts a secret into the trash. Answers how many references pointed to it. @throws AppError `not_found`, `precondition_failed` */

@@ -19,9 +19,9 @@ import { getReadable } from './read-secret.ts';
 import { openVersion } from './sealing.ts';
 import { destroyVersion, findSecret, updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
-import { getLiveSecret, stateOf } from './summary.ts';
-import { listVersionRows, namesOf } from './version-list.ts';
-import type { ListedVersion, Who } from './version-list.ts';
+import { getLiveSecret, stateOf } from './secret-state.ts';
+import { listVersionRows, namesOf } from './version-store.ts';
+import type { ListedVersion, Who } from './version-store.ts';
 
 export interface Version {
   version: number;

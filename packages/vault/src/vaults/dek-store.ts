@@ -20,6 +20,13 @@ export async function findNewestDekVersion(db: Queryable, vaultId: string): Prom
   return row?.version;
 }
 
+/** The version new values of a vault are sealed under. @throws AppError as `missingDek` */
+export async function getNewestDekVersion(tx: Transaction, vaultId: string): Promise<number> {
+  const dekVersion = await findNewestDekVersion(tx, vaultId);
+  if (dekVersion === undefined) throw await missingDek(tx, { vaultId });
+  return dekVersion;
+}
+
 export async function findWrappedDek(db: Queryable, ref: DekRef): Promise<WrappedDek | undefined> {
   const [row] = await db.query<{ wrapped: Uint8Array; kek_version: number }>(
     `select wrapped, kek_version
