@@ -3,6 +3,8 @@ import { AuditEntry } from '@cardea/contracts/audit-api';
 import { leafHash } from '@cardea/crypto/hash-chain';
 import type { z } from 'zod';
 
+type Entry = z.output<typeof AuditEntry>;
+
 /** A row of `audit_entry`. */
 export interface EntryRow {
   seq: number;
@@ -40,11 +42,12 @@ export function toRow(event: AuditEvent, { seq, writtenAt }: Place, entry: Uint8
 }
 
 /**
- * The row again, from nothing but the stored bytes, and the hash in hex that they name as the one before.
- * @throws SyntaxError, ZodError if they are no entry
+ * The row again, from nothing but the stored bytes, and the hash in hex that they name as the one before. For whoever
+ * follows the chain: its hashes say that the bytes are those which were checked when they were appended.
+ * @throws SyntaxError, TypeError if they are no entry
  */
 export function deriveRow(bytes: Uint8Array): { row: EntryRow; prev: string } {
-  const entry = parseEntry(bytes);
+  const entry = JSON.parse(textOf(bytes)) as Entry;
   return { row: toRow(entry.event, entry, bytes), prev: entry.prev };
 }
 
@@ -54,8 +57,12 @@ export function differences(a: EntryRow, b: EntryRow): string[] {
 }
 
 /** @throws SyntaxError, ZodError */
-export function parseEntry(bytes: Uint8Array): z.output<typeof AuditEntry> {
-  return AuditEntry.parse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+export function parseEntry(bytes: Uint8Array): Entry {
+  return AuditEntry.parse(JSON.parse(textOf(bytes)));
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }
 
 function same(a: EntryRow[keyof EntryRow], b: EntryRow[keyof EntryRow]): boolean {

@@ -90,7 +90,8 @@ describe.each(engines)('the signer on %s', (engine) => {
       'update audit_tile set hash = (select leaf from audit_entry where seq = 0)',
       'the stored hash over entries 0 to 255',
     ],
-    ['delete from audit_entry where seq = 12', 'entries between 0 and 301 are missing'],
+    ['delete from audit_entry where seq = 12', 'entry 12 is missing'],
+    ['delete from audit_entry where seq = 300', 'entry 300 is missing'],
   ])('what changed on disk is not signed: %s', async (sql, message) => {
     const { log, signer } = await start();
     await appendTo(log, someEvents(301));
