@@ -49,6 +49,17 @@ export class CommitError extends Error {
   override name = 'CommitError';
 }
 
+/** Ends the process: whether a commit that failed is on disk can only be read from disk, by a fresh start (I5). */
+export type OnCommitError = (error: CommitError) => never;
+
+/** Throws whatever it is given, a CommitError only after `onCommitError` has had it. */
+export function throwAfter(onCommitError: OnCommitError | undefined): (error: unknown) => never {
+  return (error) => {
+    if (error instanceof CommitError) onCommitError?.(error);
+    throw error;
+  };
+}
+
 /** The database cannot be reached, is full, is busy or cannot be read. Trying later may help. */
 export class DbUnavailable extends Error {
   override name = 'DbUnavailable';

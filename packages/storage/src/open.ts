@@ -1,5 +1,4 @@
-import { CommitError } from './db.ts';
-import type { Db } from './db.ts';
+import type { Db, OnCommitError } from './db.ts';
 import { checkDurability } from './durability.ts';
 import { migrate, readMigrations } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
@@ -11,8 +10,7 @@ export interface OpenOptions {
   target: string;
   /** Folder of the migrations to apply. */
   migrations: URL;
-  /** Ends the process: whether a commit that failed is on disk can only be read from disk, by a fresh start (I5). */
-  onCommitError(error: CommitError): never;
+  onCommitError: OnCommitError;
   /** For tests, whose server does without fsync to be fast. */
   allowFsyncOff?: boolean;
 }
@@ -23,7 +21,8 @@ export interface OpenOptions {
  */
 export async function openDatabase(options: OpenOptions): Promise<Db> {
   const { target, migrations, onCommitError, allowFsyncOff = false } = options;
-  const db = /^postgres(ql)?:/.test(target) ? openPostgres(target) : await openOwnSqlite(target);
+  const isPostgres = /^postgres(ql)?:/.test(target);
+  const db = isPostgres ? openPostgres(target, { onCommitError }) : await openOwnSqlite(target, onCommitError);
   try {
     await checkDurability(db, { allowFsyncOff });
     await migrate(db, await readMigrations(migrations, db.engine));
@@ -31,18 +30,10 @@ export async function openDatabase(options: OpenOptions): Promise<Db> {
     await db.close();
     throw error;
   }
-  const refuse = (error: unknown): never => {
-    if (error instanceof CommitError) onCommitError(error);
-    throw error;
-  };
-  return {
-    ...db,
-    query: (sql, params) => db.query<never>(sql, params).catch(refuse),
-    transaction: (work) => db.transaction(work).catch(refuse),
-  };
+  return db;
 }
 
-async function openOwnSqlite(path: string): Promise<Db> {
+async function openOwnSqlite(path: string, onCommitError: OnCommitError): Promise<Db> {
   await ownSqliteFile(path);
-  return openSqlite(path);
+  return openSqlite(path, { onCommitError });
 }

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DatabaseError, Pool, types } from 'pg';
 import type { PoolClient, QueryResult } from 'pg';
-import { CommitError, DbUnavailable, UniqueViolation } from './db.ts';
-import type { Db, SqlValue, Transaction } from './db.ts';
+import { CommitError, DbUnavailable, UniqueViolation, throwAfter } from './db.ts';
+import type { Db, OnCommitError, SqlValue, Transaction } from './db.ts';
 import { OpenTransactions, TransactionScope } from './transaction-scope.ts';
 
 const ATTEMPTS_MAX = 50;
@@ -11,6 +11,8 @@ const NAMED_STATEMENTS_MAX = 1000;
 export interface PostgresOptions {
   /** The most connections held open. */
   max?: number;
+  /** Called with a CommitError before anybody else gets it. */
+  onCommitError?: OnCommitError;
 }
 
 /**
@@ -21,16 +23,18 @@ export interface PostgresOptions {
 export function openPostgres(connectionString: string, options: PostgresOptions = {}): Db {
   const pool = openPool(connectionString, options.max ?? 20);
   const openTransactions = new OpenTransactions();
+  const refuse = throwAfter(options.onCommitError);
   let closing: Promise<void> | undefined;
 
   async function query<Row>(sql: string, params: SqlValue[] = []): Promise<Row[]> {
     openTransactions.refuseInside();
-    return (await withClient(pool, (client) => runStatement(client, sql, params))) as Row[];
+    return (await withClient(pool, (client) => runStatement(client, sql, params)).catch(refuse)) as Row[];
   }
 
   async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     openTransactions.refuseInside();
-    return await withClient(pool, (client) => untilSerialized(() => runTransaction(client, openTransactions, work)));
+    const attempt = (client: PoolClient) => untilSerialized(() => runTransaction(client, openTransactions, work));
+    return await withClient(pool, attempt).catch(refuse);
   }
 
   async function ping(): Promise<void> {

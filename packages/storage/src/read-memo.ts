@@ -4,6 +4,9 @@ import type { SqlValue } from './db.ts';
 const ANSWERS_MAX = 500;
 const ROWS_MAX = 16;
 
+/** Rows by the parameters they were asked for with: a level of maps for each, since joining them to a key costs more. */
+type Answers = readonly unknown[] | Map<SqlValue, Answers>;
+
 /**
  * Remembers what small reads answered for as long as nobody has committed anything since. One `Db` of a process owns
  * the file; what another process commits is seen from the next turn of the event loop on.
@@ -15,7 +18,7 @@ const ROWS_MAX = 16;
  */
 export class ReadMemo {
   readonly #version: () => unknown;
-  readonly #answers = new Map<Prepared, Map<string, unknown[]>>();
+  readonly #answers = new Map<Prepared, Answers>();
   #size = 0;
   #knownVersion: unknown;
   #isChecked = false;
@@ -27,10 +30,10 @@ export class ReadMemo {
 
   /** What the statement answers now. The rows are shared, and frozen. */
   read(statement: Prepared, params: SqlValue[] = []): unknown[] {
-    const key = keyOf(params);
-    if (key === undefined) return statement.all(params);
     this.#check();
-    return this.#answers.get(statement)?.get(key) ?? this.#ask(statement, params, key);
+    let answer = this.#answers.get(statement);
+    for (const value of params) answer = answer instanceof Map ? answer.get(value) : undefined;
+    return Array.isArray(answer) ? answer : this.#ask(statement, params);
   }
 
   /** Forgets everything: this process has committed. */
@@ -51,25 +54,24 @@ export class ReadMemo {
     });
   }
 
-  #ask(statement: Prepared, params: SqlValue[], key: string): unknown[] {
+  #ask(statement: Prepared, params: SqlValue[]): unknown[] {
     const rows = statement.all(params);
-    if (rows.length > ROWS_MAX) return rows;
+    // Bytes are never the same object again.
+    if (rows.length > ROWS_MAX || params.some((value) => value instanceof Uint8Array)) return rows;
     if (this.#size >= ANSWERS_MAX) this.forget();
     for (const row of rows) Object.freeze(row);
-    const answers = this.#answers.get(statement) ?? new Map<string, unknown[]>();
-    this.#answers.set(statement, answers.set(key, Object.freeze(rows) as unknown[]));
+    this.#keep(statement, params, Object.freeze(rows));
     this.#size += 1;
     return rows;
   }
-}
 
-/** Different for different parameters; undefined for bytes, which nobody asks for twice. */
-function keyOf(params: SqlValue[]): string | undefined {
-  let key = '';
-  for (const value of params) {
-    if (value instanceof Uint8Array) return undefined;
-    const text = String(value);
-    key += `${typeof value} ${text.length} ${text} `;
+  #keep(statement: Prepared, params: SqlValue[], rows: readonly unknown[]): void {
+    let [map, key]: [Map<unknown, Answers>, unknown] = [this.#answers, statement];
+    for (const value of params) {
+      let next = map.get(key);
+      if (!(next instanceof Map)) map.set(key, (next = new Map()));
+      [map, key] = [next, value];
+    }
+    map.set(key, rows);
   }
-  return key;
 }

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CommitError, DbUnavailable, UniqueViolation } from './db.ts';
-import type { Db, SqlValue, Transaction } from './db.ts';
+import { CommitError, DbUnavailable, UniqueViolation, throwAfter } from './db.ts';
+import type { Db, OnCommitError, SqlValue, Transaction } from './db.ts';
 import { ReadMemo } from './read-memo.ts';
 import { openReader, openWriter } from './sqlite-connection.ts';
-import type { SqliteConnection } from './sqlite-connection.ts';
+import type { Prepared, SqliteConnection } from './sqlite-connection.ts';
 import { OpenTransactions, TransactionScope } from './transaction-scope.ts';
 import { WalSync } from './wal-sync.ts';
 import type { SyncFile } from './wal-sync.ts';
@@ -15,6 +15,8 @@ export interface SqliteOptions {
   lockWaitMs?: number;
   /** How the WAL is made durable: fdatasync. */
   syncFile?: SyncFile;
+  /** Called with a CommitError before anybody else gets it. */
+  onCommitError?: OnCommitError;
 }
 
 /**
@@ -30,6 +32,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
   const openTransactions = new OpenTransactions();
   const wal = path === ':memory:' ? undefined : new WalSync(path, options.syncFile);
   const lockWaitMs = options.lockWaitMs ?? LOCK_WAIT_MS;
+  const refuse = throwAfter(options.onCommitError);
   let lastTurn: Promise<unknown> = Promise.resolve();
   let closing: Promise<void> | undefined;
 
@@ -41,17 +44,25 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
     return turn;
   }
 
-  async function query<Row>(sql: string, params?: SqlValue[]): Promise<Row[]> {
-    openTransactions.refuseInside();
-    if (reader !== writer) {
-      const statement = translating(() => reader.prepare(sql));
-      if (statement.reads) {
-        const rows = translating(() => memo.read(statement, params)) as Row[];
-        // They may show a commit that a power cut would still undo.
-        await wal?.pending();
-        return rows;
-      }
+  function query<Row>(sql: string, params?: SqlValue[]): Promise<Row[]> {
+    try {
+      openTransactions.refuseInside();
+      const statement = reader === writer ? undefined : reader.prepare(sql);
+      return statement?.reads ? read(statement, params) : write(sql, params);
+    } catch (error) {
+      return Promise.reject(translate(error));
     }
+  }
+
+  // The way of every read: no more promises than it takes.
+  function read<Row>(statement: Prepared, params?: SqlValue[]): Promise<Row[]> {
+    const rows = memo.read(statement, params) as Row[];
+    // They may show a commit that a power cut would still undo.
+    const pending = wal?.pending();
+    return pending ? pending.then(() => rows, refuse) : Promise.resolve(rows);
+  }
+
+  async function write<Row>(sql: string, params?: SqlValue[]): Promise<Row[]> {
     const turn = takeTurn(async () => {
       try {
         return await whenFree(lockWaitMs, () => ({
@@ -86,8 +97,8 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
       return result;
     } catch (error) {
       // Nothing of this one is written, but what made it fail may be a commit on its way to the disk.
-      await wal?.pending();
-      throw error;
+      await wal?.pending()?.catch(refuse);
+      return refuse(error);
     }
   }
 
