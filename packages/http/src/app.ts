@@ -66,7 +66,12 @@ const refuseOddRequests: RequestHandler = (req, _res, next) => {
 /** HTTP/1.1 asks for one and no more (RFC 9112 section 3.2); of several Node takes the first, and a proxy maybe the last. */
 function hasOneHost({ headers, httpVersion, rawHeaders }: IncomingMessage): boolean {
   if (headers.host === undefined) return httpVersion === '1.0';
-  return rawHeaders.filter((text, i) => i % 2 === 0 && text.length === 4 && text.toLowerCase() === 'host').length === 1;
+  let hosts = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!;
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+  }
+  return hosts === 1;
 }
 
 function isOddPath(path: string): boolean {
@@ -122,14 +127,15 @@ export interface HotPath {
  * good: that one goes the long way, where its address is limited before anything is verified.
  */
 export function createHotPath(hotPath: HotPath): (...args: Parameters<RequestListener>) => boolean {
+  const find = createMatcher(hotPath.routes);
   return (req, res) => {
-    const found = match(hotPath.routes, req);
+    const found = find(req);
     const actor = found && hotPath.recall(req);
     if (!actor) return false;
     const exchange = beginExchange(req, res);
     exchange.params = found.params;
     exchange.route = found.route;
-    exchange.headers = constantHeaders;
+    exchange.headers = { ...constantHeaders };
     void answerHot(hotPath, exchange, actor);
     return true;
   };
@@ -144,15 +150,36 @@ async function answerHot({ ctx, limit }: HotPath, exchange: Exchange, actor: Aud
   }
 }
 
+interface Match {
+  route: Route;
+  params: Record<string, string>;
+}
+
+const PATHS_MAX = 1_000;
+
+/** Finds the route of a request. Which one a path leads to never changes, so the last that were found are remembered. */
+function createMatcher(routes: Route[]): (req: IncomingMessage) => Match | undefined {
+  const known = new Map<string, Match>();
+  return (req) => {
+    const url = req.url ?? '';
+    if (!hasOneHost(req) || url.includes('#')) return undefined;
+    const mark = url.indexOf('?');
+    const path = mark < 0 ? url : url.slice(0, mark);
+    const before = known.get(path);
+    if (before?.route.endpoint.method === req.method) return before;
+    const found = match(routes, req.method, path);
+    if (!found) return undefined;
+    if (known.size >= PATHS_MAX) known.clear();
+    known.set(path, found);
+    return found;
+  };
+}
+
 // Anything odd goes the long way, where it is refused.
-function match(routes: Route[], req: IncomingMessage): { route: Route; params: Record<string, string> } | undefined {
-  const url = req.url ?? '';
-  if (!hasOneHost(req) || url.includes('#')) return undefined;
-  const mark = url.indexOf('?');
-  const path = mark < 0 ? url : url.slice(0, mark);
+function match(routes: Route[], method: string | undefined, path: string): Match | undefined {
   if (isOddPath(path)) return undefined;
   for (const route of routes) {
-    const found = req.method === route.endpoint.method ? route.pattern.exec(path) : null;
+    const found = method === route.endpoint.method ? route.pattern.exec(path) : null;
     if (found) return { route, params: { ...found.groups } };
   }
   return undefined;

@@ -136,10 +136,9 @@ const Answer = z.object({ items: z.array(z.object({ id: z.string(), seq: z.int()
 
 function settle(batch: Waiting[], answer: unknown): void {
   const { items } = Answer.parse(answer);
-  const receipts = new Map(items.map((item) => [item.id, { seq: item.seq, leaf: item.leaf }]));
-  for (const event of batch) {
-    const receipt = receipts.get(event.id);
-    if (receipt) event.resolve(receipt);
+  for (const [index, event] of batch.entries()) {
+    const item = items[index];
+    if (item?.id === event.id) event.resolve({ seq: item.seq, leaf: item.leaf });
     else event.reject(new AppError('internal', 'the audit log did not acknowledge an event'));
   }
 }

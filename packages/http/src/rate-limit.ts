@@ -98,7 +98,9 @@ export function limitReads(
   return (exchange, actor) => {
     const left = bucket.take(actor.session ?? actor.credential ?? actor.id);
     const limit = `"reads"; r=${left ?? 0}; t=1`;
-    exchange.headers = { ...exchange.headers, 'RateLimit-Policy': policy, RateLimit: limit };
+    exchange.headers ??= {};
+    exchange.headers['RateLimit-Policy'] = policy;
+    exchange.headers['RateLimit'] = limit;
     if (left === undefined) throw tooMany(1, actor);
   };
 }

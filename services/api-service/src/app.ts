@@ -1,5 +1,6 @@
 import type { RequestListener } from 'node:http';
 import type { Endpoint } from '@cardea/contracts/endpoint';
+import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import * as auditLog from '@cardea/contracts/audit-log';
 import * as applications from '@cardea/contracts/applications';
@@ -90,10 +91,13 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
     // more, whoever has stolen it could have its owner dropped.
     async identify(req, endpoint, requestId) {
       if (alwaysAnswered.has(endpoint) || waysIn.has(endpoint)) return identify(req, endpoint, requestId);
-      const caller = await identify(req, endpoint, requestId).catch((error: unknown) => {
+      let caller: Caller;
+      try {
+        caller = await identify(req, endpoint, requestId);
+      } catch (error) {
         watch.admit(stranger(req, requestId), error instanceof AppError ? error.actor : undefined);
         throw error;
-      });
+      }
       watch.admit(caller);
       return caller;
     },

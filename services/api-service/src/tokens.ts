@@ -55,8 +55,6 @@ export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () =
   }
 
   async function verify(token: string): Promise<TokenClaims> {
-    const known = recall(token);
-    if (known) return known;
     remembered.delete(token);
 
     const nowSeconds = now().getTime() / 1000;
@@ -89,7 +87,10 @@ export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () =
         expiresIn: ACCESS_TOKEN_SECONDS,
       });
     },
-    verify,
+    verify: (token) => {
+      const known = recall(token);
+      return known ? Promise.resolve(known) : verify(token);
+    },
     recall,
   };
 }

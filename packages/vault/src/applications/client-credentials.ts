@@ -73,7 +73,7 @@ function hasEnded(rule: string, actor?: AuditActor): AppError {
 }
 
 function callerOf(stranger: Caller, { id, name, credential_id: credential }: CredentialOwner): Caller {
-  return { ...stranger, actor: { id, type: 'application', name, credential } };
+  return { ...stranger, actor: { credential, id, name, type: 'application' } };
 }
 
 function whyClosed(ctx: Pick<VaultContext, 'now'>, { source }: Caller, owner: CredentialOwner): string | undefined {

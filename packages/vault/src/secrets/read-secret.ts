@@ -131,9 +131,12 @@ export function requireReadable(ctx: Pick<VaultContext, 'now'>, row: ReadableRow
   if (due !== null && due <= ctx.now().getTime()) {
     throw new AppError('gone', `version ${row.version} has expired`, { rule: 'expired' });
   }
-  const { ciphertext } = row;
-  if (ciphertext === null) throw new AppError('gone', `version ${row.version} was destroyed`, { rule: 'destroyed' });
-  return { ...row, ciphertext };
+  if (!hasValue(row)) throw new AppError('gone', `version ${row.version} was destroyed`, { rule: 'destroyed' });
+  return row;
+}
+
+function hasValue(row: ReadableRow): row is FoundVersion {
+  return row.ciphertext !== null;
 }
 
 /** One record for each secret on the way. */
@@ -142,7 +145,7 @@ export function happeningsOf(hops: Hops): Happenings {
 }
 
 function happeningOf({ vault, rule, name, row }: Hop): Happening {
-  const resource = { vault: vault.name, vaultId: vault.id, name, version: row.version };
+  const resource = { name, vault: vault.name, vaultId: vault.id, version: row.version };
   return { action: 'secret.read', resource, rule, dekVersion: envelopeKeyVersion(row.ciphertext) };
 }
 
@@ -151,9 +154,13 @@ export async function openLast(ctx: VaultContext, hops: Hops): Promise<Secret> {
   const [asked, last] = [hops[0], hops.at(-1)!];
   const bytes = await openHop(ctx, last);
   return {
-    ...toSecret(asked.name, asked.row),
+    name: asked.name,
+    version: asked.row.version,
+    metadata: JSON.parse(asked.row.metadata) as Metadata,
+    createdAt: new Date(asked.row.created_at),
     bytes,
-    ...kindOf(last.row),
+    encoding: last.row.encoding,
+    contentType: last.row.content_type ?? undefined,
     expiresAt: soonestEnd(hops),
     ...(hops.length > 1 ? { target: targetOf(last) } : {}),
     tag: tagOf(hops),
@@ -182,20 +189,8 @@ function openHop(ctx: VaultContext, { vault, name, row }: Hop): Promise<Uint8Arr
   return openVersionSoon(ctx, id, row.ciphertext);
 }
 
-function kindOf(row: FoundVersion): Pick<SecretValue, 'encoding' | 'contentType'> {
-  return { encoding: row.encoding, contentType: row.content_type ?? undefined };
-}
-
-function toSecret(name: string, row: FoundVersion): Pick<Secret, 'name' | 'version' | 'metadata' | 'createdAt'> {
-  return {
-    name,
-    version: row.version,
-    metadata: JSON.parse(row.metadata) as Metadata,
-    createdAt: new Date(row.created_at),
-  };
-}
-
 function soonestEnd(hops: Hop[]): Date | undefined {
-  const ends = hops.map(({ row }) => dueAt(row.secret_expires_at, row.expires_at)).filter((end) => end !== null);
-  return ends.length === 0 ? undefined : new Date(Math.min(...ends));
+  let soonest: number | null = null;
+  for (const { row } of hops) soonest = dueAt(soonest, dueAt(row.secret_expires_at, row.expires_at));
+  return soonest === null ? undefined : new Date(soonest);
 }

@@ -59,7 +59,7 @@ function hasEnded(rule: string, actor?: AuditActor): AppError {
 }
 
 function actorOf({ id: session, user_id: id, username: name }: SessionRow): AuditActor {
-  return { id, type: 'user', name, session };
+  return { id, name, session, type: 'user' };
 }
 
 function whyDead(session: SessionRow, now: number): string | undefined {

@@ -52,7 +52,7 @@ export function secretToWire(secret: Secret) {
     ...(contentType ? { contentType } : {}),
     metadata,
     createdAt: createdAt.toISOString(),
-    ...optionalTime({ expiresAt }),
+    ...(expiresAt ? { expiresAt: expiresAt.toISOString() } : {}),
     ...(target ? { target } : {}),
   };
 }
