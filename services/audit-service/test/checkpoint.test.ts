@@ -80,6 +80,23 @@ describe.each(engines)('the signer on %s', (engine) => {
     expect(second.vkey).toBe(first.vkey);
   });
 
+  test('a long log is read again in small steps, and between them others have their turn', async () => {
+    const turns = countTurns();
+    const readIn: number[] = [];
+    const query: Db['query'] = (sql, params) => {
+      if (sql.includes('entry, leaf, written_at')) readIn.push(turns.now());
+      return db.query(sql, params);
+    };
+    const { log, signer } = await startLog({ ...db, query }, database.folder, { now: () => now });
+    await appendTo(log, someEvents(600));
+    readIn.length = 0;
+    await signer.signIfGrown();
+    turns.stop();
+
+    expect(readIn).toHaveLength(Math.ceil(600 / 64));
+    expect(new Set(readIn).size).toBe(readIn.length);
+  });
+
   test.each([
     ["update audit_entry set vault = 'other' where seq = 300", 'entry 300: vault differ'],
     ["update audit_entry set written_at = '2020-01-01T00:00:00.000000Z' where seq = 0", 'entry 0: written_at differ'],
@@ -213,4 +230,15 @@ async function withoutTriggers(db: Db, sql: string): Promise<void> {
     for (const { name } of triggers) await db.query(`drop trigger ${name}`);
   }
   await db.query(db.engine === 'sqlite' ? sql.replace('bytea', 'blob') : sql);
+}
+
+/** Counts the turns of the event loop. */
+function countTurns() {
+  let turn = 0;
+  const next = () => {
+    turn += 1;
+    immediate = setImmediate(next);
+  };
+  let immediate = setImmediate(next);
+  return { now: () => turn, stop: () => clearImmediate(immediate) };
 }
