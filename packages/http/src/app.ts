@@ -115,7 +115,7 @@ function logAccess(ctx: ServerContext): RequestHandler {
 export interface HotPath {
   ctx: ServerContext;
   routes: Route[];
-  /** Who shows a token that was found good before, by a lookup; undefined for any other request. */
+  /** Who asks, by a token that was found good before or by the certificate of the connection; undefined of any other. */
   recall(req: IncomingMessage): AuditActor | undefined;
   /** @throws AppError `rate_limited` */
   limit(exchange: Exchange, actor: AuditActor): void;
@@ -123,8 +123,8 @@ export interface HotPath {
 
 /**
  * Serves the few routes that machines call all day without Express: the same contract, identification, handler and
- * release, less machinery. Returns false for a request that is not theirs, and for one whose token has yet to be found
- * good: that one goes the long way, where its address is limited before anything is verified.
+ * release, less machinery. Returns false for a request that is not theirs, and for one that `recall` does not know: it
+ * goes the long way, where its address is limited before anything is verified.
  */
 export function createHotPath(hotPath: HotPath): (...args: Parameters<RequestListener>) => boolean {
   const find = createMatcher(hotPath.routes);
@@ -133,7 +133,7 @@ export function createHotPath(hotPath: HotPath): (...args: Parameters<RequestLis
     const actor = found && hotPath.recall(req);
     if (!actor) return false;
     const exchange = beginExchange(req, res);
-    exchange.params = found.params;
+    if (found.params) exchange.params = found.params;
     exchange.route = found.route;
     exchange.headers = { ...constantHeaders };
     void answerHot(hotPath, exchange, actor);
@@ -152,10 +152,13 @@ async function answerHot({ ctx, limit }: HotPath, exchange: Exchange, actor: Aud
 
 interface Match {
   route: Route;
-  params: Record<string, string>;
+  /** Shared by every request for this path. */
+  params?: Readonly<Record<string, string>>;
 }
 
 const PATHS_MAX = 1_000;
+// Longer than any that is there: strangers shall not fill the memory with others.
+const PATH_CHARACTERS_MAX = 700;
 
 /** Finds the route of a request. Which one a path leads to never changes, so the last that were found are remembered. */
 function createMatcher(routes: Route[]): (req: IncomingMessage) => Match | undefined {
@@ -168,7 +171,7 @@ function createMatcher(routes: Route[]): (req: IncomingMessage) => Match | undef
     const before = known.get(path);
     if (before?.route.endpoint.method === req.method) return before;
     const found = match(routes, req.method, path);
-    if (!found) return undefined;
+    if (!found || path.length > PATH_CHARACTERS_MAX) return found;
     if (known.size >= PATHS_MAX) known.clear();
     known.set(path, found);
     return found;
@@ -180,7 +183,7 @@ function match(routes: Route[], method: string | undefined, path: string): Match
   if (isOddPath(path)) return undefined;
   for (const route of routes) {
     const found = method === route.endpoint.method ? route.pattern.exec(path) : null;
-    if (found) return { route, params: { ...found.groups } };
+    if (found) return found.groups ? { route, params: Object.freeze({ ...found.groups }) } : { route };
   }
   return undefined;
 }

@@ -2,7 +2,7 @@ import type { RequestListener } from 'node:http';
 import { appendEvents, exportEntries, listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
 import { AppError } from '@cardea/contracts/errors';
 import { uuidv7 } from '@cardea/crypto/ids';
-import { createApp } from '@cardea/http/app';
+import { createApp, createHotPath } from '@cardea/http/app';
 import type { Refusal, ServerContext } from '@cardea/http/exchange';
 import { certificateHolder, identifyPeer } from '@cardea/http/peers';
 import type { PeersOfEndpoints } from '@cardea/http/peers';
@@ -31,7 +31,16 @@ export function createAuditApp(ctx: AuditContext): { listener: RequestListener; 
     recordRefusal: (refusal) => recordRefusal(ctx, refusal),
     translate: (error) => translate(ctx, error),
   };
-  return { listener: createApp({ ctx: server, routes: auditRoutes(ctx) }), server };
+  const routes = auditRoutes(ctx);
+  const app = createApp({ ctx: server, routes });
+  // Every answer of Cardea waits for one of these.
+  const hotPath = createHotPath({
+    ctx: server,
+    routes: routes.filter(({ endpoint }) => endpoint.path === appendEvents.path),
+    recall: (req) => certificateHolder(req, '').actor,
+    limit: () => undefined,
+  });
+  return { listener: (req, res) => void (hotPath(req, res) || app(req, res)), server };
 }
 
 /** The log records what it refuses itself. @throws AppError `unavailable` */

@@ -172,6 +172,16 @@ describe.each(engines)('the log on %s', (engine) => {
     await otherDb.close();
   });
 
+  test('a log that was put back to an end it had stops', async () => {
+    const log = await openLog(db, identity);
+    await appendTo(log, [anEvent()]);
+    const { size, chain } = await readHead(db);
+    await appendTo(log, [anEvent()]);
+    await db.query('update audit_head set size = $1, chain = $2 where id = 1', [size, chain]);
+
+    await expect(appendTo(log, [anEvent()])).rejects.toThrow('the head is at 1 and not at 2');
+  });
+
   test('a head with another hash than the last entry stops the log, which writes nothing more', async () => {
     const log = await openLog(db, identity);
     await appendTo(log, someEvents(2));
