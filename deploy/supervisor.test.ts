@@ -226,7 +226,7 @@ function service(label: string, body: string, refusal = ''): ChildSpec {
      fs.writeFileSync(process.env.CARDEA_DATA_DIR + '/${label}.pid', String(process.pid));
      ${body};`,
   );
-  return { name: `${label}-service`, label, script, env: { CARDEA_DATA_DIR: dataDir } };
+  return { name: `${label}-service`, label, script, env: { CARDEA_DATA_DIR: dataDir }, semiSpaceMib: 8 };
 }
 
 const pidOf = (label: string) => Number(readFileSync(join(dataDir, `${label}.pid`), 'utf8'));
