@@ -33,6 +33,8 @@ export interface Signer {
   newest(): LastSigned;
   /** Signs if the log has grown since, and answers the newest. @throws FatalLogError if disk and log disagree */
   signIfGrown(): Promise<LastSigned>;
+  /** To be called every second: reads what is new, so that little is left to read when it is signed. @throws FatalLogError */
+  readAhead(): Promise<void>;
   /** To be called every 10 s: signs if the log has grown, or if the newest checkpoint is 10 minutes old. */
   tick(): Promise<void>;
 }
@@ -48,22 +50,31 @@ export async function openSigner(db: Db, options: SignerOptions): Promise<Signer
   let turn: Promise<unknown> = Promise.resolve();
 
   // One at a time: two that ran together could sign in the wrong order.
+  function takeTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = turn.then(work);
+    turn = done.catch(() => undefined);
+    return done;
+  }
+
   function sign(isDue: (size: number, last: LastSigned) => boolean): Promise<LastSigned> {
-    const signed = turn.then(async () => {
+    return takeTurn(async () => {
       const head = await readHead(db);
       if (last && !isDue(head.size, last)) return last;
       verified = await verifyStored(db, verified, head);
       last = await signAndKeep(options, verified);
       return last;
     });
-    turn = signed.catch(() => undefined);
-    return signed;
   }
 
   const first = await sign(hasGrown);
   return {
     newest: () => last ?? first,
     signIfGrown: () => sign(hasGrown),
+    readAhead: () =>
+      takeTurn(async () => {
+        const head = await readHead(db);
+        if (head.size !== verified.tree.size) verified = await verifyStored(db, verified, head);
+      }),
     async tick() {
       const nowMs = options.now();
       await sign((size, last) => hasGrown(size, last) || nowMs - Date.parse(last.signedAt) >= HEARTBEAT_MS);

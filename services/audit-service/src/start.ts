@@ -12,6 +12,7 @@ import { FatalLogError } from './log.ts';
 
 const DRAIN_MS = 5_000;
 const SIGN_EVERY_MS = 10_000;
+const READ_AHEAD_EVERY_MS = 1_000;
 
 /** An audit-service that answers. */
 export interface RunningAuditService extends Running {
@@ -44,8 +45,12 @@ export async function startAuditService(
   refuseBrokenRequests(api.server, server);
   reportRefusedHandshakes(api.server, { logger: ctx.logger, refused: ctx.metrics.handshakesRefused });
 
-  const signing = setInterval(() => void sign(ctx), SIGN_EVERY_MS);
-  starting.defer(() => clearInterval(signing));
+  const reading = setInterval(() => void unlessFatal(ctx, () => ctx.signer.readAhead()), READ_AHEAD_EVERY_MS);
+  const signing = setInterval(() => void unlessFatal(ctx, () => ctx.signer.tick()), SIGN_EVERY_MS);
+  starting.defer(() => {
+    clearInterval(reading);
+    clearInterval(signing);
+  });
 
   ctx.logger.info('audit-service is ready', { url: api.url });
   const started = starting.move();
@@ -53,12 +58,13 @@ export async function startAuditService(
   return { url: api.url, opsUrl, stop: () => started.disposeAsync() };
 }
 
-async function sign({ signer, logger, stopIfFatal }: AuditContext): Promise<void> {
+async function unlessFatal({ logger, stopIfFatal }: AuditContext, work: () => Promise<void>): Promise<void> {
   try {
-    await signer.tick();
+    await work();
   } catch (error) {
-    logger.error('no checkpoint was signed', { error });
+    logger.error('what is stored was not read again, or not signed', { error });
     // A database that is away may come back; a file that cannot be written is a disk that cannot be trusted.
-    if (!(error instanceof DbUnavailable)) stopIfFatal(new FatalLogError('signing failed', { cause: error }));
+    if (!(error instanceof DbUnavailable))
+      stopIfFatal(new FatalLogError('reading again or signing failed', { cause: error }));
   }
 }

@@ -80,6 +80,20 @@ describe.each(engines)('the signer on %s', (engine) => {
     expect(second.vkey).toBe(first.vkey);
   });
 
+  test('what was read ahead is not read again for the checkpoint, and damage is found without one', async () => {
+    const { log, signer } = await start();
+    await appendTo(log, someEvents(300));
+    await signer.readAhead();
+    await withoutTriggers(db, "update audit_entry set vault = 'other' where seq = 7");
+    const { size } = await signer.signIfGrown();
+    await appendTo(log, someEvents(1));
+    await withoutTriggers(db, "update audit_entry set vault = 'other' where seq = 300");
+
+    expect(size).toBe(300);
+    await expect(signer.readAhead()).rejects.toThrow('entry 300: vault differ');
+    await expect(signer.signIfGrown()).rejects.toThrow(FatalLogError);
+  });
+
   test('a long log is read again in small steps, and between them others have their turn', async () => {
     const turns = countTurns();
     const readIn: number[] = [];
