@@ -73,7 +73,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
         memo.forget();
       }
     });
-    return await acknowledged(turn);
+    return await acknowledged(turn).catch(refuse);
   }
 
   async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
@@ -86,7 +86,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
         memo.forget();
       }
     });
-    return await acknowledged(turn);
+    return await acknowledged(turn).catch(refuse);
   }
 
   // The next turn begins while this one waits for the disk: it commits after it, so it is never durable without it.
@@ -97,8 +97,8 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
       return result;
     } catch (error) {
       // Nothing of this one is written, but what made it fail may be a commit on its way to the disk.
-      await wal?.pending()?.catch(refuse);
-      return refuse(error);
+      await wal?.pending();
+      throw error;
     }
   }
 

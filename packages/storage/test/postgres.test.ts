@@ -79,6 +79,24 @@ describe('a PostgreSQL database', () => {
     await expect(attempt).rejects.toBeInstanceOf(CommitError);
   });
 
+  test('whose commit is unknown ends the process before anybody else hears of it', async () => {
+    const heard: string[] = [];
+    const fatal = openPostgres(database.url, {
+      onCommitError: (error) => {
+        heard.push('process');
+        throw error;
+      },
+    });
+    const attempt = fatal.transaction(async (tx) => {
+      await tx.query('insert into t (a) values (1)');
+      await terminate();
+    });
+    await attempt.catch(() => heard.push('caller'));
+    await fatal.close();
+
+    expect(heard).toEqual(['process', 'caller']);
+  });
+
   test('that finds a duplicate only at COMMIT says so as a UniqueViolation', async () => {
     const attempt = db.transaction((tx) => tx.query('insert into t (a) values (1), (1)'));
     await expect(attempt).rejects.toBeInstanceOf(UniqueViolation);

@@ -2,7 +2,7 @@ import { copyFileSync, existsSync, fdatasyncSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CommitError } from '../src/db.ts';
-import type { Db } from '../src/db.ts';
+import type { Db, OnCommitError } from '../src/db.ts';
 import { openSqlite } from '../src/sqlite.ts';
 import { sqliteFile } from './databases.ts';
 import type { SqliteTestDatabase } from './databases.ts';
@@ -49,6 +49,7 @@ describe('a commit on SQLite', () => {
   let file: SqliteTestDatabase;
   let disk: Disk;
   let db: Db;
+  let commitErrors: CommitError[];
   const insert = (a: number) => db.transaction((tx) => tx.query('insert into t (a) values ($1)', [a]));
   // Asked with bytes, which are never answered from memory.
   const look = async () =>
@@ -58,7 +59,12 @@ describe('a commit on SQLite', () => {
   beforeEach(async () => {
     file = await sqliteFile();
     disk = new Disk();
-    db = openSqlite(file.path, { syncFile: disk.syncFile });
+    commitErrors = [];
+    const onCommitError: OnCommitError = (error) => {
+      commitErrors.push(error);
+      throw error;
+    };
+    db = openSqlite(file.path, { syncFile: disk.syncFile, onCommitError });
     await disk.flow(db.query('create table t (a integer primary key) strict'));
   });
 
@@ -146,6 +152,26 @@ describe('a commit on SQLite', () => {
     await expect(count()).rejects.toBeInstanceOf(CommitError);
     await expect(insert(3)).rejects.toBeInstanceOf(CommitError);
     expect(disk.begun).toBe(2);
+  });
+
+  test.each<[string, () => Promise<unknown>]>([
+    ['a transaction', () => insert(2)],
+    ['a statement by itself', () => db.query('insert into t (a) values (2)')],
+    ['a read', () => count()],
+    ['a transaction that fails by itself', () => insert(1)],
+    ['a statement that fails by itself', () => db.query('insert into t (a) values (1)')],
+  ])('that could not be synced ends the process, whoever waits for it: %s', async (_who, wait) => {
+    const writer = insert(1).catch((error: unknown) => error);
+    const sync = await disk.next();
+    commitErrors = [];
+    const waiting = wait().catch((error: unknown) => error);
+    await turn();
+    sync.fail(new Error('EIO'));
+
+    const errors = [await writer, await waiting];
+    expect(errors).toEqual([expect.any(CommitError), expect.any(CommitError)]);
+    expect(commitErrors).toEqual(expect.arrayContaining(errors));
+    expect(commitErrors).toHaveLength(2);
   });
 });
 
