@@ -56,6 +56,12 @@ describe('canonical JSON', () => {
     );
   });
 
+  test('puts keys that look like numbers in the order of their text, which is not that of an object', () => {
+    expect(canonicalize({ 9: { b: 1, a: 2 }, 10: 1, a: [{ 2: 1, 1: 2, 11: 3 }], '': 0 })).toBe(
+      '{"":0,"10":1,"9":{"a":2,"b":1},"a":[{"1":2,"11":3,"2":1}]}',
+    );
+  });
+
   test('keeps a property called __proto__', () => {
     expect(canonicalize(JSON.parse('{"__proto__":{"a":1}}'))).toBe('{"__proto__":{"a":1}}');
   });
@@ -80,6 +86,8 @@ describe('canonical JSON', () => {
     ['a bigint', 1n],
     ['a function', { a: () => 1 }],
     ['an object that writes itself', { toJSON: () => 'x' }],
+    ['an object that writes itself unseen', Object.defineProperty({}, 'toJSON', { value: () => 'x' })],
+    ['an array that writes itself', Object.assign([1], { toJSON: () => 1 })],
     ['a symbol', Symbol('a')],
     ['a symbol as a key', { [Symbol('a')]: 1 }],
     ['a key outside ASCII', { é: 1 }],

@@ -26,6 +26,9 @@ function isInOrder(value: unknown, depthLeft: number): boolean {
   if (typeof value !== 'object') throw new CanonicalJsonError(`a value may not be ${typeof value}`);
   if (value === null) throw new CanonicalJsonError('a value may not be null');
   if (depthLeft === 0) throw new CanonicalJsonError(`nested deeper than ${DEPTH_MAX}`);
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') {
+    throw new CanonicalJsonError('a value may not write itself');
+  }
   if (Array.isArray(value)) return areInOrder(value, depthLeft - 1);
   if (!isPlain(value)) throw new CanonicalJsonError('an object must be plain');
   return hasKeysInOrder(value, depthLeft - 1);
