@@ -96,7 +96,8 @@ function logAccess(ctx: ServerContext): RequestHandler {
   return (req, res, next) => {
     res.on('finish', () => {
       const { requestId, startedAt, route, caller } = exchangeOf(res);
-      // Between services only what went wrong is worth a line: a record of each call is in the audit log.
+      // Between services only what went wrong is worth a line: a record of each call is in the audit log. (Of appends,
+      // which take the hot path, refusals are in the audit log too and nowhere else.)
       const level = route?.endpoint.auth === 'peer' && res.statusCode < 400 ? 'debug' : 'info';
       ctx.logger[level]('request', {
         requestId,
@@ -127,11 +128,12 @@ export interface HotPath {
  * goes the long way, where its address is limited before anything is verified.
  */
 export function createHotPath(hotPath: HotPath): (...args: Parameters<RequestListener>) => boolean {
-  const find = createMatcher(hotPath.routes);
+  const paths = createMatcher(hotPath.routes);
   return (req, res) => {
-    const found = find(req);
+    const found = paths.find(req);
     const actor = found && hotPath.recall(req);
     if (!actor) return false;
+    paths.remember(found);
     const exchange = beginExchange(req, res);
     if (found.params) exchange.params = found.params;
     exchange.route = found.route;
@@ -151,30 +153,33 @@ async function answerHot({ ctx, limit }: HotPath, exchange: Exchange, actor: Aud
 }
 
 interface Match {
+  path: string;
   route: Route;
   /** Shared by every request for this path. */
   params?: Readonly<Record<string, string>>;
 }
 
 const PATHS_MAX = 1_000;
-// Longer than any that is there: strangers shall not fill the memory with others.
+// Longer than any that is there.
 const PATH_CHARACTERS_MAX = 700;
 
-/** Finds the route of a request. Which one a path leads to never changes, so the last that were found are remembered. */
-function createMatcher(routes: Route[]): (req: IncomingMessage) => Match | undefined {
+/** Finds the route of a request. Which one a path leads to never changes, so the last that were asked for are remembered. */
+function createMatcher(routes: Route[]) {
   const known = new Map<string, Match>();
-  return (req) => {
-    const url = req.url ?? '';
-    if (!hasOneHost(req) || url.includes('#')) return undefined;
-    const mark = url.indexOf('?');
-    const path = mark < 0 ? url : url.slice(0, mark);
-    const before = known.get(path);
-    if (before?.route.endpoint.method === req.method) return before;
-    const found = match(routes, req.method, path);
-    if (!found || path.length > PATH_CHARACTERS_MAX) return found;
-    if (known.size >= PATHS_MAX) known.clear();
-    known.set(path, found);
-    return found;
+  return {
+    find(req: IncomingMessage): Match | undefined {
+      const url = req.url ?? '';
+      if (!hasOneHost(req) || url.includes('#')) return undefined;
+      const mark = url.indexOf('?');
+      const path = mark < 0 ? url : url.slice(0, mark);
+      const before = known.get(path);
+      return before?.route.endpoint.method === req.method ? before : match(routes, req.method, path);
+    },
+    remember(found: Match): void {
+      if (found.path.length > PATH_CHARACTERS_MAX || known.get(found.path) === found) return;
+      if (known.size >= PATHS_MAX) known.clear();
+      known.set(found.path, found);
+    },
   };
 }
 
@@ -183,7 +188,7 @@ function match(routes: Route[], method: string | undefined, path: string): Match
   if (isOddPath(path)) return undefined;
   for (const route of routes) {
     const found = method === route.endpoint.method ? route.pattern.exec(path) : null;
-    if (found) return found.groups ? { route, params: Object.freeze({ ...found.groups }) } : { route };
+    if (found) return { path, route, ...(found.groups ? { params: Object.freeze({ ...found.groups }) } : {}) };
   }
   return undefined;
 }

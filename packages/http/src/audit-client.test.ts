@@ -64,3 +64,24 @@ test('an event that waits when its client is closed is refused, and not sent aga
   await refused;
   expect(await askedWithin(10_000)).toEqual([]);
 });
+
+test("each event gets the receipt that stands at its place, and none that is another one's", async () => {
+  const ids = ['01900000-0000-7000-8000-000000000001', '01900000-0000-7000-8000-000000000002'];
+  const answers = [
+    ids.map((id, seq) => ({ id, seq, leaf: `leaf ${seq}` })),
+    ids.toReversed().map((id, seq) => ({ id, seq, leaf: `leaf ${seq}` })),
+    [{ id: ids[0], seq: 7, leaf: 'leaf 7' }],
+  ];
+  const log = createAuditClient({ ...connection, post: async () => ({ items: answers.shift() }) });
+  const results = [];
+  for (let batch = 0; batch < 3; batch += 1) {
+    results.push(await Promise.allSettled(ids.map((id) => log.append({ ...event, id }))));
+  }
+
+  const refused = { status: 'rejected', reason: { code: 'internal' } };
+  expect(results).toMatchObject([
+    [{ value: { seq: 0, leaf: 'leaf 0' } }, { value: { seq: 1, leaf: 'leaf 1' } }],
+    [refused, refused],
+    [{ value: { seq: 7, leaf: 'leaf 7' } }, refused],
+  ]);
+});

@@ -101,8 +101,9 @@ export function peerName(req: IncomingMessage): string | undefined {
  * The name in the one SAN URI of our trust domain. Node gives all SANs as one text and quotes an entry that could be
  * mistaken for two (CVE-2021-44532); none of ours needs quoting, so a text with a quote names nobody.
  */
-export function serviceNameOf(certificate: Partial<PeerCertificate>): string | undefined {
-  const text = certificate.subjectaltname ?? '';
+export function serviceNameOf(certificate: Partial<PeerCertificate> | null): string | undefined {
+  // A socket that is closed has none, whatever its type says.
+  const text = certificate?.subjectaltname ?? '';
   if (text.includes('"')) return undefined;
   const names = text
     .split(', ')

@@ -43,9 +43,12 @@ export function expectHeaders({ headers }: RawAnswer): void {
     'referrer-policy': 'no-referrer',
     'strict-transport-security': expect.stringContaining('max-age='),
     'x-content-type-options': 'nosniff',
-    'x-frame-options': 'SAMEORIGIN',
+    'x-frame-options': 'DENY',
     'x-request-id': expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/),
   });
+  for (const ofDocuments of ['x-xss-protection', 'x-download-options', 'origin-agent-cluster']) {
+    expect(headers).not.toHaveProperty(ofDocuments);
+  }
   expect(headers).not.toHaveProperty('x-powered-by');
   expect(headers).not.toHaveProperty('server');
 }
