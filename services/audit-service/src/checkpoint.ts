@@ -6,7 +6,8 @@ import { StartError } from '@cardea/http/config';
 import type { Db } from '@cardea/storage/db';
 import { formatMicros, parseMicros } from './audit-time.ts';
 import { readEntryBytes, readHead, storedTree } from './entry-store.ts';
-import { parseEntry } from './entry-row.ts';
+import { parseEntry, readEntry } from './entry-row.ts';
+import type { ParseEntry } from './entry-row.ts';
 import { readLastSigned, writeLastSigned } from './last-signed.ts';
 import type { LastSigned } from './last-signed.ts';
 import { verifyStored } from './reread.ts';
@@ -48,6 +49,9 @@ export async function openSigner(db: Db, options: SignerOptions): Promise<Signer
   let last = await readLastSigned(options.folder, options.vkey);
   let verified = last ? await refuseRollback(db, last) : await requireEmpty(db, options);
   let turn: Promise<unknown> = Promise.resolve();
+  let readingAhead: Promise<void> | undefined;
+  // What came into the database while nobody looked has to pass the schema; what this process appends has passed it.
+  let parse: ParseEntry = parseEntry;
 
   // One at a time: two that ran together could sign in the wrong order.
   function takeTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -60,21 +64,27 @@ export async function openSigner(db: Db, options: SignerOptions): Promise<Signer
     return takeTurn(async () => {
       const head = await readHead(db);
       if (last && !isDue(head.size, last)) return last;
-      verified = await verifyStored(db, verified, head);
+      verified = await verifyStored(db, verified, head, parse);
       last = await signAndKeep(options, verified);
       return last;
     });
   }
 
+  async function readAhead(): Promise<void> {
+    const head = await readHead(db);
+    if (head.size !== verified.tree.size) verified = await verifyStored(db, verified, head, parse);
+  }
+
   const first = await sign(hasGrown);
+  parse = readEntry;
   return {
     newest: () => last ?? first,
     signIfGrown: () => sign(hasGrown),
-    readAhead: () =>
-      takeTurn(async () => {
-        const head = await readHead(db);
-        if (head.size !== verified.tree.size) verified = await verifyStored(db, verified, head);
-      }),
+    readAhead() {
+      // Of a database that hangs nothing more is asked.
+      readingAhead ??= takeTurn(readAhead).finally(() => (readingAhead = undefined));
+      return readingAhead;
+    },
     async tick() {
       const nowMs = options.now();
       await sign((size, last) => hasGrown(size, last) || nowMs - Date.parse(last.signedAt) >= HEARTBEAT_MS);

@@ -41,13 +41,15 @@ export function toRow(event: AuditEvent, { seq, writtenAt }: Place, entry: Uint8
   };
 }
 
+/** How the bytes of an entry are read. @throws if they are none */
+export type ParseEntry = (bytes: Uint8Array) => Entry;
+
 /**
- * The row again, from nothing but the stored bytes, and the hash in hex that they name as the one before. For whoever
- * follows the chain: its hashes say that the bytes are those which were checked when they were appended.
- * @throws SyntaxError, TypeError if they are no entry
+ * The row again, from nothing but the stored bytes, and the hash in hex that they name as the one before.
+ * @throws what `parse` throws; TypeError
  */
-export function deriveRow(bytes: Uint8Array): { row: EntryRow; prev: string } {
-  const entry = JSON.parse(textOf(bytes)) as Entry;
+export function deriveRow(bytes: Uint8Array, parse: ParseEntry): { row: EntryRow; prev: string } {
+  const entry = parse(bytes);
   return { row: toRow(entry.event, entry, bytes), prev: entry.prev };
 }
 
@@ -59,6 +61,11 @@ export function differences(a: EntryRow, b: EntryRow): string[] {
 /** @throws SyntaxError, ZodError */
 export function parseEntry(bytes: Uint8Array): Entry {
   return AuditEntry.parse(JSON.parse(textOf(bytes)));
+}
+
+/** Reads an entry that passed the schema before, as the chain of hashes says of what this process appended. @throws SyntaxError */
+export function readEntry(bytes: Uint8Array): Entry {
+  return JSON.parse(textOf(bytes)) as Entry;
 }
 
 function textOf(bytes: Uint8Array): string {

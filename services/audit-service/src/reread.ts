@@ -4,7 +4,7 @@ import { rootHash } from '@cardea/crypto/merkle';
 import type { RangePart, TreeHashes } from '@cardea/crypto/merkle';
 import type { Db } from '@cardea/storage/db';
 import { deriveRow, differences } from './entry-row.ts';
-import type { EntryRow } from './entry-row.ts';
+import type { EntryRow, ParseEntry } from './entry-row.ts';
 import { readRows, storedTree } from './entry-store.ts';
 import type { Head } from './entry-store.ts';
 import { FatalLogError } from './log.ts';
@@ -26,7 +26,7 @@ export interface Verified {
  * bytes alone. A bit that flipped, or was flipped, since the append is found before anything is signed.
  * @throws FatalLogError that names the entry
  */
-export async function verifyStored(db: Db, from: Verified, head: Head): Promise<Verified> {
+export async function verifyStored(db: Db, from: Verified, head: Head, parse: ParseEntry): Promise<Verified> {
   const stored = storedTree(db);
   const tree = from.tree.fork();
   if (head.size < tree.size) throw new FatalLogError(`the log had ${tree.size} entries and has ${head.size}`);
@@ -36,7 +36,7 @@ export async function verifyStored(db: Db, from: Verified, head: Head): Promise<
     const end = Math.min(head.size, tree.size + PAGE);
     const rows = await readRows(db, tree.size, end);
     for (const row of rows) {
-      verifyRow(row, { seq: tree.size, chain });
+      verifyRow(row, { seq: tree.size, chain }, parse);
       chain = chainHash(row.entry);
       for (const part of tree.append(row.leaf)) await verifyTile(stored, part);
     }
@@ -51,11 +51,11 @@ export async function verifyStored(db: Db, from: Verified, head: Head): Promise<
   return { tree, chain };
 }
 
-function verifyRow(row: EntryRow, expected: { seq: number; chain: Uint8Array }): void {
+function verifyRow(row: EntryRow, expected: { seq: number; chain: Uint8Array }, parse: ParseEntry): void {
   if (row.seq !== expected.seq) throw missing(expected.seq);
   let derived: ReturnType<typeof deriveRow>;
   try {
-    derived = deriveRow(row.entry);
+    derived = deriveRow(row.entry, parse);
   } catch (cause) {
     throw new FatalLogError(`entry ${expected.seq} on disk is no entry`, { cause });
   }

@@ -45,8 +45,14 @@ export async function startAuditService(
   refuseBrokenRequests(api.server, server);
   reportRefusedHandshakes(api.server, { logger: ctx.logger, refused: ctx.metrics.handshakesRefused });
 
-  const reading = setInterval(() => void unlessFatal(ctx, () => ctx.signer.readAhead()), READ_AHEAD_EVERY_MS);
-  const signing = setInterval(() => void unlessFatal(ctx, () => ctx.signer.tick()), SIGN_EVERY_MS);
+  const reading = setInterval(
+    () => void orStop(ctx, 'what is new was not read again', () => ctx.signer.readAhead()),
+    READ_AHEAD_EVERY_MS,
+  );
+  const signing = setInterval(
+    () => void orStop(ctx, 'no checkpoint was signed', () => ctx.signer.tick()),
+    SIGN_EVERY_MS,
+  );
   starting.defer(() => {
     clearInterval(reading);
     clearInterval(signing);
@@ -58,13 +64,16 @@ export async function startAuditService(
   return { url: api.url, opsUrl, stop: () => started.disposeAsync() };
 }
 
-async function unlessFatal({ logger, stopIfFatal }: AuditContext, work: () => Promise<void>): Promise<void> {
+async function orStop(
+  { logger, stopIfFatal }: AuditContext,
+  failure: string,
+  work: () => Promise<void>,
+): Promise<void> {
   try {
     await work();
   } catch (error) {
-    logger.error('what is stored was not read again, or not signed', { error });
+    logger.error(failure, { error });
     // A database that is away may come back; a file that cannot be written is a disk that cannot be trusted.
-    if (!(error instanceof DbUnavailable))
-      stopIfFatal(new FatalLogError('reading again or signing failed', { cause: error }));
+    if (!(error instanceof DbUnavailable)) stopIfFatal(new FatalLogError(failure, { cause: error }));
   }
 }

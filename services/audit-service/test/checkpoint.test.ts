@@ -1,11 +1,14 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { canonicalize } from '@cardea/crypto/canonical-json';
 import { openCheckpoint } from '@cardea/crypto/checkpoint';
 import { chainHash, leafHash } from '@cardea/crypto/hash-chain';
 import { StartError } from '@cardea/http/config';
 import type { Db } from '@cardea/storage/db';
-import { readEntryBytes } from '../src/entry-store.ts';
+import { toRow } from '../src/entry-row.ts';
+import { insertEntries, readEntryBytes, readHead } from '../src/entry-store.ts';
 import { FatalLogError, openLog } from '../src/log.ts';
 import type { AuditDatabase } from './audit-database.ts';
 import { auditDatabase, copySqlite, engines } from './audit-database.ts';
@@ -93,6 +96,56 @@ describe.each(engines)('the signer on %s', (engine) => {
     await expect(signer.readAhead()).rejects.toThrow('entry 300: vault differ');
     await expect(signer.signIfGrown()).rejects.toThrow(FatalLogError);
   });
+
+  test('of a database that hangs no second reading ahead waits in line', async () => {
+    const hanging = Promise.withResolvers<void>();
+    let asked = 0;
+    let hangs = false;
+    const query: Db['query'] = async (sql, params) => {
+      if (hangs) asked += 1;
+      if (hangs) await hanging.promise;
+      return db.query(sql, params);
+    };
+    const { log, signer } = await startLog({ ...db, query }, database.folder, { now: () => now });
+    await appendTo(log, [anEvent()]);
+    hangs = true;
+    const readings = Array.from({ length: 5 }, () => signer.readAhead());
+    await setTimeout(20);
+    const askedWhileHanging = asked;
+    hangs = false;
+    hanging.resolve();
+    await Promise.all(readings);
+    await appendTo(log, [anEvent()]);
+    await signer.readAhead();
+
+    expect(askedWhileHanging).toBe(1);
+    expect(new Set(readings).size).toBe(1);
+  });
+
+  test('what came into the database between two starts has to be an entry, though chain, columns and head fit', async () => {
+    const { log } = await start();
+    await appendTo(log, [anEvent()]);
+    await withoutTriggers(db, 'delete from audit_tile');
+    await forge({ v: undefined });
+    await forge({});
+    const restart = start();
+
+    await expect(restart).rejects.toThrow(FatalLogError);
+    await expect(restart).rejects.toThrow('entry 1 on disk is no entry');
+  });
+
+  /** Puts an entry behind the last one, with all that belongs to it. */
+  async function forge(changes: object): Promise<void> {
+    const { size } = await readHead(db);
+    const [last] = await readEntryBytes(db, size - 1, size);
+    const place = { seq: size, writtenAt: `2026-11-22T06:27:32.00000${size}Z` };
+    const prev = Buffer.from(chainHash(last!)).toString('hex');
+    const { event } = anEvent();
+    const entry = { event, log: ORIGIN, prev, v: 1, ...place, ...changes };
+    const bytes = Buffer.from(canonicalize(JSON.parse(JSON.stringify(entry))));
+    await db.transaction((tx) => insertEntries(tx, db.engine, [toRow(event, place, bytes)]));
+    await db.query('update audit_head set size = $1, chain = $2 where id = 1', [size + 1, chainHash(bytes)]);
+  }
 
   test('a long log is read again in small steps, and between them others have their turn', async () => {
     const turns = countTurns();
