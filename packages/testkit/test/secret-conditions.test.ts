@@ -270,6 +270,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       await alice.get(at('leaving', 'ended')).set('If-None-Match', '"1"').expect(304);
       system.passTime(5_000);
       await alice.get(at('leaving', 'ended')).set('If-None-Match', '"1"').expect(410);
+      // Or the job that destroys what has ended would do so while a later test compares everything.
+      await alice.delete('/vaults/leaving?recursive=true').expect(204);
     });
   });
 
