@@ -65,13 +65,17 @@ const refuseOddRequests: RequestHandler = (req, _res, next) => {
 
 /** HTTP/1.1 asks for one and no more (RFC 9112 section 3.2); of several Node takes the first, and a proxy maybe the last. */
 function hasOneHost({ headers, httpVersion, rawHeaders }: IncomingMessage): boolean {
-  if (headers.host === undefined) return httpVersion === '1.0';
-  let hosts = 0;
+  return headers.host === undefined ? httpVersion === '1.0' : timesSent(rawHeaders, 'host') === 1;
+}
+
+/** How often a field was sent, by its name in lower case: of several, Node shows the first for some and joins others. */
+export function timesSent(rawHeaders: string[], field: string): number {
+  let times = 0;
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!;
-    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+    if (name.length === field.length && name.toLowerCase() === field) times += 1;
   }
-  return hosts === 1;
+  return times;
 }
 
 function isOddPath(path: string): boolean {

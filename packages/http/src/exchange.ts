@@ -87,7 +87,7 @@ function release(
   const audited = outcome instanceof Audited;
   if (!audited && endpoint.auth === 'bearer') throw new Error(`${endpoint.action} answered without an audit record`);
   const reply = audited ? outcome.value : outcome;
-  const headers: Headers = { ...exchange.headers, ...reply.headers };
+  const headers: Record<string, string | number> = { ...exchange.headers, ...reply.headers };
   if (audited) headers['Cardea-Receipt'] = `seq=${outcome.receipt.seq} leaf=${outcome.receipt.leaf}`;
   send(exchange, reply.status ?? endpoint.statuses[0], headers, 'body' in reply ? toJson(endpoint, reply.body) : reply);
   observe(ctx, exchange);
@@ -95,9 +95,7 @@ function release(
 
 type Payload = { text: string; contentType: string } | Extract<Reply<unknown>, { stream: unknown } | { empty: true }>;
 
-type Headers = Record<string, string | number>;
-
-function send(exchange: Exchange, status: number, headers: Headers, payload: Payload): void {
+function send(exchange: Exchange, status: number, headers: Record<string, string | number>, payload: Payload): void {
   const { res } = exchange;
   headers['X-Request-Id'] = exchange.requestId;
   headers['Cache-Control'] = 'no-store';
@@ -137,7 +135,7 @@ export async function refuse(ctx: ServerContext, exchange: Exchange, thrown: unk
     return;
   }
   const problem = toProblem(error, exchange.requestId);
-  const headers: Headers = { ...exchange.headers };
+  const headers: Record<string, string | number> = { ...exchange.headers };
   const retryAfter = retryAfterSeconds(error);
   if (retryAfter !== undefined) headers['Retry-After'] = retryAfter;
   if (error.code === 'unauthenticated') headers['WWW-Authenticate'] = 'Bearer';

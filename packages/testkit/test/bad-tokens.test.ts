@@ -46,6 +46,22 @@ function ask(method: string, target: string, headers: Record<string, string | un
   return sendRequest(system.url, { method, target, headers: { 'X-Forwarded-For': address, ...headers }, body });
 }
 
+test.each([
+  ['the good one first', [bearerOf('good'), bearerOf('bad')]],
+  ['the good one last', [bearerOf('bad'), bearerOf('good')]],
+  ['the same twice', [bearerOf('good'), bearerOf('good')]],
+])('two Authorization headers are refused, %s: a proxy may take the other one', async (_which, [first, second]) => {
+  const sent = () => ask('GET', SECRET, { Authorization: first!(), authorization: second!() });
+  // Known as good, so that the short way is tried.
+  expect((await ask('GET', SECRET, { Authorization: bearer(token) })).status).toBe(200);
+  const event = { action: 'secret.read', suspicious: 'token_malformed' };
+  await expectRefusal(system, sent, { status: 401, code: 'unauthenticated', event });
+});
+
+function bearerOf(which: 'good' | 'bad'): () => string {
+  return () => bearer(which === 'good' ? token : CANARY);
+}
+
 describe.each(ways)('when %s', (_way, send) => {
   test('a token made with the real key and what a real one says is accepted', async () => {
     expect((await send(bearer(forger.sign({})))).status).toBeLessThan(202);

@@ -4,6 +4,7 @@ import { changePassword, logout, readMe } from '@cardea/contracts/auth';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
+import { timesSent } from '@cardea/http/app';
 import type { VaultContext } from '@cardea/vault/context';
 import { callerOfCredential } from '@cardea/vault/applications/client-credentials';
 import { callerOfSession } from '@cardea/vault/users/sessions';
@@ -56,8 +57,9 @@ function bearerToken(req: IncomingMessage): string {
   const header = req.headers.authorization;
   if (header === undefined) throw new AppError('unauthenticated', 'a bearer token is required', { rule: 'no-token' });
   const [, token] = /^Bearer ([A-Za-z0-9._~+/=-]+)$/i.exec(header) ?? [];
-  if (token === undefined) {
-    throw new AppError('unauthenticated', 'the Authorization header is not a bearer token', {
+  // Of two Node takes the first, and a proxy maybe the last: they would not agree on who asks.
+  if (token === undefined || timesSent(req.rawHeaders, 'authorization') > 1) {
+    throw new AppError('unauthenticated', 'there must be one Authorization header, and in it a bearer token', {
       rule: 'token_malformed',
       suspicious: 'token_malformed',
     });
