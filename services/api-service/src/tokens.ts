@@ -54,7 +54,7 @@ export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () =
     return known && known.expiresAt > now().getTime() / 1000 ? known.claims : undefined;
   }
 
-  async function verify(token: string): Promise<TokenClaims> {
+  async function learn(token: string): Promise<TokenClaims> {
     remembered.delete(token);
 
     const nowSeconds = now().getTime() / 1000;
@@ -89,7 +89,7 @@ export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () =
     },
     verify: (token) => {
       const known = recall(token);
-      return known ? Promise.resolve(known) : verify(token);
+      return known ? Promise.resolve(known) : learn(token);
     },
     recall,
   };

@@ -6,7 +6,7 @@ import { StartError } from '@cardea/http/config';
 import type { Db } from '@cardea/storage/db';
 import { formatMicros, parseMicros } from './audit-time.ts';
 import { readEntryBytes, readHead, storedTree } from './entry-store.ts';
-import { parseEntry, readEntry } from './entry-row.ts';
+import { parseEntry, parseEntryUnchecked } from './entry-row.ts';
 import type { ParseEntry } from './entry-row.ts';
 import { readLastSigned, writeLastSigned } from './last-signed.ts';
 import type { LastSigned } from './last-signed.ts';
@@ -76,7 +76,7 @@ export async function openSigner(db: Db, options: SignerOptions): Promise<Signer
   }
 
   const first = await sign(hasGrown);
-  parse = readEntry;
+  parse = parseEntryUnchecked;
   return {
     newest: () => last ?? first,
     signIfGrown: () => sign(hasGrown),

@@ -58,13 +58,13 @@ export function differences(a: EntryRow, b: EntryRow): string[] {
   return (Object.keys(a) as (keyof EntryRow)[]).filter((column) => !same(a[column], b[column]));
 }
 
-/** @throws SyntaxError, ZodError */
+/** Checks them against the schema. @throws SyntaxError, ZodError */
 export function parseEntry(bytes: Uint8Array): Entry {
   return AuditEntry.parse(JSON.parse(textOf(bytes)));
 }
 
 /** Reads an entry that passed the schema before, as the chain of hashes says of what this process appended. @throws SyntaxError */
-export function readEntry(bytes: Uint8Array): Entry {
+export function parseEntryUnchecked(bytes: Uint8Array): Entry {
   return JSON.parse(textOf(bytes)) as Entry;
 }
 
