@@ -1,6 +1,9 @@
 export default {
   testEnvironment: 'node',
-  testMatch: ['<rootDir>/{packages,services}/*/{src,test}/**/*.test.ts', '<rootDir>/deploy/**/*.test.ts'],
+  testMatch: [
+    '<rootDir>/{packages,services}/*/{src,test}/**/*.test.ts',
+    '<rootDir>/{deploy,tests,trials,tools}/**/*.test.ts',
+  ],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {},
   testTimeout: 30_000,

@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { createRefusalFloods } from '@cardea/api-service/refusal-floods';
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import type { AuditLog } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { createLogger } from '@cardea/http/logger';
+import type { Person } from '@cardea/testkit/person';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { clientAt, countStatuses } from '../identity/identity.ts';
+import { expectEventually } from './probes.ts';
+
+const SECRET = '/vaults/payments/secrets/db/password';
+const FLOOD_MS = 1_000;
+
+let system: TestSystem;
+let admin: Person;
+
+beforeAll(async () => {
+  system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: '1', CARDEA_SIGN_INS_PER_MINUTE: '10' });
+  admin = await system.as('admin');
+});
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+/** What was refused from an address, oldest first. */
+async function refusalsFrom(address: string): Promise<AuditEvent[]> {
+  const entries = await admin.auditEntries({ decision: 'deny' });
+  return entries
+    .map(({ event }) => event)
+    .filter(({ source }) => source?.ip === address)
+    .toReversed();
+}
+
+function forge(address: string, count: number) {
+  const from = clientAt(system, address);
+  return Promise.all(Array.from({ length: count }, (_, i) => from.withToken(`forged.${i}`).get(SECRET)));
+}
+
+const forged = { action: 'secret.read', decision: 'deny', reason: 'unauthenticated', suspicious: 'token_malformed' };
+
+test('a flood of forged tokens has one record at once and one of how many followed, and none is lost in counting', async () => {
+  const [one] = await forge('192.0.2.1', 1);
+  const alone = await refusalsFrom('192.0.2.1');
+  expect(alone).toEqual([expect.objectContaining({ ...forged, requestId: one!.headers['x-request-id'] })]);
+  expect(alone[0]!.resource).not.toHaveProperty('count');
+
+  expect(countStatuses(await forge('192.0.2.1', 60))).toEqual({ 401: 60 });
+  await expectEventually(async () => {
+    const records = await refusalsFrom('192.0.2.1');
+    const recorded = records.map(({ resource }) => resource?.count ?? 1).reduce((sum, count) => sum + count);
+    expect(recorded).toBe(61);
+    for (const record of records) expect(record).toMatchObject(forged);
+    // On a slow machine the sixty may take more than the second.
+    expect(records.length).toBeLessThanOrEqual(8);
+  });
+});
+
+test('what comes after the second is recorded at once again', async () => {
+  await forge('192.0.2.2', 3);
+  system.passTime(FLOOD_MS);
+  const [later] = await forge('192.0.2.2', 1);
+  const records = await refusalsFrom('192.0.2.2');
+  expect(records.map(({ resource }) => resource?.count)).toEqual(expect.arrayContaining([undefined, 2, undefined]));
+  expect(records.map(({ requestId }) => requestId)).toContain(later!.headers['x-request-id']);
+});
+
+test('a flood of sign-ins beyond the limit is recorded together too, and another network, action or rule apart', async () => {
+  const login = (address: string) => clientAt(system, address).post('/auth/login', { username: 'x', password: 'x' });
+  for (let i = 0; i < 10; i += 1) await login('192.0.2.3');
+  const refused = await Promise.all(Array.from({ length: 30 }, () => login('192.0.2.3')));
+  expect(countStatuses(refused)).toEqual({ 429: 30 });
+  await Promise.all([forge('192.0.2.3', 1), forge('192.0.2.4', 1)]);
+  const at = clientAt(system, '192.0.2.3');
+  await at.withToken('forged').get('/vaults').expect(401);
+  await at.withToken('A'.repeat(5_000)).get('/vaults').expect(401);
+  const rules = (await refusalsFrom('192.0.2.3')).map(({ action, rule, resource }) => [action, rule, resource?.count]);
+  for (const apart of [
+    ['request.refuse', 'rate-limit', undefined],
+    ['secret.read', 'token_malformed', undefined],
+    ['vault.list', 'token_malformed', undefined],
+    ['vault.list', 'token_too_long', undefined],
+  ]) {
+    expect(rules.filter((rule) => JSON.stringify(rule) === JSON.stringify(apart))).toHaveLength(1);
+  }
+  expect(await refusalsFrom('192.0.2.4')).toHaveLength(1);
+  await expectEventually(async () => {
+    const records = (await refusalsFrom('192.0.2.3')).filter(({ rule }) => rule === 'rate-limit');
+    expect(records.map(({ resource }) => resource?.count ?? 1).reduce((sum, count) => sum + count)).toBe(30);
+  });
+});
+
+test('whoever is known is recorded for each vault they are denied', async () => {
+  const bob = await system.as('bob');
+  const answers = await Promise.all(Array.from({ length: 20 }, () => bob.get('/vaults/none').expect(404)));
+  const records = await admin.auditEntries({ vault: 'none' });
+  expect(records).toHaveLength(20);
+  const ids = answers.map(({ headers }) => headers['x-request-id']);
+  expect(new Set(records.map(({ event }) => event.requestId))).toEqual(new Set(ids));
+});
+
+test('what was counted is recorded before the process ends', async () => {
+  await forge('192.0.2.5', 40);
+  await system.stopService('api');
+  await system.startService('api');
+  const counts = (await refusalsFrom('192.0.2.5')).map(({ resource }) => resource?.count ?? 1);
+  expect(counts.reduce((sum, count) => sum + count)).toBe(40);
+});
+
+test('once the audit log is known to be away, what would only be counted is refused its record as well', async () => {
+  let away = false;
+  const appended: AuditEvent[] = [];
+  const audit: AuditLog = {
+    admit() {
+      if (away) throw new AppError('unavailable', 'the audit log does not answer');
+    },
+    async append(event) {
+      appended.push(event);
+      return { seq: appended.length, leaf: '' };
+    },
+  };
+  const logger = createLogger('test', 'none');
+  const floods = createRefusalFloods({ vault: { audit, now: () => new Date(0) }, logger });
+  const error = new AppError('rate_limited', 'too many requests', { rule: 'rate-limit' });
+  const caller: Caller = { actor: { id: 'anonymous', type: 'anonymous' }, source: { ip: '192.0.2.9' }, requestId: 'r' };
+  const refusal = { caller, action: 'request.refuse', params: {}, body: undefined, error };
+  await floods.record(refusal);
+  await floods.record(refusal);
+  away = true;
+  await expect(floods.record(refusal)).rejects.toMatchObject({ code: 'unavailable' });
+  away = false;
+  await floods.flush();
+  expect(appended.map(({ resource }) => resource?.count)).toEqual([undefined, 1]);
+});
+
+test('without the audit log a flood is answered 503, all of it', async () => {
+  await system.stopService('audit');
+  expect(countStatuses(await forge('192.0.2.6', 5))).toEqual({ 503: 5 });
+  expect(countStatuses(await forge('192.0.2.6', 5))).toEqual({ 503: 5 });
+  await system.startService('audit');
+});

@@ -1,0 +1,136 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { get } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import { uuidv7 } from '@cardea/crypto/ids';
+import { openPostgres } from '@cardea/storage/postgres';
+import type { Person } from '@cardea/testkit/person';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { Profile, TestSystem } from '@cardea/testkit/system';
+import { expectEventually } from '../access/probes.ts';
+
+const verifier = fileURLToPath(new URL('../../services/audit-service/src/verifier.mjs', import.meta.url));
+/** More than one file of an export, and far more than sockets hold: 20 MB. */
+const ENTRIES = 4_200;
+const BATCH = 600;
+/** One that is cut off here has begun, and is far from its end. */
+const HALF_WAY_BYTES = 2 ** 20;
+
+const profiles: Profile[] = ['mini', 'full'];
+
+describe.each(profiles)('an export in profile %s', (profile) => {
+  let system: TestSystem;
+  let admin: Person;
+  let begun: IncomingMessage[] = [];
+
+  beforeAll(async () => {
+    system = await createTestSystem(profile);
+    admin = await system.as('admin');
+    await admin.createVault('payments');
+    for (let sent = 0; sent < ENTRIES; sent += BATCH) {
+      await Promise.all(Array.from({ length: BATCH }, () => system.vault.audit.append(aLongEvent())));
+    }
+  });
+  afterEach(() => {
+    for (const answer of begun) answer.destroy();
+    begun = [];
+  });
+  afterAll(async () => system[Symbol.asyncDispose]());
+
+  /** Resolves when the answer begins; nothing of its body is taken. */
+  async function begin(): Promise<IncomingMessage> {
+    const headers = { Authorization: `Bearer ${admin.token}` };
+    const [answer] = (await once(get(`${system.url}/api/v1/audit/export`, { headers, agent: false }), 'response')) as [
+      IncomingMessage,
+    ];
+    begun.push(answer);
+    answer.on('error', () => {});
+    expect(answer.statusCode).toBe(200);
+    return answer;
+  }
+
+  async function goAwayHalfWay(): Promise<void> {
+    const answer = await begin();
+    let bytes = 0;
+    for await (const chunk of answer) {
+      bytes += (chunk as Buffer).length;
+      if (bytes > HALF_WAY_BYTES) break;
+    }
+    expect(bytes).toBeGreaterThan(HALF_WAY_BYTES);
+    answer.destroy();
+  }
+
+  async function expectWholeExport(): Promise<void> {
+    const path = join(system.dataDir, 'export.tar');
+    await writeFile(path, await buffer(await begin()));
+    const key = (await readFile(join(system.dataDir, 'audit', 'verifier-key'), 'utf8')).trim();
+    const { stdout } = await promisify(execFile)(process.execPath, [verifier, '--key', key, path]);
+    expect(Number(/OK: (\d+) entries/.exec(stdout)?.[1])).toBeGreaterThan(ENTRIES);
+  }
+
+  /** Statements and transactions of audit-service that are open in its database. SQLite's end before they are answered. */
+  async function openStatements(): Promise<number> {
+    const url = system.environment('audit')['CARDEA_DATABASE_URL'];
+    if (url === undefined) return 0;
+    const db = openPostgres(url, { max: 1 });
+    const [row] = await db.query<{ count: number }>(
+      `select count(*) as count
+         from pg_stat_activity
+        where datname = current_database()
+          and pid <> pg_backend_pid()
+          and state <> 'idle'`,
+    );
+    await db.close();
+    return row!.count;
+  }
+
+  test('that its reader leaves half way gives back all it held, however often that happens', async () => {
+    const before = openSockets();
+    await Promise.all([goAwayHalfWay(), goAwayHalfWay(), goAwayHalfWay()]);
+    await goAwayHalfWay();
+    await expectEventually(async () => {
+      expect(openSockets()).toBeLessThanOrEqual(before);
+      expect(await openStatements()).toBe(0);
+    });
+    await expectWholeExport();
+  });
+
+  test('that nobody reads holds up nothing but other exports', async () => {
+    const unread = [await begin(), await begin()];
+    // These wait for one of the two to end.
+    const waiting = [begin(), begin(), begin()];
+    for (const version of [1, 2, 3]) await admin.putSecret('payments', 'db/password', `version ${version}`);
+    expect(await admin.readSecret('payments', 'db/password')).toBe('version 3');
+
+    for (const answer of unread) answer.destroy();
+    for (const answer of waiting) (await answer).destroy();
+    await expectWholeExport();
+  });
+});
+
+function aLongEvent(): AuditEvent {
+  const long = 'x'.repeat(1_024);
+  return {
+    id: uuidv7(Date.now()),
+    ts: '2026-11-22T06:27:28.123456Z',
+    action: 'secret.read',
+    decision: 'allow',
+    reason: long,
+    actor: { id: 'nobody', type: 'service', name: long },
+    source: { userAgent: long },
+    resource: { name: long },
+    requestId: long,
+  };
+}
+
+/** TCP connections of this process, in which all services run but the worker. */
+function openSockets(): number {
+  return process.getActiveResourcesInfo().filter((kind) => /^(TCPSocketWrap|TLSWrap)$/.test(kind)).length;
+}

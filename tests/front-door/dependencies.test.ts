@@ -1,0 +1,269 @@
+import { connect } from 'node:net';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { seal, unseal } from '@cardea/contracts/kek-api';
+import { openPostgres } from '@cardea/storage/postgres';
+import { Redis } from 'ioredis';
+import { Person, Stranger } from '@cardea/testkit/person';
+import { parseAnswer, sendRequest, toBytes } from '@cardea/testkit/raw-http';
+import { startRedis } from '@cardea/testkit/servers';
+import type { RedisServer } from '@cardea/testkit/servers';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { callAs, expectAlive, expectEventually, expectNoListener, forgetDeks, readiness } from '../access/probes.ts';
+import { CANARY, expectRefusal } from '../access/refusals.ts';
+
+const PASSWORD = 'correct horse battery staple';
+
+function ask(system: TestSystem, person: Person, method: 'GET' | 'PUT' | 'POST', target: string) {
+  const body = { GET: '', PUT: `{"value":"${CANARY}"}`, POST: '{"name":"another"}' }[method];
+  const headers = { Authorization: `Bearer ${person.token}`, 'Content-Type': 'application/json' };
+  return sendRequest(system.url, { method, target: `/api/v1${target}`, headers, body });
+}
+
+describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
+  let system: TestSystem;
+  let admin: Person;
+
+  beforeEach(async () => {
+    system = await createTestSystem(profile);
+    admin = await system.as('admin');
+    for (const vault of ['used', 'unused']) {
+      await admin.createVault(vault);
+      await admin.putSecret(vault, 's', `value of ${vault}`);
+    }
+  });
+  afterEach(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  test('without kek-service a vault in use goes on, another one answers 503, and readiness says what is missing', async () => {
+    await forgetDeks(system);
+    await admin.readSecret('used', 's');
+    expect(await readiness(system)).toEqual({ status: 200, failed: [] });
+    await system.stopService('kek');
+
+    expect(await admin.readSecret('used', 's')).toBe('value of used');
+    await admin.put('/vaults/used/secrets/s', { value: 'newer' }).expect(200);
+    for (const [method, target, action] of [
+      ['GET', '/vaults/unused/secrets/s', 'secret.read'],
+      ['PUT', '/vaults/unused/secrets/s', 'secret.write'],
+      ['POST', '/vaults', 'vault.create'],
+    ] as const) {
+      const answer = await expectRefusal(system, () => ask(system, admin, method, target), {
+        status: 503,
+        code: 'unavailable',
+        event: { action, actor: expect.objectContaining({ name: 'admin' }) as never },
+      });
+      expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
+    }
+    expect(await readiness(system)).toEqual({ status: 503, failed: ['kek'] });
+    await expectAlive(system);
+
+    await system.startService('kek');
+    expect(await admin.readSecret('unused', 's')).toBe('value of unused');
+    expect(await readiness(system)).toEqual({ status: 200, failed: [] });
+  });
+
+  test('a request that is under way when the service is asked to stop is answered, and what it wrote is kept', async () => {
+    const bytes = toBytes({
+      method: 'PUT',
+      target: '/api/v1/vaults/used/secrets/slow',
+      headers: {
+        Authorization: `Bearer ${admin.token}`,
+        'Content-Type': 'application/json',
+        Connection: 'keep-alive',
+        Expect: '100-continue',
+      },
+      body: '{"value":"slow"}',
+    });
+    const { port, hostname } = new URL(system.url);
+    const socket = connect(Number(port), hostname).setEncoding('utf8');
+    let received = '';
+    socket.write(bytes.subarray(0, -5));
+    // The server has the request from here on.
+    await new Promise((resolve) => socket.once('data', resolve));
+    socket.on('data', (text) => (received += text));
+    const closed = new Promise((resolve) => socket.on('close', resolve));
+
+    const { url } = system;
+    const stopped = system.stopService('api');
+    await expectNoListener(url);
+    socket.write(bytes.subarray(-5));
+    await Promise.all([closed, stopped]);
+    const answer = parseAnswer(received);
+    expect([answer.status, answer.headers['connection']]).toEqual([201, 'close']);
+
+    await system.startService('api');
+    expect(await admin.readSecret('used', 'slow')).toBe('slow');
+  });
+});
+
+describe('a sealed kek-service', () => {
+  let folder: string;
+  let system: TestSystem;
+  let admin: Person;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'cardea-passphrase-'));
+    const file = join(folder, 'passphrase');
+    await writeFile(file, 'a long enough passphrase\n', { mode: 0o600 });
+    system = await createTestSystem('mini', { CARDEA_SEAL: 'passphrase', CARDEA_SEAL_PASSPHRASE_FILE: file });
+    admin = await system.as('admin');
+    await admin.createVault('payments');
+    await admin.putSecret('payments', 's', 'v');
+  });
+  afterAll(async () => {
+    await system[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  test('has what needs a key answer `sealed`, api-service start all the same, and all go on once it is unsealed', async () => {
+    await forgetDeks(system);
+    await callAs(system, operator, (client) => client.call(seal, { body: {} }));
+    await expectSealed('GET', '/vaults/payments/secrets/s', 'secret.read');
+    await expectSealed('PUT', '/vaults/payments/secrets/s', 'secret.write');
+    await expectSealed('POST', '/vaults', 'vault.create');
+    expect(await readiness(system)).toEqual({ status: 503, failed: ['kek'] });
+
+    await system.stopService('api');
+    await system.startService('api');
+    await expectAlive(system);
+    expect((await ask(system, admin, 'GET', '/auth/me')).status).toBe(503);
+    await new Stranger(system.url).post('/auth/login', { username: 'alice', password: PASSWORD }).expect(503);
+
+    await expect(open('not the passphrase')).rejects.toMatchObject({ code: 'access_denied' });
+    // A wrong one makes the next one wait.
+    system.passTime(2_000);
+    await open('a long enough passphrase');
+    await expectEventually(async () => {
+      await Person.signIn(system.url, 'alice', PASSWORD);
+    });
+    expect(await admin.readSecret('payments', 's')).toBe('v');
+    expect(await readiness(system)).toEqual({ status: 200, failed: [] });
+  });
+
+  const operator = { name: 'operator', peer: 'kek-service' } as const;
+  const open = (passphrase: string) =>
+    callAs(system, operator, (client) => client.call(unseal, { body: { passphrase } }));
+
+  async function expectSealed(method: 'GET' | 'PUT' | 'POST', target: string, action: string): Promise<void> {
+    const answer = await expectRefusal(system, () => ask(system, admin, method, target), {
+      status: 503,
+      code: 'sealed',
+      event: { action },
+    });
+    expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
+  }
+});
+
+describe('PostgreSQL', () => {
+  let system: TestSystem;
+
+  beforeAll(async () => {
+    system = await createTestSystem('full');
+  });
+  afterAll(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  test('that drops its connections costs a 503 at most, and the next requests find it again', async () => {
+    const admin = await system.as('admin');
+    await admin.createVault('payments');
+    await admin.putSecret('payments', 's', 'v');
+    for (let round = 0; round < 5; round += 1) {
+      await Promise.all([dropConnections(system, 'api'), dropConnections(system, 'audit')]);
+      const answers = await Promise.all(
+        Array.from({ length: 8 }, (_, i) =>
+          i % 2 === 0
+            ? admin.get('/vaults/payments/secrets/s')
+            : admin.put('/vaults/payments/secrets/s', { value: `${round} ${i}` }),
+        ),
+      );
+      for (const { status, headers } of answers) {
+        expect([200, 503]).toContain(status);
+        if (status === 503) expect(Number(headers['retry-after'])).toBeGreaterThan(0);
+      }
+      await expectEventually(async () => {
+        await admin.get('/auth/me').expect(200);
+      });
+    }
+    expect(await readiness(system)).toEqual({ status: 200, failed: [] });
+    await admin.putSecret('payments', 's', 'after all');
+    expect(await admin.readSecret('payments', 's')).toBe('after all');
+  });
+});
+
+// Idle ones only: a process that loses a connection in the middle of a commit must end (I5), and this one is jest's.
+async function dropConnections(system: TestSystem, service: 'api' | 'audit'): Promise<void> {
+  const db = openPostgres(system.environment(service)['CARDEA_DATABASE_URL']!);
+  const dropped = await db.query(
+    `select pg_terminate_backend(pid)
+       from pg_stat_activity
+      where datname = current_database()
+        and pid <> pg_backend_pid()
+        and state = 'idle'`,
+  );
+  await db.close();
+  expect(dropped.length).toBeGreaterThan(0);
+}
+
+describe('Redis', () => {
+  let redis: RedisServer;
+  let control: Redis;
+  let system: TestSystem;
+  let admin: Person;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    control = new Redis(new URL(redis.url).pathname);
+    control.on('error', () => {});
+    // Nobody is answered while api-service starts, as when both are started at once.
+    await control.client('PAUSE', 1_500);
+    system = await createTestSystem('full', { CARDEA_REDIS_URL: redis.url, CARDEA_SIGN_INS_PER_MINUTE: '10' });
+    admin = await system.as('admin');
+    await admin.createVault('payments');
+  });
+  afterAll(async () => {
+    control.disconnect();
+    await system[Symbol.asyncDispose]();
+    await redis.stop();
+  });
+
+  test('that came late counts sign-ins all the same', async () => {
+    const stranger = new Stranger(system.url);
+    await expectEventually(async () => {
+      const answer = await stranger.post('/auth/login', { username: 'alice', password: PASSWORD }).expect(429);
+      expect(answer.headers['ratelimit']).toMatch(/"sign-in"; r=0/);
+    });
+  });
+
+  test('that forgot everything is not missed, and a session that was ended stays ended (I7)', async () => {
+    await redis.flush();
+    const person = await Person.signIn(system.url, 'alice', PASSWORD);
+    await person.post('/auth/logout').expect(204);
+    await redis.flush();
+    await person.get('/auth/me').expect(401);
+    await admin.putSecret('payments', 's', 'flushed');
+    expect(await admin.readSecret('payments', 's')).toBe('flushed');
+  });
+
+  test('that hangs or is gone costs no request more than a moment', async () => {
+    await control.client('PAUSE', 5_000);
+    await withoutRedis('hangs');
+    await redis.stop();
+    await withoutRedis('is gone');
+    expect(await readiness(system)).toEqual({ status: 503, failed: ['redis'] });
+    await expectAlive(system);
+  });
+
+  async function withoutRedis(what: string): Promise<void> {
+    const began = performance.now();
+    await admin.putSecret('payments', 's', what);
+    expect(await admin.readSecret('payments', 's')).toBe(what);
+    await Person.signIn(system.url, 'alice', PASSWORD);
+    expect(performance.now() - began).toBeLessThan(3_000);
+  }
+});

@@ -1,0 +1,255 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import type { Entry, Person } from '@cardea/testkit/person';
+import { sendRequest } from '@cardea/testkit/raw-http';
+import type { RawAnswer, RawRequest } from '@cardea/testkit/raw-http';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { expectAlive, readiness } from '../access/probes.ts';
+import { CANARY, expectHeaders, expectRefusal } from '../access/refusals.ts';
+
+const SECRET = '/api/v1/vaults/payments/secrets/db/password';
+const LOGIN = '/api/v1/auth/login';
+const PASSWORD = 'correct horse battery staple';
+
+function signIn(system: TestSystem, username: string, password: string, headers: RawRequest['headers'] = {}) {
+  return sendRequest(system.url, {
+    method: 'POST',
+    target: LOGIN,
+    headers: { 'Content-Type': 'application/json', ...headers },
+    body: JSON.stringify({ username, password }),
+  });
+}
+
+describe('at the front door', () => {
+  let system: TestSystem;
+  let admin: Person;
+
+  beforeAll(async () => {
+    system = await createTestSystem('mini');
+    admin = await system.as('admin');
+    await admin.createVault('payments');
+    await admin.putSecret('payments', 'db/password', 'one');
+    await admin.putSecret('payments', 'db/password', CANARY);
+  });
+  afterAll(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  function send({ headers, ...request }: RawRequest): Promise<RawAnswer> {
+    return sendRequest(system.url, { ...request, headers: { Authorization: `Bearer ${admin.token}`, ...headers } });
+  }
+
+  test.each<[number, RawRequest]>([
+    [200, { target: SECRET }],
+    [200, { target: '/api/v1/vaults' }],
+    [200, { target: '/api/v1/openapi.json' }],
+    [200, { target: '/healthz' }],
+    [200, { method: 'HEAD', target: '/healthz' }],
+    [200, { target: '/api/v1/audit/checkpoint' }],
+    [200, { target: '/api/v1/audit/export' }],
+    [
+      201,
+      { method: 'PUT', target: `${SECRET}2`, headers: { 'Content-Type': 'application/json' }, body: '{"value":""}' },
+    ],
+    [400, { target: `${SECRET}?x` }],
+    [400, { target: `${SECRET}%20` }],
+    [401, { target: SECRET, headers: { Authorization: undefined } }],
+    [404, { target: `${SECRET}/none` }],
+    [404, { target: '/' }],
+    [405, { method: 'DELETE', target: '/healthz' }],
+    [405, { method: 'HEAD', target: '/api/v1/vaults' }],
+    [405, { method: 'HEAD', target: '/api/v1/openapi.json' }],
+    [413, { method: 'PUT', target: SECRET, headers: { 'Content-Length': '131073' } }],
+    [415, { method: 'PUT', target: SECRET, body: 'x' }],
+    [431, { target: SECRET, headers: { Large: 'x'.repeat(17_000) } }],
+  ])('every answer has its headers and an id of its own: %d', async (status, request) => {
+    const [answer, another] = [await send(request), await send(request)];
+    expect(answer.status).toBe(status);
+    expectHeaders(answer);
+    expect(another.headers['x-request-id']).not.toBe(answer.headers['x-request-id']);
+  });
+
+  test('HEAD of the health says what GET says, without its body, on every port', async () => {
+    const [got, headed] = [await send({ target: '/healthz' }), await send({ method: 'HEAD', target: '/healthz' })];
+    expect(JSON.parse(got.body)).toEqual({ status: 'ok' });
+    expect([headed.status, headed.body]).toEqual([200, '']);
+    expect(headed.headers['content-length']).toBe(got.headers['content-length']);
+    const ops = ['/healthz', '/readyz', '/metrics'].map((target) =>
+      sendRequest(system.opsUrl, { method: 'HEAD', target }),
+    );
+    expect((await Promise.all(ops)).map(({ status }) => status)).toEqual([200, 404, 404]);
+  });
+
+  test('an id that the client chose is not taken over', async () => {
+    const id = crypto.randomUUID();
+    const answer = await send({ target: SECRET, headers: { 'X-Request-Id': id } });
+    expectHeaders(answer);
+    expect(answer.headers['x-request-id']).not.toBe(id);
+  });
+
+  describe('a request that Express serves is answered and recorded like one that the hot path serves:', () => {
+    test.each<[string, string, RawRequest['headers']?, string?]>([
+      ['the newest version', SECRET],
+      ['an older version', `${SECRET}?version=1`],
+      ['an empty query', `${SECRET}?`],
+      ['a version there is not', `${SECRET}?version=3`],
+      ['a version that is none', `${SECRET}?version=${CANARY}`],
+      ['an unknown parameter', `${SECRET}?${CANARY}`],
+      ['a parameter twice', `${SECRET}?version=1&version=2`],
+      ['a secret there is not', `${SECRET}/none`],
+      ['a name that is none', '/api/v1/vaults/payments/secrets/..'],
+      ['a vault there is not', '/api/v1/vaults/none/secrets/x'],
+      ['a body', SECRET, { 'Content-Type': 'application/json' }, '{}'],
+      ['a body of another type', SECRET, {}, CANARY],
+    ])('%s', async (_what, target, headers = {}, body = '') => {
+      const hot = await send({ target, headers, body });
+      // A target in absolute form must be accepted (RFC 9112 section 3.2.2), and the hot path leaves it to Express.
+      const express = await send({ target: `http://cardea.test${target}`, headers, body });
+      expect(express.headers['ratelimit-policy']).toMatch(/^"requests"/);
+      expect(hot.headers['ratelimit-policy']).toMatch(/^"reads"/);
+      expect(comparable(express)).toEqual(comparable(hot));
+      expect(await recordOf(admin, express)).toEqual(await recordOf(admin, hot));
+    });
+  });
+
+  test('a wrong password and an unknown user are answered with the same bytes, and recorded apart', async () => {
+    const refused = { status: 401, code: 'unauthenticated' } as const;
+    const wrong = await expectRefusal(system, () => signIn(system, 'alice', CANARY), {
+      ...refused,
+      event: { action: 'auth.login', rule: 'bad-password' },
+    });
+    const unknown = await expectRefusal(system, () => signIn(system, 'nobody', CANARY), {
+      ...refused,
+      event: { action: 'auth.login', rule: 'no-such-user' },
+    });
+    expect(comparable(unknown)).toEqual(comparable(wrong));
+  });
+
+  test('where no proxy is trusted, X-Forwarded-For says nothing', async () => {
+    const headers = { 'X-Forwarded-For': '203.0.113.7', Forwarded: 'for=203.0.113.7', 'X-Real-IP': '203.0.113.7' };
+    await send({ target: SECRET, headers });
+    await send({ target: '/api/v1/vaults', headers });
+    await signIn(system, 'alice', 'wrong', headers);
+    const entries = (await admin.auditEntries({ limit: '3' })).map(({ event }) => [event.action, event.source?.ip]);
+    expect(entries).toEqual([
+      ['auth.login', '127.0.0.1'],
+      ['vault.list', '127.0.0.1'],
+      ['secret.read', '127.0.0.1'],
+    ]);
+  });
+
+  test('without the audit log the answer 503 has its headers too, by Express and by the hot path', async () => {
+    await system.stopService('audit');
+    for (const target of [SECRET, '/api/v1/vaults', '/nowhere']) {
+      const answer = await send({ target });
+      expect([target, answer.status]).toEqual([target, 503]);
+      expectHeaders(answer);
+      expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
+    }
+    expect(await readiness(system)).toEqual({ status: 503, failed: ['audit'] });
+    await expectAlive(system);
+    await system.startService('audit');
+  });
+});
+
+// What may differ between two answers to the same request, and the limits, which are two.
+function comparable({ status, headers, body }: RawAnswer) {
+  const { 'x-request-id': requestId = '', 'cardea-receipt': receipt, date: _date, ...others } = headers;
+  const rest = Object.fromEntries(Object.entries(others).filter(([name]) => !name.startsWith('ratelimit')));
+  return { status, hasReceipt: receipt !== undefined, headers: rest, body: body.replace(requestId, '<id>') };
+}
+
+async function recordOf(admin: Person, answer: RawAnswer): Promise<Partial<AuditEvent>[]> {
+  const { body } = await admin.get('/audit/entries?limit=10').expect(200);
+  return (body.items as Entry[])
+    .filter((entry) => entry.event.requestId === answer.headers['x-request-id'])
+    .map(({ event: { id: _id, ts: _ts, requestId: _requestId, ...event } }) => event);
+}
+
+const limited = (action: string) => ({
+  status: 429,
+  code: 'rate_limited' as const,
+  event: { action, rule: 'rate-limit', actor: { id: 'anonymous', type: 'anonymous' as const } },
+});
+
+describe('a limit', () => {
+  let system: TestSystem;
+
+  afterEach(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  test('of five sign-ins a minute lets five through, right or wrong, and then not even the right one', async () => {
+    system = await createTestSystem('mini', { CARDEA_SIGN_INS_PER_MINUTE: '5' });
+    await system.as('admin');
+    for (let i = 0; i < 4; i += 1) expect((await signIn(system, 'alice', CANARY)).status).toBe(401);
+
+    const headers = { 'X-Forwarded-For': '203.0.113.7' };
+    const answer = await expectRefusal(
+      system,
+      () => signIn(system, 'alice', PASSWORD, headers),
+      limited('request.refuse'),
+    );
+    const retryAfter = Number(answer.headers['retry-after']);
+    expect(retryAfter).toBeGreaterThan(0);
+    expect(retryAfter).toBeLessThanOrEqual(60);
+    expect(answer.headers['ratelimit-policy']).toMatch(/"sign-in"; q=5; w=60/);
+    expect(answer.headers['ratelimit']).toMatch(/"sign-in"; r=0; t=\d+/);
+  });
+
+  test('of one read a second holds on the hot path, for each session by itself', async () => {
+    system = await createTestSystem('mini', { CARDEA_READS_PER_SECOND: '1' });
+    const [admin, alice] = [await system.as('admin'), await system.as('alice')];
+    await alice.createVault('payments');
+    await alice.putSecret('payments', 'db/password', 'v');
+    const read = (person: Person) =>
+      sendRequest(system.url, { target: SECRET, headers: { Authorization: `Bearer ${person.token}` } });
+
+    // Twice as many may come at once after a pause.
+    const atOnce = await Promise.all(Array.from({ length: 10 }, () => read(alice)));
+    const through = atOnce.filter(({ status }) => status === 200);
+    expect(through.length).toBeGreaterThanOrEqual(2);
+    expect(through[0]!.headers['ratelimit']).toBe('"reads"; r=1; t=1');
+    expect((await read(admin)).status).toBe(200);
+
+    // Of those refused at once there is one record, and another for the rest: the next one is apart from them.
+    system.passTime(2_000);
+    const readTooMuch = async () => {
+      for (;;) {
+        const answer = await read(alice);
+        if (answer.status === 429) return answer;
+      }
+    };
+    const { id: sid } = (await alice.get('/auth/sessions').expect(200)).body.items[0] as { id: string };
+    const { id } = (await alice.get('/auth/me').expect(200)).body as { id: string };
+    const answer = await expectRefusal(system, readTooMuch, {
+      ...limited('secret.read'),
+      event: { action: 'secret.read', rule: 'rate-limit', actor: { id, type: 'user', session: sid } },
+    });
+    expect(answer.headers).toMatchObject({
+      'retry-after': '1',
+      'ratelimit-policy': '"reads"; q=1; w=1',
+      ratelimit: '"reads"; r=0; t=1',
+    });
+  });
+
+  test('of six requests a minute and address holds for tokens that nobody has found good, before one is looked at', async () => {
+    system = await createTestSystem('mini', { CARDEA_REQUESTS_PER_MINUTE: '6', CARDEA_TRUSTED_PROXIES: '1' });
+    const read = (token: string, address: string) =>
+      sendRequest(system.url, {
+        target: SECRET,
+        headers: { Authorization: `Bearer ${token}`, 'X-Forwarded-For': address },
+      });
+    const [known, unknown] = [await system.as('alice'), await system.as('bob')];
+    expect((await read(known.token, '192.0.2.1')).headers['ratelimit-policy']).toMatch(/^"requests"/);
+
+    const garbage = [];
+    for (let i = 0; i < 8; i += 1) garbage.push(await read(`${CANARY}.${i}.x`, '192.0.2.2'));
+    expect(garbage.map(({ status }) => status)).toEqual([401, 401, 401, 401, 401, 401, 429, 429]);
+    expect((await read(unknown.token, '192.0.2.2')).status).toBe(429);
+    const found = await read(known.token, '192.0.2.2');
+    expect([found.status, found.headers['ratelimit-policy']]).toEqual([404, '"reads"; q=5000; w=1']);
+    expect((await read(unknown.token, '192.0.2.3')).status).toBe(404);
+  });
+});

@@ -1,0 +1,77 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
+import { seal, unwrapDeks } from '@cardea/contracts/kek-api';
+import { ensureCertificates } from '@cardea/deploy/certificates';
+import { createClient } from '@cardea/http/client';
+import type { Client } from '@cardea/http/client';
+import { readTlsIdentity } from '@cardea/http/mtls';
+import type { ServiceName } from '@cardea/http/mtls';
+import type { Entry } from '@cardea/testkit/person';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { callAs } from '../access/probes.ts';
+
+let system: TestSystem;
+
+beforeAll(async () => {
+  system = await createTestSystem('mini');
+});
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+const list = (client: Client) => client.call(listEntries, {});
+const close = (client: Client) => client.call(seal, { body: {} });
+const unwrap = (client: Client) =>
+  client.call(unwrapDeks, {
+    body: { items: [{ vaultId: crypto.randomUUID(), dekVersion: 1, wrappedDekBase64: 'AAAA', kekVersion: 1 }] },
+  });
+
+type Peer = 'kek-service' | 'audit-service';
+
+test.each<[ServiceName, string, Peer, string, (client: Client) => Promise<unknown>]>([
+  ['worker', 'list entries', 'audit-service', 'audit.read', list],
+  ['kek-service', 'list entries', 'audit-service', 'audit.read', list],
+  ['audit-service', 'unwrap a DEK', 'kek-service', 'dek.unwrap', unwrap],
+  ['operator', 'unwrap a DEK', 'kek-service', 'dek.unwrap', unwrap],
+  ['api-service', 'seal', 'kek-service', 'seal.close', close],
+])('the certificate of %s may not %s, and who tries is recorded', async (name, _what, peer, action, call) => {
+  const refused = callAs(system, { name, peer }, call);
+  await expect(refused).rejects.toMatchObject({
+    code: 'access_denied',
+    message: expect.stringContaining('certificate'),
+  });
+
+  const admin = await system.as('admin');
+  const { body } = await admin.get(`/audit/entries?decision=deny&action=${action}&actor=${name}`).expect(200);
+  expect((body.items as Entry[]).map(({ event }) => event)).toMatchObject([
+    { actor: { id: name, type: 'service' }, reason: 'access_denied', suspicious: 'wrong_peer' },
+  ]);
+});
+
+test('a certificate of another CA is not spoken with', async () => {
+  const tlsDir = await mkdtemp(join(tmpdir(), 'cardea-other-ca-'));
+  await ensureCertificates(tlsDir, new Date());
+  const name = 'api-service';
+  for (const peer of ['kek-service', 'audit-service'] as const) {
+    await expect(callAs(system, { name, peer, tlsDir }, list)).rejects.toMatchObject({ code: 'unavailable' });
+  }
+  await rm(tlsDir, { recursive: true });
+});
+
+test('a service that is not who it should be is not spoken with, though it is of the same CA', async () => {
+  const { CARDEA_AUDIT_URL: url = '', CARDEA_TLS_DIR: tlsDir = '' } = system.environment('api');
+  const identity = readTlsIdentity(tlsDir, 'api-service');
+  for (const [peer, outcome] of [
+    ['audit-service', expect.stringContaining('cardea.local/audit')],
+    ['kek-service', 'unavailable'],
+  ] as const) {
+    const client = createClient({ url, peer, identity });
+    const answered = await client.text(readCheckpoint.path).catch((error: { code: string }) => error.code);
+    expect(answered).toEqual(outcome);
+    await client.close();
+  }
+});

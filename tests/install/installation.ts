@@ -1,0 +1,123 @@
+import { execFile, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, readdir, stat } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const command = fileURLToPath(new URL('../../deploy/start.mjs', import.meta.url));
+// What people and scripts wait for.
+const READY = /Cardea is ready in [^\n]*: (http:\S+)\n/;
+const portsInUse = [0, 1, 2, 10, 11, 12];
+const running = new Set<ChildProcess>();
+
+export interface StartOptions {
+  dataDir: string;
+  port: number;
+  env?: NodeJS.ProcessEnv;
+}
+
+/** The start command as a process of its own, as people run it. */
+export interface Installation {
+  process: ChildProcess;
+  /** All that it and its services have said until now, on both streams. */
+  output(): string;
+  /** Resolves with the url once it says that it is ready. @throws Error if it ends before */
+  ready(): Promise<string>;
+  /** Resolves with its exit code. */
+  ended(): Promise<number | null>;
+  /** Asks it to end. */
+  stop(): Promise<number | null>;
+}
+
+export function start({ dataDir, port, env = {} }: StartOptions): Installation {
+  const child = spawn(process.execPath, [command], {
+    env: { PATH: process.env['PATH'], CARDEA_DATA_DIR: dataDir, CARDEA_PORT: String(port), ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  running.add(child);
+  let said = '';
+  const seen = Promise.withResolvers<string>();
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+      const [, url] = READY.exec(said) ?? [];
+      if (url !== undefined) seen.resolve(url);
+    });
+  }
+  const closed = once(child, 'close').then(([code]) => {
+    running.delete(child);
+    seen.reject(new Error(`it ended with ${code} before it was ready:\n${said}`));
+    return code as number | null;
+  });
+  seen.promise.catch(() => {});
+  return {
+    process: child,
+    output: () => said,
+    ready: () => seen.promise,
+    ended: () => closed,
+    stop() {
+      child.kill('SIGTERM');
+      return closed;
+    },
+  };
+}
+
+/** Ends what a failed test has left running; the services of a killed supervisor end by themselves. */
+export async function killAll(): Promise<void> {
+  const ended = [...running].map((child) => once(child, 'close'));
+  for (const child of running) child.kill('SIGKILL');
+  await Promise.all(ended);
+}
+
+/** The process id of a service. @throws Error if it does not run */
+export async function serviceProcess({ process: supervisor }: Installation, name: string): Promise<number> {
+  const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid=,args=']);
+  for (const line of stdout.split('\n')) {
+    const [, pid, parent, args] = /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line) ?? [];
+    if (Number(parent) === supervisor.pid && args?.includes(`/${name}/`)) return Number(pid);
+  }
+  throw new Error(`${name} does not run`);
+}
+
+/** A port that is free, as are the others that the command uses after it. */
+export async function freePorts(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const free = await Promise.all(portsInUse.map((offset) => isFree(port + offset)));
+    if (free.every(Boolean)) return port;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+export interface FoundFile {
+  path: string;
+  /** As in chmod: 0o600. */
+  mode: number;
+  bytes: Buffer;
+}
+
+/** Every file below a folder, by its path from there. */
+export async function filesIn(folder: string): Promise<FoundFile[]> {
+  const files: FoundFile[] = [];
+  for (const path of await readdir(folder, { recursive: true })) {
+    const whole = join(folder, path);
+    const { mode, isFile } = await statOf(whole);
+    if (isFile) files.push({ path, mode, bytes: await readFile(whole) });
+  }
+  return files;
+}
+
+async function statOf(path: string): Promise<{ mode: number; isFile: boolean }> {
+  const found = await stat(path);
+  return { mode: found.mode & 0o777, isFile: found.isFile() };
+}

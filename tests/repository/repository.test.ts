@@ -1,0 +1,97 @@
+import { globSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from '@jest/globals';
+
+const root = new URL('../../', import.meta.url).pathname;
+
+// ARCHITECTURE.md in one table: what the code of each package may import of the others. A new package needs a row.
+const product = ['contracts', 'crypto', 'http', 'jobs', 'storage', 'vault'];
+const mayImport: Record<string, string[]> = {
+  'packages/contracts': [],
+  'packages/crypto': [],
+  'packages/storage': [],
+  'packages/jobs': ['contracts'],
+  'packages/http': ['contracts', 'crypto'],
+  'packages/vault': ['contracts', 'crypto', 'jobs', 'storage'],
+  'services/api-service': product,
+  'services/worker': product,
+  'services/kek-service': ['contracts', 'crypto', 'http'],
+  'services/audit-service': ['contracts', 'crypto', 'http', 'storage'],
+  'packages/testkit': [...product, 'api-service', 'audit-service', 'kek-service', 'worker', 'deploy'],
+  deploy: ['http'],
+  tests: [...product, 'api-service', 'testkit', 'deploy'],
+  trials: [...product, 'testkit', 'deploy'],
+  tools: [...product, 'api-service', 'testkit'],
+};
+// Folders without `src`.
+const flat = ['deploy', 'tests', 'trials', 'tools'];
+// What tests alone may import beside it: the services' make their own certificates.
+const mayImportInTests = ['deploy'];
+
+const folders = globSync(['{packages,services}/*/package.json', `{${flat.join()}}/package.json`], {
+  cwd: root,
+}).map((file) => file.slice(0, -'/package.json'.length));
+
+test('every package has a row in the table of directions, and every row a package', () => {
+  expect(folders.toSorted()).toEqual(Object.keys(mayImport).toSorted());
+});
+
+describe.each(folders)('%s', (folder) => {
+  const { name, dependencies = {}, devDependencies = {} } = JSON.parse(read(`${folder}/package.json`)) as PackageJson;
+  const allowed = mayImport[folder] ?? [];
+
+  test('lists only packages that the directions allow', () => {
+    expect(ofCardea(Object.keys(dependencies)).filter((it) => !allowed.includes(it))).toEqual([]);
+    const inTests = [...allowed, ...mayImportInTests];
+    expect(ofCardea(Object.keys(devDependencies)).filter((it) => !inTests.includes(it))).toEqual([]);
+  });
+
+  test('imports in code that ships only what it lists as a dependency, and no file of another folder', () => {
+    const own = name.slice('@cardea/'.length);
+    const strangers = sourcesOf(folder).flatMap((file) =>
+      importsOf(file).filter((imported) => {
+        if (imported.startsWith('.')) return !new URL(imported, `file:///${file}`).pathname.startsWith(`/${folder}/`);
+        return ofCardea([imported]).some((it) => it !== own && !(`@cardea/${it}` in dependencies));
+      }),
+    );
+    expect(strangers).toEqual([]);
+  });
+});
+
+test('the scan of imports sees what is there', () => {
+  const seen = sourcesOf('services/api-service').flatMap(importsOf);
+  expect(ofCardea(seen)).toEqual(expect.arrayContaining(['contracts', 'http', 'vault']));
+  expect(seen).toContain('./config.ts');
+});
+
+test('docs/configuration.md names every variable that the code reads', () => {
+  const documented = new Set(read('docs/configuration.md').match(/\bCARDEA_[A-Z_]+\b/g));
+  const shipped = folders.filter((folder) => !['tests', 'trials', 'tools'].includes(folder));
+  const used = shipped.flatMap(sourcesOf).flatMap((file) => read(file).match(/\bCARDEA_[A-Z_]+\b/g) ?? []);
+  expect(used.length).toBeGreaterThan(50);
+  expect([...new Set(used)].filter((variable) => !documented.has(variable))).toEqual([]);
+});
+
+interface PackageJson {
+  name: string;
+  dependencies?: Record<string, string>;
+  devDependencies?: Record<string, string>;
+}
+
+function ofCardea(specifiers: string[]): string[] {
+  return specifiers.filter((it) => it.startsWith('@cardea/')).map((it) => it.split('/')[1]!);
+}
+
+/** The code of a folder without its tests; in `tests` the tests are the code. */
+function sourcesOf(folder: string): string[] {
+  const pattern = flat.includes(folder) ? `${folder}/**/*.{ts,mjs}` : `${folder}/src/**/*.{ts,mjs}`;
+  const files = globSync(pattern, { cwd: root, exclude: ['**/node_modules'] });
+  return files.filter((file) => folder === 'tests' || !file.endsWith('.test.ts'));
+}
+
+function importsOf(file: string): string[] {
+  return [...read(file).matchAll(/(?:\bfrom|\bimport|\bimport\()\s*'([^']+)'/g)].map(([, specifier]) => specifier!);
+}
+
+function read(path: string): string {
+  return readFileSync(root + path, 'utf8');
+}

@@ -1,0 +1,232 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Person } from '@cardea/testkit/person';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { grant, newApplication } from '../access/granting.ts';
+
+const VALUE = 'canary-3d1f2a';
+const REASON = 'audit 2026/11: is “db” rotated? – ja';
+const SECRET = '/vaults/payments/secrets/db/password';
+
+describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
+  let system: TestSystem;
+  let admin: Person;
+  let alice: Person;
+  let carla: Person;
+
+  beforeAll(async () => {
+    system = await createTestSystem(profile);
+    [admin, alice, carla] = [await system.as('admin'), await system.as('alice'), await system.as('carla')];
+    await alice.createVault('payments');
+    await alice.put(SECRET, { value: VALUE, metadata: { team: 'core' } }).expect(201);
+    await grant(alice, 'payments', 'user:bob', { secrets: ['list', 'read'], pathPrefix: 'db' }).expect(201);
+  });
+  afterAll(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  /** What was written down of it: uses, events, records. */
+  async function noted(): Promise<{ uses: unknown[]; events: unknown[]; records: unknown[] }> {
+    const db = system.openDatabase();
+    try {
+      const uses = await db.query(`select version, reason, by_user from break_glass order by id`);
+      const events = await db.query(`select kind, payload from event order by id`);
+      const entries = await admin.auditEntries({ action: 'secret.breakGlass', decision: 'allow' });
+      return { uses, events, records: entries.map(({ event }) => event) };
+    } finally {
+      await db.close();
+    }
+  }
+
+  async function counted(): Promise<number> {
+    const metrics = await (await fetch(`${system.opsUrl}/metrics`)).text();
+    return Number(/^cardea_break_glass_total\{.*\} (\d+)$/m.exec(metrics)![1]);
+  }
+
+  test('oversight reads a value only by giving a reason', async () => {
+    await carla.get(SECRET).expect(403);
+    await carla.get(`${SECRET}?reason=${'r'.repeat(20)}`).expect(400);
+    await carla.get(`${SECRET}:breakGlass`).expect(405);
+    for (const body of [
+      {},
+      { reason: null },
+      { reason: 1234567890 },
+      { reason: ['a good reason'] },
+      { reason: '' },
+      { reason: '123456789' },
+      { reason: ' '.repeat(10) },
+      { reason: ` 12345678${' '.repeat(8)}` },
+      { reason: '\u200b'.repeat(10) },
+      { reason: 'a good reason\nand a second line' },
+      { reason: 'a good reason\u0000' },
+      { reason: 'a good reason \ud800' },
+      { reason: 'r'.repeat(513) },
+      { reason: 'a good reason', version: 1 },
+      { reason: 'a good reason', resolve: true },
+    ]) {
+      const answer = await carla.post(`${SECRET}:breakGlass`, body);
+      expect([body, answer.status]).toEqual([body, 400]);
+      expect(answer.text).not.toContain(VALUE);
+    }
+    await carla.post(`${SECRET}:breakGlass?version=1`, { reason: REASON }).expect(400);
+    expect(await noted()).toEqual({ uses: [], events: [], records: [] });
+    expect(await counted()).toBe(0);
+  });
+
+  test('nobody else breaks glass: who may see the secret is told to read it, others that there is nothing', async () => {
+    const agent = await newApplication(system, 'agent');
+    await grant(alice, 'payments', 'application:agent', { secrets: ['read'] }).expect(201);
+    const outsider = await newApplication(system, 'outsider');
+    const bob = await system.as('bob');
+    const ask = (person: Person, path: string) => person.post(`${path}:breakGlass`, { reason: REASON });
+    for (const person of [admin, alice, bob, agent]) {
+      const { status, body } = await ask(person, SECRET);
+      expect([status, body.detail]).toEqual([403, 'break-glass is for oversight: read the secret the normal way']);
+    }
+    for (const answer of [
+      await ask(outsider, SECRET),
+      await ask(bob, '/vaults/payments/secrets/other'),
+      await ask(bob, '/vaults/nowhere/secrets/db/password'),
+    ]) {
+      expect([answer.status, answer.body.detail]).toEqual([404, 'no such vault, or nothing in it for you']);
+    }
+    expect((await system.stranger.post(`${SECRET}:breakGlass`, { reason: REASON })).status).toBe(401);
+    expect(await noted()).toEqual({ uses: [], events: [], records: [] });
+    const denied = await admin.auditEntries({ action: 'secret.breakGlass', decision: 'deny' });
+    expect(denied.filter(({ event }) => event.reason === 'access_denied')).toHaveLength(4);
+  });
+
+  test('what oversight reads is recorded word for word, told to the owners and shown beside the version', async () => {
+    const answer = await carla.post(`${SECRET}:breakGlass`, { reason: REASON }).expect(200);
+    expect(answer.body).toEqual({
+      name: 'db/password',
+      version: 1,
+      value: VALUE,
+      encoding: 'utf8',
+      metadata: { team: 'core' },
+      createdAt: expect.any(String),
+    });
+
+    const [entry] = await admin.auditEntries({ action: 'secret.breakGlass', decision: 'allow' });
+    expect(answer.headers['cardea-receipt']).toMatch(`seq=${entry!.seq} `);
+    const { id: vaultId } = (await alice.get('/vaults/payments').expect(200)).body;
+    const { id } = (await carla.get('/auth/me').expect(200)).body;
+    expect(entry!.event).toEqual({
+      id: expect.any(String),
+      ts: expect.any(String),
+      action: 'secret.breakGlass',
+      decision: 'allow',
+      reason: REASON,
+      rule: 'break-glass',
+      actor: { id, type: 'user', name: 'carla', session: expect.any(String) },
+      source: expect.any(Object),
+      requestId: answer.headers['x-request-id'],
+      resource: { vault: 'payments', vaultId, name: 'db/password', version: 1 },
+      dekVersion: 1,
+    });
+
+    const events = await alice.get('/vaults/payments/events').expect(200);
+    expect(events.body.items).toEqual([
+      {
+        id: expect.any(String),
+        kind: 'secret.breakGlass',
+        payload: { name: 'db/password', version: 1, reason: REASON, by: { id, name: 'carla' } },
+        createdAt: expect.any(String),
+      },
+    ]);
+    expect(events.text).not.toContain(VALUE);
+    await (await system.as('bob')).get('/vaults/payments/events').expect(403);
+
+    const versions = await alice.get(`${SECRET}:versions`).expect(200);
+    const by = { type: 'user', id, name: 'carla' };
+    const breakGlass = [{ at: events.body.items[0].createdAt, by, reason: REASON }];
+    expect(versions.body.items).toMatchObject([{ version: 1, lastReadBy: by, breakGlass }]);
+    expect(await counted()).toBe(1);
+  });
+
+  test('each use is one of its own', async () => {
+    const before = await noted();
+    const asked = ['the first of two reasons', 'the second of two reasons'];
+    await Promise.all(asked.map((reason) => carla.post(`${SECRET}:breakGlass`, { reason }).expect(200)));
+    const { uses, events, records } = await noted();
+    expect([uses, events, records].map((list) => list.length - before.uses.length)).toEqual([2, 2, 2]);
+  });
+
+  test('a reference is shown itself: where it leads takes a reason of its own', async () => {
+    await alice.createVault('elsewhere');
+    await alice.putSecret('elsewhere', 'target', VALUE);
+    const value = JSON.stringify({ $ref: { vault: 'elsewhere', name: 'target' } });
+    const contentType = 'application/vnd.cardea.reference+json';
+    await alice.put('/vaults/payments/secrets/pointer', { value, contentType }).expect(201);
+    const path = '/vaults/payments/secrets/pointer:breakGlass';
+    expect((await carla.post(path, { reason: REASON }).expect(200)).body).toMatchObject({ value, contentType });
+  });
+
+  test('what nobody can read, oversight cannot either', async () => {
+    const before = await noted();
+    const path = '/vaults/payments/secrets/ended';
+    await alice.put(path, { value: VALUE, ttlSeconds: 5 }).expect(201);
+    system.passTime(5_000);
+    await carla.post(`${path}:breakGlass`, { reason: REASON }).expect(410);
+    await alice.put(path, { value: `${VALUE}2` }).expect(200);
+    await alice.delete(path).expect(204);
+    await carla.post(`${path}:breakGlass`, { reason: REASON }).expect(404);
+    await carla.post('/vaults/payments/secrets/nothing:breakGlass', { reason: REASON }).expect(404);
+    await carla.post('/vaults/nothing/secrets/db/password:breakGlass', { reason: REASON }).expect(404);
+    const after = await noted();
+    expect([after.uses, after.records]).toEqual([before.uses, before.records]);
+  });
+
+  test('a row that is another’s does not open by break-glass', async () => {
+    await alice.putSecret('payments', 'twin', 'of another');
+    const db = system.openDatabase();
+    await db.query(
+      `update secret_version
+          set ciphertext = (select v.ciphertext from secret_version v join secret s on s.id = v.secret_id where s.name = 'target')
+        where secret_id = (select id from secret where name = 'twin')`,
+    );
+    await db.close();
+    const answer = await carla.post('/vaults/payments/secrets/twin:breakGlass', { reason: REASON });
+    expect([answer.status, answer.text.includes(VALUE)]).toEqual([500, false]);
+    const [entry] = await admin.auditEntries({ action: 'secret.breakGlass', decision: 'deny' });
+    expect(entry!.event.suspicious).toBe('integrity_failure');
+  });
+
+  test('where no DEK can be unwrapped, nothing is shown and nothing announced', async () => {
+    const before = await noted();
+    await system.stopService('kek');
+    system.vault.deks.clear();
+    const answer = await carla.post(`${SECRET}:breakGlass`, { reason: REASON });
+    await system.startService('kek');
+    expect([answer.status, answer.text.includes(VALUE)]).toEqual([503, false]);
+    expect(await noted()).toEqual(before);
+  });
+
+  test('while the audit log is away nothing is shown; that it was asked for stands, and is recorded later', async () => {
+    const before = await noted();
+    await system.stopService('audit');
+    const reason = 'while nobody looks';
+    const answer = await carla.post(`${SECRET}:breakGlass`, { reason });
+    expect([answer.status, answer.text.includes(VALUE)]).toEqual([503, false]);
+    // The log is known to be away by now: nothing is written any more.
+    const second = await carla.post(`${SECRET}:breakGlass`, { reason });
+    expect([second.status, second.text.includes(VALUE)]).toEqual([503, false]);
+
+    await system.startService('audit');
+    await untilAnswers(admin);
+    system.passTime(11_000);
+    await system.runJob('outbox.relay', {});
+    const after = await noted();
+    const added = (what: keyof typeof before) => after[what].length - before[what].length;
+    expect([added('uses'), added('events'), added('records')]).toEqual([1, 1, 1]);
+    expect(after.records[0]).toMatchObject({ reason, rule: 'break-glass', actor: { name: 'carla' } });
+  });
+});
+
+async function untilAnswers(person: Person): Promise<void> {
+  const giveUpAt = Date.now() + 10_000;
+  while ((await person.get('/auth/me')).status !== 200) {
+    if (Date.now() > giveUpAt) throw new Error('the audit log is not back');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}

@@ -1,0 +1,387 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { endpoints } from '@cardea/api-service/app';
+import type { Endpoint } from '@cardea/contracts/endpoint';
+import { Person } from '@cardea/testkit/person';
+import { sendRequest } from '@cardea/testkit/raw-http';
+import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { ground, table } from '../access/access-table.ts';
+import { grant, newApplication } from '../access/granting.ts';
+import { countStatuses, expectRecords, recordsOf } from '../identity/identity.ts';
+import { at, contents, countRecords, query, storedVersions, trail } from './ground.ts';
+
+type Field = 'If-Match' | 'If-None-Match';
+type Write = (path: string) => ReturnType<Person['get']>;
+
+const nameOf = ({ method, path }: Endpoint) => `${method} ${path}`;
+const named = (chosen: Endpoint[]) => chosen.map((endpoint) => [nameOf(endpoint), endpoint] as const);
+
+describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
+  let system: TestSystem;
+  let alice: Person;
+
+  beforeAll(async () => {
+    system = await createTestSystem(profile);
+    alice = await system.as('alice');
+  });
+  afterAll(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  /** Every call that changes a secret, and what it is called in the audit log. */
+  const writes: [string, string, Write][] = [
+    ['PUT', 'secret.write', (path) => alice.put(path, { value: crypto.randomUUID() })],
+    ['PUT of the value that is there', 'secret.write', (path) => alice.put(path, { value: 'three' })],
+    ['PATCH', 'secret.update', (path) => alice.patch(path, { metadata: { a: crypto.randomUUID() } })],
+    [':generate', 'secret.generate', (path) => alice.post(`${path}:generate`)],
+    [':rollback', 'secret.rollback', (path) => alice.post(`${path}:rollback`, { version: 1 })],
+    [':destroy', 'secret.destroy', (path) => alice.post(`${path}:destroy`, { versions: [1] })],
+    [':move', 'secret.move', (path) => alice.post(`${path}:move`, { name: crypto.randomUUID() })],
+    ['DELETE', 'secret.delete', (path) => alice.delete(path)],
+    [':purge', 'secret.purge', (path) => alice.request('post', `${path}:purge`)],
+  ];
+
+  const failing: [Field, string][] = [
+    ['If-Match', '"2"'],
+    ['If-Match', '"1", "2", "33"'],
+    ['If-None-Match', '*'],
+    ['If-None-Match', '"2", W/"3"'],
+  ];
+  const holding: [Field, string][] = [
+    ['If-Match', '*'],
+    ['If-Match', '"3"'],
+    ['If-Match', '"2" , "3"'],
+    ['If-None-Match', '"1", W/"2"'],
+  ];
+
+  /** A secret in version 3. */
+  async function three(vault: string, name: string): Promise<string> {
+    for (const value of ['one', 'two', 'three']) await alice.putSecret(vault, name, value);
+    return at(vault, name);
+  }
+
+  test.each(writes)(
+    '%s goes on if its condition holds, else it is 412, recorded, and changes nothing',
+    async (name, action, write) => {
+      const vault = `on-${name.replaceAll(/[^A-Za-z]/g, '').toLowerCase()}`;
+      await alice.createVault(vault);
+      const path = await three(vault, 's');
+      const before = await contents(system);
+      for (const [field, tags] of failing) {
+        const answer = await write(path).set(field, tags);
+        expect([field, tags, answer.status, answer.body.code]).toEqual([field, tags, 412, 'precondition_failed']);
+        await expectRecords(system, answer, {
+          action,
+          decision: 'deny',
+          reason: 'precondition_failed',
+          rule: field.toLowerCase(),
+        });
+      }
+      for (const tags of ['3', '"3', '', '*, "3"']) {
+        for (const field of ['If-Match', 'If-None-Match'] as const) {
+          expect([field, tags, (await write(path).set(field, tags)).status]).toEqual([field, tags, 400]);
+        }
+      }
+      expect((await write(path).set('If-Match', 'W/"3"')).status).toBe(400);
+      expect(await contents(system)).toEqual(before);
+
+      for (const [i, [field, tags]] of holding.entries()) {
+        const { status } = await write(await three(vault, `s${i}`)).set(field, tags);
+        expect([field, tags, Math.floor(status / 100)]).toEqual([field, tags, 2]);
+      }
+    },
+  );
+
+  test('where there is no secret, or none but in the trash, only a condition on that holds', async () => {
+    await alice.createVault('absent');
+    await three('absent', 'trashed');
+    await alice.delete(at('absent', 'trashed')).expect(204);
+    const before = await contents(system);
+    for (const name of ['nothing', 'trashed']) {
+      for (const tags of ['*', '"3"']) {
+        await alice.put(at('absent', name), { value: 'v' }).set('If-Match', tags).expect(412);
+        await alice
+          .post(`${at('absent', name)}:generate`)
+          .set('If-Match', tags)
+          .expect(412);
+      }
+    }
+    for (const verb of ['purge', 'restore']) {
+      await alice
+        .request('post', `${at('absent', 'trashed')}:${verb}`)
+        .set('If-Match', '"3"')
+        .expect(412);
+    }
+    expect(await contents(system)).toEqual(before);
+    await alice.put(at('absent', 'nothing'), { value: 'v' }).set('If-None-Match', '*').expect(201);
+    await alice
+      .post(`${at('absent', 'trashed')}:generate`)
+      .set('If-None-Match', '*')
+      .expect(201);
+  });
+
+  test('whoever is told the version after a change is given its tag', async () => {
+    await alice.createVault('tagged');
+    const path = await three('tagged', 's');
+    const put = await alice.put(path, { value: 'four' }).set('If-Match', '"3"').expect(200);
+    const patched = await alice.patch(path, { maxVersions: 9 }).set('If-Match', put.headers['etag']!).expect(200);
+    await alice.delete(path).set('If-Match', patched.headers['etag']!).expect(204);
+    const restored = await alice.post(`${path}:restore`).expect(200);
+    const move = alice.post(`${path}:move`, { name: 't' });
+    const moved = await move.set('If-Match', restored.headers['etag']!).expect(200);
+    for (const answer of [put, patched, restored, moved]) expect(answer.headers['etag']).toBe('"4"');
+    await alice.get(at('tagged', 't')).set('If-None-Match', moved.headers['etag']!).expect(304);
+  });
+
+  test('of two conditions both must hold', async () => {
+    await alice.createVault('both');
+    const path = await three('both', 's');
+    const put = (match: string, noneMatch: string) =>
+      alice.put(path, { value: 'v' }).set({ 'If-Match': match, 'If-None-Match': noneMatch });
+    await put('"3"', '"3"').expect(412);
+    await put('"2"', '"2"').expect(412);
+    await put('"3"', '"2"').expect(200);
+  });
+
+  test('of a hundred writers who know the same version one wins, and nothing is lost', async () => {
+    await alice.createVault('race');
+    const path = await three('race', 's');
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, i) => alice.put(path, { value: `writer ${i}` }).set('If-Match', '"3"')),
+    );
+    expect(countStatuses(answers)).toEqual({ 200: 1, 412: 99 });
+    expect(await storedVersions(system, 'race', 's')).toEqual({ 1: true, 2: true, 3: true, 4: true });
+    const winner = answers.findIndex(({ status }) => status === 200);
+    expect(await alice.readSecret('race', 's')).toBe(`writer ${winner}`);
+    const told = await trail(system, 'race', 'secret.write');
+    expect(told.slice(0, 3)).toEqual([1, 2, 3].map((version) => `secret.write s ${version} grant:owner`));
+    expect(told.slice(3).toSorted()).toEqual([
+      'secret.write s 4 grant:owner',
+      ...Array.from({ length: 99 }, () => 'secret.write! s if-match precondition_failed'),
+    ]);
+  });
+
+  test('of many who make the same secret if it is not there one does', async () => {
+    await alice.createVault('made');
+    const answers = await Promise.all(
+      Array.from({ length: 30 }, (_, i) =>
+        alice.put(at('made', 's'), { value: `maker ${i}` }).set('If-None-Match', '*'),
+      ),
+    );
+    expect(countStatuses(answers)).toEqual({ 201: 1, 412: 29 });
+    const winner = answers.findIndex(({ status }) => status === 201);
+    expect(await alice.readSecret('made', 's')).toBe(`maker ${winner}`);
+    expect(await storedVersions(system, 'made', 's')).toEqual({ 1: true });
+  });
+
+  test('without a condition every writer gets a version, beside those who patch and delete', async () => {
+    await alice.post('/vaults', { name: 'storm', maxVersions: 100 }).expect(201);
+    const path = at('storm', 's');
+    await alice.putSecret('storm', 's', 'first');
+    const puts = Array.from({ length: 20 }, (_, i) => alice.put(path, { value: `${i}` }));
+    const patches = Array.from({ length: 20 }, (_, i) =>
+      alice.patch(path, { metadata: { [`k${i}`]: 'v' } }).expect(200),
+    );
+    const answers = await Promise.all(puts);
+    await Promise.all(patches);
+    expect(answers.map(({ body }) => body.version as number).toSorted((a, b) => a - b)).toEqual(
+      Array.from({ length: 20 }, (_, i) => i + 2),
+    );
+    for (const { body } of answers.slice(0, 3)) await alice.get(`${path}?version=${body.version}`).expect(200);
+    const { body } = await alice.get(path).expect(200);
+    expect([body.version, Object.keys(body.metadata as object).length]).toEqual([21, 20]);
+  });
+
+  describe('a reader who has it already', () => {
+    test('gets 304 with the tag alone, and neither record nor receipt, until there is another version', async () => {
+      await alice.createVault('polled');
+      const path = await three('polled', 's');
+      // The first request of a token goes the long way, the next ones the short one.
+      const reader = await Person.signIn(system.url, 'alice', PASSWORD);
+      const records = await countRecords(system);
+      const known = ['"3"', 'W/"3"', '"2", "3"', '*'];
+      for (const tags of known) {
+        const answer = await reader.get(path).set('If-None-Match', tags).expect(304);
+        expect([answer.text, answer.headers['etag']]).toEqual(['', '"3"']);
+        for (const name of ['cardea-receipt', 'content-type', 'content-length'])
+          expect(answer.headers).not.toHaveProperty(name);
+        expect(answer.headers).toMatchObject({ 'cache-control': 'no-store', 'x-request-id': expect.any(String) });
+      }
+      await reader.get(`${path}?version=1`).set('If-None-Match', '"1"').expect(304);
+      expect(await countRecords(system)).toBe(records);
+      expect(await trail(system, 'polled', 'secret.read')).toEqual([]);
+
+      expect((await reader.get(path).set('If-None-Match', '"1", "2"').expect(200)).body.value).toBe('three');
+      expect((await reader.get(`${path}?version=1`).set('If-None-Match', '"3"').expect(200)).body.value).toBe('one');
+      await alice.putSecret('polled', 's', 'four');
+      const changed = await reader.get(path).set('If-None-Match', '"3"').expect(200);
+      expect([changed.body.value, changed.headers['etag']]).toEqual(['four', '"4"']);
+      await reader.get(path).set('If-None-Match', '3').expect(400);
+      expect(await trail(system, 'polled', 'secret.read')).toEqual([
+        'secret.read s 3 grant:owner',
+        'secret.read s 1 grant:owner',
+        'secret.read s 4 grant:owner',
+        'secret.read! s invalid_request',
+      ]);
+    });
+
+    test('reads nothing on a condition that does not hold', async () => {
+      await alice.createVault('matched');
+      const path = await three('matched', 's');
+      const refused = await alice.get(path).set('If-Match', '"2"').expect(412);
+      expect(refused.text).not.toContain('three');
+      await expectRecords(system, refused, { action: 'secret.read', decision: 'deny', rule: 'if-match' });
+      await alice.get(path).set('If-Match', '"3"').expect(200);
+      await alice.get(path).set({ 'If-Match': '"3"', 'If-None-Match': '"3"' }).expect(304);
+    });
+
+    test('and may not read is told nothing: what is refused is recorded, whatever they know', async () => {
+      await alice.createVault('guarded');
+      const path = await three('guarded', 's');
+      const [writer, outsider] = [await newApplication(system, 'poller'), await newApplication(system, 'stranger')];
+      await grant(alice, 'guarded', 'application:poller', { secrets: ['write'] }).expect(201);
+      // Twice, for the second one goes the short way.
+      for (const tags of ['"3"', '*']) {
+        for (const [who, status, rule] of [
+          [writer, 403, 'grant:secret.read'],
+          [outsider, 404, 'default-deny'],
+        ] as const) {
+          const answer = await who.get(path).set('If-None-Match', tags);
+          expect([answer.status, answer.headers['etag']]).toEqual([status, undefined]);
+          expect(await recordsOf(system, answer)).toMatchObject([{ action: 'secret.read', decision: 'deny', rule }]);
+        }
+      }
+      await system.stranger.get(path).set('If-None-Match', '*').expect(401);
+      await grant(alice, 'guarded', 'application:poller', { secrets: ['read'] }).expect(200);
+      await writer.get(path).set('If-None-Match', '*').expect(304);
+      await alice.delete('/vaults/guarded/grants/application:poller').expect(204);
+      await writer.get(path).set('If-None-Match', '*').expect(404);
+    });
+
+    test('is told when it is there no more', async () => {
+      await alice.createVault('leaving');
+      await three('leaving', 'destroyed');
+      await alice.post(`${at('leaving', 'destroyed')}:destroy`, { versions: [3] }).expect(200);
+      await alice.get(at('leaving', 'destroyed')).set('If-None-Match', '"3"').expect(410);
+      await three('leaving', 'trashed');
+      await alice.delete(at('leaving', 'trashed')).expect(204);
+      await alice.get(at('leaving', 'trashed')).set('If-None-Match', '"3"').expect(404);
+      await alice.put(at('leaving', 'ended'), { value: 'v', ttlSeconds: 5 }).expect(201);
+      await alice.get(at('leaving', 'ended')).set('If-None-Match', '"1"').expect(304);
+      system.passTime(5_000);
+      await alice.get(at('leaving', 'ended')).set('If-None-Match', '"1"').expect(410);
+      // Or the job that destroys what has ended would do so while a later test compares everything.
+      await alice.delete('/vaults/leaving?recursive=true').expect(204);
+    });
+  });
+
+  describe('of the whole interface', () => {
+    const changing = endpoints.filter(({ method }) => method !== 'GET' && method !== 'HEAD');
+    /** Of calls whose row makes its body only when it is called. */
+    const bodies: Record<string, object> = {
+      'POST /api/v1/auth/refresh': { refresh_token: 'none' },
+      'POST /api/v1/auth/token': { grant_type: 'client_credentials', client_id: 'none', client_secret: 'none' },
+    };
+
+    beforeAll(async () => {
+      await newApplication(system, ground.application);
+      await alice.createVault(ground.vault);
+      for (const name of [ground.secret, 'in-the-trash']) await alice.putSecret(ground.vault, name, 'theirs');
+      await alice.delete(at(ground.vault, 'in-the-trash')).expect(204);
+    });
+
+    /** The body is one that is taken, so that only the condition can be what is wrong. */
+    async function call(endpoint: Endpoint, field: Field, tags: string) {
+      const { method, path } = endpoint;
+      const values: Record<string, string> = {
+        vault: ground.vault,
+        name: existingName(path),
+        username: 'bob',
+        principal: 'user:alice',
+        id: crypto.randomUUID(),
+      };
+      const target = path.replace(/\{[+*]?(\w+)\}/g, (_match, name: string) => values[name]!);
+      const body = table[nameOf(endpoint)]!.body ?? bodies[nameOf(endpoint)];
+      const { token } = await system.as('admin');
+      const answer = await sendRequest(system.url, {
+        method,
+        target,
+        headers: {
+          Authorization: `Bearer ${token}`,
+          'Content-Type': body === undefined ? undefined : 'application/json',
+          [field]: tags,
+        },
+        body: body === undefined ? '' : JSON.stringify(body),
+      });
+      return { ...answer, body: JSON.parse(answer.body) as { code: string; detail: string } };
+    }
+
+    test.each(named(changing.filter(({ conditional }) => !conditional)))(
+      '%s takes no condition: it is refused and recorded, and nothing is changed',
+      async (_name, endpoint) => {
+        const before = await everything(system);
+        for (const field of ['If-Match', 'If-None-Match'] as const) {
+          for (const tags of ['*', '"99"', '']) {
+            const answer = await call(endpoint, field, tags);
+            const detail = `${field}: this call takes no condition, so nothing was done`;
+            expect([answer.status, answer.body]).toEqual([
+              400,
+              expect.objectContaining({ code: 'invalid_request', detail }),
+            ]);
+            await expectRecords(system, answer, {
+              action: endpoint.action,
+              decision: 'deny',
+              reason: 'invalid_request',
+            });
+          }
+        }
+        expect(await everything(system)).toEqual(before);
+      },
+    );
+
+    test.each(named(endpoints.filter(({ conditional }) => conditional)))(
+      '%s looks at its condition',
+      async (_name, endpoint) => {
+        const before = await everything(system);
+        const answer = await call(endpoint, 'If-Match', '"99"');
+        expect([answer.status, answer.body.code]).toEqual([412, 'precondition_failed']);
+        expect(await everything(system)).toEqual(before);
+      },
+    );
+
+    test('what only reads is answered in full where there are no tags', async () => {
+      for (const path of ['/vaults', `/vaults/${ground.vault}`, `/vaults/${ground.vault}/secrets`]) {
+        expect((await alice.get(path).set('If-None-Match', '*').expect(200)).body).not.toEqual({});
+      }
+    });
+
+    test('the document says where conditions are taken, and what comes of them', async () => {
+      const { body } = await system.stranger.get('/openapi.json').expect(200);
+      for (const endpoint of endpoints) {
+        const path = endpoint.path.replace(/\{[+*]/g, '{');
+        const { parameters = [], responses } = body.paths[path][endpoint.method.toLowerCase()];
+        const fields = (parameters as { in: string; name: string }[]).filter((one) => one.in === 'header');
+        const taken = endpoint.conditional ? ['If-Match', 'If-None-Match'] : [];
+        expect([path, ...fields.map(({ name }) => name)]).toEqual([path, ...taken]);
+        expect([path, '412' in responses]).toEqual([path, endpoint.conditional === true]);
+      }
+      const { responses } = body.paths['/api/v1/vaults/{vault}/secrets/{name}'].get;
+      expect(responses['200'].headers).toHaveProperty('ETag');
+      expect(responses['304']).toEqual({ description: expect.any(String), headers: responses['200'].headers });
+    });
+  });
+});
+
+/** The name of what is there for a path to be about. */
+function existingName(path: string): string {
+  if (path.startsWith('/api/v1/applications')) return ground.application;
+  return path.endsWith(':restore') ? 'in-the-trash' : ground.secret;
+}
+
+/** All rows that the interface is about. */
+async function everything(system: TestSystem): Promise<object> {
+  const rows: Record<string, object[]> = {};
+  for (const table of ['app_user', 'application', 'application_credential', 'session', 'vault', 'vault_grant'])
+    rows[table] = await query(system, `select * from ${table} order by 1, 2`);
+  return { ...rows, ...(await contents(system)) };
+}

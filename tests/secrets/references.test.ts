@@ -1,0 +1,412 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Person } from '@cardea/testkit/person';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { grant } from '../access/granting.ts';
+import { countStatuses, recordsOf } from '../identity/identity.ts';
+import { at, contents, countRecords, query, trail } from './ground.ts';
+
+const REFERENCE = 'application/vnd.cardea.reference+json';
+const VALUE = 'canary-8c21d0';
+
+type Target = { vault: string; name: string; version?: number };
+
+/** The body of a write that makes a reference. */
+const to = (target: Target) => ({ value: JSON.stringify({ $ref: target }), contentType: REFERENCE });
+
+/** The vaults of a reference and of what it points to. */
+const hops = (reader: string) => ({ near: `near-${reader}`, far: `far-${reader}` });
+
+/** In the vault of circles. */
+const inRound = (name: string, version?: number): Target => ({ vault: 'round', name, ...(version ? { version } : {}) });
+
+/** In the vault of one who would know what is in another. */
+const spied = (name: string): Target => ({ vault: 'spy', name });
+
+/** In the vault of the long way. */
+const hop = (i: number): Target => ({ vault: 'long', name: `hop-${i}` });
+
+describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
+  let system: TestSystem;
+  let alice: Person;
+  let bob: Person;
+
+  beforeAll(async () => {
+    system = await createTestSystem(profile);
+    [alice, bob] = [await system.as('alice'), await system.as('bob')];
+  });
+  afterAll(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  /** A vault that has `target` and, as `ref`, a reference to it; answers the path of the latter. */
+  async function given(vault: string, target: object = { value: VALUE }): Promise<string> {
+    await alice.createVault(vault);
+    await alice.put(at(vault, 'target'), target).expect(201);
+    await refer(vault, 'ref', { vault, name: 'target' });
+    return at(vault, 'ref');
+  }
+
+  async function refer(vault: string, name: string, target: Target): Promise<void> {
+    expect((await alice.put(at(vault, name), to(target))).status).toBeLessThan(202);
+  }
+
+  /** A reference in a vault where bob may read, to one where he may do what is said. */
+  async function across(reader: string, granted: object | undefined): Promise<string> {
+    const { near, far } = hops(reader);
+    await alice.createVault(far);
+    await alice.putSecret(far, 'db/target', VALUE);
+    await alice.createVault(near);
+    await refer(near, 'ref', { vault: far, name: 'db/target' });
+    await grant(alice, near, 'user:bob', { secrets: ['read'] }).expect(201);
+    if (granted) await grant(alice, far, 'user:bob', granted).expect(201);
+    return at(near, 'ref');
+  }
+
+  describe('a reference', () => {
+    test('is read as what it points to, under its own name, with a record of each', async () => {
+      const value = Buffer.from([0, 200, 255]).toString('base64');
+      const path = await given('read', {
+        value,
+        encoding: 'base64',
+        contentType: 'image/png',
+        metadata: { of: 'target' },
+      });
+      const { body: own } = await alice.patch(path, { metadata: { of: 'ref' } }).expect(200);
+      const answer = await alice.get(path).expect(200);
+      expect(answer.body).toEqual({
+        name: 'ref',
+        version: 1,
+        target: { vault: 'read', name: 'target', version: 1 },
+        value,
+        encoding: 'base64',
+        contentType: 'image/png',
+        metadata: { of: 'ref' },
+        createdAt: own.createdAt as string,
+      });
+      const records = await recordsOf(system, answer);
+      expect(records).toMatchObject([
+        { action: 'secret.read', decision: 'allow', rule: 'grant:owner', resource: { name: 'ref', version: 1 } },
+        { action: 'secret.read', decision: 'allow', rule: 'grant:owner', resource: { name: 'target', version: 1 } },
+      ]);
+      const { body: log } = await (
+        await system.as('admin')
+      )
+        .get('/audit/entries?action=secret.read&vault=read')
+        .expect(200);
+      const { seq } = (log.items as { seq: number; event: { id: string } }[]).find(
+        ({ event }) => event.id === records[0]!.id,
+      )!;
+      expect(answer.headers['cardea-receipt']).toMatch(`seq=${seq} `);
+      for (const name of ['ref', 'target']) {
+        const { body } = await alice.get(`${at('read', name)}:versions`).expect(200);
+        expect(body.items).toMatchObject([{ lastReadBy: { name: 'alice' } }]);
+      }
+    });
+
+    test('is read itself if that is asked for: that is one record, and shows where it points', async () => {
+      const path = await given('itself');
+      const answer = await alice.get(`${path}?resolve=false`).expect(200);
+      expect(answer.body).toMatchObject({ ...to({ vault: 'itself', name: 'target' }), encoding: 'utf8' });
+      expect([answer.headers['etag'], answer.text.includes(VALUE)]).toEqual(['"1"', false]);
+      expect(await recordsOf(system, answer)).toMatchObject([{ resource: { name: 'ref' } }]);
+      await alice.get(`${path}?resolve=false`).set('If-None-Match', '"1"').expect(304);
+      await alice.get(`${path}?resolve=no`).expect(400);
+    });
+
+    test('is written over on the tag it was read with, which says more than its own version', async () => {
+      const path = await given('over');
+      const tag = (await alice.get(path).expect(200)).headers['etag']!;
+      await alice.put(path, { value: 'plain' }).set('If-Match', '"2-1"').expect(412);
+      await alice.put(path, { value: 'plain' }).set('If-Match', tag).expect(200);
+      await alice.put(path, { value: 'late' }).set('If-Match', tag).expect(412);
+      expect(await alice.readSecret('over', 'ref')).toBe('plain');
+    });
+
+    test('follows the newest version, or stays at the one it names', async () => {
+      const path = await given('pinned', { value: 'one' });
+      await refer('pinned', 'pin', { vault: 'pinned', name: 'target', version: 1 });
+      await alice.putSecret('pinned', 'target', 'two');
+      expect([await alice.readSecret('pinned', 'ref'), await alice.readSecret('pinned', 'pin')]).toEqual([
+        'two',
+        'one',
+      ]);
+      await alice.put(path, { value: 'no more' }).expect(200);
+      expect(await alice.readSecret('pinned', 'ref')).toBe('no more');
+      expect((await alice.get(`${path}?version=1`).expect(200)).body.value).toBe('two');
+    });
+
+    test('has a tag that changes with what it leads to; who has it already gets 304 and no record', async () => {
+      const path = await given('tagged', { value: 'one' });
+      await refer('tagged', 'far', { vault: 'tagged', name: 'ref' });
+      expect((await alice.get(at('tagged', 'far')).expect(200)).headers['etag']).toBe('"1-1-1"');
+      const records = await countRecords(system);
+      const answer = await alice.get(at('tagged', 'far')).set('If-None-Match', '"1-1-1"').expect(304);
+      expect([answer.text, answer.headers['etag']]).toEqual(['', '"1-1-1"']);
+      expect(await countRecords(system)).toBe(records);
+      await alice.putSecret('tagged', 'target', 'two');
+      const changed = await alice.get(at('tagged', 'far')).set('If-None-Match', '"1-1-1"').expect(200);
+      expect([changed.body.value, changed.headers['etag']]).toEqual(['two', '"1-1-2"']);
+      await refer('tagged', 'ref', { vault: 'tagged', name: 'target', version: 1 });
+      const other = await alice.get(at('tagged', 'far')).set('If-None-Match', '"1-1-2"').expect(200);
+      expect([other.body.value, other.headers['etag']]).toEqual(['one', '"1-2-1"']);
+      await alice.get(path).set('If-None-Match', '"2", "1"').expect(200);
+    });
+
+    test('ends with what it points to', async () => {
+      const path = await given('ending', { value: 'v', ttlSeconds: 5 });
+      await alice.patch(path, { ttlSeconds: 60 }).expect(200);
+      const { body } = await alice.get(path).expect(200);
+      const { body: target } = await alice.get(at('ending', 'target')).expect(200);
+      expect(body.expiresAt).toBe(target.expiresAt);
+      system.passTime(5_000);
+      const gone = await alice.get(path).expect(410);
+      expect(await recordsOf(system, gone)).toMatchObject([
+        { decision: 'deny', reason: 'gone', rule: 'expired', resource: { vault: 'ending', name: 'target' } },
+      ]);
+    });
+
+    test('to what is not there, is in the trash or was destroyed leads nowhere, until it is there', async () => {
+      const path = await given('dangling');
+      await refer('dangling', 'early', { vault: 'dangling', name: 'late' });
+      await refer('dangling', 'elsewhere', { vault: 'no-such-vault', name: 'late' });
+      await refer('dangling', 'beyond', { vault: 'dangling', name: 'target', version: 2 });
+      for (const name of ['early', 'elsewhere', 'beyond']) await alice.get(at('dangling', name)).expect(404);
+      expect((await trail(system, 'dangling', 'secret.read')).slice(-2)).toEqual([
+        'secret.read! late no-such-secret not_found',
+        'secret.read! target no-such-secret not_found',
+      ]);
+      await alice.putSecret('dangling', 'late', 'here now');
+      expect(await alice.readSecret('dangling', 'early')).toBe('here now');
+      await alice.delete(at('dangling', 'target')).expect(204);
+      await alice.get(path).expect(404);
+      await alice.request('post', `${at('dangling', 'target')}:restore`).expect(200);
+      await alice.post(`${at('dangling', 'target')}:destroy`, { versions: [1] }).expect(200);
+      await alice.get(path).expect(410);
+    });
+
+    test.each([
+      '',
+      'text',
+      'null',
+      '[]',
+      '{}',
+      '{"$ref": null}',
+      '{"$ref": "payments/db"}',
+      '{"$ref": {}}',
+      '{"$ref": {"vault": "malformed"}}',
+      '{"$ref": {"name": "target"}}',
+      '{"$ref": {"vault": "Malformed", "name": "target"}}',
+      '{"$ref": {"vault": "malformed", "name": "a//b"}}',
+      '{"$ref": {"vault": "malformed", "name": "../b"}}',
+      '{"$ref": {"vault": "malformed", "name": "target", "version": 0}}',
+      '{"$ref": {"vault": "malformed", "name": "target", "version": "1"}}',
+      '{"$ref": {"vault": "malformed", "name": "target", "version": null}}',
+      '{"$ref": {"vault": "malformed", "name": "target", "resolve": false}}',
+      '{"$ref": {"vault": "malformed", "name": "target"}, "value": "x"}',
+      '{"$ref": {"vault": "malformed", "name": "target"}}}',
+    ])('that is none is not stored: %s', async (value) => {
+      const refused = await alice.put(at('read', 'malformed'), { value, contentType: REFERENCE }).expect(400);
+      expect(refused.body.detail).toContain('{"$ref"');
+      await alice.get(at('read', 'malformed')).expect(404);
+    });
+
+    test('leaves a trace on whoever deletes what it points to', async () => {
+      await given('counted');
+      await refer('counted', 'second', { vault: 'counted', name: 'target' });
+      await alice.createVault('deleted');
+      for (const name of ['former', 'trashed', 'destroyed']) {
+        await refer('counted', name, { vault: 'counted', name: 'target' });
+      }
+      await refer('deleted', 'ref', { vault: 'counted', name: 'target' });
+      await alice.putSecret('counted', 'former', 'a value');
+      await alice.delete(at('counted', 'trashed')).expect(204);
+      await alice.post(`${at('counted', 'destroyed')}:destroy`, { versions: [1] }).expect(200);
+      await alice.delete('/vaults/deleted?recursive=true').expect(204);
+      const counted = await alice.delete(at('counted', 'target')).expect(204);
+      expect(counted.headers['cardea-dependants']).toBe('2');
+      expect(await recordsOf(system, counted)).toMatchObject([{ reason: '2 references point to it' }]);
+      const uncounted = await alice.delete(at('counted', 'ref')).expect(204);
+      expect(uncounted.headers).not.toHaveProperty('cardea-dependants');
+    });
+  });
+
+  describe('whoever follows a reference', () => {
+    test.each([
+      ['nothing', undefined, 404, 'default-deny'],
+      ['list', { secrets: ['list', 'write'] }, 403, 'grant:secret.read'],
+      ['path', { secrets: ['read'], pathPrefix: 'apps' }, 404, 'grant:path'],
+      ['network', { secrets: ['read'], allowedCidrs: ['203.0.113.0/24'] }, 404, 'grant:network'],
+    ])(
+      'needs rights of their own where it leads (%s): the record names that, and nothing is released',
+      async (reader, granted, status, rule) => {
+        const path = await across(reader, granted);
+        const { near, far } = hops(reader);
+        for (const request of [bob.get(path), bob.get(path).set('If-None-Match', '"1-1"')]) {
+          const refused = await request;
+          expect([refused.status, refused.headers['etag'], refused.text.includes(VALUE)]).toEqual([
+            status,
+            undefined,
+            false,
+          ]);
+          expect(refused.text).not.toMatch(/far-|db\/target/);
+          expect(await recordsOf(system, refused)).toEqual([
+            expect.objectContaining({
+              action: 'secret.read',
+              decision: 'deny',
+              rule,
+              actor: expect.objectContaining({ name: 'bob' }) as object,
+              resource: { vault: far, name: 'db/target' },
+            }),
+          ]);
+        }
+        expect(await trail(system, near, 'secret.read')).toEqual([]);
+        // Where it points they may read.
+        await bob.get(`${path}?resolve=false`).expect(200);
+        await grant(alice, far, 'user:bob', { secrets: ['read'] });
+        expect((await bob.get(path).expect(200)).body.value).toBe(VALUE);
+        expect((await trail(system, far, 'secret.read')).at(-1)).toBe('secret.read db/target 1 grant:secret.read');
+      },
+    );
+
+    test('needs them at the reference, too, and oversight has none', async () => {
+      await given('closed');
+      await alice.createVault('opened');
+      await alice.putSecret('opened', 'target', VALUE);
+      await refer('closed', 'outward', { vault: 'opened', name: 'target' });
+      await grant(alice, 'opened', 'user:bob', { secrets: ['read'] }).expect(201);
+      const refused = await bob.get(at('closed', 'outward')).expect(404);
+      expect(await recordsOf(system, refused)).toMatchObject([{ resource: { vault: 'closed', name: 'outward' } }]);
+      await (await system.as('carla')).get(at('closed', 'outward')).expect(403);
+    });
+  });
+
+  describe('a way that goes round, or on for too long,', () => {
+    test('is not written: to itself, to one another, over several, or through versions', async () => {
+      await alice.createVault('round');
+      const refuses = async (name: string, target: Target) => {
+        const before = await contents(system);
+        const refused = await alice.put(at('round', name), to(target)).expect(400);
+        expect(refused.body.detail).toMatch(/leads back/);
+        expect(await recordsOf(system, refused)).toMatchObject([{ decision: 'deny', rule: 'reference-circle' }]);
+        expect(await contents(system)).toEqual(before);
+      };
+      await refuses('self', inRound('self'));
+      await refuses('self', inRound('self', 1));
+      await refer('round', 'a', inRound('b'));
+      await refuses('b', inRound('a'));
+      await refer('round', 'b', inRound('c'));
+      await refuses('c', inRound('a'));
+      await refuses('c', inRound('a', 1));
+
+      // An older version of its own may be pointed to, if that does not lead back.
+      await alice.putSecret('round', 'own', 'first');
+      await refer('round', 'own', inRound('own', 1));
+      expect(await alice.readSecret('round', 'own')).toBe('first');
+      await refer('round', 'own', inRound('own', 2));
+      await refuses('own', inRound('own'));
+      await refuses('own', inRound('own', 4));
+
+      // What the name had before it got a value is still there.
+      await refer('round', 'd', inRound('e'));
+      await alice.putSecret('round', 'd', 'a value');
+      await refuses('e', inRound('d', 1));
+      await refer('round', 'e', inRound('d'));
+      await alice.post(`${at('round', 'd')}:rollback`, { version: 1 }).expect(400);
+      expect(await alice.readSecret('round', 'e')).toBe('a value');
+
+      // What lies in the trash or was destroyed leads nowhere; a circle that is closed by a restore ends when it is read.
+      await refer('round', 'f', inRound('g'));
+      await alice.delete(at('round', 'f')).expect(204);
+      await refer('round', 'g', inRound('f'));
+      await alice.request('post', `${at('round', 'f')}:restore`).expect(200);
+      await alice.get(at('round', 'g')).expect(409);
+      await refer('round', 'h', inRound('i'));
+      await alice.post(`${at('round', 'h')}:destroy`, { versions: [1] }).expect(200);
+      await refer('round', 'i', inRound('h'));
+    });
+
+    test('is looked for no further than the writer may read: what is there is not told to others', async () => {
+      await alice.createVault('unseen');
+      await bob.createVault('spy');
+      await alice.putSecret('unseen', 'end', VALUE);
+      await refer('unseen', 'reference', { vault: 'unseen', name: 'end' });
+      await refer('unseen', 'back', spied('back'));
+      /** Of ten references one after another that end there, what the last one is answered. */
+      const probe = async (target: Target) => {
+        const start = `to-${target.name}`;
+        await bob.put(at('spy', `${start}-1`), to(target));
+        for (let i = 2; i < 10; i += 1) {
+          expect((await bob.put(at('spy', `${start}-${i}`), to(spied(`${start}-${i - 1}`)))).status).toBeLessThan(202);
+        }
+        return (await bob.put(at('spy', `${start}-10`), to(spied(`${start}-9`)))).status;
+      };
+      const probeAll = async () => {
+        const statuses: number[] = [];
+        for (const name of ['reference', 'end', 'nothing']) statuses.push(await probe({ vault: 'unseen', name }));
+        const circle = await bob.put(at('spy', 'back'), to({ vault: 'unseen', name: 'back' }));
+        return [...statuses, circle.status];
+      };
+      expect(await probeAll()).toEqual([201, 201, 201, 201]);
+      await bob.get(at('spy', 'back')).expect(404);
+      for (const granted of [
+        { secrets: ['list', 'write', 'delete', 'destroy', 'manage'] },
+        { secrets: ['read'], pathPrefix: 'elsewhere' },
+        { secrets: ['read'], allowedCidrs: ['203.0.113.0/24'] },
+      ]) {
+        await grant(alice, 'unseen', 'user:bob', granted);
+        expect(await probeAll()).toEqual([200, 200, 200, 200]);
+      }
+      for (const name of ['to-reference-10', 'back']) await bob.delete(at('spy', name)).expect(204);
+      await grant(alice, 'unseen', 'user:bob', { secrets: ['read'] }).expect(200);
+      expect(await probeAll()).toEqual([400, 200, 200, 400]);
+    });
+
+    test('is not written by two who write at once', async () => {
+      await alice.createVault('at-once');
+      for (const i of [1, 2, 3]) {
+        const [one, other] = [`one-${i}`, `other-${i}`];
+        const answers = await Promise.all([
+          alice.put(at('at-once', one), to({ vault: 'at-once', name: other })),
+          alice.put(at('at-once', other), to({ vault: 'at-once', name: one })),
+        ]);
+        expect(countStatuses(answers)).toEqual({ 201: 1, 400: 1 });
+      }
+    });
+
+    test('ends with 409, wherever it came from', async () => {
+      await given('broken');
+      // As a writer who passes by the check would leave it.
+      await query(
+        system,
+        `delete from secret_reference where secret_id in (select id from secret where vault_id = (select id from vault where name = 'broken'))`,
+      );
+      await refer('broken', 'target', { vault: 'broken', name: 'ref' });
+      const refused = await alice.get(at('broken', 'ref')).expect(409);
+      expect(refused.text).not.toContain(VALUE);
+      expect(await recordsOf(system, refused)).toMatchObject([
+        { action: 'secret.read', decision: 'deny', reason: 'conflict', rule: 'reference-depth' },
+      ]);
+      await alice.get(`${at('broken', 'ref')}?resolve=false`).expect(200);
+    });
+
+    test('has ten references at most, and one that grew longer is not followed to its end', async () => {
+      await alice.createVault('long');
+      await alice.putSecret('long', 'hop-10', VALUE);
+      for (let i = 9; i >= 0; i -= 1) await refer('long', `hop-${i}`, hop(i + 1));
+      const answer = await alice.get(at('long', 'hop-0')).expect(200);
+      expect([answer.body.value, answer.headers['etag']]).toEqual([
+        VALUE,
+        `"${Array.from({ length: 11 }, () => 1).join('-')}"`,
+      ]);
+      expect(await recordsOf(system, answer)).toHaveLength(11);
+      const refused = await alice.put(at('long', 'before'), to(hop(0))).expect(400);
+      expect(refused.body.detail).toMatch(/more than 10/);
+
+      await alice.putSecret('long', 'hop-11', VALUE);
+      await refer('long', 'hop-10', hop(11));
+      await alice.get(at('long', 'hop-0')).expect(409);
+      expect(await alice.readSecret('long', 'hop-1')).toBe(VALUE);
+    });
+  });
+});

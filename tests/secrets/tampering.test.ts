@@ -1,0 +1,200 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { SECRET_BYTES_MAX } from '@cardea/contracts/secrets';
+import type { Person } from '@cardea/testkit/person';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import type { Db } from '@cardea/storage/db';
+import { seededRandom } from '@cardea/testkit/random';
+
+// Format, version of the DEK and nonce (packages/crypto/FORMAT.md).
+const HEADER_BYTES = 29;
+const OVERHEAD_BYTES = 45;
+const VALUE = 'the value that nobody may see changed';
+/** How many rows are changed and read at once. */
+const AT_ONCE = 16;
+
+const at = (vault: string, name: string) => `/vaults/${vault}/secrets/${name}`;
+
+describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
+  let system: TestSystem;
+  let admin: Person;
+  let db: Db;
+
+  beforeAll(async () => {
+    system = await createTestSystem(profile);
+    admin = await system.as('admin');
+    for (const vault of ['tampered', 'other']) {
+      await admin.createVault(vault);
+      await admin.putSecret(vault, 'twin', `${VALUE} of ${vault}`);
+    }
+    for (const value of ['older', VALUE]) await admin.putSecret('tampered', 'secret', value);
+    await admin.putSecret('tampered', 'trashed', 'in the trash');
+    await admin.delete(at('tampered', 'trashed')).expect(204);
+    db = system.openDatabase();
+  });
+  afterAll(async () => {
+    await db.close();
+    await system[Symbol.asyncDispose]();
+  });
+
+  async function stored(vault: string, name: string, version = 1): Promise<Buffer> {
+    const [row] = await db.query<{ ciphertext: Uint8Array }>(
+      `select v.ciphertext
+         from secret_version v
+         join secret s on s.id = v.secret_id
+         join vault u on u.id = s.vault_id
+        where u.name = $1 and s.name = $2 and v.version = $3`,
+      [vault, name, version],
+    );
+    return Buffer.from(row!.ciphertext);
+  }
+
+  async function store(name: string, ciphertext: Uint8Array, version: number): Promise<void> {
+    await db.query(
+      `update secret_version
+          set ciphertext = $1
+        where version = $2
+          and secret_id = (select s.id from secret s join vault u on u.id = s.vault_id where u.name = 'tampered' and s.name = $3)`,
+      [ciphertext, version, name],
+    );
+  }
+
+  async function countFailures(): Promise<{ recorded: number; counted: number }> {
+    const metrics = await (await fetch(`${system.opsUrl}/metrics`)).text();
+    const counted = /^cardea_suspicious_total\{(?=[^}]*rule="integrity_failure")[^}]*\} (\d+)$/m.exec(metrics)?.[1];
+    let recorded = 0;
+    let cursor: string | undefined;
+    do {
+      const page = await admin
+        .get(`/audit/entries?limit=500&decision=deny${cursor ? `&cursor=${cursor}` : ''}`)
+        .expect(200);
+      const { items, nextCursor } = page.body as { items: { event: { suspicious?: string } }[]; nextCursor?: string };
+      recorded += items.filter(({ event }) => event.suspicious === 'integrity_failure').length;
+      cursor = nextCursor;
+    } while (cursor);
+    return { recorded, counted: Number(counted ?? 0) };
+  }
+
+  /** What a read of a damaged row answers: that something is wrong here, and not a word of what. */
+  async function expectDamage(path: string): Promise<void> {
+    const { status, text, headers } = await admin.get(path);
+    expect([path, status, JSON.parse(text)]).toEqual([
+      path,
+      500,
+      expect.objectContaining({ code: 'internal', detail: 'internal error' }),
+    ]);
+    expect(headers).not.toHaveProperty('etag');
+  }
+
+  /** Flips each of the bits, of a row of its own, and then puts the row right again. */
+  async function expectNoFlipToPass(bits: number[], value: string): Promise<void> {
+    const names = Array.from({ length: AT_ONCE }, (_, number) => `flipped/${value.length}/${number}`);
+    for (const name of names) await admin.putSecret('tampered', name, value);
+    const before = await countFailures();
+    const originals = await Promise.all(names.map((name) => stored('tampered', name)));
+    for (let start = 0; start < bits.length; start += AT_ONCE) {
+      const group = bits.slice(start, start + AT_ONCE);
+      for (const [number, bit] of group.entries()) await store(names[number]!, flip(originals[number]!, bit), 1);
+      await Promise.all(group.map((_bit, number) => expectDamage(at('tampered', names[number]!))));
+    }
+    expect(await countFailures()).toEqual({
+      recorded: before.recorded + bits.length,
+      counted: before.counted + bits.length,
+    });
+    for (const [number, name] of names.entries()) {
+      await store(name, originals[number]!, 1);
+      expect(await admin.readSecret('tampered', name)).toBe(value);
+    }
+  }
+
+  test('no bit of the header can be flipped: not of the format, the version of the DEK, or the nonce', async () => {
+    await expectNoFlipToPass(
+      Array.from({ length: HEADER_BYTES * 8 }, (_, bit) => bit),
+      VALUE,
+    );
+  }, 60_000);
+
+  test('nor can any of two hundred bits of a value of 8 KiB and its tag', async () => {
+    const random = seededRandom(profile);
+    const [header, all] = [HEADER_BYTES * 8, (OVERHEAD_BYTES + SECRET_BYTES_MAX) * 8];
+    const inTag = Array.from({ length: 20 }, () => all - 1 - random.below(128));
+    const anywhere = Array.from({ length: 180 }, () => header + random.below(all - header));
+    await expectNoFlipToPass([...inTag, ...anywhere], 'v'.repeat(SECRET_BYTES_MAX));
+  }, 60_000);
+
+  test.each<[string, (own: Buffer) => Buffer | Promise<Buffer>]>([
+    ['a byte too short', (own) => own.subarray(0, -1)],
+    ['without its tag', (own) => own.subarray(0, -16)],
+    ['cut to its header', (own) => own.subarray(0, HEADER_BYTES)],
+    ['of one byte', (own) => own.subarray(0, 1)],
+    ['empty', () => Buffer.alloc(0)],
+    ['a byte too long', (own) => Buffer.concat([own, Buffer.from([0])])],
+    ['twice', (own) => Buffer.concat([own, own])],
+    ['with a byte before it', (own) => Buffer.concat([Buffer.from([1]), own])],
+    ['of zeros', (own) => Buffer.alloc(own.length)],
+    ['of another version of the secret', () => stored('tampered', 'secret', 1)],
+    ['of another secret of the vault', () => stored('tampered', 'twin')],
+    ['of a secret of another vault', () => stored('other', 'twin')],
+    ['of a secret in the trash', () => stored('tampered', 'trashed')],
+  ])('a row with a ciphertext %s is reported as damage, however it is read, and counted', async (_what, damage) => {
+    const path = at('tampered', 'secret');
+    const original = await stored('tampered', 'secret', 2);
+    const before = await countFailures();
+    await store('secret', await damage(original), 2);
+
+    await expectDamage(path);
+    await expectDamage(`${path}?version=2`);
+    for (const [method, body] of [
+      [':batchRead', { names: ['twin', 'secret'] }],
+      [':export', { format: 'json', prefix: 'secret' }],
+      ['/secret:rollback', { version: 2 }],
+      ['/secret:move', { name: 'elsewhere' }],
+    ] as const) {
+      const { status, body: problem, text } = await admin.post(`/vaults/tampered/secrets${method}`, body);
+      expect([method, status, problem.code]).toEqual([method, 500, 'internal']);
+      expect(text).not.toContain(VALUE);
+    }
+    expect(await countFailures()).toEqual({ recorded: before.recorded + 6, counted: before.counted + 6 });
+    expect((await admin.get(`${path}?version=1`).expect(200)).body.value).toBe('older');
+
+    expect((await admin.get(at('tampered', 'elsewhere'))).status).toBe(404);
+
+    await store('secret', original, 2);
+    expect(await admin.readSecret('tampered', 'secret')).toBe(VALUE);
+  });
+
+  test('a damaged version is written over, is not taken for the identical value, and the damage is recorded', async () => {
+    const path = at('tampered', 'mended');
+    await admin.putSecret('tampered', 'mended', VALUE);
+    await store('mended', flip(await stored('tampered', 'mended'), 300), 1);
+    const answer = await admin.put(path, { value: VALUE }).expect(200);
+    expect(answer.body).toMatchObject({ version: 2, changed: true });
+    expect(await admin.readSecret('tampered', 'mended')).toBe(VALUE);
+    await expectDamage(`${path}?version=1`);
+    const { items } = (await admin.get('/audit/entries?action=secret.write&limit=5').expect(200)).body;
+    const events = (items as { event: { requestId: string } }[]).map(({ event }) => event);
+    const own = events.filter((event) => event.requestId === answer.headers['x-request-id']).toReversed();
+    expect(own).toMatchObject([
+      { decision: 'allow', resource: { name: 'mended', version: 2 } },
+      {
+        decision: 'deny',
+        rule: 'integrity',
+        suspicious: 'integrity_failure',
+        resource: { name: 'mended', version: 1 },
+      },
+    ]);
+  });
+
+  test('a version that was put back out of the trash by hand is damage only where it does not belong', async () => {
+    const ciphertext = await stored('tampered', 'trashed');
+    await store('twin', ciphertext, 1);
+    await expectDamage(at('tampered', 'twin'));
+    expect((await admin.get(at('tampered', 'trashed'))).status).toBe(404);
+  });
+});
+
+function flip(bytes: Buffer, bit: number): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[bit >> 3]! ^= 0x80 >> (bit & 7);
+  return copy;
+}

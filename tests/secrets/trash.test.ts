@@ -1,0 +1,248 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Person } from '@cardea/testkit/person';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { countStatuses, recordsOf } from '../identity/identity.ts';
+import { DAY_MS, at, contents, namesIn, query, storedVersions, trail } from './ground.ts';
+
+describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
+  let system: TestSystem;
+  let alice: Person;
+
+  beforeAll(async () => {
+    system = await createTestSystem(profile);
+    alice = await system.as('alice');
+  });
+  afterAll(async () => {
+    await system[Symbol.asyncDispose]();
+  });
+
+  /** A vault of its own with a secret `s` that has these values; answers its path. */
+  async function given(vault: string, ...values: string[]): Promise<string> {
+    await alice.createVault(vault);
+    for (const value of values) await alice.putSecret(vault, 's', value);
+    return at(vault, 's');
+  }
+
+  // With an empty object, as many clients send, and the other without a body.
+  const restore = (path: string) => alice.post(`${path}:restore`, {});
+  const purge = (path: string) => alice.request('post', `${path}:purge`);
+  const sweep = () => system.runJob('secret.sweep', {});
+
+  /** Tables that still have a row of a secret's. */
+  async function rowsOf(secretId: string): Promise<string[]> {
+    const tables = ['secret_version', 'secret_word', 'secret_label', 'secret_reference', 'break_glass'];
+    const counts = await Promise.all([
+      query(system, `select id from secret where id = $1`, [secretId]),
+      ...tables.map((table) => query(system, `select secret_id from ${table} where secret_id = $1`, [secretId])),
+    ]);
+    return ['secret', ...tables].filter((_, i) => counts[i]!.length > 0);
+  }
+
+  async function idOf(vault: string, name: string): Promise<string> {
+    const [row] = await query<{ id: string }>(
+      system,
+      `select id from secret where name = $2 and vault_id = (select id from vault where name = $1)`,
+      [vault, name],
+    );
+    return row!.id;
+  }
+
+  /** Everything one may ask of a secret that is there. */
+  const asking = (path: string) => [
+    alice.get(path),
+    alice.get(`${path}?version=1`),
+    alice.get(`${path}:versions`),
+    alice.patch(path, { metadata: { a: 'b' } }),
+    alice.post(`${path}:rollback`, { version: 1 }),
+    alice.post(`${path}:destroy`, { versions: [1] }),
+    alice.delete(path),
+  ];
+
+  test('what is deleted is there no more for anybody, and not listed nor found but in the trash', async () => {
+    const path = await given('deleted', 'one', 'two');
+    await alice.patch(path, { metadata: { team: 'gone' } }).expect(200);
+    const deleted = await alice.delete(path).expect(204);
+    expect(deleted.text).toBe('');
+    expect(await recordsOf(system, deleted)).toMatchObject([
+      { action: 'secret.delete', rule: 'grant:owner', resource: { vault: 'deleted', name: 's', version: 2 } },
+    ]);
+    const before = await contents(system);
+    for (const answer of await Promise.all(asking(path))) {
+      expect([answer.status, answer.body.code]).toEqual([404, 'not_found']);
+    }
+    expect(await contents(system)).toEqual(before);
+    expect(await namesIn(alice, 'deleted')).toEqual([]);
+    expect(await namesIn(alice, 'deleted', '?deleted=true')).toEqual(['s']);
+    expect((await alice.get('/secrets?metadata.team=gone').expect(200)).body.items).toEqual([]);
+    expect(await storedVersions(system, 'deleted', 's')).toEqual({ 1: true, 2: true });
+  });
+
+  test('what is restored is there as it was, once', async () => {
+    const path = await given('restored', 'one', 'two');
+    await alice.patch(path, { metadata: { team: 'back' }, maxVersions: 7 }).expect(200);
+    await alice.delete(path).expect(204);
+    const restored = await restore(path).expect(200);
+    expect(restored.body).toMatchObject({ name: 's', version: 2, metadata: { team: 'back' }, maxVersions: 7 });
+    expect((await alice.get(path).expect(200)).body).toMatchObject({ value: 'two', version: 2 });
+    expect((await alice.get(`${path}?version=1`).expect(200)).body.value).toBe('one');
+    expect(await namesIn(alice, 'restored')).toEqual(['s']);
+    expect(await namesIn(alice, 'restored', '?deleted=true')).toEqual([]);
+    expect((await alice.get('/secrets?metadata.team=back').expect(200)).body.items).toHaveLength(1);
+    await restore(path).expect(404);
+    await restore(at('restored', 'nothing')).expect(404);
+    expect((await trail(system, 'restored')).filter((line) => line.includes('restore'))).toEqual([
+      'secret.restore s 2 grant:owner',
+      'secret.restore! s not-in-trash not_found',
+      'secret.restore! nothing not-in-trash not_found',
+    ]);
+  });
+
+  test('a value under a name in the trash is the next version, and the old ones stay hidden until they are restored', async () => {
+    const path = await given('again', 'one', 'two');
+    await alice.delete(path).expect(204);
+    const put = await alice.put(path, { value: 'two' }).expect(201);
+    expect([put.body, put.headers['etag']]).toMatchObject([{ version: 3, changed: true }, '"3"']);
+    const statusOf = async (version: number) => (await alice.get(`${path}?version=${version}`)).status;
+    expect(await Promise.all([1, 2, 3].map(statusOf))).toEqual([404, 404, 200]);
+    await alice.post(`${path}:rollback`, { version: 1 }).expect(404);
+    await alice.post(`${path}:destroy`, { versions: [3, 1] }).expect(404);
+    await alice.patch(path, { version: 2, ttlSeconds: 60 }).expect(404);
+    expect(await storedVersions(system, 'again', 's')).toEqual({ 1: true, 2: true, 3: true });
+    const states = async () =>
+      (await alice.get(`${path}:versions`).expect(200)).body.items.map(({ state }: { state: string }) => state);
+    expect(await states()).toEqual(['current', 'deleted', 'deleted']);
+    expect(await namesIn(alice, 'again')).toEqual(['s']);
+    expect(await namesIn(alice, 'again', '?deleted=true')).toEqual(['s']);
+
+    await restore(path).expect(200);
+    expect(await Promise.all([1, 2, 3].map(statusOf))).toEqual([200, 200, 200]);
+    expect(await states()).toEqual(['current', 'superseded', 'superseded']);
+    expect(await alice.readSecret('again', 's')).toBe('two');
+
+    // Into the trash with all of them, and again after the next.
+    await alice.delete(path).expect(204);
+    await alice.put(path, { value: 'four' }).expect(201);
+    await alice.delete(path).expect(204);
+    await alice.get(path).expect(404);
+    expect((await restore(path).expect(200)).body.version).toBe(4);
+    expect(await Promise.all([1, 2, 3, 4].map(statusOf))).toEqual([200, 200, 200, 200]);
+  });
+
+  test('what is in the trash is not pushed out of it, however often its name is written to', async () => {
+    await alice.post('/vaults', { name: 'pushed', maxVersions: 2 }).expect(201);
+    const path = at('pushed', 's');
+    for (const value of ['one', 'two']) await alice.putSecret('pushed', 's', value);
+    await alice.delete(path).expect(204);
+    await alice.putSecret('pushed', 's', 'three');
+    expect(await namesIn(alice, 'pushed', '?deleted=true')).toEqual(['s']);
+    for (const value of ['four', 'five', 'six']) await alice.putSecret('pushed', 's', value);
+    expect(await storedVersions(system, 'pushed', 's')).toEqual({ 1: true, 2: true, 5: true, 6: true });
+    await restore(path).expect(200);
+    expect((await alice.get(`${path}?version=1`).expect(200)).body.value).toBe('one');
+  });
+
+  test('a name in the trash begins anew: with no metadata, number of versions or end of what is hidden', async () => {
+    await alice.createVault('fresh');
+    const path = at('fresh', 's');
+    await alice.put(path, { value: 'old', metadata: { note: 'of the old one' }, maxVersions: 3 }).expect(201);
+    await alice.patch(path, { ttlSeconds: 60 }).expect(200);
+    await alice.delete(path).expect(204);
+    await alice.put(path, { value: 'new' }).expect(201);
+    const { body } = await alice.get('/vaults/fresh/secrets').expect(200);
+    expect(body.items).toEqual([{ ...body.items[0], version: 2, metadata: {} }]);
+    expect(body.items[0]).not.toHaveProperty('maxVersions');
+    expect(body.items[0]).not.toHaveProperty('expiresAt');
+    system.passTime(60_000);
+    expect(await alice.readSecret('fresh', 's')).toBe('new');
+    // The end was the old value's, hidden or not.
+    await restore(path).expect(200);
+    await alice.get(`${path}?version=1`).expect(410);
+  });
+
+  test.each([true, false])(
+    'a purge leaves no row, from the trash (%j) or not, and the name goes on counting',
+    async (fromTrash) => {
+      const vault = `purged-${fromTrash ? 'trash' : 'live'}`;
+      const path = await given(vault, 'one', 'two');
+      const value = JSON.stringify({ $ref: { vault, name: 'other' } });
+      const contentType = 'application/vnd.cardea.reference+json';
+      await alice.put(path, { value, contentType, metadata: { a: 'b' } }).expect(200);
+      const reason = 'the yearly exercise';
+      await (await system.as('carla')).post(`${path}:breakGlass`, { reason }).expect(200);
+      const id = await idOf(vault, 's');
+      expect(await rowsOf(id)).toHaveLength(6);
+      if (fromTrash) await alice.delete(path).expect(204);
+      await purge(path).expect(204);
+      expect(await rowsOf(id)).toEqual([]);
+      await alice.get(path).expect(404);
+      await restore(path).expect(404);
+      await purge(path).expect(404);
+      expect((await trail(system, vault)).filter((line) => line.includes('purge'))).toEqual([
+        'secret.purge s 3 grant:owner',
+        'secret.purge! s no-such-secret not_found',
+      ]);
+      // It goes on counting, for no tag stands for two values.
+      expect((await alice.put(path, { value: 'new' }).expect(201)).body.version).toBe(4);
+    },
+  );
+
+  test('of many who delete at once one does', async () => {
+    const path = await given('crowd', 'one');
+    const answers = await Promise.all(Array.from({ length: 8 }, () => alice.delete(path)));
+    expect(countStatuses(answers)).toEqual({ 204: 1, 404: 7 });
+    const restored = await Promise.all(Array.from({ length: 8 }, () => restore(path)));
+    expect(countStatuses(restored)).toEqual({ 200: 1, 404: 7 });
+  });
+
+  // The last one here, for a month passes.
+  test('after thirty days a sweep removes what is in the trash, and nothing else, once', async () => {
+    const gone = await given('swept', 'one');
+    await alice.putSecret('swept', 'renewed', 'one');
+    await alice.putSecret('swept', 'restored', 'one');
+    await alice.putSecret('swept', 'later', 'one');
+    for (const name of ['s', 'renewed', 'restored']) await alice.delete(at('swept', name)).expect(204);
+    await alice.putSecret('swept', 'renewed', 'two');
+    await restore(at('swept', 'restored')).expect(200);
+    const id = await idOf('swept', 's');
+    system.passTime(DAY_MS);
+    alice = await system.as('alice');
+    await alice.delete(at('swept', 'later')).expect(204);
+    system.passTime(29 * DAY_MS - 60_000);
+    await sweep();
+    expect(await rowsOf(id)).toEqual(['secret', 'secret_version']);
+
+    system.passTime(60_000);
+    await Promise.all([sweep(), sweep(), sweep()]);
+    await sweep();
+    alice = await system.as('alice');
+    expect(await rowsOf(id)).toEqual([]);
+    await restore(gone).expect(404);
+    expect(await storedVersions(system, 'swept', 'renewed')).toEqual({ 2: true });
+    await restore(at('swept', 'renewed')).expect(404);
+    expect(await alice.readSecret('swept', 'renewed')).toBe('two');
+    expect(await namesIn(alice, 'swept')).toEqual(['renewed', 'restored']);
+    expect(await namesIn(alice, 'swept', '?deleted=true')).toEqual(['later']);
+    expect((await trail(system, 'swept', 'secret.purge')).toSorted()).toEqual([
+      'secret.purge renewed 1 trash-retention',
+      'secret.purge s 1 trash-retention',
+    ]);
+    const [entry] = await (await system.as('admin')).auditEntries({ action: 'secret.purge', vault: 'swept' });
+    expect(entry!.event.actor).toEqual({ id: 'cardea', type: 'service' });
+  });
+});
+
+test('the trash is kept for as long as the setting says', async () => {
+  await using system = await createTestSystem('mini', { CARDEA_TRASH_DAYS: '2' });
+  const alice = await system.as('alice');
+  await alice.createVault('payments');
+  await alice.putSecret('payments', 's', 'v');
+  await alice.delete(at('payments', 's')).expect(204);
+  const stored: number[] = [];
+  for (const days of [1.99, 0.01]) {
+    system.passTime(days * DAY_MS);
+    await system.runJob('secret.sweep', {});
+    stored.push(Object.keys(await storedVersions(system, 'payments', 's')).length);
+  }
+  expect(stored).toEqual([1, 0]);
+});

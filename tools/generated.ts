@@ -1,0 +1,93 @@
+/**
+ * `node tools/generated.ts check` makes again what the repository holds of generated files, and fails if
+ * one differs; with `write` it writes them. The schemas need a PostgreSQL, which it starts itself.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { endpoints } from '@cardea/api-service/app';
+import { toOpenApi } from '@cardea/http/openapi';
+import type { Db } from '@cardea/storage/db';
+import { migrate, readMigrations } from '@cardea/storage/migrate';
+import { openPostgres } from '@cardea/storage/postgres';
+import { dumpSchema } from '@cardea/storage/schema-snapshot';
+import { openSqlite } from '@cardea/storage/sqlite';
+import { startPostgres } from '@cardea/testkit/servers';
+
+const root = new URL('../', import.meta.url);
+const foldersWithMigrations = ['packages/vault', 'services/audit-service'];
+
+const [mode] = process.argv.slice(2);
+if (mode === 'write') await writeAll();
+else if (mode === 'check') await checkAll();
+else throw new Error('say what to do: check or write');
+
+async function writeAll(): Promise<void> {
+  for (const { path, text } of await makeAll()) await writeFile(new URL(path, root), text);
+}
+
+async function checkAll(): Promise<void> {
+  for (const { path, text } of await makeAll()) {
+    const line = firstDifference(await readIfThere(path), text);
+    if (line === undefined) continue;
+    process.stderr.write(`${path} is not what the code makes, from line ${line} on: run \`pnpm generated:write\`\n`);
+    process.exitCode = 1;
+  }
+}
+
+interface GeneratedFile {
+  /** From the repository's root. */
+  path: string;
+  text: string;
+}
+
+async function makeAll(): Promise<GeneratedFile[]> {
+  const openApi = { path: 'services/api-service/openapi.json', text: toJsonText(toOpenApi(endpoints)) };
+  return [openApi, ...(await makeSqliteSchemas()), ...(await makePostgresSchemas())];
+}
+
+function makeSqliteSchemas(): Promise<GeneratedFile[]> {
+  return Promise.all(
+    foldersWithMigrations.map((folder) => makeSchema(folder, 'schema.sqlite.txt', openSqlite(':memory:'))),
+  );
+}
+
+async function makePostgresSchemas(): Promise<GeneratedFile[]> {
+  const server = await startPostgres();
+  try {
+    return await Promise.all(
+      foldersWithMigrations.map(async (folder) =>
+        makeSchema(folder, 'schema.pg.txt', openPostgres(await server.createDatabase())),
+      ),
+    );
+  } finally {
+    await server.stop();
+  }
+}
+
+async function makeSchema(folder: string, file: string, db: Db): Promise<GeneratedFile> {
+  try {
+    await migrate(db, await readMigrations(new URL(`${folder}/migrations/`, root), db.engine));
+    return { path: `${folder}/${file}`, text: await dumpSchema(db) };
+  } finally {
+    await db.close();
+  }
+}
+
+function toJsonText(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+async function readIfThere(path: string): Promise<string> {
+  try {
+    return await readFile(new URL(path, root), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return '';
+  }
+}
+
+/** The number of the first line that differs, from 1; undefined if none does. */
+function firstDifference(found: string, wanted: string): number | undefined {
+  if (found === wanted) return undefined;
+  const foundLines = found.split('\n');
+  return wanted.split('\n').findIndex((line, index) => line !== foundLines[index]) + 1 || foundLines.length;
+}

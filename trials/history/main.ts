@@ -1,0 +1,127 @@
+// Eight clients call sixteen secrets at once while connections are cut, services stop and processes are killed, and what
+// they saw must fit one order of their calls:
+//   pnpm test:history [seconds] [seed]
+// Half of the time on a real Cardea of profile mini whose processes are killed, half on profile full, whose services
+// are stopped and started again. Ends with 1 and tells of the first secret whose answers nothing explains.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { randomSecret } from '@cardea/crypto/ids';
+import startTestServers from '@cardea/testkit/jest-global-setup';
+import stopTestServers from '@cardea/testkit/jest-global-teardown';
+import { createTestSystem } from '@cardea/testkit/system';
+import { Cardea } from '../kill/cardea.ts';
+import { Client } from '../kill/client.ts';
+import { createToll, killOnce, totalKills } from '../kill/kills.ts';
+import { Ledger } from '../kill/ledger.ts';
+import { seededRandom } from '@cardea/testkit/random';
+import { chooseFault, disturb } from './faults.ts';
+import { runLoad } from './load.ts';
+import { Recorder } from './recorder.ts';
+import { VERSIONS_KEPT, requireLinearizable } from './verdict.ts';
+
+const START_WITHIN_MS = 60_000;
+// A token may be used for 5 minutes.
+const NEW_SESSION_MS = 4 * 60_000;
+
+const [secondsWanted = '60', seed = randomSecret(6)] = process.argv.slice(2);
+const seconds = Number(secondsWanted);
+if (!Number.isInteger(seconds) || seconds < 2) {
+  process.stderr.write('usage: pnpm test:history [seconds] [seed]\n');
+  process.exit(78);
+}
+
+say(`${seconds} s, seed ${seed}`);
+try {
+  await killMini();
+  await disturbFull();
+  process.exit(0);
+} catch (error) {
+  say(String(error));
+  // The load, if it still runs, has nobody to ask any more.
+  process.exit(1);
+}
+
+async function killMini(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'cardea-history-'));
+  const cardea = await Cardea.start(folder);
+  try {
+    const { recorder, kills } = await loadAndKill(cardea);
+    await cardea.stop();
+    judge(`profile mini, ${kills} kills`, recorder);
+    rmSync(folder, { recursive: true });
+  } catch (error) {
+    say(`its data and its log are in ${folder}`);
+    throw error;
+  }
+}
+
+async function loadAndKill(cardea: Cardea): Promise<{ recorder: Recorder; kills: number }> {
+  const [ledger, session] = [new Ledger(), { token: '' }];
+  const client = new Client(cardea.url, ledger, session);
+  await cardea.untilReady(START_WITHIN_MS);
+  await client.signIn(cardea.password);
+  await client.createVault('history', VERSIONS_KEPT);
+
+  const random = seededRandom(`${seed}/kills`);
+  const toll = createToll();
+  let signedInAt = performance.now();
+  const killAndSignIn = async () => {
+    await killOnce({ cardea, ledger, client, random, toll });
+    const isDue = performance.now() - signedInAt > NEW_SESSION_MS;
+    if (isDue && (await client.signIn(cardea.password))) signedInAt = performance.now();
+  };
+  const recorder = await underLoad(cardea.url, async () => session.token, killAndSignIn);
+  return { recorder, kills: totalKills(toll) };
+}
+
+async function disturbFull(): Promise<void> {
+  await startTestServers();
+  try {
+    await using system = await createTestSystem('full');
+    const admin = await system.as('admin');
+    await admin.post('/vaults', { name: 'history', maxVersions: VERSIONS_KEPT }).expect(201);
+    const random = seededRandom(`${seed}/faults`);
+    let { token } = admin;
+    let stops = 0;
+    const recorder = await underLoad(
+      system.url,
+      async () => token,
+      async () => {
+        await disturb(system, chooseFault(random));
+        ({ token } = await system.as('admin'));
+        stops += 1;
+      },
+    );
+    judge(`profile full, ${stops} stops`, recorder);
+  } finally {
+    await stopTestServers();
+  }
+}
+
+/** Makes trouble again and again for half of the time. */
+async function underLoad(url: string, token: () => Promise<string>, trouble: () => Promise<void>): Promise<Recorder> {
+  const recorder = new Recorder();
+  const stop = new AbortController();
+  const load = runLoad({ url, vault: 'history', recorder, token }, { seed, stop: stop.signal });
+  const endsAt = performance.now() + seconds * 500;
+  const troubles = (async () => {
+    while (performance.now() < endsAt) await trouble();
+  })();
+  await Promise.race([troubles, load]);
+  stop.abort();
+  await load;
+  return recorder;
+}
+
+function judge(what: string, recorder: Recorder): void {
+  const counts = Object.entries(recorder.counts()).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  say(`${what}: ${recorder.operations.length} calls`);
+  for (const [outcome, count] of counts) say(`  ${outcome.padEnd(28)}${count}`);
+  requireLinearizable(recorder.operations);
+  say('  one order of them explains every answer');
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
