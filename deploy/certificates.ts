@@ -6,7 +6,7 @@ import { join } from 'node:path';
 
 import * as x509 from '@peculiar/x509';
 
-import { replaceFile } from '@cardea/http/durable-file';
+import { replaceFile } from '@cardea/process/durable-file';
 import { certificatesDue, dayMs, dnsNamesOf, isAnythingDue } from './certificates-due.ts';
 import type { CertificateOptions } from './certificates-due.ts';
 import { errorCode } from './cannot-start.ts';

@@ -4,7 +4,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { endpoints } from '@cardea/api-service/app';
-import { toOpenApi } from '@cardea/http/openapi';
+import { toOpenApi } from '@cardea/http/server/openapi';
 import type { Db } from '@cardea/storage/db';
 import { migrate, readMigrations } from '@cardea/storage/migrate';
 import { openPostgres } from '@cardea/storage/postgres';

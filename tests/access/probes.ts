@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { expect } from '@jest/globals';
-import { createClient } from '@cardea/http/client';
-import type { Client } from '@cardea/http/client';
+import { createClient } from '@cardea/http/client/peer-client';
+import type { Client } from '@cardea/http/client/peer-client';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { ServiceName } from '@cardea/http/mtls';
 import type { TestSystem } from '@cardea/testkit/system';

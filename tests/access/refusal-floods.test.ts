@@ -4,7 +4,7 @@ import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
-import { createLogger } from '@cardea/http/logger';
+import { createLogger } from '@cardea/process/logger';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';

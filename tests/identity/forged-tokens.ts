@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { createHmac, createSign, generateKeyPairSync, randomBytes } from 'node:crypto';
-import { createClient } from '@cardea/http/client';
-import { createKekClient } from '@cardea/http/kek-client';
+import { createClient } from '@cardea/http/client/peer-client';
+import { createKekClient } from '@cardea/http/client/kek-client';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { TestSystem } from '@cardea/testkit/system';
 import { findSigningKey } from '@cardea/vault/users/signing-keys';

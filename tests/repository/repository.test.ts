@@ -4,20 +4,21 @@ import { describe, expect, test } from '@jest/globals';
 const root = new URL('../../', import.meta.url).pathname;
 
 // ARCHITECTURE.md in one table: what the code of each package may import of the others. A new package needs a row.
-const product = ['contracts', 'crypto', 'http', 'jobs', 'storage', 'vault'];
+const product = ['contracts', 'crypto', 'http', 'jobs', 'process', 'storage', 'vault'];
 const mayImport: Record<string, string[]> = {
   'packages/contracts': [],
   'packages/crypto': [],
   'packages/storage': [],
+  'packages/process': [],
   'packages/jobs': ['contracts'],
-  'packages/http': ['contracts', 'crypto'],
+  'packages/http': ['contracts', 'crypto', 'process'],
   'packages/vault': ['contracts', 'crypto', 'jobs', 'storage'],
   'services/api-service': product,
   'services/worker': product,
-  'services/kek-service': ['contracts', 'crypto', 'http'],
-  'services/audit-service': ['contracts', 'crypto', 'http', 'storage'],
+  'services/kek-service': ['contracts', 'crypto', 'http', 'process'],
+  'services/audit-service': ['contracts', 'crypto', 'http', 'process', 'storage'],
   'packages/testkit': [...product, 'api-service', 'audit-service', 'kek-service', 'worker', 'deploy'],
-  deploy: ['http'],
+  deploy: ['process'],
   tests: [...product, 'api-service', 'testkit', 'deploy'],
   trials: [...product, 'testkit', 'deploy'],
   tools: [...product, 'api-service', 'testkit'],

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Server } from 'node:https';
 import type { ServerOptions } from 'node:https';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
-import { StartError } from './config.ts';
+import { StartError } from '@cardea/process/config';
 
 export type ServiceName = 'api-service' | 'kek-service' | 'audit-service' | 'worker' | 'operator';
 

@@ -14,7 +14,7 @@ import type { Role } from '@cardea/contracts/caller';
 import type { JobName, JobPayload } from '@cardea/contracts/jobs';
 import type { PasswordCost } from '@cardea/crypto/password';
 import { ensureCertificates } from '@cardea/deploy/certificates';
-import type { Running } from '@cardea/http/run';
+import type { Running } from '@cardea/process/run';
 import { readKekConfig } from '@cardea/kek-service/config';
 import { startKekService } from '@cardea/kek-service/start';
 import type { Db } from '@cardea/storage/db';

@@ -4,7 +4,7 @@ import { changePassword, logout, readMe } from '@cardea/contracts/auth';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
-import { timesSent } from '@cardea/http/app';
+import { timesSent } from '@cardea/http/server/app';
 import type { VaultContext } from '@cardea/vault/context';
 import { callerOfCredential } from '@cardea/vault/applications/client-credentials';
 import { callerOfSession } from '@cardea/vault/users/sessions';

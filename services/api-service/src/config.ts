@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Port, StartError, commonSettings, readConfig } from '@cardea/http/config';
+import { Port, StartError, commonSettings, readConfig } from '@cardea/process/config';
 import type { VaultSettings } from '@cardea/vault/context';
 import { toVaultSettings, vaultVariables } from '@cardea/vault/settings';
 import { z } from 'zod';

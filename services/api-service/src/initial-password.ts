@@ -1,7 +1,7 @@
 import { link, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { StartError } from '@cardea/http/config';
-import { syncFolder, writeNewFile } from '@cardea/http/durable-file';
+import { StartError } from '@cardea/process/config';
+import { syncFolder, writeNewFile } from '@cardea/process/durable-file';
 import type { InitialPassword } from '@cardea/vault/users/first-admin';
 
 /** As Cardea makes them: 144 random bits in base64url. */

@@ -1,4 +1,4 @@
-import { run } from '@cardea/http/run';
+import { run } from '@cardea/process/run';
 import { DbUnavailable } from '@cardea/storage/db';
 import { SchemaRefused } from '@cardea/storage/migrate';
 import { readApiConfig } from './config.ts';

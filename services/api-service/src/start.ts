@@ -1,9 +1,9 @@
 import { AppError } from '@cardea/contracts/errors';
 import { listEntries } from '@cardea/contracts/audit-api';
 import { sealStatus } from '@cardea/contracts/kek-api';
-import { StartError } from '@cardea/http/config';
-import { listen, opsListener } from '@cardea/http/serve';
-import type { Running } from '@cardea/http/run';
+import { StartError } from '@cardea/process/config';
+import { listen } from '@cardea/http/server/serve';
+import type { Running } from '@cardea/process/run';
 import type { VaultContext } from '@cardea/vault/context';
 import { jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
 import { ensureAdmin, hasUsers } from '@cardea/vault/users/first-admin';
@@ -14,7 +14,8 @@ import type { ApiContext, ApiOverrides } from './context.ts';
 import { initialPasswordIn } from './initial-password.ts';
 import { createTokenKeys } from './token-keys.ts';
 import { createTokens } from './tokens.ts';
-import { refuseBrokenRequests } from '@cardea/http/client-errors';
+import { refuseBrokenRequests } from '@cardea/http/server/client-errors';
+import { opsListener } from '@cardea/process/ops';
 
 // A request whose body never comes is cut after this, before the supervisor's patience with a stop ends (10 s).
 const DRAIN_MS = 8_000;

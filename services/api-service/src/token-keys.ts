@@ -1,5 +1,5 @@
 import { AppError } from '@cardea/contracts/errors';
-import type { Logger } from '@cardea/http/logger';
+import type { Logger } from '@cardea/process/logger';
 import type { VaultContext } from '@cardea/vault/context';
 import { ensureSigningKeys, findNewestSigningKey, findSigningKey } from '@cardea/vault/users/signing-keys';
 import type { SigningKey } from '@cardea/vault/users/signing-keys';

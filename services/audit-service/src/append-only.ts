@@ -1,4 +1,4 @@
-import { StartError } from '@cardea/http/config';
+import { StartError } from '@cardea/process/config';
 import type { Db } from '@cardea/storage/db';
 
 /**

@@ -2,7 +2,7 @@ import { signCheckpoint } from '@cardea/crypto/checkpoint';
 import type { SigningKey } from '@cardea/crypto/checkpoint';
 import { chainHash, genesis } from '@cardea/crypto/hash-chain';
 import { compactRange } from '@cardea/crypto/merkle';
-import { StartError } from '@cardea/http/config';
+import { StartError } from '@cardea/process/config';
 import type { Db } from '@cardea/storage/db';
 import { formatMicros, parseMicros } from './audit-time.ts';
 import { readEntryBytes, readHead, storedTree } from './entry-store.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Port, StartError, commonSettings, readConfig } from '@cardea/http/config';
+import { Port, StartError, commonSettings, readConfig } from '@cardea/process/config';
 import { z } from 'zod';
 
 /** The settings of audit-service. */

@@ -1,10 +1,10 @@
 import { mkdirSync } from 'node:fs';
-import { StartError } from '@cardea/http/config';
-import { createLogger } from '@cardea/http/logger';
-import type { Logger } from '@cardea/http/logger';
+import { StartError } from '@cardea/process/config';
+import { createLogger } from '@cardea/process/logger';
+import type { Logger } from '@cardea/process/logger';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { TlsIdentity } from '@cardea/http/mtls';
-import { failStop } from '@cardea/http/run';
+import { failStop } from '@cardea/process/run';
 import { CommitError } from '@cardea/storage/db';
 import type { Db } from '@cardea/storage/db';
 import { openSigner } from './checkpoint.ts';

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { AuditTime } from '@cardea/contracts/audit-event';
 import { CheckpointError, openCheckpoint } from '@cardea/crypto/checkpoint';
-import { StartError } from '@cardea/http/config';
+import { StartError } from '@cardea/process/config';
 import { z } from 'zod';
-import { readIfThere, replaceFile } from '@cardea/http/durable-file';
+import { readIfThere, replaceFile } from '@cardea/process/durable-file';
 
 const LastSigned = z.strictObject({
   origin: z.string(),

@@ -2,7 +2,7 @@ import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { AppError } from '@cardea/contracts/errors';
 import { chainHash, encodeEntryAround, genesis } from '@cardea/crypto/hash-chain';
 import { uuidv7 } from '@cardea/crypto/ids';
-import { StartError } from '@cardea/http/config';
+import { StartError } from '@cardea/process/config';
 import { DbUnavailable } from '@cardea/storage/db';
 import type { Db, Transaction } from '@cardea/storage/db';
 import { formatMicros, parseMicros } from './audit-time.ts';

@@ -1,5 +1,5 @@
-import { createMetrics } from '@cardea/http/metrics';
-import type { Metrics } from '@cardea/http/metrics';
+import { createMetrics } from '@cardea/process/metrics';
+import type { Metrics } from '@cardea/process/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { Signer } from './checkpoint.ts';
 import type { AppendPool } from './pool.ts';

@@ -1,6 +1,6 @@
 import { appendEvents, exportEntries, listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
-import { plainRoute, rawRoute } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { plainRoute, rawRoute } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import type { AuditContext } from './context.ts';
 import { listEntries as findEntries } from './entries.ts';
 import { exportLog } from './export.ts';

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { canonicalize } from '@cardea/crypto/canonical-json';
 import { openCheckpoint } from '@cardea/crypto/checkpoint';
 import { chainHash, leafHash } from '@cardea/crypto/hash-chain';
-import { StartError } from '@cardea/http/config';
+import { StartError } from '@cardea/process/config';
 import type { Db } from '@cardea/storage/db';
 import { toRow } from '../src/entry-row.ts';
 import { insertEntries, readEntryBytes, readHead } from '../src/entry-store.ts';

@@ -10,9 +10,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { EntryPage, appendEvents, listEntries } from '@cardea/contracts/audit-api';
 import { openCheckpoint } from '@cardea/crypto/checkpoint';
 import { ensureCertificates } from '@cardea/deploy/certificates';
-import { createAuditClient } from '@cardea/http/audit-client';
-import { createClient } from '@cardea/http/client';
-import type { Client } from '@cardea/http/client';
+import { createAuditClient } from '@cardea/http/client/audit-client';
+import { createClient } from '@cardea/http/client/peer-client';
+import type { Client } from '@cardea/http/client/peer-client';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { ServiceName } from '@cardea/http/mtls';
 import { openSqlite } from '@cardea/storage/sqlite';

@@ -1,8 +1,8 @@
 import type { RequestListener } from 'node:http';
 import { rewrapDeks, seal, sealStatus, unseal, unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
-import { createApp } from '@cardea/http/app';
-import { certificateHolder, identifyPeer } from '@cardea/http/peers';
-import type { PeersOfEndpoints } from '@cardea/http/peers';
+import { createApp } from '@cardea/http/server/app';
+import { certificateHolder, identifyPeer } from '@cardea/http/server/peers';
+import type { PeersOfEndpoints } from '@cardea/http/server/peers';
 import { recordRefusal } from './audit.ts';
 import type { KekContext } from './context.ts';
 import { dekRoutes } from './dek-routes.ts';

@@ -2,7 +2,7 @@ import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { Caller } from '@cardea/contracts/caller';
 import { seal, unseal } from '@cardea/contracts/kek-api';
 import { uuidv7 } from '@cardea/crypto/ids';
-import type { Refusal } from '@cardea/http/exchange';
+import type { Refusal } from '@cardea/http/server/exchange';
 import type { KekContext } from './context.ts';
 
 // A refusal releases nothing, so it must not hang on an audit log that is away: it waits for its record this long.

@@ -1,4 +1,4 @@
-import { Port, commonSettings, readConfig } from '@cardea/http/config';
+import { Port, commonSettings, readConfig } from '@cardea/process/config';
 import { z } from 'zod';
 
 /** The settings of kek-service. */

@@ -1,10 +1,10 @@
 import type { AuditLog } from '@cardea/contracts/audited';
 import { passphraseCost } from '@cardea/crypto/password';
 import type { PasswordCost } from '@cardea/crypto/password';
-import { createAuditClient } from '@cardea/http/audit-client';
-import { createClient } from '@cardea/http/client';
-import { createLogger } from '@cardea/http/logger';
-import type { Logger } from '@cardea/http/logger';
+import { createAuditClient } from '@cardea/http/client/audit-client';
+import { createClient } from '@cardea/http/client/peer-client';
+import { createLogger } from '@cardea/process/logger';
+import type { Logger } from '@cardea/process/logger';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { TlsIdentity } from '@cardea/http/mtls';
 import type { KekConfig } from './config.ts';

@@ -1,8 +1,8 @@
 import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { canonicalize } from '@cardea/crypto/canonical-json';
-import { StartError } from '@cardea/http/config';
-import { syncFolder, writeNewFile } from '@cardea/http/durable-file';
+import { StartError } from '@cardea/process/config';
+import { syncFolder, writeNewFile } from '@cardea/process/durable-file';
 import { KeyringFile } from './keyring-format.ts';
 
 const NAME = 'keyring.json';

@@ -1,4 +1,4 @@
-import { run } from '@cardea/http/run';
+import { run } from '@cardea/process/run';
 import { readKekConfig } from './config.ts';
 import { refuseMissingPassphrase } from './keyring-folder.ts';
 import { startKekService } from './start.ts';

@@ -1,10 +1,11 @@
-import type { Running } from '@cardea/http/run';
-import { reportRefusedHandshakes } from '@cardea/http/peers';
-import { listen, opsListener } from '@cardea/http/serve';
+import type { Running } from '@cardea/process/run';
+import { reportRefusedHandshakes } from '@cardea/http/server/peers';
+import { listen } from '@cardea/http/server/serve';
 import { createKekApp } from './app.ts';
 import type { KekConfig } from './config.ts';
 import { createContext } from './context.ts';
 import type { KekOverrides } from './context.ts';
+import { opsListener } from '@cardea/process/ops';
 
 const DRAIN_MS = 5_000;
 

@@ -5,7 +5,7 @@ import { rewrapDeks, unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
 import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { Listening } from '@cardea/http/serve';
+import type { Listening } from '@cardea/http/server/serve';
 import { startRecordingAuditService } from './recording-audit-service.ts';
 import { startTestKek } from './test-kek.ts';
 import type { TestKek } from './test-kek.ts';

@@ -1,11 +1,11 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { appendEvents } from '@cardea/contracts/audit-api';
-import { createApp } from '@cardea/http/app';
-import { createMetrics } from '@cardea/http/metrics';
+import { createApp } from '@cardea/http/server/app';
+import { createMetrics } from '@cardea/process/metrics';
 import { peerName, readTlsIdentity } from '@cardea/http/mtls';
-import { plainRoute } from '@cardea/http/route';
-import { listen } from '@cardea/http/serve';
-import type { Listening } from '@cardea/http/serve';
+import { plainRoute } from '@cardea/http/server/route';
+import { listen } from '@cardea/http/server/serve';
+import type { Listening } from '@cardea/http/server/serve';
 import { createRecordingLogger } from './recording-logger.ts';
 
 /** Answers as audit-service does, by the same contract and certificate, and keeps what it was told in memory. */

@@ -1,4 +1,4 @@
-import type { Logger } from '@cardea/http/logger';
+import type { Logger } from '@cardea/process/logger';
 
 export interface LogLine {
   level: string;

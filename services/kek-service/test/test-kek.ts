@@ -1,5 +1,5 @@
-import { createClient } from '@cardea/http/client';
-import type { Client } from '@cardea/http/client';
+import { createClient } from '@cardea/http/client/peer-client';
+import type { Client } from '@cardea/http/client/peer-client';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { ServiceName } from '@cardea/http/mtls';
 import type { KekConfig } from '../src/config.ts';

@@ -1,4 +1,4 @@
-import { commonSettings, readConfig } from '@cardea/http/config';
+import { commonSettings, readConfig } from '@cardea/process/config';
 import { vaultVariables } from '@cardea/vault/settings';
 import { z } from 'zod';
 

@@ -1,13 +1,13 @@
 import { createPasswordHasher, defaultPasswordCost } from '@cardea/crypto/password';
-import { createAuditClient } from '@cardea/http/audit-client';
-import { createClient } from '@cardea/http/client';
-import { createKekClient } from '@cardea/http/kek-client';
-import { createLogger } from '@cardea/http/logger';
-import { createMetrics } from '@cardea/http/metrics';
+import { createAuditClient } from '@cardea/http/client/audit-client';
+import { createClient } from '@cardea/http/client/peer-client';
+import { createKekClient } from '@cardea/http/client/kek-client';
+import { createLogger } from '@cardea/process/logger';
+import { createMetrics } from '@cardea/process/metrics';
 import { readTlsIdentity } from '@cardea/http/mtls';
-import { failStop } from '@cardea/http/run';
-import type { Running } from '@cardea/http/run';
-import { listen, opsListener } from '@cardea/http/serve';
+import { failStop } from '@cardea/process/run';
+import type { Running } from '@cardea/process/run';
+import { listen } from '@cardea/http/server/serve';
 import { createBullmqQueue } from '@cardea/jobs/bullmq';
 import { openDatabase } from '@cardea/storage/open';
 import { createVaultContext } from '@cardea/vault/context';
@@ -15,6 +15,7 @@ import { jobHandlers } from '@cardea/vault/jobs';
 import { migrationsFolder } from '@cardea/vault/migrations';
 import { toVaultSettings } from '@cardea/vault/settings';
 import type { WorkerConfig } from './config.ts';
+import { opsListener } from '@cardea/process/ops';
 
 /** Starts a worker: the product's jobs over BullMQ, against the same database as api-service. */
 export async function startWorker(config: WorkerConfig): Promise<Running> {

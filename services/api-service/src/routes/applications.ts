@@ -1,6 +1,6 @@
 import * as contract from '@cardea/contracts/applications';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import * as applications from '@cardea/vault/applications/applications';
 import type { VaultContext } from '@cardea/vault/context';
 import { empty } from './empty.ts';

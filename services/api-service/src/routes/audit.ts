@@ -1,8 +1,8 @@
 import { exportEntries, listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
 import { exportAuditLog, listAuditEntries, readAuditCheckpoint } from '@cardea/contracts/audit-log';
-import type { Client } from '@cardea/http/client';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import type { Client } from '@cardea/http/client/peer-client';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import { authorizeSystem } from '@cardea/vault/authorize';
 import type { VaultContext } from '@cardea/vault/context';
 import { audited } from '@cardea/vault/record';

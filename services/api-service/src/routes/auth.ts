@@ -1,8 +1,8 @@
 import * as contract from '@cardea/contracts/auth';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import { authenticateApplication } from '@cardea/vault/applications/client-credentials';
 import type { VaultContext } from '@cardea/vault/context';
 import { listLiveGrants } from '@cardea/vault/vaults/vaults';

@@ -1,6 +1,6 @@
 import { breakGlass } from '@cardea/contracts/secrets';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import * as secrets from '@cardea/vault/secrets/break-glass';
 import type { VaultContext } from '@cardea/vault/context';
 import type { ApiMetrics } from '../metrics.ts';

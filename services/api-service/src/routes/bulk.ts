@@ -7,8 +7,8 @@ import {
   moveSecret,
   moveSecrets,
 } from '@cardea/contracts/secrets-bulk';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
 import * as batch from '@cardea/vault/secrets/batch';
 import * as deleting from '@cardea/vault/secrets/bulk-delete';

@@ -1,6 +1,6 @@
 import { DOCUMENT_BODY_BYTES_MAX, exportSecrets, importSecrets } from '@cardea/contracts/secret-documents';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
 import * as exporting from '@cardea/vault/secrets/export-secrets';
 import * as importing from '@cardea/vault/secrets/import-secrets';

@@ -1,6 +1,6 @@
 import { listEvents } from '@cardea/contracts/events';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
 import * as events from '@cardea/vault/events/events';
 

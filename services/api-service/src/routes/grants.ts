@@ -1,6 +1,6 @@
 import * as contract from '@cardea/contracts/grants';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
 import type { Granted } from '@cardea/vault/decide';
 import { deleteGrant, explainAccess, listGrants, putGrant } from '@cardea/vault/grants/grants';

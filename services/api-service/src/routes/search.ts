@@ -1,7 +1,7 @@
 import { labelsOf, searchSecrets } from '@cardea/contracts/secret-search';
 import { listSecrets } from '@cardea/contracts/secrets';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
 import * as listing from '@cardea/vault/secrets/list-secrets';
 import * as searching from '@cardea/vault/secrets/search-secrets';

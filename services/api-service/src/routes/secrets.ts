@@ -11,8 +11,8 @@ import {
   rollbackSecret,
 } from '@cardea/contracts/secrets';
 import { NotModified } from '@cardea/contracts/audited';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
 import { parseConditions } from '@cardea/vault/secrets/conditions';
 import { expiryOf } from '@cardea/vault/secrets/due';

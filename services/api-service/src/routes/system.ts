@@ -1,6 +1,6 @@
 import { probeHealth, readHealth, readOpenApi } from '@cardea/contracts/system';
-import { plainRoute } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { plainRoute } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 
 /** What shows nothing and so needs no record. */
 export function systemRoutes(openApi: { openapi: string }): Route[] {

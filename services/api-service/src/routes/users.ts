@@ -1,6 +1,6 @@
 import * as contract from '@cardea/contracts/users';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
 import { resetPassword } from '@cardea/vault/users/passwords';
 import * as users from '@cardea/vault/users/users';

@@ -1,6 +1,6 @@
 import { changeVault, createVault, deleteVault, listVaults, readVault } from '@cardea/contracts/vaults';
-import { route } from '@cardea/http/route';
-import type { Route } from '@cardea/http/route';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
 import { deleteVault as deleteWholeVault } from '@cardea/vault/vaults/delete-vault';
 import * as vaults from '@cardea/vault/vaults/vaults';

@@ -2,8 +2,8 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
 import { randomKey } from '@cardea/crypto/ids';
-import { StartError } from '@cardea/http/config';
-import { writeNewFile } from '@cardea/http/durable-file';
+import { StartError } from '@cardea/process/config';
+import { writeNewFile } from '@cardea/process/durable-file';
 import { ROOT_KEY_VERSION } from '../keyring.ts';
 
 const NAME = 'root-key';

@@ -4,7 +4,7 @@ import { EnvelopeKey } from '@cardea/crypto/envelope';
 import { randomKey } from '@cardea/crypto/ids';
 import { derivePassphraseKey } from '@cardea/crypto/password';
 import type { PasswordCost } from '@cardea/crypto/password';
-import { StartError } from '@cardea/http/config';
+import { StartError } from '@cardea/process/config';
 import type { PassphraseSeal } from '../keyring-format.ts';
 import { ROOT_KEY_VERSION } from '../keyring.ts';
 

@@ -4,7 +4,7 @@ import type { AuditLog, Receipt } from '@cardea/contracts/audited';
 import { AppError } from '@cardea/contracts/errors';
 import { canonicalize } from '@cardea/crypto/canonical-json';
 import { z } from 'zod';
-import type { Client } from './client.ts';
+import type { Client } from './peer-client.ts';
 
 const BATCHES_UNDER_WAY = 2;
 const WAITING_MAX = 4_096;

@@ -10,7 +10,7 @@ import type { Redis } from 'ioredis';
 import { RedisStore } from 'rate-limit-redis';
 import type { RedisReply } from 'rate-limit-redis';
 import type { Exchange } from './exchange.ts';
-import type { Logger } from './logger.ts';
+import type { Logger } from '@cardea/process/logger';
 
 export interface Limits {
   config: { signInsPerMinute: number; requestsPerMinute: number };

@@ -3,9 +3,9 @@ import type { TLSSocket } from 'node:tls';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
-import type { Logger } from './logger.ts';
-import { peerName } from './mtls.ts';
-import type { ServiceName } from './mtls.ts';
+import type { Logger } from '@cardea/process/logger';
+import { peerName } from '../mtls.ts';
+import type { ServiceName } from '../mtls.ts';
 
 /** Which services may call which endpoint, by its path. */
 export type PeersOfEndpoints = ReadonlyMap<string, readonly ServiceName[]>;

@@ -4,8 +4,8 @@ import type { ErrorCode } from '@cardea/contracts/errors';
 import { Pool, buildConnector } from 'undici';
 import type { Dispatcher } from 'undici';
 import { z } from 'zod';
-import { serviceNameOf } from './mtls.ts';
-import type { ServiceName, TlsIdentity } from './mtls.ts';
+import { serviceNameOf } from '../mtls.ts';
+import type { ServiceName, TlsIdentity } from '../mtls.ts';
 
 export interface ClientOptions {
   url: string;

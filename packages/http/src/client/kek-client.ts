@@ -1,7 +1,7 @@
 import { unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
 import { AppError } from '@cardea/contracts/errors';
 import type { Keks } from '@cardea/contracts/keks';
-import type { Client } from './client.ts';
+import type { Client } from './peer-client.ts';
 
 /** Wraps and unwraps DEKs by calling kek-service. */
 export function createKekClient(client: Client): Keks {
