@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { TTL_SECONDS_MAX } from '@cardea/contracts/users';
+import { TTL_SECONDS_MAX } from '@cardea/contracts/identity/users';
 import { Person } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
-import { createTestSystem, PASSWORD } from '@cardea/testkit/system';
+import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from './granting.ts';
 
 // What went wrong in the products of others, tried on this one. Each test names the advisory it learns from.

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { createDenialWatch } from '@cardea/api-service/denial-watch';
+import { createDenialWatch } from '@cardea/api-service/limits/denial-watch';
 import type { Caller } from '@cardea/contracts/caller';
 import { createTestSystem, PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';

@@ -1,7 +1,7 @@
-import { afterEach, describe, expect, test } from '@jest/globals';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { grant, newUser } from './granting.ts';
 
 const SECRET = '/vaults/near/secrets/s';

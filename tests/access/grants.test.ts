@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
 import { Person } from '@cardea/testkit/person';
-import { createTestSystem, PASSWORD } from '@cardea/testkit/system';
+import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from './granting.ts';
 
 type Listed = { name: string };

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication, newUser, ownersOf } from './granting.ts';
 
 const everything = { secrets: [...secretVerbs], keys: [...keyVerbs] };

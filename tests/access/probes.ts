@@ -1,10 +1,10 @@
 import { connect } from 'node:net';
-import { expect } from '@jest/globals';
 import { createClient } from '@cardea/http/client/peer-client';
 import type { Client } from '@cardea/http/client/peer-client';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { ServiceName } from '@cardea/http/mtls';
 import type { TestSystem } from '@cardea/testkit/system';
+import { expect } from '@jest/globals';
 
 /** Tries until `check` passes. @throws what it threw last, after `withinMs` */
 export async function expectEventually(check: () => Promise<void>, withinMs = 10_000): Promise<void> {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { createRefusalFloods } from '@cardea/api-service/refusal-floods';
+import { createRefusalFloods } from '@cardea/api-service/limits/refusal-floods';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';

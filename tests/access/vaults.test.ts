@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { grant, ownersOf } from './granting.ts';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { addMany } from '../secrets/digests.ts';
+import { grant, ownersOf } from './granting.ts';
 
 describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
   let system: TestSystem;

@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Person, Stranger } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { grant } from './granting.ts';
 
 type Listed = { name: string };

@@ -1,9 +1,9 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { Person } from '@cardea/testkit/person';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 
 describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
   let system: TestSystem;

@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Caller } from '@cardea/contracts/caller';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { audited, changed } from '@cardea/vault/record';
 import type { Happenings } from '@cardea/vault/record';
 import { systemCaller } from '@cardea/vault/system-caller';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 
 let system: TestSystem;
 

@@ -1,17 +1,17 @@
-import { connect } from 'node:net';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { seal, unseal } from '@cardea/contracts/kek-api';
 import { openPostgres } from '@cardea/storage/postgres';
-import { Redis } from 'ioredis';
 import { Person, Stranger } from '@cardea/testkit/person';
 import { parseAnswer, sendRequest, toBytes } from '@cardea/testkit/raw-http';
 import { startRedis } from '@cardea/testkit/servers';
 import type { RedisServer } from '@cardea/testkit/servers';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
 import { callAs, expectAlive, expectEventually, expectNoListener, forgetDeks, readiness } from '../access/probes.ts';
 import { CANARY, expectRefusal } from '../access/refusals.ts';
 

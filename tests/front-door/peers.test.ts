@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
 import { seal, unwrapDeks } from '@cardea/contracts/kek-api';
 import { ensureCertificates } from '@cardea/deploy/certificates';
@@ -12,6 +11,7 @@ import type { ServiceName } from '@cardea/http/mtls';
 import type { Entry } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { callAs } from '../access/probes.ts';
 
 let system: TestSystem;

@@ -1,11 +1,11 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { isCredential } from '@cardea/crypto/credential';
 import { sha256Hex } from '@cardea/crypto/ids';
 import type { Stranger } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { clientAt, countStatuses, expectRecords, recordsOf } from './identity.ts';
 
 const INSIDE = '192.0.2.77';

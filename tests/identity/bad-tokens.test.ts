@@ -1,12 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { endpoints } from '@cardea/api-service/app';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { CANARY, expectRefusal } from '../access/refusals.ts';
 import { anyJwk, anyKey, createForger } from './forged-tokens.ts';
 import type { Forger } from './forged-tokens.ts';
-import { CANARY, expectRefusal } from '../access/refusals.ts';
 
 const SECRET = '/api/v1/vaults/payments/secrets/db/password';
 const UNKNOWN_KEY = '01890000-0000-7000-8000-000000000000';

@@ -1,11 +1,11 @@
 import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { initialPasswordIn } from '@cardea/api-service/initial-password';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { ensureAdmin } from '@cardea/vault/users/first-admin';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
 const STARTS = 20;
 

@@ -5,7 +5,7 @@ import { createKekClient } from '@cardea/http/client/kek-client';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { TestSystem } from '@cardea/testkit/system';
 import { findSigningKey } from '@cardea/vault/users/signing-keys';
-import { createDekCache } from '@cardea/vault/vaults/dek-cache';
+import { createDekCache } from '@cardea/vault/deks/dek-cache';
 
 export type Json = Record<string, unknown>;
 

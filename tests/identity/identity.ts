@@ -1,4 +1,3 @@
-import { expect } from '@jest/globals';
 import { readApiConfig } from '@cardea/api-service/config';
 import { startApiService } from '@cardea/api-service/start';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
@@ -8,6 +7,7 @@ import type { Running } from '@cardea/process/run';
 import type { Entry, Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { expect } from '@jest/globals';
 
 const TOTP_STEP_MS = 30_000;
 

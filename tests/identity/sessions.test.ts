@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Stranger } from '@cardea/testkit/person';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createForger, parseToken } from './forged-tokens.ts';
 import { countStatuses, createUser, expectRecords, recordsOf, signIn, startReplica } from './identity.ts';
 import type { Answer } from './identity.ts';

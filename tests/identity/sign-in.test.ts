@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sha256Hex } from '@cardea/crypto/ids';
 import { defaultPasswordCost } from '@cardea/crypto/password';
 import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
   clientAt,
   codeOf,

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Role } from '@cardea/contracts/caller';
 import { Stranger } from '@cardea/testkit/person';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { clientAt, countStatuses, createUser, expectRecords, recordsOf, signIn, startReplica } from './identity.ts';
 
 const ANOTHER_PASSWORD = 'wrong donkey generator paperclip';

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { SECRET_BYTES_MAX } from '@cardea/contracts/secrets';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import * as fc from 'fast-check';
+import { SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
 
 /** A value as the interface takes it and gives it back. */
 interface Wire {

@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { endpoints } from '@cardea/api-service/app';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { Person } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ground, table } from '../access/access-table.ts';
 import { grant, newApplication } from '../access/granting.ts';
 import { countStatuses, expectRecords, recordsOf } from '../identity/identity.ts';

@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { DOCUMENT_BODY_BYTES_MAX, DOCUMENT_BYTES_MAX, documentFormats } from '@cardea/contracts/secret-documents';
-import { REFERENCE_TYPE, SECRET_BYTES_MAX } from '@cardea/contracts/secrets';
-import { BULK_MAX } from '@cardea/contracts/secrets-bulk';
+import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
+import { DOCUMENT_BODY_BYTES_MAX, DOCUMENT_BYTES_MAX, documentFormats } from '@cardea/contracts/secrets/documents';
+import { REFERENCE_TYPE, SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
 import type { Person, Stranger } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
 import { expectRecords, recordsOf } from '../identity/identity.ts';
 import { at, contents, countRecords, namesIn, trail, untilAnswers } from './ground.ts';

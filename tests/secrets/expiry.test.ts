@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { getReadable } from '@cardea/vault/secrets/read-secret';
+import { getReadable } from '@cardea/vault/secrets/readable';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { DAY_MS, at, contents, eventsOf, namesIn, query, storedVersions, trail } from './ground.ts';
 
 describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {

@@ -1,10 +1,10 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Entry, Person } from '@cardea/testkit/person';
 import type { Db } from '@cardea/storage/db';
+import type { Entry, Person } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { badNames, goodNames, oddPaths } from '../access/name-table.ts';
 
 const SECRETS = '/vaults/names/secrets';

@@ -6,20 +6,20 @@ import { openSqlite } from '@cardea/storage/sqlite';
 import { addManySecrets, idOf, nameOf } from '@cardea/testkit/many-secrets';
 import { testDatabase } from '@cardea/testkit/servers';
 import { migrationsFolder } from '@cardea/vault/migrations';
-import { findAllReadable } from '@cardea/vault/secrets/batch-store';
-import { listDue, listFolded, listLive, listTrashed } from '@cardea/vault/secrets/list-store';
-import { listUnder } from '@cardea/vault/secrets/list-under';
-import { wordsOf, indexSecret, unindexSecret } from '@cardea/vault/secrets/search-index';
+import { findAllReadable } from '@cardea/vault/secrets/bulk/batch-store';
+import { listDue, listFolded, listLive, listTrashed } from '@cardea/vault/secrets/listing/list-store';
+import { listUnder } from '@cardea/vault/secrets/listing/list-under';
+import { indexSecret, unindexSecret, wordsOf } from '@cardea/vault/secrets/listing/search-index';
 import {
   findVaultsWithLabel,
   findVaultsWithWord,
   listByLabel,
   listByWord,
-  listVaultsFrom,
-} from '@cardea/vault/secrets/search-store';
+} from '@cardea/vault/secrets/listing/search-store';
 import { findReadable, findSecret, findVersion, listLiveSecretsIn } from '@cardea/vault/secrets/secret-store';
-import { findNewestDekVersion } from '@cardea/vault/vaults/dek-store';
+import { findNewestDekVersion } from '@cardea/vault/deks/dek-store';
 import { Client } from 'pg';
+import { listVaultsFrom } from '@cardea/vault/vaults/vault-store';
 
 const BIG = '00000000-0000-7000-8000-000000000000';
 const SECRETS = 15_000;

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Entry, Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { wordsOf, wordsOfQuery } from '@cardea/vault/secrets/search-index';
+import { wordsOf, wordsOfQuery } from '@cardea/vault/secrets/listing/search-index';
 import { grant, newApplication, newUser } from '../access/granting.ts';
 import { query } from './ground.ts';
 

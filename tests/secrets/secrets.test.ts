@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { alphabets } from '@cardea/contracts/secrets';
+import { alphabets } from '@cardea/contracts/secrets/secrets';
 import { sha256Hex } from '@cardea/crypto/ids';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
 import { at, contents, query, storedVersions, trail, untilAnswers } from './ground.ts';

@@ -1,5 +1,5 @@
-import { expect, test } from '@jest/globals';
 import { createTestSystem } from '@cardea/testkit/system';
+import { expect, test } from '@jest/globals';
 import { DAY_MS, at, eventsOf, query, storedVersions } from './ground.ts';
 
 test.each(['mini', 'full'] as const)(

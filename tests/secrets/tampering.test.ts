@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { SECRET_BYTES_MAX } from '@cardea/contracts/secrets';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import type { Db } from '@cardea/storage/db';
 import { seededRandom } from '@cardea/testkit/random';
+import { SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
 
 // Format, version of the DEK and nonce (packages/crypto/FORMAT.md).
 const HEADER_BYTES = 29;

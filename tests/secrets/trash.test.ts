@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { countStatuses, recordsOf } from '../identity/identity.ts';
 import { DAY_MS, at, contents, namesIn, query, storedVersions, trail } from './ground.ts';
 

@@ -1,7 +1,7 @@
+import type { Random } from '@cardea/testkit/random';
 import { FrontDoor } from '../kill/front-door.ts';
 import type { Answer, Question as Request } from '../kill/front-door.ts';
 import { Violation } from '../kill/ledger.ts';
-import type { Random } from '@cardea/testkit/random';
 import type { Outcome, Question } from './operations.ts';
 import type { Recorder } from './recorder.ts';
 

@@ -1,6 +1,6 @@
-import { describe, expect, test } from '@jest/globals';
 import { randomSecret } from '@cardea/crypto/ids';
 import { createTestSystem } from '@cardea/testkit/system';
+import { describe, expect, test } from '@jest/globals';
 import { disturb, everyFault } from './faults.ts';
 import { runLoad } from './load.ts';
 import { Recorder } from './recorder.ts';

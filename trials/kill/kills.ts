@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Random } from '@cardea/testkit/random';
 import type { Cardea } from './cardea.ts';
 import type { Client } from './client.ts';
 import { Violation } from './ledger.ts';
 import type { Ledger } from './ledger.ts';
 import { serviceNames } from './orders.ts';
 import type { ServiceName } from './orders.ts';
-import type { Random } from '@cardea/testkit/random';
 
 /** From the kill until the whole of Cardea must work again. */
 const UP_WITHIN_MS = 15_000;

@@ -1,4 +1,4 @@
-import type { Outcome, Answer } from './front-door.ts';
+import type { Answer, Outcome } from './front-door.ts';
 
 /** Cardea broke a promise; the message says which. */
 export class Violation extends Error {

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { seededRandom } from '@cardea/testkit/random';
+import type { Random } from '@cardea/testkit/random';
 import { Client } from './client.ts';
 import type { Result, Session } from './client.ts';
 import type { Ledger, SecretHistory } from './ledger.ts';
-import { seededRandom } from '@cardea/testkit/random';
-import type { Random } from '@cardea/testkit/random';
 
 const WORKERS = 8;
 const PAUSE_MS_MAX = 40;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { endpoint } from './endpoint.ts';
 import { Page, PageOf, PlainName, SecretName, Time } from './names.ts';
-import { Version } from './secrets.ts';
+import { Version } from './secrets/secret-shapes.ts';
 import { VaultParams } from './vaults.ts';
 
 /** What a secret that ends is announced with. */

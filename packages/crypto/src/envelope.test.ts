@@ -5,8 +5,8 @@ import * as fc from 'fast-check';
 import { secretContext } from './context.ts';
 import {
   EnvelopeKey,
-  envelopeKeyVersion,
   IntegrityError,
+  envelopeKeyVersion,
   open,
   openAes256Gcm,
   openXaes256Gcm,

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { CanonicalJsonError, canonicalize } from './canonical-json.ts';
-import { chainHash, encodeEntry, encodeEntryAround, EntryTooLarge, genesis, leafHash, nodeHash } from './hash-chain.ts';
+import { EntryTooLarge, chainHash, encodeEntry, encodeEntryAround, genesis, leafHash, nodeHash } from './hash-chain.ts';
 
 interface ParsedEntry {
   event: unknown;

@@ -1,11 +1,11 @@
 import { argon2Sync } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import {
+  PasswordQueueFull,
   createPasswordHasher,
   defaultPasswordCost,
   derivePassphraseKey,
   passphraseCost,
-  PasswordQueueFull,
 } from './password.ts';
 
 const cheap = { memoryKib: 256, passes: 2, parallelism: 1 };

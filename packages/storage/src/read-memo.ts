@@ -1,5 +1,5 @@
-import type { Prepared } from './sqlite-connection.ts';
 import type { SqlValue } from './db.ts';
+import type { Prepared } from './sqlite-connection.ts';
 
 const ANSWERS_MAX = 500;
 const ROWS_MAX = 16;

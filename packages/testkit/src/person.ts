@@ -1,7 +1,7 @@
 import type { AuditEntry } from '@cardea/contracts/audit-api';
-import type { z } from 'zod';
 import supertest from 'supertest';
 import type { Test } from 'supertest';
+import type { z } from 'zod';
 
 const API = '/api/v1';
 

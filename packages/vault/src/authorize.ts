@@ -6,6 +6,7 @@ import type { VaultContext } from './context.ts';
 import { decide } from './decide.ts';
 import type { Decision } from './decide.ts';
 import { findGrantedIn } from './grants/grant-store.ts';
+import { vaultNotThere } from './not-there.ts';
 import type { VaultRow } from './vaults/vault-store.ts';
 
 /** What one may ask to do outside of any vault. */
@@ -89,7 +90,7 @@ function requireAllowed(
   action: VaultAction,
   { found, name }: { found: GrantedIn | undefined; name: string | undefined },
 ): Allowed {
-  if (!found) throw vaultNotThere('no-such-vault');
+  if (!found) throw vaultNotThere();
 
   const { vault, granted } = found;
   const { allowed, visible, rule } = decideFor(ctx, caller, action, { found, name });
@@ -110,11 +111,6 @@ function decideFor(
   // An address nobody knows is inside of no network.
   const { ip = 'unknown' } = caller.source;
   return decide({ role: caller.role, granted, action, name, ip, now: ctx.now().getTime() });
-}
-
-/** One sentence for what is not there and for what is not theirs to see: a second one would tell them apart. */
-export function vaultNotThere(rule: string): AppError {
-  return new AppError('not_found', 'no such vault, or nothing in it for you', { rule });
 }
 
 const systemRights: Record<SystemAction, readonly string[]> = {

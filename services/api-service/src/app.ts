@@ -1,41 +1,45 @@
 import type { RequestListener } from 'node:http';
-import type { Endpoint } from '@cardea/contracts/endpoint';
-import type { Caller } from '@cardea/contracts/caller';
-import { AppError } from '@cardea/contracts/errors';
 import * as auditLog from '@cardea/contracts/audit-log';
-import * as applications from '@cardea/contracts/applications';
-import * as auth from '@cardea/contracts/auth';
+import type { Caller } from '@cardea/contracts/caller';
+import type { Endpoint } from '@cardea/contracts/endpoint';
+import { AppError } from '@cardea/contracts/errors';
 import * as events from '@cardea/contracts/events';
 import * as grants from '@cardea/contracts/grants';
-import * as secretDocuments from '@cardea/contracts/secret-documents';
-import * as secretSearch from '@cardea/contracts/secret-search';
-import * as secrets from '@cardea/contracts/secrets';
-import * as secretsBulk from '@cardea/contracts/secrets-bulk';
+import * as applications from '@cardea/contracts/identity/applications';
+import * as auth from '@cardea/contracts/identity/auth';
+import * as users from '@cardea/contracts/identity/users';
+import * as secretsBreakGlass from '@cardea/contracts/secrets/break-glass';
+import * as secretsBulk from '@cardea/contracts/secrets/bulk';
+import * as secretDocuments from '@cardea/contracts/secrets/documents';
+import * as secretsLifecycle from '@cardea/contracts/secrets/lifecycle';
+import * as secretsListing from '@cardea/contracts/secrets/listing';
+import * as secrets from '@cardea/contracts/secrets/secrets';
 import * as system from '@cardea/contracts/system';
-import * as users from '@cardea/contracts/users';
 import * as vaults from '@cardea/contracts/vaults';
-import { createApp, createHotPath } from '@cardea/http/server/app';
+import { createApp } from '@cardea/http/server/app';
 import type { ServerContext } from '@cardea/http/server/exchange';
+import { createHotPath } from '@cardea/http/server/hot-path';
 import { toOpenApi } from '@cardea/http/server/openapi';
 import { limitReads, limitRequests } from '@cardea/http/server/rate-limit';
 import { recordDrop } from '@cardea/vault/refusal';
 import { translate } from '@cardea/vault/translate';
 import { createAuthenticate } from './authenticate.ts';
 import type { ApiContext } from './context.ts';
-import { createDenialWatch } from './denial-watch.ts';
-import { createRefusalFloods } from './refusal-floods.ts';
-import { applicationRoutes } from './routes/applications.ts';
+import { createDenialWatch } from './limits/denial-watch.ts';
+import { createRefusalFloods } from './limits/refusal-floods.ts';
 import { auditRoutes } from './routes/audit.ts';
-import { authRoutes } from './routes/auth.ts';
-import { breakGlassRoutes } from './routes/break-glass.ts';
-import { bulkRoutes } from './routes/bulk.ts';
-import { documentRoutes } from './routes/documents.ts';
 import { eventRoutes } from './routes/events.ts';
 import { grantRoutes } from './routes/grants.ts';
-import { searchRoutes } from './routes/search.ts';
-import { hotRoutes, secretRoutes } from './routes/secrets.ts';
+import { applicationRoutes } from './routes/identity/applications.ts';
+import { authRoutes } from './routes/identity/auth.ts';
+import { userRoutes } from './routes/identity/users.ts';
+import { breakGlassRoutes } from './routes/secrets/break-glass.ts';
+import { bulkRoutes } from './routes/secrets/bulk.ts';
+import { documentRoutes } from './routes/secrets/documents.ts';
+import { lifecycleRoutes } from './routes/secrets/lifecycle.ts';
+import { listingRoutes } from './routes/secrets/listing.ts';
+import { hotRoutes, secretRoutes } from './routes/secrets/secrets.ts';
 import { systemRoutes } from './routes/system.ts';
-import { userRoutes } from './routes/users.ts';
 import { vaultRoutes } from './routes/vaults.ts';
 import type { TokenKeys } from './token-keys.ts';
 import type { Tokens } from './tokens.ts';
@@ -50,9 +54,11 @@ export const endpoints: Endpoint[] = [
   events,
   grants,
   secrets,
+  secretsLifecycle,
+  secretsBreakGlass,
   secretsBulk,
   secretDocuments,
-  secretSearch,
+  secretsListing,
   auditLog,
 ].flatMap((module) => Object.values(module).filter((value): value is Endpoint => isEndpoint(value)));
 
@@ -119,12 +125,13 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
     ...applicationRoutes(vault),
     ...vaultRoutes(vault),
     ...eventRoutes(vault),
-    ...breakGlassRoutes(vault, metrics),
     ...grantRoutes(vault),
     ...secretRoutes(vault),
+    ...lifecycleRoutes(vault),
+    ...breakGlassRoutes(vault, metrics),
     ...bulkRoutes(vault),
     ...documentRoutes(vault),
-    ...searchRoutes(vault),
+    ...listingRoutes(vault),
     ...hot,
     ...auditRoutes(vault, ctx.auditService, ctx.exports),
   ];

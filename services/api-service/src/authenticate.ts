@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import type { AuditActor } from '@cardea/contracts/audit-event';
-import { changePassword, logout, readMe } from '@cardea/contracts/auth';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
-import { timesSent } from '@cardea/http/server/app';
-import type { VaultContext } from '@cardea/vault/context';
+import { changePassword, logout, readMe } from '@cardea/contracts/identity/auth';
+import { timesSent } from '@cardea/http/server/odd-requests';
 import { callerOfCredential } from '@cardea/vault/applications/client-credentials';
+import type { VaultContext } from '@cardea/vault/context';
 import { callerOfSession } from '@cardea/vault/users/sessions';
 import type { Tokens } from './tokens.ts';
 

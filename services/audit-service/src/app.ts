@@ -2,7 +2,7 @@ import type { RequestListener } from 'node:http';
 import { appendEvents, exportEntries, listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
 import { AppError } from '@cardea/contracts/errors';
 import { uuidv7 } from '@cardea/crypto/ids';
-import { createApp, createHotPath } from '@cardea/http/server/app';
+import { createApp } from '@cardea/http/server/app';
 import type { Refusal, ServerContext } from '@cardea/http/server/exchange';
 import { certificateHolder, identifyPeer } from '@cardea/http/server/peers';
 import type { PeersOfEndpoints } from '@cardea/http/server/peers';
@@ -11,6 +11,7 @@ import { formatMicros } from './audit-time.ts';
 import type { AuditContext } from './context.ts';
 import { toCanonicalEvent } from './parse-append.ts';
 import { auditRoutes } from './routes.ts';
+import { createHotPath } from '@cardea/http/server/hot-path';
 
 // Who may call what. What is not listed here is for nobody. Whoever appends asks for the
 // checkpoint too, to see whether the log answers.

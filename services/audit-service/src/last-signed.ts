@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { AuditTime } from '@cardea/contracts/audit-event';
 import { CheckpointError, openCheckpoint } from '@cardea/crypto/checkpoint';
 import { StartError } from '@cardea/process/config';
-import { z } from 'zod';
 import { readIfThere, replaceFile } from '@cardea/process/durable-file';
+import { z } from 'zod';
 
 const LastSigned = z.strictObject({
   origin: z.string(),

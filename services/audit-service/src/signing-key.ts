@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { generateSeed, signingKeyFromSeed, verifierKey } from '@cardea/crypto/checkpoint';
 import type { SigningKey } from '@cardea/crypto/checkpoint';
 import { StartError } from '@cardea/process/config';
-import type { Queryable } from '@cardea/storage/db';
 import { readIfThere, replaceFile } from '@cardea/process/durable-file';
+import type { Queryable } from '@cardea/storage/db';
 import { readHead } from './entry-store.ts';
 import { lastSignedPath } from './last-signed.ts';
 

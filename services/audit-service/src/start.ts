@@ -1,15 +1,15 @@
 import { refuseBrokenRequests } from '@cardea/http/server/client-errors';
-import type { Running } from '@cardea/process/run';
 import { reportRefusedHandshakes } from '@cardea/http/server/peers';
 import { listen } from '@cardea/http/server/serve';
 import type { Listening } from '@cardea/http/server/serve';
+import { opsListener } from '@cardea/process/ops';
+import type { Running } from '@cardea/process/run';
 import { DbUnavailable } from '@cardea/storage/db';
 import { createAuditApp } from './app.ts';
 import type { AuditConfig } from './config.ts';
 import { createContext } from './context.ts';
 import type { AuditContext, AuditOverrides } from './context.ts';
 import { FatalLogError } from './log.ts';
-import { opsListener } from '@cardea/process/ops';
 
 const DRAIN_MS = 5_000;
 const SIGN_EVERY_MS = 10_000;

@@ -1,17 +1,17 @@
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { canonicalize } from '@cardea/crypto/canonical-json';
 import { openCheckpoint } from '@cardea/crypto/checkpoint';
 import { chainHash, leafHash } from '@cardea/crypto/hash-chain';
 import { StartError } from '@cardea/process/config';
 import type { Db } from '@cardea/storage/db';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { toRow } from '../src/entry-row.ts';
 import { insertEntries, readEntryBytes, readHead } from '../src/entry-store.ts';
 import { FatalLogError, openLog } from '../src/log.ts';
-import type { AuditDatabase } from './audit-database.ts';
 import { auditDatabase, copySqlite, engines } from './audit-database.ts';
+import type { AuditDatabase } from './audit-database.ts';
 import { ORIGIN, VECTORS_NOW, anEvent, appendTo, someEvents, startLog, vectorEvents, vectors } from './test-log.ts';
 
 describe.each(engines)('the signer on %s', (engine) => {

@@ -1,20 +1,20 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { buffer } from 'node:stream/consumers';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { pipeline } from 'node:stream/promises';
+import { canonicalize } from '@cardea/crypto/canonical-json';
 import { generateSeed, signCheckpoint, signingKeyFromSeed, verifierKey } from '@cardea/crypto/checkpoint';
 import type { SigningKey } from '@cardea/crypto/checkpoint';
 import { chainHash, encodeEntryAround, genesis, leafHash } from '@cardea/crypto/hash-chain';
-import { canonicalize } from '@cardea/crypto/canonical-json';
 import { rootHash } from '@cardea/crypto/merkle';
 import type { Db } from '@cardea/storage/db';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { extract } from 'tar-stream';
 import { parseEntry } from '../src/entry-row.ts';
 import { exportLog } from '../src/export.ts';
 import type { ExportContext } from '../src/export.ts';
-import type { AuditDatabase } from './audit-database.ts';
 import { auditDatabase, engines } from './audit-database.ts';
+import type { AuditDatabase } from './audit-database.ts';
 import { ORIGIN, appendTo, someEvents, startLog } from './test-log.ts';
 import { verify } from './verify.ts';
 

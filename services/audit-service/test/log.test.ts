@@ -1,13 +1,13 @@
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { rootHash } from '@cardea/crypto/merkle';
 import type { Db } from '@cardea/storage/db';
 import { openPostgres } from '@cardea/storage/postgres';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { grantAppendOnly } from '../src/append-only.ts';
 import { parseEntry } from '../src/entry-row.ts';
 import { moveHead, readEntryBytes, readHead, readRows, storedTree } from '../src/entry-store.ts';
 import { FatalLogError, openLog } from '../src/log.ts';
-import type { AuditDatabase } from './audit-database.ts';
 import { auditDatabase, engines } from './audit-database.ts';
+import type { AuditDatabase } from './audit-database.ts';
 import { ORIGIN, VECTORS_NOW, anEvent, appendTo, someEvents, vectorEvents, vectors } from './test-log.ts';
 
 const publicKey = Buffer.from(vectors.publicKey, 'hex');

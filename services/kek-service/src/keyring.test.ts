@@ -1,12 +1,12 @@
-import { describe, expect, test } from '@jest/globals';
+import { canonicalize } from '@cardea/crypto/canonical-json';
 import { kekContext } from '@cardea/crypto/context';
 import { EnvelopeKey, seal } from '@cardea/crypto/envelope';
 import { randomKey } from '@cardea/crypto/ids';
+import { describe, expect, test } from '@jest/globals';
+import { parseKeyring } from './keyring-file.ts';
 import type { KekEntry, KeyringFile } from './keyring-format.ts';
 import { ROOT_KEY_VERSION, authenticateKeyring, createKeyring, openKeyring } from './keyring.ts';
 import { rewrapDek, unwrapDek, wrapDek } from './keyring.ts';
-import { parseKeyring } from './keyring-file.ts';
-import { canonicalize } from '@cardea/crypto/canonical-json';
 
 const createdAt = '2026-11-22T06:27:31.000Z';
 const ref = { vaultId: '0198f0aa-0000-7000-8000-000000000001', dekVersion: 3 };

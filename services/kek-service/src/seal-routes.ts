@@ -6,9 +6,9 @@ import { plainRoute } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 import { recordSealChange } from './audit.ts';
 import type { KekContext } from './context.ts';
+import type { KeyringFile } from './keyring-format.ts';
 import { openKeyring } from './keyring.ts';
 import type { Keyring } from './keyring.ts';
-import type { KeyringFile } from './keyring-format.ts';
 import { deriveRootKey } from './seals/passphrase.ts';
 
 /** Opening and closing the keyring. Both are in the audit log before they take effect. */

@@ -1,11 +1,11 @@
-import type { Running } from '@cardea/process/run';
 import { reportRefusedHandshakes } from '@cardea/http/server/peers';
 import { listen } from '@cardea/http/server/serve';
+import { opsListener } from '@cardea/process/ops';
+import type { Running } from '@cardea/process/run';
 import { createKekApp } from './app.ts';
 import type { KekConfig } from './config.ts';
 import { createContext } from './context.ts';
 import type { KekOverrides } from './context.ts';
-import { opsListener } from '@cardea/process/ops';
 
 const DRAIN_MS = 5_000;
 

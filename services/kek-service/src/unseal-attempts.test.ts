@@ -1,5 +1,5 @@
-import { expect, test } from '@jest/globals';
 import { AppError } from '@cardea/contracts/errors';
+import { expect, test } from '@jest/globals';
 import { createUnsealAttempts } from './unseal-attempts.ts';
 
 const wrong = async () => {

@@ -10,12 +10,12 @@ import type { Running } from '@cardea/process/run';
 import { listen } from '@cardea/http/server/serve';
 import { createBullmqQueue } from '@cardea/jobs/bullmq';
 import { openDatabase } from '@cardea/storage/open';
-import { createVaultContext } from '@cardea/vault/context';
 import { jobHandlers } from '@cardea/vault/jobs';
 import { migrationsFolder } from '@cardea/vault/migrations';
 import { toVaultSettings } from '@cardea/vault/settings';
 import type { WorkerConfig } from './config.ts';
 import { opsListener } from '@cardea/process/ops';
+import { createVaultContext } from '@cardea/vault/create-context';
 
 /** Starts a worker: the product's jobs over BullMQ, against the same database as api-service. */
 export async function startWorker(config: WorkerConfig): Promise<Running> {

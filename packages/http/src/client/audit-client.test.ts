@@ -1,6 +1,6 @@
-import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { AppError } from '@cardea/contracts/errors';
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { createAuditClient } from './audit-client.ts';
 
 const event: AuditEvent = {

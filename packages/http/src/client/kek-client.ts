@@ -1,5 +1,5 @@
-import { unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
 import { AppError } from '@cardea/contracts/errors';
+import { unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
 import type { Keks } from '@cardea/contracts/keks';
 import type { Client } from './peer-client.ts';
 

@@ -1,13 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Audited, NotModified } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
-import { Audited, NotModified } from '@cardea/contracts/audited';
 import { AppError } from '@cardea/contracts/errors';
-import { z } from 'zod';
-import { readBody, readJson } from './body.ts';
 import type { Logger } from '@cardea/process/logger';
 import type { Metrics } from '@cardea/process/metrics';
+import { z } from 'zod';
+import { readBody, readJson } from './body.ts';
 import { retryAfterSeconds, toProblem } from './problem.ts';
+import { parseQuery } from './query.ts';
+import { requestSeries } from './request-metrics.ts';
 import { parseInput } from './route.ts';
 import type { Input, Reply, Route } from './route.ts';
 
@@ -185,53 +187,6 @@ function observe(ctx: ServerContext, exchange: Exchange): void {
   const { req, res, route, startedAt } = exchange;
   const series = requestSeries(ctx.metrics, req.method ?? '', route?.endpoint.path ?? 'none', res.statusCode);
   series.observe((performance.now() - startedAt) / 1000);
-}
-
-type Series = ReturnType<Metrics['requestSeconds']['labels']>;
-
-const knownSeries = new WeakMap<Metrics, Map<string, Series>>();
-
-// Finding a series by its labels costs as much as all the rest of observing. Paths are templates, so there are few.
-function requestSeries(metrics: Metrics, method: string, route: string, status: number): Series {
-  let known = knownSeries.get(metrics);
-  if (!known) knownSeries.set(metrics, (known = new Map()));
-  const key = `${method} ${status} ${route}`;
-  let series = known.get(key);
-  if (!series) known.set(key, (series = metrics.requestSeconds.labels(method, route, String(status))));
-  return series;
-}
-
-/** The query as an object. @throws AppError `invalid_request` for a parameter given twice or undecodable. */
-function parseQuery(url = ''): Record<string, string> {
-  const mark = url.indexOf('?');
-  if (mark < 0) return {};
-  const text = url.slice(mark + 1);
-  refuseOddQuery(text);
-  const given = [...new URLSearchParams(text)];
-  // Unlike an assignment, this makes a field of `__proto__` too, which is then one too many.
-  const query = Object.fromEntries(given);
-  if (Object.keys(query).length < given.length) {
-    throw new AppError('invalid_request', 'a query parameter is given twice', { suspicious: 'odd_query' });
-  }
-  // Where a query may have names of the client's choosing, zod passes over this one without a word.
-  if (Object.hasOwn(query, '__proto__')) {
-    throw new AppError('invalid_request', 'query: has a field that is not known here');
-  }
-  return query;
-}
-
-// URLSearchParams puts U+FFFD for what it cannot decode, and PostgreSQL takes no NUL.
-function refuseOddQuery(text: string): void {
-  let decoded = '\0';
-  try {
-    decoded = decodeURIComponent(text);
-  } catch (error) {
-    if (!(error instanceof URIError)) throw error;
-  }
-  if (!/\p{Cc}/u.test(decoded)) return;
-  throw new AppError('invalid_request', 'the query is not percent-encoded UTF-8 without control characters', {
-    suspicious: 'odd_query',
-  });
 }
 
 async function parseBody(req: IncomingMessage, route: Route): Promise<unknown> {

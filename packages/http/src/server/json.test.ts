@@ -1,5 +1,5 @@
-import { describe, expect, test } from '@jest/globals';
 import { AppError } from '@cardea/contracts/errors';
+import { describe, expect, test } from '@jest/globals';
 import { parseJson } from './json.ts';
 
 function refusal(text: string): AppError {

@@ -3,6 +3,7 @@ import type { AuditActor } from '@cardea/contracts/audit-event';
 import type { Caller } from '@cardea/contracts/caller';
 import { clientNetwork } from '@cardea/contracts/cidr';
 import { AppError } from '@cardea/contracts/errors';
+import type { Logger } from '@cardea/process/logger';
 import type { RequestHandler } from 'express';
 import { rateLimit } from 'express-rate-limit';
 import type { ClientRateLimitInfo, Options } from 'express-rate-limit';
@@ -10,7 +11,6 @@ import type { Redis } from 'ioredis';
 import { RedisStore } from 'rate-limit-redis';
 import type { RedisReply } from 'rate-limit-redis';
 import type { Exchange } from './exchange.ts';
-import type { Logger } from '@cardea/process/logger';
 
 export interface Limits {
   config: { signInsPerMinute: number; requestsPerMinute: number };

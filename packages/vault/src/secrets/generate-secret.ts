@@ -1,13 +1,13 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
-import { alphabets } from '@cardea/contracts/secrets';
+import { alphabets } from '@cardea/contracts/secrets/secrets';
 import { randomText } from '@cardea/crypto/random-text';
 import { authorize } from '../authorize.ts';
+import type { Conditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSecrets } from './change-secrets.ts';
-import type { Conditions } from './conditions.ts';
-import { writeVersion } from './put-secret.ts';
-import type { PutOptions, PutOutcome } from './put-secret.ts';
+import { changeSecrets } from '../deks/change-sealed.ts';
+import { writeVersion } from './write-version.ts';
+import type { PutOptions, PutOutcome } from './write-version.ts';
 
 /** Makes a random value and stores it as the newest version: nobody sees it who may not read it. */
 export async function generateSecret(

@@ -1,5 +1,5 @@
 import type { Transaction } from '@cardea/storage/db';
-import type { NameRange } from './name-ranges.ts';
+import type { NameRange } from '../name-ranges.ts';
 import type { SecretRow } from './secret-store.ts';
 
 /** Secrets of a vault, those in the trash too, by name. */

@@ -1,19 +1,19 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
-import { Metadata } from '@cardea/contracts/secrets';
+import { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 import type { Transaction } from '@cardea/storage/db';
 import { authorizeAll } from '../authorize.ts';
+import { requireConditions } from '../conditions.ts';
+import type { Conditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
+import { changeSecrets } from '../deks/change-sealed.ts';
 import { refusePast } from '../refuse-past.ts';
-import { changeSecrets } from './change-secrets.ts';
-import { requireConditions } from './conditions.ts';
-import type { Conditions } from './conditions.ts';
-import { announcementOf, dueAt } from './due.ts';
-import { indexSecret } from './search-index.ts';
+import { announcementOf, dueAt } from './lifecycle/due.ts';
+import { indexSecret } from './listing/search-index.ts';
+import { getLiveSecret, settleEnd, stateOf } from './secret-state.ts';
 import { findVersion, setVersionExpiry, updateSecret } from './secret-store.ts';
 import type { SecretState, VersionRow } from './secret-store.ts';
-import { getLiveSecret, settleEnd, stateOf } from './secret-state.ts';
 import { toSummary } from './summary.ts';
 import type { SecretSummary } from './summary.ts';
 

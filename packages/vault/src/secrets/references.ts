@@ -1,7 +1,7 @@
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { PlainName, SecretName } from '@cardea/contracts/names';
-import { Version } from '@cardea/contracts/secrets';
+import { Version } from '@cardea/contracts/secrets/secret-shapes';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import { z } from 'zod';
 import { mayRead } from '../authorize.ts';

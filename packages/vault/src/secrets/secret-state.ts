@@ -1,7 +1,7 @@
-import { AppError } from '@cardea/contracts/errors';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { handDownEnd } from './expiry-store.ts';
+import { secretNotThere } from '../not-there.ts';
+import { handDownEnd } from './lifecycle/expiry-store.ts';
 import { findSecret } from './secret-store.ts';
 import type { SecretRow, SecretState } from './secret-store.ts';
 
@@ -29,7 +29,7 @@ export async function getLiveSecret(
 ): Promise<SecretRow> {
   const row = await findSecret(tx, { vaultId, name });
   if (row?.live === 1) return row;
-  throw new AppError('not_found', 'no such secret', { rule: 'no-such-secret' });
+  throw secretNotThere();
 }
 
 /** What a secret is before its first version. */

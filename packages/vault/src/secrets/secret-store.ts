@@ -1,5 +1,5 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
-import type { NameRange } from './name-ranges.ts';
+import type { NameRange } from '../name-ranges.ts';
 
 export interface SecretRow {
   id: string;

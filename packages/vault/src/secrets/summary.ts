@@ -1,4 +1,4 @@
-import type { Metadata } from '@cardea/contracts/secrets';
+import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 import type { SecretRow, SecretState } from './secret-store.ts';
 
 /** A secret without its value; `version` is the newest one. */

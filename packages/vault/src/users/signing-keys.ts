@@ -4,10 +4,10 @@ import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { hmacKey } from '@cardea/crypto/token-key';
 import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
+import { SYSTEM_VAULT_ID, findNewestDekVersion, insertDek } from '../deks/dek-store.ts';
+import { wrapNewDek } from '../deks/new-dek.ts';
 import { changed } from '../record.ts';
 import { systemCaller } from '../system-caller.ts';
-import { SYSTEM_VAULT_ID, findNewestDekVersion, insertDek } from '../vaults/dek-store.ts';
-import { wrapNewDek } from '../vaults/vaults.ts';
 
 /** `access` signs access tokens; `refresh` derives a refresh token's successor. */
 export type KeyPurpose = 'access' | 'refresh';
@@ -142,7 +142,7 @@ async function openKey(ctx: Pick<VaultContext, 'deks'>, row: SigningKeyRow): Pro
 
 async function ensureSystemDek(ctx: VaultContext): Promise<void> {
   if (await hasSystemDek(ctx.db)) return;
-  const wrapped = await wrapNewDek(ctx, SYSTEM_VAULT_ID);
+  const wrapped = await wrapNewDek(ctx, { vaultId: SYSTEM_VAULT_ID, dekVersion: 1 });
   await unlessDone(
     changed(ctx, systemCaller, async (tx) => {
       if (await hasSystemDek(tx)) throw new AlreadyDone();

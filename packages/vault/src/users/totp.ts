@@ -13,8 +13,8 @@ import {
 } from '@cardea/crypto/totp';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
+import { SYSTEM_VAULT_ID, findNewestDekVersion } from '../deks/dek-store.ts';
 import { changed } from '../record.ts';
-import { SYSTEM_VAULT_ID, findNewestDekVersion } from '../vaults/dek-store.ts';
 import { throttled } from './throttle.ts';
 import {
   clearTotp,

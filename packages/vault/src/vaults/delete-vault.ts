@@ -1,9 +1,11 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
-import { authorize, vaultNotThere } from '../authorize.ts';
+import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
+import { removeDeks } from '../deks/dek-store.ts';
 import { removeEventsOf } from '../events/event-store.ts';
+import { vaultNotThere } from '../not-there.ts';
 import { changed } from '../record.ts';
 import { removeSecret } from '../secrets/secret-store.ts';
 import {
@@ -13,7 +15,6 @@ import {
   listLeftSecrets,
   removeVault,
 } from './deleted-vault-store.ts';
-import { removeDeks } from './dek-store.ts';
 
 /**
  * How many secrets of a vault are counted. PostgreSQL undoes a transaction that has read what others write beside it:
@@ -40,7 +41,7 @@ export async function deleteVault(
 ): Promise<Audited<undefined>> {
   const { vault, rule } = await authorize(ctx, caller, 'vault.delete', { vault: name });
   const deleted = changed(ctx, caller, async (tx) => {
-    if (!(await removeVault(tx, { id: vault.id, at: ctx.now().getTime() }))) throw vaultNotThere('no-such-vault');
+    if (!(await removeVault(tx, { id: vault.id, at: ctx.now().getTime() }))) throw vaultNotThere();
     const count = await countSecrets(tx, { vaultId: vault.id, limit: COUNTED_MAX + 1 });
     if (count > 0 && !recursive) throw notEmpty(count);
     await removeDeks(tx, vault.id);

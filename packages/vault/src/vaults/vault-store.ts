@@ -53,3 +53,14 @@ export async function updateVault(
   );
   return row;
 }
+
+/** Vaults from this id on, in the order of their ids. */
+export async function listVaultsFrom(
+  db: Queryable,
+  { id, limit }: { id: string; limit: number },
+): Promise<{ id: string; name: string }[]> {
+  return db.query<{ id: string; name: string }>(`select id, name from vault where id >= $1 order by id limit $2`, [
+    id,
+    limit,
+  ]);
+}

@@ -1,19 +1,19 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
-import type { WrappedDek } from '@cardea/contracts/keks';
-import { randomKey, uuidv7 } from '@cardea/crypto/ids';
+import { uuidv7 } from '@cardea/crypto/ids';
 import { UniqueViolation } from '@cardea/storage/db';
-import { authorize, authorizeSystem, principalOf, vaultNotThere } from '../authorize.ts';
+import { authorize, authorizeSystem, principalOf } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { decide } from '../decide.ts';
 import type { Granted } from '../decide.ts';
+import { insertDek } from '../deks/dek-store.ts';
+import { wrapNewDek } from '../deks/new-dek.ts';
+import { upsertGrant } from '../grants/grant-store.ts';
+import { listLiveGrants } from '../grants/live-grants.ts';
+import { vaultNotThere } from '../not-there.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
-import { insertDek } from './dek-store.ts';
-import { listGrantsTo, upsertGrant } from '../grants/grant-store.ts';
-import type { VaultGrant } from '../grants/grant-store.ts';
 import { insertVault, listVaultRows, updateVault } from './vault-store.ts';
 import type { VaultChange, VaultRow } from './vault-store.ts';
 
@@ -38,7 +38,7 @@ export async function createVault(
   ctx.audit.admit();
 
   const id = uuidv7(ctx.now().getTime());
-  const wrapped = await wrapNewDek(ctx, id);
+  const wrapped = await wrapNewDek(ctx, { vaultId: id, dekVersion: 1 });
   const createdAt = ctx.now().getTime();
   const vault = { id, name, description, max_versions: maxVersions, created_at: createdAt };
   try {
@@ -76,17 +76,6 @@ async function listGrantedVaults(ctx: VaultContext, caller: Caller, cursor: stri
   return (await listLiveGrants(ctx, caller)).map(({ vault }) => vault).filter(({ name }) => name > cursor);
 }
 
-/**
- * What the caller was granted and holds now, from where they are, by vault. By the same decision as reading one of the
- * vaults, so that a list and the vault itself never tell different stories.
- */
-export async function listLiveGrants(ctx: VaultContext, caller: Caller): Promise<VaultGrant[]> {
-  const now = ctx.now().getTime();
-  const { ip = 'unknown' } = caller.source;
-  const grants = await listGrantsTo(ctx.db, principalOf(caller));
-  return grants.filter((granted) => decide({ granted, action: 'vault.read', ip, now }).allowed);
-}
-
 export async function readVault(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Vault>> {
   const { vault, rule } = await authorize(ctx, caller, 'vault.read', { vault: name });
   const resource = { vault: vault.name, vaultId: vault.id };
@@ -103,21 +92,11 @@ export async function changeVault(
   const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: name });
   return changed(ctx, caller, async (tx) => {
     const row = await updateVault(tx, { id: vault.id, ...change });
-    if (!row) throw vaultNotThere('no-such-vault');
+    if (!row) throw vaultNotThere();
     const reason = Object.keys(change).join(' ') || 'nothing';
     const resource = { vault: vault.name, vaultId: vault.id };
     return { value: toVault(row), happening: { action: 'vault.change', rule, reason, resource } };
   });
-}
-
-/** Makes a DEK and wraps it; the DEK itself is overwritten. */
-export async function wrapNewDek(ctx: Pick<VaultContext, 'keks'>, vaultId: string): Promise<WrappedDek> {
-  const dek = randomKey();
-  try {
-    return await ctx.keks.wrap({ vaultId, dekVersion: 1 }, dek);
-  } finally {
-    dek.fill(0);
-  }
 }
 
 function toVault(row: VaultRow): Vault {

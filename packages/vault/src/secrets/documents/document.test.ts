@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { AppError } from '@cardea/contracts/errors';
-import { DOCUMENT_BYTES_MAX, documentFormats } from '@cardea/contracts/secret-documents';
-import { BULK_MAX } from '@cardea/contracts/secrets-bulk';
+import { DOCUMENT_BYTES_MAX, documentFormats } from '@cardea/contracts/secrets/documents';
+import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
 import * as fc from 'fast-check';
 import { formatDocument, parseDocument } from './document.ts';
 import type { DocumentFormat, DocumentItem } from './document.ts';

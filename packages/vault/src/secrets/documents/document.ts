@@ -1,6 +1,6 @@
 import { AppError } from '@cardea/contracts/errors';
-import type { documentFormats } from '@cardea/contracts/secret-documents';
-import { BULK_MAX } from '@cardea/contracts/secrets-bulk';
+import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
+import type { documentFormats } from '@cardea/contracts/secrets/documents';
 import { readDotenv, writeDotenv } from './dotenv.ts';
 import { readJson, writeJson } from './json.ts';
 import { malformed } from './malformed.ts';

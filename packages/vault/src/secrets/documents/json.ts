@@ -1,4 +1,4 @@
-import { BULK_MAX } from '@cardea/contracts/secrets-bulk';
+import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
 import type { DocumentItem } from './document.ts';
 import { malformed } from './malformed.ts';
 import { DEPTH_MAX, addNode } from './tree.ts';

@@ -1,0 +1,128 @@
+import { z } from 'zod';
+import { roles } from '../caller.ts';
+import { endpoint } from '../endpoint.ts';
+import { NewPassword, Page, PageOf, PlainName, Time } from '../names.ts';
+
+export const User = z.strictObject({
+  id: z.uuid(),
+  username: PlainName,
+  role: z.enum(roles),
+  disabled: z.boolean(),
+  locked: z.boolean(),
+  totp: z.boolean(),
+  mustChangePassword: z.boolean(),
+  expiresAt: Time.optional(),
+  createdAt: Time,
+});
+
+const UserParams = z.object({ username: PlainName });
+const OneTimePassword = z.strictObject({ oneTimePassword: z.string() });
+const common = { auth: 'bearer', query: z.strictObject({}) } as const;
+const verb = { ...common, method: 'POST', params: UserParams, body: z.strictObject({}).optional() } as const;
+
+/** Longest a user or an application may be made to live: a hundred years, so that no sum overflows. */
+export const TTL_SECONDS_MAX = 3_155_760_000;
+
+export const createUser = endpoint({
+  ...common,
+  method: 'POST',
+  path: '/api/v1/users',
+  action: 'user.create',
+  summary: 'Make a user. Without a password a one-time one is made, shown once, and must be changed at first sign-in.',
+  statuses: [201],
+  params: z.undefined(),
+  body: z
+    .strictObject({
+      username: PlainName,
+      role: z.enum(roles),
+      password: NewPassword.optional(),
+      expiresAt: Time.optional(),
+      ttlSeconds: z.int().min(1).max(TTL_SECONDS_MAX).optional(),
+    })
+    .refine((body) => body.expiresAt === undefined || body.ttlSeconds === undefined, {
+      path: ['ttlSeconds'],
+      message: 'is given together with expiresAt',
+    }),
+  response: User.extend({ oneTimePassword: z.string().optional() }),
+});
+
+export const listUsers = endpoint({
+  ...common,
+  method: 'GET',
+  path: '/api/v1/users',
+  action: 'user.list',
+  summary: 'Users, by name.',
+  statuses: [200],
+  params: z.undefined(),
+  query: Page,
+  body: z.undefined(),
+  response: PageOf(User),
+});
+
+export const readUser = endpoint({
+  ...common,
+  method: 'GET',
+  path: '/api/v1/users/{username}',
+  action: 'user.read',
+  summary: 'One user.',
+  statuses: [200],
+  params: UserParams,
+  body: z.undefined(),
+  response: User,
+});
+
+export const changeUser = endpoint({
+  ...common,
+  method: 'PATCH',
+  path: '/api/v1/users/{username}',
+  action: 'user.change',
+  summary: 'Change role, disable or enable, move the end. Acts on the very next request.',
+  statuses: [200],
+  params: UserParams,
+  body: z.strictObject({
+    role: z.enum(roles).optional(),
+    disabled: z.boolean().optional(),
+    expiresAt: Time.nullable().optional(),
+  }),
+  response: User,
+});
+
+export const deleteUser = endpoint({
+  ...common,
+  method: 'DELETE',
+  path: '/api/v1/users/{username}',
+  action: 'user.delete',
+  summary: 'Delete a user. One who is the only owner of a vault needs a successor to hand it to.',
+  statuses: [204],
+  params: UserParams,
+  query: z.strictObject({ successor: PlainName.optional() }),
+  body: z.undefined(),
+  response: z.undefined(),
+});
+
+export const resetPassword = endpoint({
+  ...verb,
+  path: '/api/v1/users/{username}:resetPassword',
+  action: 'user.resetPassword',
+  summary: 'Make a one-time password, shown once, and end every session. Turns TOTP off.',
+  statuses: [200],
+  response: OneTimePassword,
+});
+
+export const unlockUser = endpoint({
+  ...verb,
+  path: '/api/v1/users/{username}:unlock',
+  action: 'user.unlock',
+  summary: 'Forget failed sign-ins.',
+  statuses: [204],
+  response: z.undefined(),
+});
+
+export const revokeSessions = endpoint({
+  ...verb,
+  path: '/api/v1/users/{username}:revokeSessions',
+  action: 'user.revokeSessions',
+  summary: 'End every session of a user.',
+  statuses: [204],
+  response: z.undefined(),
+});

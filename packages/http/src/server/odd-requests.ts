@@ -1,0 +1,36 @@
+import type { IncomingMessage } from 'node:http';
+import { AppError } from '@cardea/contracts/errors';
+import type { RequestHandler } from 'express';
+
+// No name holds a character that needs percent-encoding, so one spelling of a path is
+// enough; a second one would be a way around whoever compares paths, such as a proxy.
+export const refuseOddRequests: RequestHandler = (req, _res, next) => {
+  if (!hasOneHost(req)) {
+    throw new AppError('invalid_request', 'there must be one Host header', { suspicious: 'no_host' });
+  }
+  if (isOddPath(req.path) || req.url.includes('#')) {
+    throw new AppError('invalid_request', 'the path must not be percent-encoded nor hold //, \\ or #', {
+      suspicious: 'odd_path',
+    });
+  }
+  next();
+};
+
+/** HTTP/1.1 asks for one and no more (RFC 9112 section 3.2); of several Node takes the first, and a proxy maybe the last. */
+export function hasOneHost({ headers, httpVersion, rawHeaders }: IncomingMessage): boolean {
+  return headers.host === undefined ? httpVersion === '1.0' : timesSent(rawHeaders, 'host') === 1;
+}
+
+/** How often a field was sent, by its name in lower case: of several, Node shows the first for some and joins others. */
+export function timesSent(rawHeaders: string[], field: string): number {
+  let times = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!;
+    if (name.length === field.length && name.toLowerCase() === field) times += 1;
+  }
+  return times;
+}
+
+export function isOddPath(path: string): boolean {
+  return /[%\\]|\/\//.test(path);
+}

@@ -1,0 +1,34 @@
+import { AppError } from '@cardea/contracts/errors';
+
+/** The query as an object. @throws AppError `invalid_request` for a parameter given twice or undecodable. */
+export function parseQuery(url = ''): Record<string, string> {
+  const mark = url.indexOf('?');
+  if (mark < 0) return {};
+  const text = url.slice(mark + 1);
+  refuseOddQuery(text);
+  const given = [...new URLSearchParams(text)];
+  // Unlike an assignment, this makes a field of `__proto__` too, which is then one too many.
+  const query = Object.fromEntries(given);
+  if (Object.keys(query).length < given.length) {
+    throw new AppError('invalid_request', 'a query parameter is given twice', { suspicious: 'odd_query' });
+  }
+  // Where a query may have names of the client's choosing, zod passes over this one without a word.
+  if (Object.hasOwn(query, '__proto__')) {
+    throw new AppError('invalid_request', 'query: has a field that is not known here');
+  }
+  return query;
+}
+
+// URLSearchParams puts U+FFFD for what it cannot decode, and PostgreSQL takes no NUL.
+function refuseOddQuery(text: string): void {
+  let decoded = '\0';
+  try {
+    decoded = decodeURIComponent(text);
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+  }
+  if (!/\p{Cc}/u.test(decoded)) return;
+  throw new AppError('invalid_request', 'the query is not percent-encoded UTF-8 without control characters', {
+    suspicious: 'odd_query',
+  });
+}

@@ -1,0 +1,17 @@
+import type { VaultContext } from './context.ts';
+import { createDekCache } from './deks/dek-cache.ts';
+import { createOutbox } from './outbox.ts';
+import { createLastReads } from './secrets/lifecycle/last-reads.ts';
+
+/** What a service brings along; the rest follows from it. */
+export type World = Pick<VaultContext, 'db' | 'keks' | 'audit' | 'passwords' | 'settings' | 'now'>;
+
+export function createVaultContext(world: World): VaultContext {
+  const { db, keks, now } = world;
+  return {
+    ...world,
+    deks: createDekCache(db, keks, () => now().getTime()),
+    outbox: createOutbox(db),
+    lastReads: createLastReads(db),
+  };
+}

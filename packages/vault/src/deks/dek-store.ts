@@ -1,0 +1,61 @@
+import { AppError } from '@cardea/contracts/errors';
+import type { DekRef } from '@cardea/contracts/kek-api';
+import type { WrappedDek } from '@cardea/contracts/keks';
+import type { Queryable, Transaction } from '@cardea/storage/db';
+import { vaultNotThere } from '../not-there.ts';
+
+/** The DEK chain of what the system keeps for itself. No vault can have this id: it lies before every UUIDv7 made since. */
+export const SYSTEM_VAULT_ID = '00000000-0000-7000-8000-000000000001';
+
+/** The newest DEK version of a vault; undefined for a vault without one. */
+export async function findNewestDekVersion(db: Queryable, vaultId: string): Promise<number | undefined> {
+  const [row] = await db.query<{ version: number }>(
+    `select version
+       from dek
+      where vault_id = $1
+      order by version desc
+      limit 1`,
+    [vaultId],
+  );
+  return row?.version;
+}
+
+/** The version new values of a vault are sealed under. @throws AppError as `missingDek` */
+export async function getNewestDekVersion(tx: Transaction, vaultId: string): Promise<number> {
+  const dekVersion = await findNewestDekVersion(tx, vaultId);
+  if (dekVersion === undefined) throw await missingDek(tx, { vaultId });
+  return dekVersion;
+}
+
+export async function findWrappedDek(db: Queryable, ref: DekRef): Promise<WrappedDek | undefined> {
+  const [row] = await db.query<{ wrapped: Uint8Array; kek_version: number }>(
+    `select wrapped, kek_version
+       from dek
+      where vault_id = $1
+        and version = $2`,
+    [ref.vaultId, ref.dekVersion],
+  );
+  return row && { bytes: row.wrapped, kekVersion: row.kek_version };
+}
+
+export async function insertDek(tx: Transaction, ref: DekRef, wrapped: WrappedDek, createdAt: number): Promise<void> {
+  await tx.query(
+    `insert into dek (vault_id, version, wrapped, kek_version, created_at)
+     values ($1, $2, $3, $4, $5)`,
+    [ref.vaultId, ref.dekVersion, wrapped.bytes, wrapped.kekVersion, createdAt],
+  );
+}
+
+/** Removes the DEKs of a vault: what they sealed can be opened by nobody from then on. */
+export async function removeDeks(tx: Transaction, vaultId: string): Promise<void> {
+  await tx.query(`delete from dek where vault_id = $1`, [vaultId]);
+}
+
+/** Why a DEK is missing: its vault was deleted since the caller was allowed to use it, or else the database is damaged. */
+export async function missingDek(db: Queryable, { vaultId }: { vaultId: string }): Promise<AppError> {
+  const [vault] = await db.query(`select id from vault where id = $1`, [vaultId]);
+  const isThere = vault !== undefined || vaultId === SYSTEM_VAULT_ID;
+  if (!isThere) return vaultNotThere();
+  const damage = { rule: 'missing-dek', suspicious: 'integrity_failure' } as const;
+  return new AppError('internal', `a DEK of vault ${vaultId} is missing`, damage);
+}

@@ -1,0 +1,95 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import type { Transaction } from '@cardea/storage/db';
+import { aboutOne, namingWhich } from '../../about-one.ts';
+import type { WhichOne } from '../../about-one.ts';
+import { authorizeEach } from '../../authorize.ts';
+import type { VaultContext } from '../../context.ts';
+import { changeSecrets } from '../../deks/change-sealed.ts';
+import { audited } from '../../record.ts';
+import type { Happenings } from '../../record.ts';
+import { noteReads, requireReadable } from '../readable.ts';
+import { followReferences, happeningsOf, openLast } from '../reference-hops.ts';
+import type { Hops, Secret } from '../reference-hops.ts';
+import { writeVersion } from '../write-version.ts';
+import type { PutOptions, PutOutcome, SecretValue } from '../write-version.ts';
+import { findAllReadable } from './batch-store.ts';
+
+/**
+ * Reads the newest versions of several secrets, all or nothing. They are as they were at one time; where references
+ * lead is looked up after that.
+ * @throws AppError as `readSecret`, naming the first that cannot be read
+ */
+export async function batchRead(
+  ctx: VaultContext,
+  caller: Caller,
+  { vault: vaultName, names }: { vault: string; names: string[] },
+): Promise<Audited<Secret[]>> {
+  const on = { vault: vaultName, names };
+  const which = (index: number): WhichOne => ({ path: `body.names.${index}`, name: names[index]! });
+  const { vault, rule } = await authorizeEach(ctx, caller, 'secret.read', on, (error, index) =>
+    aboutOne(error, which(index)),
+  );
+  ctx.audit.admit();
+  const rows = await findAllReadable(ctx.db, { vaultId: vault.id, names });
+  const readings: { hops: Hops; happenings: Happenings }[] = [];
+  for (const [index, name] of names.entries()) {
+    const reading = namingWhich(which(index), async () => {
+      const row = requireReadable(ctx, rows.get(name));
+      const hops = await followReferences(ctx, caller, { vault, rule, name, row });
+      return { hops, happenings: happeningsOf(hops) };
+    });
+    readings.push(await reading);
+  }
+  // From here on nothing is thrown before `audited` waits for them: a failure nobody waits for would end the process.
+  const values = readings.map(({ hops }, index) => namingWhich(which(index), () => openLast(ctx, hops)));
+  const happenings = readings.flatMap((reading) => reading.happenings) as Happenings;
+  const read = await audited(ctx, caller, happenings, Promise.all(values));
+  const shown = readings.flatMap(({ hops }) => hops.map(({ row }) => row));
+  noteReads(ctx, caller, shown);
+  return read;
+}
+
+/** One value of a batch, with its name. */
+export interface BatchWrite {
+  name: string;
+  value: SecretValue;
+  options: PutOptions;
+}
+
+/** A batch of more than this is written alone: see `Manner`. */
+const BESIDE_OTHERS_MAX = 10;
+
+/**
+ * Stores several values, each as the newest version of its secret, in one transaction.
+ * @throws AppError as `putSecret`, naming one that cannot be written
+ */
+export async function batchWrite(
+  ctx: VaultContext,
+  caller: Caller,
+  { vault: vaultName, secrets }: { vault: string; secrets: BatchWrite[] },
+): Promise<Audited<PutOutcome[]>> {
+  const on = { vault: vaultName, names: secrets.map(({ name }) => name) };
+  const which = (index: number): WhichOne => ({ path: `body.secrets.${index}`, name: secrets[index]!.name });
+  const { vault, rule } = await authorizeEach(ctx, caller, 'secret.write', on, (error, index) =>
+    aboutOne(error, which(index)),
+  );
+  const work = async (tx: Transaction) => {
+    const written: Awaited<ReturnType<typeof writeVersion>>[] = [];
+    for (const index of inOrderOfNames(secrets)) {
+      const write = { vault, rule, action: 'secret.write', ...secrets[index]!, conditions: {} };
+      written[index] = await namingWhich(which(index), () => writeVersion(ctx, tx, caller, write));
+    }
+    return {
+      value: written.map(({ outcome }) => outcome),
+      happenings: written.flatMap(({ happenings }) => happenings) as Happenings,
+    };
+  };
+  return changeSecrets(ctx, caller, work, { alone: secrets.length > BESIDE_OTHERS_MAX });
+}
+
+// Whoever writes the same secrets at the same time takes them in the same order: in two orders, each would wait for the
+// other, until PostgreSQL finds out and ends one of them.
+function inOrderOfNames(secrets: { name: string }[]): number[] {
+  return [...secrets.keys()].toSorted((a, b) => (secrets[a]!.name < secrets[b]!.name ? -1 : 1));
+}

@@ -1,0 +1,96 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
+import type { Transaction } from '@cardea/storage/db';
+import { aboutOne, namingWhich } from '../../about-one.ts';
+import { authorizeAll, authorizeEach } from '../../authorize.ts';
+import type { Allowed } from '../../authorize.ts';
+import type { VaultContext } from '../../context.ts';
+import { changeSecrets } from '../../deks/change-sealed.ts';
+import { rehearse } from '../../deks/rehearse.ts';
+import { audited } from '../../record.ts';
+import type { Done, Happening, Happenings } from '../../record.ts';
+import { deletionOf, trash } from '../lifecycle/trash.ts';
+import { listUnder } from '../listing/list-under.ts';
+import { countDependants } from '../references.ts';
+import { getLiveSecret } from '../secret-state.ts';
+import { listLiveSecretsIn } from '../secret-store.ts';
+import type { SecretRow } from '../secret-store.ts';
+
+const ADVICE = `name a longer prefix, or up to ${BULK_MAX} names at a time`;
+
+/** What is to be deleted: secrets by their names, or the one called `prefix` and all below it. */
+export type Selection = { names: string[] } | { prefix: string };
+
+export interface Deleted {
+  name: string;
+  /** How many references of secrets that stay point to it. */
+  dependants: number;
+}
+
+/**
+ * Puts several secrets into the trash, in one transaction and in the order of their names. A dry run answers the same and
+ * leaves them where they are.
+ * @throws AppError `access_denied`; `not_found` if there is none, or one of those named is not there; `too_large` for
+ * more than BULK_MAX
+ */
+export async function deleteSecrets(
+  ctx: VaultContext,
+  caller: Caller,
+  { vault: vaultName, selection, dryRun }: { vault: string; selection: Selection; dryRun: boolean },
+): Promise<Audited<Deleted[]>> {
+  const { vault, rule } = await authorizeSelection(ctx, caller, vaultName, selection);
+  const work = (tx: Transaction) => deleteSelected(ctx, tx, caller, { vault, rule, selection });
+  if (!dryRun) return changeSecrets(ctx, caller, work, { alone: true });
+  const items = await rehearse(ctx, caller, work, { alone: true });
+  const prefix = 'prefix' in selection ? { name: selection.prefix } : {};
+  const resource = { vault: vault.name, vaultId: vault.id, ...prefix, count: items.length };
+  return audited(ctx, caller, { action: 'secret.delete', resource, rule, reason: 'dry run' }, items);
+}
+
+// What may be done to a name may be done to all below it. The answer says what lies there: it is a list.
+function authorizeSelection(ctx: VaultContext, caller: Caller, vault: string, selection: Selection): Promise<Allowed> {
+  if ('prefix' in selection) {
+    return authorizeAll(ctx, caller, ['secret.delete', 'secret.list'], { vault, name: selection.prefix });
+  }
+  const { names } = selection;
+  return authorizeEach(ctx, caller, 'secret.delete', { vault, names }, (error, index) =>
+    aboutOne(error, { path: `body.names.${index}`, name: names[index]! }),
+  );
+}
+
+async function deleteSelected(
+  ctx: VaultContext,
+  tx: Transaction,
+  caller: Caller,
+  { vault, rule, selection }: { vault: Allowed['vault']; rule: string; selection: Selection },
+): Promise<Done<Deleted[]>> {
+  const secrets =
+    'prefix' in selection
+      ? await listUnder((part) => listLiveSecretsIn(tx, { vaultId: vault.id, ...part }), {
+          ...selection,
+          advice: ADVICE,
+        })
+      : await getAll(tx, { vaultId: vault.id, names: selection.names });
+  for (const secret of secrets) await trash(ctx, tx, caller, secret);
+
+  // Counted when all are in the trash: what they say of one another does not matter any more.
+  const deleted: Deleted[] = [];
+  const happenings: Happening[] = [];
+  for (const secret of secrets) {
+    const dependants = await countDependants(tx, { vault: vault.name, name: secret.name });
+    deleted.push({ name: secret.name, dependants });
+    happenings.push(deletionOf({ vault, rule, secret, dependants }));
+  }
+  return { value: deleted, happenings: happenings as Happenings };
+}
+
+// In the order of their names, so that two who delete the same ones do not wait for each other.
+async function getAll(tx: Transaction, { vaultId, names }: { vaultId: string; names: string[] }): Promise<SecretRow[]> {
+  const secrets: SecretRow[] = [];
+  for (const name of names.toSorted()) {
+    const which = { path: `body.names.${names.indexOf(name)}`, name };
+    secrets.push(await namingWhich(which, () => getLiveSecret(tx, { vaultId, name })));
+  }
+  return secrets;
+}

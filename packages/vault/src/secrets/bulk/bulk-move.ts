@@ -1,0 +1,116 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { SecretName } from '@cardea/contracts/names';
+import { MOVE_VERSIONS_MAX } from '@cardea/contracts/secrets/bulk';
+import type { Transaction } from '@cardea/storage/db';
+import { namingWhich } from '../../about-one.ts';
+import type { WhichOne } from '../../about-one.ts';
+import type { VaultContext } from '../../context.ts';
+import { changeSecrets } from '../../deks/change-sealed.ts';
+import { getNewestDekVersion } from '../../deks/dek-store.ts';
+import { rehearse } from '../../deks/rehearse.ts';
+import { audited } from '../../record.ts';
+import type { Done, Happening } from '../../record.ts';
+import { listUnder, tooMany } from '../listing/list-under.ts';
+import { authorizeMove, moveTo, resourceOf } from '../move-secret.ts';
+import type { Place, Way } from '../move-secret.ts';
+import { listSecretsIn } from '../move-store.ts';
+import { countDependants, requireNoCircle } from '../references.ts';
+import type { SecretRow } from '../secret-store.ts';
+
+const ADVICE = 'move what is below longer prefixes';
+
+/** What has become of the names below a prefix. */
+export interface MovedAll {
+  items: { name: string; toName: string }[];
+  /** How many references point to names that were given up. */
+  dependants: number;
+}
+
+/**
+ * Moves the secret called `from.name` and all below it, those in the trash too, in one transaction and with one record:
+ * `to.name` takes the place of what their names begin with. The one prefix may lie below the other. A dry run answers
+ * the same and leaves them where they are.
+ * @throws AppError as `moveSecret`; `not_found` if there is none; `invalid_request` if a name would become too long;
+ * `too_large` for more than BULK_MAX secrets, or MOVE_VERSIONS_MAX versions
+ */
+export async function moveSecrets(
+  ctx: VaultContext,
+  caller: Caller,
+  { from, to, dryRun }: { from: Place; to: Place; dryRun: boolean },
+): Promise<Audited<MovedAll>> {
+  // What may be done to a name may be done to all below it. The answer says what lies there: it is a list.
+  const way = await authorizeMove(ctx, caller, { from, to }, ['secret.list']);
+  const work = (tx: Transaction) => moveAll(ctx, tx, caller, way, { prefix: from.name, toPrefix: to.name });
+  if (!dryRun) return changeSecrets(ctx, caller, work, { alone: true });
+  const moved = await rehearse(ctx, caller, work, { alone: true });
+  const happening = happeningOf(way, { prefix: from.name, toPrefix: to.name, count: moved.items.length });
+  return audited(ctx, caller, { ...happening, reason: 'dry run' }, moved);
+}
+
+async function moveAll(
+  ctx: VaultContext,
+  tx: Transaction,
+  caller: Caller,
+  way: Way,
+  { prefix, toPrefix }: { prefix: string; toPrefix: string },
+): Promise<Done<MovedAll>> {
+  const secrets = await listUnder((part) => listSecretsIn(tx, { vaultId: way.from.id, ...part }), {
+    prefix,
+    advice: ADVICE,
+  });
+  const moves = secrets.map((secret) => ({ secret, toName: nameBelow(toPrefix, secret.name.slice(prefix.length)) }));
+  const dekVersion = await getNewestDekVersion(tx, way.to.id);
+  await moveEach(ctx, tx, { ...way, dekVersion }, inOrder(moves, toPrefix.length - prefix.length));
+  let dependants = 0;
+  for (const { secret, toName } of moves) {
+    const at = { vault: way.to.name, name: toName, secretId: secret.id };
+    await namingWhich(whichOf(secret), () => requireNoCircle(ctx, tx, caller, at));
+    dependants += await countDependants(tx, { vault: way.from.name, name: secret.name });
+  }
+  const items = moves.map(({ secret, toName }) => ({ name: secret.name, toName }));
+  return { value: { items, dependants }, happening: happeningOf(way, { prefix, toPrefix, count: items.length }) };
+}
+
+interface OneMove {
+  secret: SecretRow;
+  toName: string;
+}
+
+function nameBelow(toPrefix: string, rest: string): string {
+  const name = SecretName.safeParse(`${toPrefix}${rest}`);
+  if (name.success) return name.data;
+  const message = `the name of what ends in ${rest} would become too long`;
+  throw new AppError('invalid_request', message, { errors: [{ path: 'body.toPrefix', message }] });
+}
+
+// All names grow or shrink by the same number of characters. So where one takes the name of another that moves, too, that
+// one is longer than it in the one case, shorter in the other, and has gone before.
+function inOrder(moves: OneMove[], growth: number): OneMove[] {
+  return moves.toSorted((a, b) => Math.sign(growth) * (b.secret.name.length - a.secret.name.length));
+}
+
+async function moveEach(
+  ctx: VaultContext,
+  tx: Transaction,
+  way: Way & { dekVersion: number },
+  moves: OneMove[],
+): Promise<void> {
+  let versions = 0;
+  for (const move of moves) {
+    versions += (await namingWhich(whichOf(move.secret), () => moveTo(ctx, tx, way, move))).versions;
+    if (versions > MOVE_VERSIONS_MAX) throw tooMany(`${MOVE_VERSIONS_MAX} versions`, ADVICE);
+  }
+}
+
+function whichOf({ name }: SecretRow): WhichOne {
+  return { path: 'body.prefix', name };
+}
+
+function happeningOf(
+  way: Way,
+  { prefix, toPrefix, count }: { prefix: string; toPrefix: string; count: number },
+): Happening {
+  return { action: 'secret.move', resource: { ...resourceOf(way, prefix, toPrefix), count }, rule: way.rule };
+}

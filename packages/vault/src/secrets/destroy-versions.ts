@@ -1,0 +1,51 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { authorize, principalOf } from '../authorize.ts';
+import { requireConditions } from '../conditions.ts';
+import type { Conditions } from '../conditions.ts';
+import type { VaultContext } from '../context.ts';
+import { changeSecrets } from '../deks/change-sealed.ts';
+import type { Happening, Happenings } from '../record.ts';
+import { getLiveSecret, stateOf } from './secret-state.ts';
+import { destroyVersion, updateSecret } from './secret-store.ts';
+
+/**
+ * Destroys the values of versions; those that have none any more stay as they are.
+ * @throws AppError `not_found`, `precondition_failed`
+ */
+export async function destroyVersions(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string },
+  { versions, conditions }: { versions: number[]; conditions: Conditions },
+): Promise<Audited<{ name: string; destroyed: number[] }>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.destroy', ref);
+  const resource = { vault: vault.name, vaultId: vault.id, name: ref.name };
+  return changeSecrets(ctx, caller, async (tx) => {
+    const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
+    requireConditions(conditions, secret.current_version);
+    const beyond = versions.find((version) => version <= secret.trashed_through || version > secret.current_version);
+    if (beyond !== undefined)
+      throw new AppError('not_found', `no such version: ${beyond}`, { rule: 'no-such-version' });
+    const [at, by] = [ctx.now().getTime(), principalOf(caller)];
+    const destroyed: number[] = [];
+    for (const version of new Set(versions)) {
+      if (await destroyVersion(tx, { secretId: secret.id, version, at, by })) destroyed.push(version);
+    }
+    // Of a value that is gone there is no end to come.
+    if (destroyed.includes(secret.current_version)) {
+      await updateSecret(tx, { ...stateOf(secret), dueAt: null, announceAt: null });
+    }
+    const [first, ...rest] = destroyed.map((version): Happening => ({
+      action: 'secret.destroy',
+      resource: { ...resource, version },
+      rule,
+    }));
+    const happenings: Happenings = [
+      first ?? { action: 'secret.destroy', resource, rule, reason: 'unchanged' },
+      ...rest,
+    ];
+    return { value: { name: ref.name, destroyed }, happenings };
+  });
+}

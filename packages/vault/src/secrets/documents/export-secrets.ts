@@ -1,0 +1,143 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
+import { DOCUMENT_BYTES_MAX } from '@cardea/contracts/secrets/documents';
+import { envelopeKeyVersion } from '@cardea/crypto/envelope';
+import type { Queryable } from '@cardea/storage/db';
+import { authorizeAll } from '../../authorize.ts';
+import type { Allowed } from '../../authorize.ts';
+import type { VaultContext } from '../../context.ts';
+import { covers } from '../../decide.ts';
+import { nameRanges } from '../../name-ranges.ts';
+import type { NameRange } from '../../name-ranges.ts';
+import { vaultNotThere } from '../../not-there.ts';
+import { audited } from '../../record.ts';
+import type { Happening } from '../../record.ts';
+import { noteReads } from '../readable.ts';
+import { openVersionSoon } from '../sealing.ts';
+import { formatDocument } from './document.ts';
+import type { DocumentFormat, DocumentItem } from './document.ts';
+
+export interface ExportRequest {
+  format: DocumentFormat;
+  /** The names in the document are relative to it. */
+  prefix?: string | undefined;
+}
+
+export interface Export {
+  content: string;
+  count: number;
+}
+
+/**
+ * The newest values of a vault that the caller may read, as a document that `importSecrets` takes. It shows all names, so
+ * it takes the right to list them, too. A reference is exported as itself.
+ * @throws AppError `not_found`, `access_denied`, `sealed`, `unavailable`; `too_large` for more than 1,000 secrets or 4 MiB
+ */
+export async function exportSecrets(
+  ctx: VaultContext,
+  caller: Caller,
+  { vault }: { vault: string },
+  { format, prefix }: ExportRequest,
+): Promise<Audited<Export>> {
+  const allowed = await authorizeAll(ctx, caller, ['secret.read', 'secret.list'], { vault });
+  ctx.audit.admit();
+  const rows = await findReadableUnder(ctx, allowed, prefix);
+  // Written before it is recorded: what turns out too large was not read by anybody.
+  const content = await writeDocument(ctx, allowed, { format, prefix, rows });
+  const happenings = rows.map((row) => readingOf(allowed, row));
+  const exported = { content, count: rows.length };
+  const shown = await audited(ctx, caller, [exportOf(allowed, prefix, rows.length), ...happenings], exported);
+  noteReads(ctx, caller, rows);
+  return shown;
+}
+
+async function findReadableUnder(
+  ctx: VaultContext,
+  { vault, pathPrefix }: Allowed,
+  prefix: string | undefined,
+): Promise<Row[]> {
+  const scope = narrower(prefix, pathPrefix);
+  if (scope === 'disjoint') throw vaultNotThere('grant:path');
+  const rows: Row[] = [];
+  for (const range of nameRanges({ pathPrefix: scope.prefix })) {
+    const limit = BULK_MAX + 1 - rows.length;
+    rows.push(...(await listNewestVersions(ctx.db, { vaultId: vault.id, range, now: ctx.now().getTime(), limit })));
+  }
+  if (rows.length > BULK_MAX)
+    throw new AppError('too_large', `more than ${BULK_MAX} secrets: export a prefix at a time`);
+  return rows;
+}
+
+function narrower(asked: string | undefined, granted: string | undefined): { prefix: string | undefined } | 'disjoint' {
+  if (asked === undefined || (granted !== undefined && covers(asked, granted))) return { prefix: granted };
+  return covers(granted, asked) ? { prefix: asked } : 'disjoint';
+}
+
+interface Row {
+  name: string;
+  secret_id: string;
+  version: number;
+  ciphertext: Uint8Array;
+  encoding: 'utf8' | 'base64';
+  content_type: string | null;
+}
+
+/** The newest versions that can be read: not in the trash, not at their end, not destroyed. */
+async function listNewestVersions(
+  db: Queryable,
+  { vaultId, range, now, limit }: { vaultId: string; range: NameRange; now: number; limit: number },
+): Promise<Row[]> {
+  return db.query<Row>(
+    `select s.name, v.secret_id, v.version, v.ciphertext, v.encoding, v.content_type
+       from secret s
+       join secret_version v on v.secret_id = s.id and v.version = s.current_version
+      where s.vault_id = $1
+        and s.live = 1
+        and s.name >= $2
+        and s.name < $3
+        and (s.due_at is null or s.due_at > $4)
+        and v.ciphertext is not null
+      order by s.name
+      limit $5`,
+    [vaultId, range.from, range.to, now, limit],
+  );
+}
+
+async function writeDocument(
+  ctx: VaultContext,
+  { vault }: Allowed,
+  { format, prefix, rows }: { format: DocumentFormat; prefix: string | undefined; rows: Row[] },
+): Promise<string> {
+  const items: DocumentItem[] = [];
+  try {
+    for (const row of rows) {
+      const { name, secret_id: secretId, version, encoding, content_type: type } = row;
+      const bytes = await openVersionSoon(ctx, { vaultId: vault.id, name, secretId, version }, row.ciphertext);
+      items.push({ name: relative(name, prefix), value: { bytes, encoding, contentType: type ?? undefined } });
+    }
+    return withinLimit(formatDocument(format, items));
+  } finally {
+    for (const { value } of items) value.bytes.fill(0);
+  }
+}
+
+function relative(name: string, prefix: string | undefined): string {
+  return prefix === undefined ? name : name.slice(prefix.length + 1);
+}
+
+function withinLimit(content: string): string {
+  if (Buffer.byteLength(content) <= DOCUMENT_BYTES_MAX) return content;
+  throw new AppError('too_large', `more than ${DOCUMENT_BYTES_MAX} bytes: export a prefix at a time`);
+}
+
+function exportOf({ vault, rule }: Allowed, prefix: string | undefined, count: number): Happening {
+  const resource = { vault: vault.name, vaultId: vault.id, ...(prefix ? { name: prefix } : {}), count };
+  return { action: 'secret.export', resource, rule };
+}
+
+function readingOf({ vault, rule }: Allowed, { name, version, ciphertext }: Row): Happening {
+  const resource = { vault: vault.name, vaultId: vault.id, name, version };
+  return { action: 'secret.read', resource, rule, dekVersion: envelopeKeyVersion(ciphertext) };
+}

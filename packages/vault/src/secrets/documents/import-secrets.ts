@@ -1,0 +1,153 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { DocumentSecret } from '@cardea/contracts/secrets/documents';
+import type { Transaction } from '@cardea/storage/db';
+import { aboutOne } from '../../about-one.ts';
+import { authorize, authorizeEach } from '../../authorize.ts';
+import type { Allowed } from '../../authorize.ts';
+import type { VaultContext } from '../../context.ts';
+import { changeSecrets } from '../../deks/change-sealed.ts';
+import { rehearse } from '../../deks/rehearse.ts';
+import { audited } from '../../record.ts';
+import type { Happening, Happenings } from '../../record.ts';
+import { writeVersion } from '../write-version.ts';
+import { ITSELF, parseDocument } from './document.ts';
+import type { DocumentFormat, ParsedItem } from './document.ts';
+import { shown } from './value.ts';
+
+export interface ImportRequest {
+  format: DocumentFormat;
+  content: string;
+  /** What the names in the document stand below. */
+  prefix?: string | undefined;
+  /** Says what would become of each secret, and writes nothing. Of none it says `unchanged`. */
+  dryRun: boolean;
+}
+
+export interface ImportResult {
+  name: string;
+  result: 'created' | 'updated' | 'unchanged' | 'refused';
+  /** Of what was written. */
+  version?: number;
+  /** Why it is refused. */
+  reason?: string;
+}
+
+/**
+ * Writes the secrets of a document by the rules of `putSecret`, in one transaction. Metadata and numbers of versions
+ * stay as they are. If one is refused, nothing is written.
+ * @throws AppError `invalid_request` with the line of each that is refused; `too_large`; `not_found`, `access_denied`,
+ * `sealed`, `unavailable`
+ */
+export async function importSecrets(
+  ctx: VaultContext,
+  caller: Caller,
+  { vault }: { vault: string },
+  { format, content, prefix, dryRun }: ImportRequest,
+): Promise<Audited<ImportResult[]>> {
+  const allowed = await authorize(ctx, caller, 'secret.write', { vault });
+  const items = parseDocument(format, content).items.map((item) => toItem(item, prefix));
+  await authorizeNames(ctx, caller, vault, items);
+  const run = { allowed, prefix, items };
+  const outcome = dryRun ? tryOut(ctx, caller, run) : write(ctx, caller, run);
+  return outcome.finally(() => items.forEach(({ value }) => value.bytes.fill(0)));
+}
+
+interface Item extends ParsedItem {
+  /** Why it is refused, whatever is in the vault. */
+  refusal: string | undefined;
+}
+
+interface Run {
+  allowed: Allowed;
+  prefix: string | undefined;
+  items: Item[];
+}
+
+function toItem(item: ParsedItem, prefix: string | undefined): Item {
+  const name = [prefix, item.name].filter(Boolean).join('/') || ITSELF;
+  const { encoding, contentType } = item.value;
+  const { error } = DocumentSecret.safeParse({ name, value: shown(item.value), encoding, contentType });
+  const issue = error?.issues[0];
+  return { ...item, name, refusal: issue && `${issue.path.join('.')}: ${issue.message}` };
+}
+
+async function authorizeNames(ctx: VaultContext, caller: Caller, vault: string, items: Item[]): Promise<void> {
+  const names = items.filter(({ refusal }) => refusal === undefined).map(({ name }) => name);
+  if (names.length === 0) return;
+  await authorizeEach(ctx, caller, 'secret.write', { vault, names }, (error, index) =>
+    aboutOne(error, { path: 'body.content', name: names[index]! }),
+  );
+}
+
+function write(ctx: VaultContext, caller: Caller, run: Run): Promise<Audited<ImportResult[]>> {
+  const work = async (tx: Transaction) => {
+    const done = await writeAll(ctx, tx, caller, run);
+    refuseRefused(run.items, done.value);
+    return done;
+  };
+  return changeSecrets(ctx, caller, work, { alone: true });
+}
+
+function refuseRefused(items: Item[], results: ImportResult[]): void {
+  const errors = results.flatMap(({ reason }, index) =>
+    reason === undefined ? [] : [{ path: 'body.content', message: `line ${items[index]!.line}: ${reason}` }],
+  );
+  const [first] = errors;
+  if (first) throw new AppError('invalid_request', `nothing was written: ${first.message}`, { errors });
+}
+
+async function tryOut(ctx: VaultContext, caller: Caller, run: Run): Promise<Audited<ImportResult[]>> {
+  const results = await rehearse(ctx, caller, (tx) => writeAll(ctx, tx, caller, run), { alone: true });
+  return audited(ctx, caller, { ...happeningOf(run), reason: 'dry run' }, results.map(toTried));
+}
+
+// Whether a value is there already is told by a change alone, which is recorded for each secret: a thousand values could
+// be guessed at for one record otherwise.
+function toTried({ name, result, reason }: ImportResult): ImportResult {
+  return { name, result: result === 'unchanged' ? 'updated' : result, ...(reason === undefined ? {} : { reason }) };
+}
+
+async function writeAll(
+  ctx: VaultContext,
+  tx: Transaction,
+  caller: Caller,
+  run: Run,
+): Promise<{ value: ImportResult[]; happenings: Happenings }> {
+  const results: ImportResult[] = [];
+  const happenings: Happenings = [happeningOf(run)];
+  for (const item of run.items) {
+    const written = await writeItem(ctx, tx, caller, { allowed: run.allowed, item });
+    results.push(written.result);
+    happenings.push(...written.happenings);
+  }
+  return { value: results, happenings };
+}
+
+async function writeItem(
+  ctx: VaultContext,
+  tx: Transaction,
+  caller: Caller,
+  { allowed: { vault, rule }, item: { name, value, refusal } }: { allowed: Allowed; item: Item },
+): Promise<{ result: ImportResult; happenings: Happening[] }> {
+  if (refusal !== undefined) return refused(name, refusal);
+  const write = { vault, rule, action: 'secret.write', name, value, options: {}, conditions: {} };
+  try {
+    const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
+    const { isNew, changed, version } = outcome;
+    return { result: { name, version, result: isNew ? 'created' : changed ? 'updated' : 'unchanged' }, happenings };
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'invalid_request') return refused(name, error.message);
+    throw error;
+  }
+}
+
+function refused(name: string, reason: string): { result: ImportResult; happenings: Happening[] } {
+  return { result: { name, result: 'refused', reason }, happenings: [] };
+}
+
+function happeningOf({ allowed: { vault, rule }, prefix, items }: Run): Happening {
+  const resource = { vault: vault.name, vaultId: vault.id, ...(prefix ? { name: prefix } : {}), count: items.length };
+  return { action: 'secret.import', resource, rule };
+}

@@ -1,0 +1,102 @@
+import type { Queryable, Transaction } from '@cardea/storage/db';
+import type { SecretRow } from '../secret-store.ts';
+
+/** Something of a secret that has come due, with the name of its vault. */
+export type DueSecret = Pick<SecretRow, 'id' | 'vault_id' | 'name' | 'current_version' | 'live'> & {
+  vault_name: string;
+};
+
+// Each list asks for the vault too: what is left of a deleted one is removed soon, and by another sweep. Here nothing
+// could be done with it, so it would be listed again and again.
+
+/** Secrets whose end is to be announced by now, and has not come yet. */
+export async function listToAnnounce(
+  db: Queryable,
+  { now, limit }: { now: number; limit: number },
+): Promise<{ id: string }[]> {
+  return db.query<{ id: string }>(
+    `select s.id
+       from secret s
+       join vault v on v.id = s.vault_id
+      where s.announce_at <= $1
+        and s.due_at > $1
+      order by s.announce_at
+      limit $2`,
+    [now, limit],
+  );
+}
+
+/** Secrets that have ended as a whole. */
+export async function listEndedSecrets(
+  db: Queryable,
+  { now, limit }: { now: number; limit: number },
+): Promise<{ id: string }[]> {
+  return db.query<{ id: string }>(
+    `select s.id
+       from secret s
+       join vault v on v.id = s.vault_id
+      where s.expires_at <= $1
+      order by s.expires_at
+      limit $2`,
+    [now, limit],
+  );
+}
+
+/** Versions that have ended and still have a value. */
+export async function listEndedVersions(
+  db: Queryable,
+  { now, limit }: { now: number; limit: number },
+): Promise<{ secret_id: string; version: number }[]> {
+  return db.query<{ secret_id: string; version: number }>(
+    `select e.secret_id, e.version
+       from secret_version e
+       join secret s on s.id = e.secret_id
+       join vault v on v.id = s.vault_id
+      where e.expires_at <= $1
+        and e.ciphertext is not null
+      order by e.expires_at
+      limit $2`,
+    [now, limit],
+  );
+}
+
+/** A secret by its id, with its vault's name. */
+export async function findDueSecret(
+  tx: Transaction,
+  id: string,
+): Promise<(DueSecret & Pick<SecretRow, 'expires_at' | 'due_at' | 'announce_at'>) | undefined> {
+  const [row] = await tx.query<DueSecret & Pick<SecretRow, 'expires_at' | 'due_at' | 'announce_at'>>(
+    `select s.id, s.vault_id, s.name, s.current_version, s.live, s.expires_at, s.due_at, s.announce_at,
+            v.name as vault_name
+       from secret s
+       join vault v on v.id = s.vault_id
+      where s.id = $1`,
+    [id],
+  );
+  return row;
+}
+
+export async function setAnnouncement(
+  tx: Transaction,
+  { id, announceAt }: { id: string; announceAt: number | null },
+): Promise<void> {
+  await tx.query(`update secret set announce_at = $2 where id = $1`, [id, announceAt]);
+}
+
+/**
+ * Hands the end of a secret down to its versions, those that end sooner left as they are: from then on it is theirs,
+ * and the next value begins without one.
+ */
+export async function handDownEnd(
+  tx: Transaction,
+  { id, expiresAt }: { id: string; expiresAt: number },
+): Promise<void> {
+  await tx.query(
+    `update secret_version
+        set expires_at = $2
+      where secret_id = $1
+        and coalesce(expires_at, $2) >= $2`,
+    [id, expiresAt],
+  );
+  await tx.query(`update secret set expires_at = null where id = $1`, [id]);
+}

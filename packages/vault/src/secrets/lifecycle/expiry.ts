@@ -1,0 +1,98 @@
+import type { AuditResource } from '@cardea/contracts/audit-event';
+import { principalOf } from '../../authorize.ts';
+import type { VaultContext } from '../../context.ts';
+import { addEvent } from '../../events/events.ts';
+import { NotDue, changeIfDue, runEach, sweepPages } from '../../sweep.ts';
+import { systemCaller } from '../../system-caller.ts';
+import { destroyVersion, findVersion } from '../secret-store.ts';
+import { nextAnnouncement } from './due.ts';
+import {
+  findDueSecret,
+  handDownEnd,
+  listEndedSecrets,
+  listEndedVersions,
+  listToAnnounce,
+  setAnnouncement,
+} from './expiry-store.ts';
+import type { DueSecret } from './expiry-store.ts';
+
+/** Tells the owners of what ends soon, once for each lead that is reached. */
+export async function announceEnds(ctx: VaultContext): Promise<void> {
+  await sweepPages(
+    (limit) => listToAnnounce(ctx.db, { now: ctx.now().getTime(), limit }),
+    ({ id }) => announce(ctx, id),
+  );
+}
+
+async function announce(ctx: VaultContext, id: string): Promise<boolean> {
+  return changeIfDue(ctx, async (tx) => {
+    const now = ctx.now().getTime();
+    const secret = await findDueSecret(tx, id);
+    const { due_at: dueAt = null, announce_at: announceAt = null } = secret ?? {};
+    const isDue = announceAt !== null && announceAt <= now && dueAt !== null && dueAt > now;
+    if (!secret || !isDue) throw new NotDue();
+    await setAnnouncement(tx, { id, announceAt: nextAnnouncement(ctx, dueAt, now) });
+    await addEvent(tx, eventOf(secret, 'secret.expiring', { at: now, version: secret.current_version, dueAt }));
+    return { action: 'secret.expiring', resource: resourceOf(secret, secret.current_version), rule: 'expiresAt' };
+  });
+}
+
+/**
+ * Destroys the values that have ended. Nobody could read them any more since the very second they did: this is for
+ * whoever gets hold of the database.
+ */
+export async function sweepExpired(ctx: VaultContext): Promise<void> {
+  const now = ctx.now().getTime();
+  await runEach([
+    () =>
+      sweepPages(
+        (limit) => listEndedSecrets(ctx.db, { now, limit }),
+        ({ id }) => endSecret(ctx, id),
+      ),
+    () =>
+      sweepPages(
+        (limit) => listEndedVersions(ctx.db, { now, limit }),
+        (ended) => endVersion(ctx, { secretId: ended.secret_id, version: ended.version }),
+      ),
+  ]);
+}
+
+async function endSecret(ctx: VaultContext, id: string): Promise<boolean> {
+  return ctx.db.transaction(async (tx) => {
+    const secret = await findDueSecret(tx, id);
+    if (!secret?.expires_at || secret.expires_at > ctx.now().getTime()) return false;
+    await handDownEnd(tx, { id, expiresAt: secret.expires_at });
+    return true;
+  });
+}
+
+async function endVersion(
+  ctx: VaultContext,
+  { secretId, version }: { secretId: string; version: number },
+): Promise<boolean> {
+  return changeIfDue(ctx, async (tx) => {
+    const now = ctx.now().getTime();
+    const secret = await findDueSecret(tx, secretId);
+    const dueAt = (await findVersion(tx, { secretId, version }))?.expires_at;
+    if (!secret || !dueAt || dueAt > now) throw new NotDue();
+    if (!(await destroyVersion(tx, { secretId, version, at: now, by: principalOf(systemCaller) }))) throw new NotDue();
+    if (secret.live === 1 && version === secret.current_version) {
+      await setAnnouncement(tx, { id: secretId, announceAt: null });
+      await addEvent(tx, eventOf(secret, 'secret.expired', { at: now, version, dueAt }));
+    }
+    return { action: 'secret.expire', resource: resourceOf(secret, version), rule: 'expiresAt' };
+  });
+}
+
+function eventOf<K extends 'secret.expiring' | 'secret.expired'>(
+  secret: DueSecret,
+  kind: K,
+  { at, version, dueAt }: { at: number; version: number; dueAt: number },
+) {
+  const payload = { name: secret.name, version, expiresAt: new Date(dueAt).toISOString() };
+  return { vaultId: secret.vault_id, kind, payload, at };
+}
+
+function resourceOf(secret: DueSecret, version: number): AuditResource {
+  return { vault: secret.vault_name, vaultId: secret.vault_id, name: secret.name, version };
+}

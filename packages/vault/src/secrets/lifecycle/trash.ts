@@ -1,0 +1,129 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
+import type { Transaction } from '@cardea/storage/db';
+import { authorize, principalOf } from '../../authorize.ts';
+import { requireConditions } from '../../conditions.ts';
+import type { Conditions } from '../../conditions.ts';
+import type { VaultContext } from '../../context.ts';
+import { changeSecrets } from '../../deks/change-sealed.ts';
+import { secretNotThere } from '../../not-there.ts';
+import type { Happening } from '../../record.ts';
+import { indexSecret, unindexSecret } from '../listing/search-index.ts';
+import { countDependants } from '../references.ts';
+import { getLiveSecret, stateOf } from '../secret-state.ts';
+import { findSecret, findVersion, giveUpName, removeSecret, updateSecret } from '../secret-store.ts';
+import type { SecretRow } from '../secret-store.ts';
+import { toSummary } from '../summary.ts';
+import type { SecretSummary } from '../summary.ts';
+import { dueAt, nextAnnouncement } from './due.ts';
+
+/** Puts a secret into the trash. Answers how many references pointed to it. @throws AppError `not_found`, `precondition_failed` */
+export async function deleteSecret(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string },
+  conditions: Conditions,
+): Promise<Audited<{ dependants: number }>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.delete', ref);
+  return changeSecrets(ctx, caller, async (tx) => {
+    const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
+    requireConditions(conditions, secret.current_version);
+    await trash(ctx, tx, caller, secret);
+    const dependants = await countDependants(tx, { vault: vault.name, name: ref.name });
+    return { value: { dependants }, happening: deletionOf({ vault, rule, secret, dependants }) };
+  });
+}
+
+/** Puts one secret into the trash as part of a transaction. */
+export async function trash(ctx: VaultContext, tx: Transaction, caller: Caller, secret: SecretRow): Promise<void> {
+  const now = ctx.now().getTime();
+  await updateSecret(tx, {
+    ...stateOf(secret),
+    announceAt: null,
+    trashedThrough: secret.current_version,
+    trashedAt: now,
+    trashedBy: principalOf(caller),
+    updatedAt: now,
+  });
+  await unindexSecret(tx, secret.id);
+}
+
+/** What is recorded of a secret that was put into the trash. */
+export function deletionOf({
+  vault,
+  rule,
+  secret,
+  dependants,
+}: {
+  vault: { id: string; name: string };
+  rule: string;
+  secret: SecretRow;
+  dependants: number;
+}): Happening {
+  const resource = { vault: vault.name, vaultId: vault.id, name: secret.name, version: secret.current_version };
+  const reason = dependants === 0 ? {} : { reason: `${dependants} references point to it` };
+  return { action: 'secret.delete', resource, rule, ...reason };
+}
+
+/** Takes what is in the trash out of it. @throws AppError `not_found` if there is nothing of this name in it, `precondition_failed` */
+export async function restoreSecret(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string },
+  conditions: Conditions,
+): Promise<Audited<SecretSummary>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.delete', ref);
+  return changeSecrets(ctx, caller, async (tx) => {
+    const secret = await findSecret(tx, { vaultId: vault.id, name: ref.name });
+    if (!secret || secret.trashed_through === 0) {
+      throw new AppError('not_found', 'nothing of this name is in the trash', { rule: 'not-in-trash' });
+    }
+    requireConditions(conditions, newestOf(secret));
+    const now = ctx.now().getTime();
+    const current = await findVersion(tx, { secretId: secret.id, version: secret.current_version });
+    const due = dueAt(secret.expires_at, current?.expires_at ?? null);
+    // Of a value that is gone there is no end to come.
+    const announceAt = current?.ciphertext ? nextAnnouncement(ctx, due, now) : null;
+    const state = {
+      ...stateOf(secret),
+      dueAt: due,
+      announceAt,
+      trashedThrough: 0,
+      trashedAt: null,
+      trashedBy: null,
+      updatedAt: now,
+    };
+    await updateSecret(tx, state);
+    const metadata = JSON.parse(secret.metadata) as Metadata;
+    await indexSecret(tx, ctx.db.engine, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
+    const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, version: secret.trashed_through };
+    return { value: toSummary(secret, state), happening: { action: 'secret.restore', resource, rule } };
+  });
+}
+
+/** Removes a secret with all its versions, from the trash or from where it is. @throws AppError `not_found`, `precondition_failed` */
+export async function purgeSecret(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string },
+  conditions: Conditions,
+): Promise<Audited<undefined>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.destroy', ref);
+  return changeSecrets(ctx, caller, async (tx) => {
+    const secret = await findSecret(tx, { vaultId: vault.id, name: ref.name });
+    if (!secret) throw secretNotThere('no such secret, in the trash or outside it');
+    requireConditions(conditions, newestOf(secret));
+    await unindexSecret(tx, secret.id);
+    await removeSecret(tx, secret.id);
+    await giveUpName(tx, { vaultId: vault.id, name: ref.name, version: secret.current_version });
+    const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, version: secret.current_version };
+    return { value: undefined, happening: { action: 'secret.purge', resource, rule } };
+  });
+}
+
+// What is in the trash is not there for whoever asks on a condition.
+function newestOf(secret: SecretRow): number | undefined {
+  return secret.live === 1 ? secret.current_version : undefined;
+}

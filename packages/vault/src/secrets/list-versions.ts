@@ -1,0 +1,112 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { authorize } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import { secretNotThere } from '../not-there.ts';
+import { pageOf } from '../page.ts';
+import type { Page, PageRequest } from '../page.ts';
+import { namesOf } from '../principal-names.ts';
+import type { Who } from '../principal-names.ts';
+import { audited } from '../record.ts';
+import { listBreakGlass } from './break-glass/break-glass-store.ts';
+import { dueAt } from './lifecycle/due.ts';
+import type { LastRead } from './lifecycle/last-reads.ts';
+import { findSecret } from './secret-store.ts';
+import type { SecretRow } from './secret-store.ts';
+import { listVersionRows } from './version-list-store.ts';
+import type { ListedVersion } from './version-list-store.ts';
+
+export interface Version {
+  version: number;
+  state: 'current' | 'superseded' | 'expired' | 'deleted' | 'destroyed';
+  encoding: 'utf8' | 'base64';
+  contentType?: string;
+  createdAt: Date;
+  createdBy: Who;
+  expiresAt?: Date;
+  destroyedAt?: Date;
+  destroyedBy?: Who;
+  lastReadAt?: Date;
+  lastReadBy?: Who;
+  breakGlass?: { at: Date; by: Who; reason: string }[];
+}
+
+/** The versions of a secret, the newest first. @throws AppError `not_found` if there is none, or all are in the trash */
+export async function listVersions(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string },
+  { limit, cursor }: PageRequest,
+): Promise<Audited<Page<Version>>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.list', ref);
+  const secret = await findSecret(ctx.db, { vaultId: vault.id, name: ref.name });
+  if (secret?.live !== 1) throw secretNotThere();
+  // What this process has noted of reads may not be in the rows yet. Looked at first, for it is then in one of both.
+  const noted = ctx.lastReads.of(secret.id);
+  const stored = await listVersionRows(ctx.db, { secretId: secret.id, before: beforeOf(cursor), limit: limit + 1 });
+  const rows = stored.map((row) => withNoted(row, noted));
+  const uses = await listBreakGlass(ctx.db, secret.id);
+  const who = await namesOf(ctx.db, [
+    ...rows.flatMap((row) => [row.created_by, row.destroyed_by, row.last_read_by]),
+    ...uses.map((use) => use.by),
+  ]);
+  const versions = rows.map((row) => ({
+    ...toVersion(secret, row, who, ctx.now().getTime()),
+    ...breakGlassOf(uses, row.version, who),
+  }));
+  const page = pageOf(versions, limit, ({ version }) => String(version));
+  const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, count: page.items.length };
+  return audited(ctx, caller, { action: 'secret.versions', resource, rule }, page);
+}
+
+function beforeOf(cursor: string | undefined): number {
+  if (cursor === undefined) return Number.MAX_SAFE_INTEGER;
+  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
+  throw new AppError('invalid_request', 'query.cursor: is none that was answered here');
+}
+
+function withNoted(row: ListedVersion, noted: LastRead[]): ListedVersion {
+  const read = noted.find(({ version }) => version === row.version);
+  if (!read || read.at < (row.last_read_at ?? 0)) return row;
+  return { ...row, last_read_at: read.at, last_read_by: read.by };
+}
+
+function toVersion(
+  secret: SecretRow,
+  row: ListedVersion,
+  who: (principal: string) => Who,
+  now: number,
+): Omit<Version, 'breakGlass'> {
+  const due = dueAt(secret.expires_at, row.expires_at);
+  return {
+    version: row.version,
+    state: fateOf(secret, row, due !== null && due <= now),
+    encoding: row.encoding,
+    ...(row.content_type === null ? {} : { contentType: row.content_type }),
+    createdAt: new Date(row.created_at),
+    createdBy: who(row.created_by),
+    ...(due === null ? {} : { expiresAt: new Date(due) }),
+    ...(row.destroyed_at === null ? {} : { destroyedAt: new Date(row.destroyed_at) }),
+    ...(row.destroyed_by === null ? {} : { destroyedBy: who(row.destroyed_by) }),
+    ...(row.last_read_at === null ? {} : { lastReadAt: new Date(row.last_read_at) }),
+    ...(row.last_read_by === null ? {} : { lastReadBy: who(row.last_read_by) }),
+  };
+}
+
+function fateOf(secret: SecretRow, row: ListedVersion, hasEnded: boolean): Version['state'] {
+  if (row.version <= secret.trashed_through) return 'deleted';
+  if (hasEnded) return 'expired';
+  if (row.destroyed_at !== null) return 'destroyed';
+  return row.version === secret.current_version ? 'current' : 'superseded';
+}
+
+function breakGlassOf(
+  uses: { version: number; at: number; by: string; reason: string }[],
+  version: number,
+  who: (principal: string) => Who,
+): Pick<Version, 'breakGlass'> {
+  const own = uses.filter((use) => use.version === version);
+  if (own.length === 0) return {};
+  return { breakGlass: own.map(({ at, by, reason }) => ({ at: new Date(at), by: who(by), reason })) };
+}

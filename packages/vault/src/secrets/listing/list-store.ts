@@ -1,0 +1,127 @@
+import type { Queryable } from '@cardea/storage/db';
+import type { NameRange } from '../../name-ranges.ts';
+import type { SecretRow } from '../secret-store.ts';
+
+/** What a list shows of a secret. */
+export type ListedRow = Pick<
+  SecretRow,
+  | 'name'
+  | 'current_version'
+  | 'max_versions'
+  | 'metadata'
+  | 'due_at'
+  | 'trashed_through'
+  | 'trashed_at'
+  | 'created_at'
+  | 'updated_at'
+>;
+
+/** A secret that ends. */
+export type DueRow = ListedRow & { due_at: number };
+
+/** A part of a vault, in the order of names. */
+export interface Part {
+  vaultId: string;
+  range: NameRange;
+  limit: number;
+}
+
+/** Secrets that are not in the trash. */
+export async function listLive(db: Queryable, { vaultId, range, limit }: Part): Promise<ListedRow[]> {
+  return db.query<ListedRow>(
+    `select name, current_version, max_versions, metadata, due_at, trashed_through, trashed_at, created_at, updated_at
+       from secret
+      where vault_id = $1
+        and live = 1
+        and name >= $2
+        and name < $3
+      order by name
+      limit $4`,
+    [vaultId, range.from, range.to, limit],
+  );
+}
+
+/** Secrets of which some version is in the trash. */
+export async function listTrashed(db: Queryable, { vaultId, range, limit }: Part): Promise<ListedRow[]> {
+  return db.query<ListedRow>(
+    `select name, current_version, max_versions, metadata, due_at, trashed_through, trashed_at, created_at, updated_at
+       from secret
+      where vault_id = $1
+        and trashed_through > 0
+        and name >= $2
+        and name < $3
+      order by name
+      limit $4`,
+    [vaultId, range.from, range.to, limit],
+  );
+}
+
+// What a segment of a name is made of.
+const SEGMENT_CHARACTERS = '-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz';
+
+/**
+ * Secrets that are not in the trash, but of those that lie deeper than the next slash after `prefix` only the first
+ * below each: a step down the index for each row, however many lie between them.
+ */
+export async function listFolded(
+  db: Queryable,
+  { vaultId, prefix, range, limit }: Part & { prefix: string },
+): Promise<ListedRow[]> {
+  return db.query<ListedRow>(
+    // After `prefix`, ltrim leaves a name from its next slash on, or nothing of it. The next step is beyond `db/~`, or
+    // else beyond the name itself. SQLite keeps to the order of a cross join: first the steps, then a look for each.
+    `with recursive step (name, n) as (
+       select (select name
+                 from secret
+                where vault_id = $1
+                  and live = 1
+                  and name >= $2
+                  and name < $3
+                order by name
+                limit 1),
+              1
+        union all
+       select (select s.name
+                 from secret s
+                where s.vault_id = $1
+                  and s.live = 1
+                  and s.name >= substr(step.name, 1, length(step.name) - length(ltrim(substr(step.name, $4), $5)))
+                                || replace(substr(ltrim(substr(step.name, $4), $5), 1, 1), '/', '/~')
+                                || '!'
+                  and s.name < $3
+                order by s.name
+                limit 1),
+              n + 1
+         from step
+        where step.name is not null
+          and n < $6
+     )
+     select s.name, s.current_version, s.max_versions, s.metadata, s.due_at, s.trashed_through, s.trashed_at,
+            s.created_at, s.updated_at
+       from step
+      cross join secret s
+      where s.vault_id = $1
+        and s.name = step.name
+      order by step.n`,
+    [vaultId, range.from, range.to, prefix.length + 1, SEGMENT_CHARACTERS, limit],
+  );
+}
+
+/** Secrets that are not in the trash and end before a time, the soonest first, from `from.dueAt` and `from.name` on. */
+export async function listDue(
+  db: Queryable,
+  query: { vaultId: string; from: { dueAt: number; name: string }; before: number; limit: number },
+): Promise<DueRow[]> {
+  const { vaultId, from, before, limit } = query;
+  return db.query<DueRow>(
+    `select name, current_version, max_versions, metadata, due_at, trashed_through, trashed_at, created_at, updated_at
+       from secret
+      where vault_id = $1
+        and live = 1
+        and (due_at, name) >= ($2, $3)
+        and due_at < $4
+      order by due_at, name
+      limit $5`,
+    [vaultId, from.dueAt, from.name, before, limit],
+  );
+}

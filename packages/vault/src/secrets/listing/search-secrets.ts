@@ -1,0 +1,73 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import type { VaultContext } from '../../context.ts';
+import { decide } from '../../decide.ts';
+import { listLiveGrants } from '../../grants/live-grants.ts';
+import type { Page, PageRequest } from '../../page.ts';
+import { audited } from '../../record.ts';
+import { listVaultsFrom } from '../../vaults/vault-store.ts';
+import { listedOf } from './list-secrets.ts';
+import type { ListedSecret } from './list-secrets.ts';
+import { wordsOfQuery } from './search-index.ts';
+import { cursorTo, firstVaultOf, search } from './search.ts';
+import type { Criteria, SearchedVault } from './search.ts';
+
+/** A secret without its value, and where it is. */
+export type FoundSecret = ListedSecret & { vault: string };
+
+// How many vaults a page looks into. One that holds nothing that is looked for costs one look at an index.
+const VAULTS_MAX = 1_000;
+
+/**
+ * Secrets by words of their names and by metadata, in every vault in which the caller may list them. What was looked
+ * for may say as much as what was found, so the audit log is told of which kind it was and no more.
+ * @throws AppError `invalid_request` for a cursor that is none
+ */
+export async function searchSecrets(
+  ctx: VaultContext,
+  caller: Caller,
+  { q = '', labels, ...request }: { q?: string | undefined; labels: Criteria['labels'] } & PageRequest,
+): Promise<Audited<Page<FoundSecret>>> {
+  const criteria = { words: wordsOfQuery(q), labels };
+  const { vaults, next, rule } = await listVisible(ctx, caller, firstVaultOf(request));
+  const { items, nextCursor = next } = await search(ctx.db, vaults, criteria, request);
+  const found = items.map(({ vault, row }) => ({ vault: vault.name, ...listedOf(row) }));
+  const page = { items: found, ...(nextCursor === undefined ? {} : { nextCursor }) };
+  const reason = [...(q === '' ? [] : ['q']), ...(labels.length === 0 ? [] : ['metadata'])].join(', ');
+  return audited(ctx, caller, { action: 'secret.search', rule, reason, resource: { count: found.length } }, page);
+}
+
+interface Visible {
+  vaults: SearchedVault[];
+  /** A cursor to those that are left. */
+  next: string | undefined;
+  rule: string;
+}
+
+async function listVisible(ctx: VaultContext, caller: Caller, firstId: string): Promise<Visible> {
+  const seesAll = caller.role === 'admin' || caller.role === 'ceo';
+  const vaults = seesAll
+    ? (await listVaultsFrom(ctx.db, { id: firstId, limit: VAULTS_MAX + 1 })).map(unlimited)
+    : (await listGranted(ctx, caller)).filter(({ id }) => id >= firstId);
+  const left = vaults[VAULTS_MAX];
+  return {
+    vaults: vaults.slice(0, VAULTS_MAX),
+    next: left && cursorTo(left.id),
+    rule: seesAll ? `role:${caller.role}` : 'grant:any',
+  };
+}
+
+function unlimited({ id, name }: { id: string; name: string }): SearchedVault {
+  return { id, name, pathPrefix: undefined };
+}
+
+// By the same decision as a list of one of the vaults.
+async function listGranted(ctx: VaultContext, caller: Caller): Promise<SearchedVault[]> {
+  const now = ctx.now().getTime();
+  const { ip = 'unknown' } = caller.source;
+  const grants = await listLiveGrants(ctx, caller);
+  return grants
+    .filter((granted) => decide({ role: caller.role, granted, action: 'secret.list', ip, now }).allowed)
+    .map(({ vault: { id, name }, owner, pathPrefix }) => ({ id, name, pathPrefix: owner ? undefined : pathPrefix }))
+    .toSorted((a, b) => (a.id < b.id ? -1 : 1));
+}

@@ -1,0 +1,174 @@
+import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
+import type { Db } from '@cardea/storage/db';
+import { fromCursor, toCursor } from '../../cursor.ts';
+import { endOf, justAfter, nameRanges } from '../../name-ranges.ts';
+import type { NameRange } from '../../name-ranges.ts';
+import type { Page, PageRequest } from '../../page.ts';
+import { listLive } from './list-store.ts';
+import type { ListedRow } from './list-store.ts';
+import { wordsOf } from './search-index.ts';
+import { findVaultsWithLabel, findVaultsWithWord, listByLabel, listByWord } from './search-store.ts';
+
+/** What is looked for: all of it must be there. At least one of both is given. */
+export interface Criteria {
+  /** In small letters; each begins a word of the name. */
+  words: string[];
+  labels: [key: string, value: string][];
+}
+
+/** A vault to look into, and what of it may be seen. */
+export interface SearchedVault {
+  id: string;
+  name: string;
+  pathPrefix: string | undefined;
+}
+
+export interface Found {
+  vault: SearchedVault;
+  row: ListedRow;
+}
+
+// How many secrets a page looks at. Where words are frequent one by one and rare together, it is left short, or empty,
+// and the next page goes on from there.
+const EXAMINED_MAX = 2_048;
+const CHUNK = 128;
+
+// Where a candidate stands: its vault, the word that an index led by, its name. Nobody is led past a name that is not
+// theirs to see, so none of those gets into a cursor.
+type SearchPlace = readonly [vaultId: string, word: string, name: string];
+const START: SearchPlace = ['', '', ''];
+
+/** Where a search begins that goes on from a cursor: no vault before this one is looked into. @throws AppError */
+export function firstVaultOf({ cursor }: { cursor?: string | undefined }): string {
+  return placeOf(cursor)[0];
+}
+
+function placeOf(cursor: string | undefined): SearchPlace {
+  return cursor === undefined ? START : fromCursor(cursor, START);
+}
+
+/** A cursor to a vault that has not been looked into. */
+export function cursorTo(vaultId: string): string {
+  return toCursor([vaultId, '', '']);
+}
+
+/**
+ * One page of what is found in some vaults, which come in the order of their ids. Costs what one page costs, however
+ * many secrets there are: an index leads to candidates by one criterion, and the others are looked at in each of them.
+ * A page may be shorter than `limit` though there is another.
+ * @throws AppError `invalid_request` for a cursor that is none
+ */
+export async function search(
+  db: Db,
+  vaults: SearchedVault[],
+  criteria: Criteria,
+  { limit, cursor }: PageRequest,
+): Promise<Page<Found>> {
+  const from = placeOf(cursor);
+  const items: Found[] = [];
+  let last = from;
+  let examined = 0;
+  for await (const { vault, row, place } of candidates(db, vaults, criteria, from)) {
+    const found = isFound(criteria, row, place);
+    if (found && items.length === limit) return { items, nextCursor: toCursor(last) };
+    if (found) items.push({ vault, row });
+    last = place;
+    examined += 1;
+    if (examined === EXAMINED_MAX) return { items, nextCursor: toCursor(last) };
+  }
+  return { items };
+}
+
+interface Candidate extends Found {
+  place: SearchPlace;
+}
+
+async function* candidates(
+  db: Db,
+  vaults: SearchedVault[],
+  criteria: Criteria,
+  from: SearchPlace,
+): AsyncGenerator<Candidate> {
+  for (const vault of await promising(db, vaults, criteria)) {
+    const place = vault.id === from[0] ? from : ([vault.id, '', ''] as const);
+    const [label] = criteria.labels;
+    // The index of words would lead through names that a path prefix hides.
+    if (criteria.words.length > 0 && vault.pathPrefix === undefined) yield* byWord(db, vault, criteria, place);
+    else if (label) yield* byLabel(db, vault, label, place);
+    else yield* byName(db, vault, place);
+  }
+}
+
+// Leaves out the vaults that hold nothing, at one statement for all of them. Not those of which a part is hidden: whether
+// such a one is gone through can be seen where a page is short, and would tell what the hidden names hold.
+async function promising(db: Db, vaults: SearchedVault[], { words, labels }: Criteria): Promise<SearchedVault[]> {
+  const vaultIds = vaults.filter(({ pathPrefix }) => pathPrefix === undefined).map(({ id }) => id);
+  if (vaultIds.length === 0 || vaults.length < 2) return vaults;
+  const word = longest(words);
+  const [[key, value] = ['', '']] = labels;
+  const holding =
+    word === undefined
+      ? await findVaultsWithLabel(db, { vaultIds, key, value })
+      : await findVaultsWithWord(db, { vaultIds, from: word, to: endOf(word) });
+  return vaults.filter(({ id, pathPrefix }) => pathPrefix !== undefined || holding.has(id));
+}
+
+async function* byWord(
+  db: Db,
+  vault: SearchedVault,
+  { words }: Criteria,
+  [vaultId, placeWord, placeName]: SearchPlace,
+): AsyncGenerator<Candidate> {
+  const asked = longest(words) ?? '';
+  let from = placeWord < asked ? { word: asked, name: '' } : { word: placeWord, name: placeName };
+  for (;;) {
+    const rows = await listByWord(db, { vaultId, from, to: endOf(asked), limit: CHUNK });
+    for (const row of rows) yield { vault, row, place: [vaultId, row.word, row.name] };
+    if (rows.length < CHUNK) return;
+    from = rows.at(-1)!;
+  }
+}
+
+function byLabel(
+  db: Db,
+  vault: SearchedVault,
+  [key, value]: Criteria['labels'][number],
+  place: SearchPlace,
+): AsyncGenerator<Candidate> {
+  return inRanges(vault, place, (range) => listByLabel(db, { vaultId: vault.id, key, value, range, limit: CHUNK }));
+}
+
+function byName(db: Db, vault: SearchedVault, place: SearchPlace): AsyncGenerator<Candidate> {
+  return inRanges(vault, place, (range) => listLive(db, { vaultId: vault.id, range, limit: CHUNK }));
+}
+
+async function* inRanges(
+  vault: SearchedVault,
+  [, , name]: SearchPlace,
+  list: (range: NameRange) => Promise<ListedRow[]>,
+): AsyncGenerator<Candidate> {
+  for (const range of nameRanges({ pathPrefix: vault.pathPrefix, from: justAfter(name) })) {
+    let { from } = range;
+    for (;;) {
+      const rows = await list({ from, to: range.to });
+      for (const row of rows) yield { vault, row, place: [vault.id, '', row.name] };
+      if (rows.length < CHUNK) break;
+      from = justAfter(rows.at(-1)!.name);
+    }
+  }
+}
+
+function isFound({ words, labels }: Criteria, row: ListedRow, [, word]: SearchPlace): boolean {
+  const own = wordsOf(row.name);
+  if (!words.every((asked) => own.some((one) => one.startsWith(asked)))) return false;
+  // A name may have several words that begin so, and the index leads to it by each of them.
+  if (word !== '' && own.some((one) => one < word && one.startsWith(longest(words)!))) return false;
+  if (labels.length === 0) return true;
+  const metadata = JSON.parse(row.metadata) as Metadata;
+  return labels.every(([key, value]) => metadata[key] === value);
+}
+
+// The fewest names have it, as a rule.
+function longest(words: string[]): string | undefined {
+  return words.toSorted((a, b) => b.length - a.length)[0];
+}

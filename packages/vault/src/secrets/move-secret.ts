@@ -1,0 +1,169 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import type { VaultAction } from '@cardea/contracts/grants';
+import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
+import { sha256Hex } from '@cardea/crypto/ids';
+import type { Transaction } from '@cardea/storage/db';
+import { reworded } from '../about-one.ts';
+import { authorize, authorizeAll } from '../authorize.ts';
+import { requireConditions } from '../conditions.ts';
+import type { Conditions } from '../conditions.ts';
+import type { VaultContext } from '../context.ts';
+import { changeSecrets } from '../deks/change-sealed.ts';
+import { getNewestDekVersion } from '../deks/dek-store.ts';
+import type { Happening } from '../record.ts';
+import type { VaultRow } from '../vaults/vault-store.ts';
+import { indexSecret } from './listing/search-index.ts';
+import { listSealedVersions, relocateSecret, replaceCiphertext } from './move-store.ts';
+import { countDependants, requireNoCircle } from './references.ts';
+import { openVersion, sealVersion } from './sealing.ts';
+import { getLiveSecret, stateOf } from './secret-state.ts';
+import { findSecret, giveUpName } from './secret-store.ts';
+import type { SecretRow } from './secret-store.ts';
+import { toSummary } from './summary.ts';
+import type { SecretSummary } from './summary.ts';
+
+/** A secret by its names, or all below a name. */
+export interface Place {
+  vault: string;
+  name: string;
+}
+
+/** A secret where it is now. */
+export interface Moved {
+  vault: string;
+  secret: SecretSummary;
+  /** How many references point to the name that it had. */
+  dependants: number;
+}
+
+/** From which vault to which one, as it was allowed. */
+export interface Way {
+  from: VaultRow;
+  to: VaultRow;
+  rule: string;
+}
+
+/**
+ * Gives a secret another name or vault, with all its versions, also those in the trash. Every value is opened and sealed
+ * again, since a ciphertext is bound to where it is. Nothing else changes; references to the old name stay as they are.
+ * The record has the version of the DEK that seals them now, and of a secret with one version the hash of its ciphertext.
+ * @throws AppError `not_found`, `access_denied`; `conflict` if the name is taken, also by what is in the trash, or the
+ * secret is a reference that would lead back to itself; `precondition_failed` by the version that it has where it is;
+ * `sealed`, `unavailable`; IntegrityError if a version does not open
+ */
+export async function moveSecret(
+  ctx: VaultContext,
+  caller: Caller,
+  { from, to, conditions }: { from: Place; to: Place; conditions: Conditions },
+): Promise<Audited<Moved>> {
+  const way = await authorizeMove(ctx, caller, { from, to });
+  const work = async (tx: Transaction) => {
+    const secret = await getLiveSecret(tx, { vaultId: way.from.id, name: from.name });
+    requireConditions(conditions, secret.current_version);
+    const dekVersion = await getNewestDekVersion(tx, way.to.id);
+    const moved = await moveTo(ctx, tx, { ...way, dekVersion }, { secret, toName: to.name });
+    await requireNoCircle(ctx, tx, caller, { vault: way.to.name, name: to.name, secretId: secret.id });
+    const dependants = await countDependants(tx, { vault: way.from.name, name: from.name });
+    const state = { ...stateOf(secret), updatedAt: ctx.now().getTime() };
+    const summary = toSummary({ ...secret, name: to.name }, state);
+    const resource = resourceOf(way, from.name, to.name);
+    return {
+      value: { vault: way.to.name, secret: summary, dependants },
+      happening: { action: 'secret.move', resource, rule: way.rule, ...sealOf(moved, dekVersion) },
+    };
+  };
+  // A secret that is written to all the time would never be moved otherwise.
+  return changeSecrets(ctx, caller, work, { alone: true });
+}
+
+function sealOf(
+  { versions, last }: SealedAgain,
+  dekVersion: number,
+): Pick<Happening, 'dekVersion' | 'ciphertextSha256'> {
+  if (last === undefined) return {};
+  return { dekVersion, ...(versions === 1 ? { ciphertextSha256: sha256Hex(last) } : {}) };
+}
+
+/**
+ * Who takes something away and puts it where others read it must be one who could read it: the rights to delete and to
+ * write alone carry no value into a vault of their own. `more` is what else it takes at the source.
+ */
+export async function authorizeMove(
+  ctx: VaultContext,
+  caller: Caller,
+  { from, to }: { from: Place; to: Place },
+  more: VaultAction[] = [],
+): Promise<Way> {
+  const take = await authorizeAll(ctx, caller, ['secret.read', 'secret.delete', ...more], from);
+  const write = await authorize(ctx, caller, 'secret.write', to).catch((error: unknown) => {
+    throw error instanceof AppError ? reworded(error, `where it is to go: ${error.message}`, {}) : error;
+  });
+  const rule = [...new Set([take.rule, write.rule])].join(', ');
+  return { from: take.vault, to: write.vault, rule };
+}
+
+/** How a record names a move; of several by what their names begin with. */
+export function resourceOf({ from, to }: Way, name: string, toName: string) {
+  return { vault: from.name, vaultId: from.id, name, toVault: to.name, toVaultId: to.id, toName };
+}
+
+/** What a move has done to the versions of a secret. */
+export interface SealedAgain {
+  versions: number;
+  /** The newest ciphertext; undefined if all are destroyed. */
+  last: Uint8Array | undefined;
+}
+
+/** Moves one secret as part of a transaction. @throws DekNotLoaded, too */
+export async function moveTo(
+  ctx: VaultContext,
+  tx: Transaction,
+  { from, to, dekVersion }: Way & { dekVersion: number },
+  { secret, toName }: { secret: SecretRow; toName: string },
+): Promise<SealedAgain> {
+  if (await findSecret(tx, { vaultId: to.id, name: toName })) {
+    const message = `${toName} is taken already, by a secret or by one in the trash`;
+    throw new AppError('conflict', message, { rule: 'name-taken' });
+  }
+  const secretId = secret.id;
+  const sealed = await sealAgain(ctx, tx, {
+    secretId,
+    from: { vaultId: from.id, name: secret.name },
+    to: { vaultId: to.id, name: toName },
+    dekVersion,
+  });
+  await relocateSecret(tx, { id: secretId, vaultId: to.id, name: toName, updatedAt: ctx.now().getTime() });
+  await giveUpName(tx, { vaultId: from.id, name: secret.name, version: secret.current_version });
+  if (secret.live === 1) {
+    const metadata = JSON.parse(secret.metadata) as Metadata;
+    await indexSecret(tx, ctx.db.engine, { vaultId: to.id, name: toName, secretId, metadata });
+  }
+  return sealed;
+}
+
+async function sealAgain(
+  ctx: VaultContext,
+  tx: Transaction,
+  { secretId, from, to, dekVersion }: { secretId: string; from: SealedAt; to: SealedAt; dekVersion: number },
+): Promise<SealedAgain> {
+  const versions = await listSealedVersions(tx, secretId);
+  let last: Uint8Array | undefined;
+  for (const { version, ciphertext } of versions) {
+    if (ciphertext === null) continue;
+    const bytes = openVersion(ctx, { ...from, secretId, version }, ciphertext);
+    try {
+      last = sealVersion(ctx, { ...to, secretId, version }, { dekVersion, bytes });
+      await replaceCiphertext(tx, { secretId, version, ciphertext: last });
+    } finally {
+      bytes.fill(0);
+    }
+  }
+  return { versions: versions.length, last };
+}
+
+interface SealedAt {
+  vaultId: string;
+  name: string;
+}

@@ -1,0 +1,48 @@
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import type { Queryable } from '@cardea/storage/db';
+import { principalOf } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import { secretNotThere } from '../not-there.ts';
+import { dueAt } from './lifecycle/due.ts';
+import { findReadable } from './secret-store.ts';
+import type { ReadableRow, VersionRow } from './secret-store.ts';
+
+/** A version whose value is there and may be read. */
+export type FoundVersion = ReadableRow & { ciphertext: Uint8Array };
+
+/**
+ * A version that is there for whoever may read it.
+ * @throws AppError `not_found` if it is not or is in the trash; `gone` if it has ended or was destroyed
+ */
+export async function getReadable(
+  ctx: Pick<VaultContext, 'now'>,
+  db: Queryable,
+  { vaultId, name, version = null }: { vaultId: string; name: string; version?: number | null | undefined },
+): Promise<FoundVersion> {
+  return requireReadable(ctx, await findReadable(db, { vaultId, name, version }));
+}
+
+/** @throws AppError as `getReadable` */
+export function requireReadable(ctx: Pick<VaultContext, 'now'>, row: ReadableRow | undefined): FoundVersion {
+  if (!row || row.version <= row.trashed_through) {
+    throw secretNotThere('no such secret, or no such version');
+  }
+  const due = dueAt(row.secret_expires_at, row.expires_at);
+  if (due !== null && due <= ctx.now().getTime()) {
+    throw new AppError('gone', `version ${row.version} has expired`, { rule: 'expired' });
+  }
+  if (!hasValue(row)) throw new AppError('gone', `version ${row.version} was destroyed`, { rule: 'destroyed' });
+  return row;
+}
+
+function hasValue(row: ReadableRow): row is FoundVersion {
+  return row.ciphertext !== null;
+}
+
+/** Notes who has read these versions, once that is recorded: what the log did not take was read by nobody. */
+export function noteReads(ctx: VaultContext, caller: Caller, rows: Pick<VersionRow, 'secret_id' | 'version'>[]): void {
+  const at = ctx.now().getTime();
+  const by = principalOf(caller);
+  for (const { secret_id: secretId, version } of rows) ctx.lastReads.note({ secretId, version, at, by });
+}

@@ -1,0 +1,123 @@
+import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
+import { REFERENCE_TYPE } from '@cardea/contracts/secrets/secret-shapes';
+import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
+import { envelopeKeyVersion } from '@cardea/crypto/envelope';
+import { reworded } from '../about-one.ts';
+import { authorize } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import type { Happening, Happenings } from '../record.ts';
+import { dueAt } from './lifecycle/due.ts';
+import { getReadable } from './readable.ts';
+import type { FoundVersion } from './readable.ts';
+import { REFERENCE_HOPS_MAX, parseReference, tooManyHops } from './references.ts';
+import { openVersionSoon } from './sealing.ts';
+import type { SecretValue } from './write-version.ts';
+
+/** Names one secret; without a version, its newest one. */
+export interface SecretRef {
+  vault: string;
+  name: string;
+  version?: number | undefined;
+}
+
+export interface Secret extends SecretValue {
+  name: string;
+  version: number;
+  metadata: Metadata;
+  createdAt: Date;
+  expiresAt?: Date | undefined;
+  /** What a reference led to. */
+  target?: { vault: string; name: string; version: number };
+  /** Changes whenever what is read does: the version, and of a reference the versions on the way. */
+  tag: string;
+}
+
+/** One secret on the way to a value. */
+export interface Hop {
+  vault: { id: string; name: string };
+  rule: string;
+  name: string;
+  row: FoundVersion;
+}
+
+/** From the secret that was asked for to the one that has the value. */
+export type Hops = [Hop, ...Hop[]];
+
+/** Goes on from a reference, with the caller's own rights at every hop. @throws AppError as `readSecret` */
+export async function followReferences(ctx: VaultContext, caller: Caller, asked: Hop): Promise<Hops> {
+  const hops: Hops = [asked];
+  while (hops.at(-1)!.row.content_type === REFERENCE_TYPE) {
+    if (hops.length > REFERENCE_HOPS_MAX) throw tooManyHops('conflict');
+    hops.push(await followHop(ctx, caller, hops.at(-1)!));
+  }
+  return hops;
+}
+
+export async function findHop(ctx: VaultContext, caller: Caller, ref: SecretRef): Promise<Hop> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.read', ref);
+  ctx.audit.admit();
+  const row = await getReadable(ctx, ctx.db, { vaultId: vault.id, ...ref });
+  return { vault, rule, name: ref.name, row };
+}
+
+async function followHop(ctx: VaultContext, caller: Caller, hop: Hop): Promise<Hop> {
+  const target = parseReference(await openHop(ctx, hop));
+  try {
+    return await findHop(ctx, caller, target);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    // The record names what was refused: a reference that leads there is no way around it.
+    const resource = { vault: target.vault, name: target.name };
+    throw reworded(error, `what the reference points to: ${error.message}`, { resource });
+  }
+}
+
+/** One record for each secret on the way. */
+export function happeningsOf(hops: Hops): Happenings {
+  return hops.map(happeningOf) as Happenings;
+}
+
+function happeningOf({ vault, rule, name, row }: Hop): Happening {
+  const resource = { name, vault: vault.name, vaultId: vault.id, version: row.version };
+  return { action: 'secret.read', resource, rule, dekVersion: envelopeKeyVersion(row.ciphertext) };
+}
+
+/** Opens the value at the end of the way. Nothing of it leaves this process before its records are durable: see `audited`. */
+export async function openLast(ctx: VaultContext, hops: Hops): Promise<Secret> {
+  const [asked, last] = [hops[0], hops.at(-1)!];
+  const bytes = await openHop(ctx, last);
+  return {
+    name: asked.name,
+    version: asked.row.version,
+    metadata: JSON.parse(asked.row.metadata) as Metadata,
+    createdAt: new Date(asked.row.created_at),
+    bytes,
+    encoding: last.row.encoding,
+    contentType: last.row.content_type ?? undefined,
+    expiresAt: soonestEnd(hops),
+    ...(hops.length > 1 ? { target: targetOf(last) } : {}),
+    tag: tagOf(hops),
+  };
+}
+
+function targetOf({ vault, name, row }: Hop): NonNullable<Secret['target']> {
+  return { vault: vault.name, name, version: row.version };
+}
+
+export function tagOf(hops: Hops): string {
+  return hops.map(({ row }) => row.version).join('-');
+}
+
+// Vault, name and version come from the request, not from the row: a row moved by
+// someone with access to the database does not open.
+function openHop(ctx: VaultContext, { vault, name, row }: Hop): Promise<Uint8Array> {
+  const id = { vaultId: vault.id, name, secretId: row.secret_id, version: row.version };
+  return openVersionSoon(ctx, id, row.ciphertext);
+}
+
+function soonestEnd(hops: Hop[]): Date | undefined {
+  let soonest: number | null = null;
+  for (const { row } of hops) soonest = dueAt(soonest, dueAt(row.secret_expires_at, row.expires_at));
+  return soonest === null ? undefined : new Date(soonest);
+}

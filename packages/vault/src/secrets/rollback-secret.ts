@@ -1,0 +1,33 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import { authorize } from '../authorize.ts';
+import type { Conditions } from '../conditions.ts';
+import type { VaultContext } from '../context.ts';
+import { changeSecrets } from '../deks/change-sealed.ts';
+import { getReadable } from './readable.ts';
+import { openVersion } from './sealing.ts';
+import { writeVersion } from './write-version.ts';
+import type { PutOutcome } from './write-version.ts';
+
+/** Stores the value of an old version as the newest one. @throws AppError `not_found`, `gone`, `precondition_failed` */
+export async function rollbackSecret(
+  ctx: VaultContext,
+  caller: Caller,
+  ref: { vault: string; name: string; version: number },
+  conditions: Conditions,
+): Promise<Audited<PutOutcome>> {
+  const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
+  const { name, version } = ref;
+  return changeSecrets(ctx, caller, async (tx) => {
+    const old = await getReadable(ctx, tx, { vaultId: vault.id, name, version });
+    const id = { vaultId: vault.id, name, secretId: old.secret_id, version };
+    const bytes = openVersion(ctx, id, old.ciphertext);
+    const value = { bytes, encoding: old.encoding, contentType: old.content_type ?? undefined };
+    // A value that was to end does not live on by being written again.
+    const options = { expiresAt: old.expires_at ?? undefined };
+    const write = { vault, rule, action: 'secret.rollback', name, value, options, conditions };
+    const { outcome, happenings } = await writeVersion(ctx, tx, caller, write).finally(() => bytes.fill(0));
+    const [first, ...rest] = happenings;
+    return { value: outcome, happenings: [{ ...first, reason: `to the value of version ${version}` }, ...rest] };
+  });
+}

@@ -1,0 +1,251 @@
+import type { AuditResource } from '@cardea/contracts/audit-event';
+import type { Caller } from '@cardea/contracts/caller';
+import { REFERENCE_TYPE } from '@cardea/contracts/secrets/secret-shapes';
+import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
+import { IntegrityError } from '@cardea/crypto/envelope';
+import { constantTimeEqual, sha256Hex, uuidv7 } from '@cardea/crypto/ids';
+import type { Transaction } from '@cardea/storage/db';
+import { principalOf } from '../authorize.ts';
+import { requireConditions } from '../conditions.ts';
+import type { Conditions } from '../conditions.ts';
+import type { VaultContext } from '../context.ts';
+import { getNewestDekVersion } from '../deks/dek-store.ts';
+import type { Happening, Happenings } from '../record.ts';
+import { refusePast } from '../refuse-past.ts';
+import type { VaultRow } from '../vaults/vault-store.ts';
+import { announcementOf, dueAt } from './lifecycle/due.ts';
+import { handDownEnd } from './lifecycle/expiry-store.ts';
+import { indexSecret } from './listing/search-index.ts';
+import { noteReference } from './references.ts';
+import { openVersion, sealVersion } from './sealing.ts';
+import { settleEnd, stateOf, unborn } from './secret-state.ts';
+import {
+  findLastVersion,
+  findSecret,
+  findVersion,
+  insertSecret,
+  insertVersion,
+  removeVersions,
+  setVersionExpiry,
+  updateSecret,
+} from './secret-store.ts';
+import type { SecretRow, SecretState, VersionRow } from './secret-store.ts';
+
+/** A value as it is kept: bytes, how the caller wrote them, and of what kind they are. */
+export interface SecretValue {
+  bytes: Uint8Array;
+  encoding: 'utf8' | 'base64';
+  contentType?: string | undefined;
+}
+
+/** What may be said beside a value. Undefined leaves what is there; the end is the new version's. */
+export interface PutOptions {
+  metadata?: Metadata | undefined;
+  /** Milliseconds since 1970. */
+  expiresAt?: number | null | undefined;
+  maxVersions?: number | undefined;
+}
+
+export interface PutOutcome {
+  name: string;
+  version: number;
+  /** False if the value was there already: then there is no new version. */
+  changed: boolean;
+  /** Whether the name was not there before, or in the trash. */
+  isNew: boolean;
+  createdAt: Date;
+  expiresAt?: Date;
+}
+
+/** One value on its way into a vault that the caller was allowed to write to. */
+export interface Write {
+  vault: Pick<VaultRow, 'id' | 'name' | 'max_versions'>;
+  rule: string;
+  /** What the audit log calls it: `secret.write`. */
+  action: string;
+  name: string;
+  value: SecretValue;
+  options: PutOptions;
+  conditions: Conditions;
+}
+
+/** Writes one value as part of a transaction; see `putSecret`. @throws DekNotLoaded, too */
+export async function writeVersion(
+  ctx: VaultContext,
+  tx: Transaction,
+  caller: Caller,
+  asked: Write,
+): Promise<{ outcome: PutOutcome; happenings: Happenings }> {
+  const write = { ...asked, value: withPlainType(asked.value) };
+  refusePast(ctx, write.options.expiresAt);
+  const secret = await findSecret(tx, { vaultId: write.vault.id, name: write.name });
+  const isLive = secret?.live === 1;
+  requireConditions(write.conditions, isLive ? secret.current_version : undefined);
+
+  const current = isLive ? await findVersion(tx, { secretId: secret.id, version: secret.current_version }) : undefined;
+  if (!secret || !current) return addVersion(ctx, tx, caller, write, secret);
+  try {
+    if (holds(ctx, write, secret, current)) return await keepVersion(ctx, tx, write, secret, current);
+  } catch (error) {
+    if (!(error instanceof IntegrityError)) throw error;
+    // What is damaged can be written over, and is not passed over in silence.
+    const { outcome, happenings } = await addVersion(ctx, tx, caller, write, secret);
+    return { outcome, happenings: [...happenings, damageOf(write, current.version)] };
+  }
+  return addVersion(ctx, tx, caller, write, secret);
+}
+
+// Media types are compared without regard to case, and a parameter does not make a reference another thing.
+function withPlainType(value: SecretValue): SecretValue {
+  const isReference = value.contentType?.split(';')[0]?.trim().toLowerCase() === REFERENCE_TYPE;
+  return isReference ? { ...value, contentType: REFERENCE_TYPE } : value;
+}
+
+function damageOf({ vault, action, name }: Write, version: number): Happening {
+  return {
+    action,
+    decision: 'deny',
+    reason: 'the version before does not open',
+    resource: { vault: vault.name, vaultId: vault.id, name, version },
+    rule: 'integrity',
+    suspicious: 'integrity_failure',
+  };
+}
+
+// A value that has ended is not there any more, so the same one again is a new version.
+function holds(ctx: VaultContext, { vault, name, value }: Write, secret: SecretRow, current: VersionRow): boolean {
+  const { ciphertext, encoding, content_type: contentType, version } = current;
+  const due = dueAt(secret.expires_at, current.expires_at);
+  if (ciphertext === null || (due !== null && due <= ctx.now().getTime())) return false;
+  if (encoding !== value.encoding || contentType !== (value.contentType ?? null)) return false;
+  const bytes = openVersion(ctx, { vaultId: vault.id, name, secretId: secret.id, version }, ciphertext);
+  const equal = constantTimeEqual(bytes, value.bytes);
+  bytes.fill(0);
+  return equal;
+}
+
+async function keepVersion(
+  ctx: VaultContext,
+  tx: Transaction,
+  write: Write,
+  secret: SecretRow,
+  current: VersionRow,
+): Promise<{ outcome: PutOutcome; happenings: Happenings }> {
+  const { vault, rule, action, name, options } = write;
+  const { version } = current;
+  const expiresAt = options.expiresAt === undefined ? current.expires_at : options.expiresAt;
+  const isTouched = Object.values(options).some((option) => option !== undefined);
+  if (isTouched) {
+    await setVersionExpiry(tx, { secretId: secret.id, version, expiresAt });
+    await updateSecret(tx, nextState(ctx, stateOf(secret), { version, expiresAt, options, at: ctx.now().getTime() }));
+    if (options.metadata) await index(ctx, tx, write, secret.id, options.metadata);
+  }
+  const resource = { vault: vault.name, vaultId: vault.id, name, version };
+  const reason = isTouched ? 'value unchanged' : 'unchanged';
+  const outcome = { name, version, changed: false, isNew: false, createdAt: new Date(current.created_at) };
+  return {
+    outcome: { ...outcome, ...expiry(dueAt(secret.expires_at, expiresAt)) },
+    happenings: [{ action, resource, rule, reason }],
+  };
+}
+
+async function addVersion(
+  ctx: VaultContext,
+  tx: Transaction,
+  caller: Caller,
+  write: Write,
+  secret: SecretRow | undefined,
+): Promise<{ outcome: PutOutcome; happenings: Happenings }> {
+  const { vault, rule, action, name, value, options } = write;
+  const createdAt = ctx.now().getTime();
+  const secretId = secret?.id ?? uuidv7(createdAt);
+  const before = await stateBefore(ctx, tx, write, secret ?? secretId);
+  const version = before.currentVersion + 1;
+  const expiresAt = options.expiresAt ?? null;
+  const dekVersion = await getNewestDekVersion(tx, vault.id);
+  const id = { vaultId: vault.id, name, secretId, version };
+  const ciphertext = sealVersion(ctx, id, { dekVersion, bytes: value.bytes });
+
+  const state = nextState(ctx, before, { version, expiresAt, options, at: createdAt });
+  const createdBy = principalOf(caller);
+  if (secret) await updateSecret(tx, state);
+  else await insertSecret(tx, { ...state, vaultId: vault.id, name, createdBy });
+  const { encoding, contentType = null } = value;
+  await insertVersion(tx, { secretId, version, ciphertext, encoding, contentType, expiresAt, createdAt, createdBy });
+  if (contentType === REFERENCE_TYPE) await noteReference(ctx, tx, caller, { vault: vault.name, ...id }, value.bytes);
+  if (secret?.live !== 1 || options.metadata)
+    await index(ctx, tx, write, secretId, JSON.parse(state.metadata) as Metadata);
+
+  // What lies in the trash is kept for as long as the trash is, and does not count.
+  const through = version - (state.maxVersions ?? vault.max_versions);
+  const removed = await removeVersions(tx, { secretId, after: state.trashedThrough, through });
+  const resource = { vault: vault.name, vaultId: vault.id, name, version };
+  const outcome = { name, version, changed: true, isNew: secret?.live !== 1, createdAt: new Date(createdAt) };
+  return {
+    outcome: { ...outcome, ...expiry(state.dueAt) },
+    happenings: [
+      { action, resource, rule, dekVersion, ciphertextSha256: sha256Hex(ciphertext) },
+      ...removalOf(removed, resource),
+    ],
+  };
+}
+
+// One record, however many there are: they may be a thousand where fewer are to be kept from now on.
+function removalOf(removed: number[], resource: AuditResource): Happening[] {
+  const [first, last] = [removed[0], removed.at(-1)];
+  if (first === undefined || last === undefined) return [];
+  const rule = { action: 'secret.destroy', rule: 'max-versions' };
+  if (first === last) return [{ ...rule, resource: { ...resource, version: last } }];
+  const count = removed.length;
+  return [{ ...rule, resource: { ...resource, version: last, count }, reason: `versions ${first} to ${last}` }];
+}
+
+/**
+ * What a secret is before its next version. A name in the trash begins anew: what was said of the old secret stays with
+ * what is hidden of it. One whose secret is gone goes on counting.
+ */
+async function stateBefore(
+  ctx: VaultContext,
+  tx: Transaction,
+  { vault, name }: Write,
+  secret: SecretRow | string,
+): Promise<SecretState> {
+  if (typeof secret === 'string') {
+    return { ...unborn(secret), currentVersion: await findLastVersion(tx, { vaultId: vault.id, name }) };
+  }
+  if (secret.live === 1) return settleEnd(ctx, tx, stateOf(secret));
+  if (secret.expires_at !== null) await handDownEnd(tx, { id: secret.id, expiresAt: secret.expires_at });
+  const { currentVersion, trashedThrough, trashedAt, trashedBy } = stateOf(secret);
+  return { ...unborn(secret.id), currentVersion, trashedThrough, trashedAt, trashedBy };
+}
+
+function nextState(
+  ctx: VaultContext,
+  state: SecretState,
+  { version, expiresAt, options, at }: { version: number; expiresAt: number | null; options: PutOptions; at: number },
+): SecretState {
+  const due = dueAt(state.expiresAt, expiresAt);
+  return {
+    ...state,
+    currentVersion: version,
+    maxVersions: options.maxVersions ?? state.maxVersions,
+    metadata: options.metadata ? JSON.stringify(options.metadata) : state.metadata,
+    dueAt: due,
+    announceAt: announcementOf(ctx, state, { due, now: at }),
+    updatedAt: at,
+  };
+}
+
+function index(
+  ctx: VaultContext,
+  tx: Transaction,
+  { vault, name }: Write,
+  secretId: string,
+  metadata: Metadata,
+): Promise<void> {
+  return indexSecret(tx, ctx.db.engine, { vaultId: vault.id, name, secretId, metadata });
+}
+
+function expiry(due: number | null): { expiresAt?: Date } {
+  return due === null ? {} : { expiresAt: new Date(due) };
+}

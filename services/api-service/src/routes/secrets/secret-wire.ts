@@ -1,0 +1,69 @@
+import { expiryOf } from '@cardea/vault/secrets/lifecycle/due';
+import type { Secret } from '@cardea/vault/secrets/reference-hops';
+import type { SecretSummary } from '@cardea/vault/secrets/summary';
+import type { PutOptions, PutOutcome, SecretValue } from '@cardea/vault/secrets/write-version';
+
+/** A value of the wire as bytes. */
+export function valueOf(body: {
+  value: string;
+  encoding: 'utf8' | 'base64';
+  contentType?: string | undefined;
+}): SecretValue {
+  const { value, encoding, contentType } = body;
+  return { bytes: Buffer.from(value, encoding), encoding, contentType };
+}
+
+/** What is said beside a value; `now` is where a duration begins, in milliseconds since 1970. */
+export function optionsOf(
+  body: Pick<PutOptions, 'metadata' | 'maxVersions'> & {
+    ttlSeconds?: number | undefined;
+    expiresAt?: string | undefined;
+  },
+  now: number,
+): PutOptions {
+  const { metadata, maxVersions } = body;
+  return { metadata, maxVersions, expiresAt: expiryOf(body, now) };
+}
+
+export function outcomeToWire({ name, version, changed, createdAt, expiresAt }: PutOutcome) {
+  return { name, version, changed, createdAt: createdAt.toISOString(), ...optionalTime({ expiresAt }) };
+}
+
+export function summaryToWire({ createdAt, updatedAt, expiresAt, ...rest }: SecretSummary) {
+  const times = { createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString() };
+  return { ...rest, ...times, ...optionalTime({ expiresAt }) };
+}
+
+/** The newest version as an entity tag, for the condition of the next call. */
+export function tagHeader({ version }: { version: number }): { ETag: string } {
+  return { ETag: `"${version}"` };
+}
+
+/** The bytes are overwritten. */
+export function secretToWire(secret: Secret) {
+  const { name, version, bytes, encoding, contentType, metadata, createdAt, expiresAt, target } = secret;
+  const value = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(encoding);
+  bytes.fill(0);
+  return {
+    name,
+    version,
+    value,
+    encoding,
+    ...(contentType ? { contentType } : {}),
+    metadata,
+    createdAt: createdAt.toISOString(),
+    ...(expiresAt ? { expiresAt: expiresAt.toISOString() } : {}),
+    ...(target ? { target } : {}),
+  };
+}
+
+/** Times as text; those that are undefined are left out. */
+export function optionalTime<K extends string>(times: Record<K, Date | undefined>): Partial<Record<K, string>> {
+  const entries = Object.entries<Date | undefined>(times).filter(([, time]) => time !== undefined);
+  return Object.fromEntries(entries.map(([name, time]) => [name, time!.toISOString()])) as Partial<Record<K, string>>;
+}
+
+/** How many references point to a name that was given up; nothing where none does. */
+export function dependantsHeader(dependants: number): Record<string, string> {
+  return dependants > 0 ? { 'Cardea-Dependants': String(dependants) } : {};
+}

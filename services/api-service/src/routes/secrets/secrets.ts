@@ -1,0 +1,118 @@
+import { NotModified } from '@cardea/contracts/audited';
+import {
+  destroyVersions,
+  generateSecret,
+  getSecret,
+  listVersions,
+  moveSecret,
+  patchSecret,
+  putSecret,
+  rollbackSecret,
+} from '@cardea/contracts/secrets/secrets';
+import { route } from '@cardea/http/server/route';
+import type { Route } from '@cardea/http/server/route';
+import { parseConditions } from '@cardea/vault/conditions';
+import type { VaultContext } from '@cardea/vault/context';
+import * as destroying from '@cardea/vault/secrets/destroy-versions';
+import * as generating from '@cardea/vault/secrets/generate-secret';
+import { expiryOf } from '@cardea/vault/secrets/lifecycle/due';
+import * as versions from '@cardea/vault/secrets/list-versions';
+import * as moving from '@cardea/vault/secrets/move-secret';
+import * as patching from '@cardea/vault/secrets/patch-secret';
+import * as putting from '@cardea/vault/secrets/put-secret';
+import * as reading from '@cardea/vault/secrets/read-secret';
+import * as rollingBack from '@cardea/vault/secrets/rollback-secret';
+import type { PutOutcome } from '@cardea/vault/secrets/write-version';
+import {
+  dependantsHeader,
+  optionalTime,
+  optionsOf,
+  outcomeToWire,
+  secretToWire,
+  summaryToWire,
+  tagHeader,
+  valueOf,
+} from './secret-wire.ts';
+
+export function secretRoutes(ctx: VaultContext): Route[] {
+  return [
+    route(putSecret, async ({ caller, params, body, headers }) => {
+      const value = valueOf(body);
+      const options = optionsOf(body, ctx.now().getTime());
+      const conditions = parseConditions(headers);
+      const put = putting.putSecret(ctx, caller, params, { value, options, conditions });
+      return (await put.finally(() => value.bytes.fill(0))).map(replyToPut);
+    }),
+
+    route(patchSecret, async ({ caller, params, body, headers }) => {
+      const patch = { ...body, expiresAt: expiryOf(body, ctx.now().getTime()) };
+      const conditions = parseConditions(headers);
+      const patched = await patching.patchSecret(ctx, caller, params, { patch, conditions });
+      return patched.map((summary) => ({ headers: tagHeader(summary), body: summaryToWire(summary) }));
+    }),
+
+    route(destroyVersions, async ({ caller, params, body, headers }) => {
+      const what = { ...body, conditions: parseConditions(headers) };
+      const destroyed = await destroying.destroyVersions(ctx, caller, params, what);
+      return destroyed.map((outcome) => ({ body: outcome }));
+    }),
+
+    route(rollbackSecret, async ({ caller, params, body, headers }) => {
+      const ref = { ...params, ...body };
+      const rolledBack = await rollingBack.rollbackSecret(ctx, caller, ref, parseConditions(headers));
+      return rolledBack.map((outcome) => ({ ...replyToPut(outcome), status: 200 }));
+    }),
+
+    route(generateSecret, async ({ caller, params, body, headers }) => {
+      const { length, alphabet } = body;
+      const options = optionsOf(body, ctx.now().getTime());
+      const conditions = parseConditions(headers);
+      const request = { length, alphabet, options, conditions };
+      return (await generating.generateSecret(ctx, caller, params, request)).map(replyToPut);
+    }),
+
+    route(moveSecret, async ({ caller, params, body, headers }) => {
+      const to = { vault: body.vault ?? params.vault, name: body.name };
+      const moved = await moving.moveSecret(ctx, caller, { from: params, to, conditions: parseConditions(headers) });
+      return moved.map(({ vault, secret, dependants }) => ({
+        headers: { ...tagHeader(secret), ...dependantsHeader(dependants) },
+        body: { vault, ...summaryToWire(secret) },
+      }));
+    }),
+
+    route(listVersions, async ({ caller, params, query }) => {
+      const page = await versions.listVersions(ctx, caller, params, query);
+      return page.map(({ items, ...rest }) => ({ body: { items: items.map(versionToWire), ...rest } }));
+    }),
+  ];
+}
+
+/** The routes machines call all day: served in front of Express. */
+export function hotRoutes(ctx: VaultContext): Route[] {
+  return [
+    route(getSecret, async ({ caller, params, query, headers }) => {
+      const ref = { ...params, version: query.version };
+      const how = { conditions: parseConditions(headers), resolve: query.resolve === 'true' };
+      const read = await reading.readSecret(ctx, caller, ref, how);
+      if (read instanceof NotModified) return read;
+      return read.map((secret) => ({ headers: { ETag: `"${secret.tag}"` }, body: secretToWire(secret) }));
+    }),
+  ];
+}
+
+function replyToPut(outcome: PutOutcome) {
+  return {
+    status: outcome.isNew ? 201 : 200,
+    headers: tagHeader(outcome),
+    body: outcomeToWire(outcome),
+  };
+}
+
+function versionToWire({ createdAt, expiresAt, destroyedAt, lastReadAt, breakGlass, ...rest }: versions.Version) {
+  return {
+    ...rest,
+    createdAt: createdAt.toISOString(),
+    ...optionalTime({ expiresAt, destroyedAt, lastReadAt }),
+    ...(breakGlass ? { breakGlass: breakGlass.map((use) => ({ ...use, at: use.at.toISOString() })) } : {}),
+  };
+}
