@@ -10,19 +10,28 @@ const RELAY_PAGE = 256;
 export interface Outbox {
   /** Notes that the log has an event. Its row goes soon, together with others: losing this note only costs a repeat. */
   acknowledge(id: string): void;
-  /** Deletes the rows of what was acknowledged until now. */
+  /** Deletes the rows of what was acknowledged until now. Resolves once they are gone, whichever call deletes them. */
   flush(): Promise<void>;
 }
 
 export function createOutbox(db: Db): Outbox {
   let acknowledged: string[] = [];
+  let flushing = Promise.resolve();
+
+  async function deleteAcknowledged(): Promise<void> {
+    const ids = acknowledged;
+    if (ids.length === 0) return;
+    acknowledged = [];
+    await deleteRows(db, ids);
+  }
+
   return {
     acknowledge: (id) => void acknowledged.push(id),
-    async flush() {
-      const ids = acknowledged;
-      if (ids.length === 0) return;
-      acknowledged = [];
-      await deleteRows(db, ids);
+    flush() {
+      // One after the other: a caller that flushes before it closes or looks must not overtake the timer's flush.
+      const flushed = flushing.then(deleteAcknowledged);
+      flushing = flushed.catch(() => undefined);
+      return flushed;
     },
   };
 }
