@@ -1,14 +1,14 @@
 import type { Db } from './db.ts';
 
 export interface DurabilityOptions {
-  /** For tests, whose server does without fsync to be fast. */
+  /** For tests only: their server runs without fsync to be fast. */
   allowFsyncOff?: boolean;
 }
 
 /**
- * Resolves if what is committed survives a power cut: PostgreSQL has synchronous_commit, fsync and full_page_writes,
- * SQLite has a WAL, which `openSqlite` syncs after commits and SQLite around checkpoints. A service asks before it takes
- * its first request.
+ * Resolves if committed data survives a power cut. PostgreSQL needs synchronous_commit, fsync and full_page_writes.
+ * SQLite needs a WAL: `openSqlite` syncs it after commits, and SQLite syncs it around checkpoints. A service calls this
+ * before it takes its first request.
  * @throws Error that names the setting
  */
 export async function checkDurability(db: Db, options: DurabilityOptions = {}): Promise<void> {
@@ -19,7 +19,7 @@ export async function checkDurability(db: Db, options: DurabilityOptions = {}): 
   if (!options.allowFsyncOff) await demand(db, 'show fsync', ['on']);
 }
 
-// `synchronous` belongs to a connection, and a transaction runs on the one that writes.
+// `synchronous` is a setting of a connection, and a transaction runs on the connection that writes.
 async function checkSqlite(db: Db): Promise<void> {
   await db.transaction(async (tx) => {
     await demand(tx, 'pragma journal_mode', ['wal']);
@@ -31,6 +31,6 @@ async function demand(db: Pick<Db, 'query'>, sql: string, accepted: (string | nu
   const [row] = await db.query<Record<string, string | number>>(sql);
   const value = Object.values(row ?? {})[0];
   if (value === undefined || !accepted.includes(value)) {
-    throw new Error(`the database would lose commits: ${sql} is ${value}, not ${accepted[0]}`);
+    throw new Error(`the database can lose commits: ${sql} is ${value}, it must be ${accepted[0]}`);
   }
 }

@@ -12,22 +12,24 @@ export interface Migration {
   sql: string;
 }
 
-/** The database was migrated by other code than this: newer, or changed since. The message says which migration. */
+/**
+ * Other code migrated the database: newer code, or a migration that has changed since. The message names the migration.
+ */
 export class SchemaRefused extends Error {
   override name = 'SchemaRefused';
 }
 
-// Any number no other program on the same server uses: "cardea" in ASCII.
+// Any number that no other program on the same server uses: "cardea" in ASCII.
 const ADVISORY_LOCK = 0x636172646561;
 
 /**
- * Brings the database to the newest schema, each migration in a transaction of its own. May run in several processes
- * at once: each migration happens once, and all of them return with the schema complete.
+ * Brings the database to the newest schema, with one transaction for each migration. Several processes may run this at
+ * the same time: each migration is applied once, and every call returns when the schema is complete.
  * @throws SchemaRefused if an applied migration has changed since, or if the database was migrated by newer code
  */
 export async function migrate(db: Db, migrations: Migration[]): Promise<{ applied: string[] }> {
   await createMigrationTable(db);
-  refuseStrangers(await readApplied(db), migrations);
+  refuseMismatch(await readApplied(db), migrations);
   const applied: string[] = [];
   for (const migration of migrations) {
     if (await applyOnce(db, migration)) applied.push(migration.name);
@@ -36,8 +38,8 @@ export async function migrate(db: Db, migrations: Migration[]): Promise<{ applie
 }
 
 /**
- * Reads `0001-init.sql` for every engine, `0002-x.pg.sql` and `0002-x.sqlite.sql` for one, in the order of their
- * numbers. Other files are left alone.
+ * Reads the migrations of a folder in the order of their numbers: `0001-init.sql` for both engines, `0002-x.pg.sql` and
+ * `0002-x.sqlite.sql` for one. Ignores other files.
  * @throws Error if a number occurs twice
  */
 export async function readMigrations(folder: URL | string, engine: Db['engine']): Promise<Migration[]> {
@@ -70,7 +72,7 @@ async function readApplied(db: Queryable): Promise<AppliedRow[]> {
   return await db.query<AppliedRow>('select name, checksum from schema_migration order by name');
 }
 
-function refuseStrangers(applied: AppliedRow[], migrations: Migration[]): void {
+function refuseMismatch(applied: AppliedRow[], migrations: Migration[]): void {
   const known = new Map(migrations.map((migration, index) => [migration.name, { index, migration }]));
   for (const row of applied) {
     const ours = known.get(row.name);
@@ -84,7 +86,7 @@ function refuseStrangers(applied: AppliedRow[], migrations: Migration[]): void {
   if (newest >= applied.length) {
     const missing = migrations.find(({ name }) => !applied.some((row) => row.name === name));
     throw new SchemaRefused(
-      `Migration ${missing?.name} comes before ${migrations[newest]?.name}, which is applied already: give it a later number.`,
+      `Migration ${missing?.name} comes before ${migrations[newest]?.name}, which is already applied: give it a higher number.`,
     );
   }
 }
@@ -103,7 +105,7 @@ async function applyOnce(db: Db, migration: Migration): Promise<boolean> {
     await db.transaction((tx) => apply(tx, db.engine, migration));
     return true;
   } catch (error) {
-    // The row clashed with another migrator's, unless it was a statement of the migration itself.
+    // Either another migrator inserted the row first, or a statement of the migration violated a constraint.
     if (error instanceof UniqueViolation && (await isApplied(db, migration))) return false;
     throw new Error(`migration ${migration.name} failed`, { cause: error });
   }
@@ -117,7 +119,7 @@ async function isApplied(db: Queryable, migration: Migration): Promise<boolean> 
   return row !== undefined;
 }
 
-/** The row first: whoever comes second fails on it before doing anything. */
+/** Inserts the row first: a second migrator fails on it before it changes anything. */
 async function apply(tx: Transaction, engine: Db['engine'], migration: Migration): Promise<void> {
   await waitForOtherMigrators(tx, engine);
   await tx.query('insert into schema_migration (name, applied_at, checksum) values ($1, $2, $3)', [
@@ -128,14 +130,14 @@ async function apply(tx: Transaction, engine: Db['engine'], migration: Migration
   for (const statement of splitStatements(migration.sql, engine)) await tx.query(statement);
 }
 
-/** SQLite has one writer anyway. */
+/** Takes a lock on PostgreSQL. SQLite needs none: it has one writer. */
 async function waitForOtherMigrators(tx: Transaction, engine: Db['engine']): Promise<void> {
   if (engine === 'sqlite') return;
   await tx.query('set local statement_timeout = 0');
   await tx.query('select pg_advisory_xact_lock($1) is null', [ADVISORY_LOCK]);
 }
 
-/** Against mistakes, not attackers: who can change a migration can change the code that reads it. */
+/** Protects against mistakes, not attackers: anybody who can change a migration can change the code that reads it. */
 function checksum(migration: Migration): string {
   const text = migration.sql.replaceAll('\r\n', '\n');
   return `crc32:${crc32(text).toString(16).padStart(8, '0')}:${text.length}`;

@@ -11,13 +11,14 @@ export interface OpenOptions {
   /** Folder of the migrations to apply. */
   migrations: URL;
   onCommitError: OnCommitError;
-  /** For tests, whose server does without fsync to be fast. */
+  /** For tests only: their server runs without fsync to be fast. */
   allowFsyncOff?: boolean;
 }
 
 /**
- * Opens a service's database: durable settings checked, schema up to date, a failed commit fatal. A SQLite file is this
- * process's own until it ends. @throws DbUnavailable, SchemaRefused
+ * Opens a service's database: checks that its settings are durable, brings its schema up to date, and calls
+ * `onCommitError` when a commit fails. No other process can open a SQLite file until this process ends.
+ * @throws DbUnavailable, SchemaRefused
  */
 export async function openDatabase(options: OpenOptions): Promise<Db> {
   const { target, migrations, onCommitError, allowFsyncOff = false } = options;

@@ -9,32 +9,32 @@ const ATTEMPTS_MAX = 50;
 const NAMED_STATEMENTS_MAX = 1000;
 
 export interface PostgresOptions {
-  /** The most connections held open. */
+  /** At most this many connections are open. */
   max?: number;
-  /** Called with a CommitError before anybody else gets it. */
+  /** Called with a CommitError before the caller gets it. */
   onCommitError?: OnCommitError;
 }
 
 /**
- * Opens a pool of connections to PostgreSQL 15 or later; the first one is made by the first statement. Statements are
- * prepared by name on each connection, so a pooler between must support that (PgBouncer: `max_prepared_statements`).
- * A statement may take 10 s, waiting for a connection 5 s.
+ * Opens a pool of connections to PostgreSQL 15 or later. The first statement makes the first connection. Statements are
+ * prepared by name on each connection, so a pooler in between must support that (PgBouncer: `max_prepared_statements`).
+ * A statement may take at most 10 s, and waiting for a connection at most 5 s.
  */
 export function openPostgres(connectionString: string, options: PostgresOptions = {}): Db {
   const pool = openPool(connectionString, options.max ?? 20);
   const openTransactions = new OpenTransactions();
-  const refuse = throwAfter(options.onCommitError);
+  const rethrow = throwAfter(options.onCommitError);
   let closing: Promise<void> | undefined;
 
   async function query<Row>(sql: string, params: SqlValue[] = []): Promise<Row[]> {
     openTransactions.refuseInside();
-    return (await withClient(pool, (client) => runStatement(client, sql, params)).catch(refuse)) as Row[];
+    return (await withClient(pool, (client) => runStatement(client, sql, params)).catch(rethrow)) as Row[];
   }
 
   async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
     openTransactions.refuseInside();
     const attempt = (client: PoolClient) => untilSerialized(() => runTransaction(client, openTransactions, work));
-    return await withClient(pool, attempt).catch(refuse);
+    return await withClient(pool, attempt).catch(rethrow);
   }
 
   async function ping(): Promise<void> {
@@ -59,8 +59,8 @@ function openPool(connectionString: string, max: number): Pool {
     keepAlive: true,
     types: { getTypeParser },
   });
-  // A connection that breaks while nobody waits for an answer says so with an event, which ends the process if nobody
-  // listens. The pool drops it by itself, and a statement on it fails as DbUnavailable.
+  // A connection that breaks while it is idle emits an error event, and without a listener the event ends the process.
+  // The pool drops the connection by itself, and a statement on it fails with DbUnavailable.
   pool.on('error', () => undefined);
   pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
@@ -71,7 +71,7 @@ const NUMERIC: number = types.builtins.NUMERIC;
 const BOOL: number = types.builtins.BOOL;
 const defaultTypeParser: (oid: number, format?: 'text' | 'binary') => unknown = types.getTypeParser;
 
-/** Rows are the same on both engines: int8 and sums (numeric) are numbers, truth values 0 or 1. */
+/** Makes rows the same on both engines: int8 and sums (numeric) are numbers, truth values are 0 or 1. */
 function getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
   if (oid === INT8 || oid === NUMERIC) return Number;
   if (oid === BOOL) return (text: string) => (text === 't' ? 1 : 0);
@@ -119,7 +119,7 @@ async function runTransaction<T>(
   work: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
   const scope = new TransactionScope((sql, params) => runStatement(client, sql, params));
-  // SQLite only knows serializable; asking PostgreSQL for the same keeps one meaning of "transaction".
+  // SQLite has only serializable transactions. With the same level on PostgreSQL, "transaction" has one meaning.
   await runStatement(client, 'begin isolation level serializable', []);
   try {
     const result = await openTransactions.run(scope, work);
@@ -128,7 +128,8 @@ async function runTransaction<T>(
     return result;
   } catch (error) {
     await scope.finish().catch(() => undefined);
-    // Whatever `work` made of a conflict, it is one, and it runs again. A lost connection stays one, too.
+    // `work` may have replaced the error of a conflict or a lost connection with its own. A conflict runs again in any
+    // case, and a lost connection is reported as one.
     const first = isConflict(scope.failure) || scope.failure instanceof DbUnavailable ? scope.failure : error;
     if (!(first instanceof CommitError)) await rollback(client, first);
     throw first;
@@ -140,7 +141,7 @@ async function commit(client: PoolClient): Promise<void> {
   try {
     answer = await client.query('commit');
   } catch (error) {
-    // Conflicts (class 40) and deferred constraints (class 23) are said before anything is written.
+    // PostgreSQL reports conflicts (class 40) and deferred constraints (class 23) before it writes anything.
     if (/^(40|23)/.test(sqlStateOf(error))) throw translate(error);
     throw new CommitError('PostgreSQL could not commit', { cause: error });
   }
@@ -156,7 +157,7 @@ async function rollback(client: PoolClient, first: unknown): Promise<void> {
   }
 }
 
-/** The connection is unusable, but what the caller must hear about is what went wrong first. */
+/** The connection is unusable, but the caller must get the first error, not this one. */
 class RollbackFailed extends Error {
   readonly first: unknown;
 
@@ -177,11 +178,13 @@ async function runStatement(client: PoolClient, sql: string, params: SqlValue[])
 
 const names = new Map<string, { name: string; text: string }>();
 
-/** Named statements are parsed and planned once a connection: measured, twice the throughput of unnamed ones. */
+/**
+ * A named statement is parsed and planned once per connection. Measured: twice the throughput of unnamed statements.
+ */
 function named(sql: string): { name?: string; text: string } {
   const known = names.get(sql);
   if (known) return known;
-  // Texts come from the source, so there are few; should one be assembled at run time, it stays unnamed.
+  // SQL texts come from the source, so there are few. If code ever assembles them at run time, the rest stay unnamed.
   if (names.size >= NAMED_STATEMENTS_MAX) return { text: sql };
   const fresh = { name: `s${names.size}`, text: sql };
   names.set(sql, fresh);
@@ -200,16 +203,16 @@ function translate(error: unknown): unknown {
   const code = sqlStateOf(error);
   if (code === '23505') {
     const constraintHint = (error as DatabaseError).constraint;
-    return new UniqueViolation('a row with this key is there already', { cause: error, constraintHint });
+    return new UniqueViolation('a row with this key already exists', { cause: error, constraintHint });
   }
   if (isUnavailable(code)) return new DbUnavailable(`PostgreSQL answered ${code || 'nothing'}`, { cause: error });
   return error;
 }
 
 /**
- * What did not come from the server (no SQLSTATE) came from the connection. 08 is connection trouble, 53 no room on
- * disk, in memory or among connections, 57P the server going down, 58 an I/O error, 57014 a statement that took too
- * long, 25006 a server that became a standby.
+ * An error without a SQLSTATE came from the connection, not from the server. Class 08 is a connection error, 53 no room
+ * on disk, in memory or among connections, 57P a server that shuts down, 58 an I/O error, 57014 a statement that took
+ * too long, 25006 a server that became a standby.
  */
 function isUnavailable(sqlState: string): boolean {
   return sqlState === '' || /^(08|53|57P|57014|58|25006)/.test(sqlState);

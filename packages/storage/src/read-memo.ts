@@ -4,17 +4,18 @@ import type { Prepared } from './sqlite-connection.ts';
 const ANSWERS_MAX = 500;
 const ROWS_MAX = 16;
 
-/** Rows by the parameters they were asked for with: a level of maps for each, since joining them to a key costs more. */
+/** Rows by parameters, with one level of maps for each parameter: joining the parameters to one key costs more. */
 type Answers = readonly unknown[] | Map<SqlValue, Answers>;
 
 /**
- * Remembers what small reads answered for as long as nobody has committed anything since. One `Db` of a process owns
- * the file; what another process commits is seen from the next turn of the event loop on.
- * A read of SQLite costs 10 to 30 µs, most of it for locks and for turning a row into an object; one that is
- * remembered costs less than 1 µs, and between two commits a service asks the same few questions all day.
+ * Remembers the rows of small reads until the next commit. One `Db` of a process owns the file. A commit of another
+ * process is seen from the next turn of the event loop on. A read of SQLite costs 10 to 30 µs, most of it for locks and
+ * for turning a row into an object. A remembered read costs less than 1 µs, and between two commits a service repeats
+ * the same few reads.
  *
- * Whether somebody else has committed is asked once a turn (`pragma data_version`) and not again in that turn: word of
- * another process comes over a socket, in a later one. A commit of this `Db` calls `forget`.
+ * The memo asks SQLite once in each turn of the event loop whether another connection has committed
+ * (`pragma data_version`). Once is enough: news from another process arrives over a socket, in a later turn. A commit
+ * of this `Db` calls `forget`.
  */
 export class ReadMemo {
   readonly #version: () => unknown;
@@ -23,12 +24,12 @@ export class ReadMemo {
   #knownVersion: unknown;
   #isChecked = false;
 
-  /** `version` answers something else whenever another connection has committed. */
+  /** `version` returns a different value after every commit of another connection. */
   constructor(version: () => unknown) {
     this.#version = version;
   }
 
-  /** What the statement answers now. The rows are shared, and frozen. */
+  /** Returns the statement's rows as of now. The rows are shared and frozen. */
   read(statement: Prepared, params: SqlValue[] = []): unknown[] {
     this.#check();
     let answer = this.#answers.get(statement);
@@ -36,7 +37,7 @@ export class ReadMemo {
     return Array.isArray(answer) ? answer : this.#ask(statement, params);
   }
 
-  /** Forgets everything: this process has committed. */
+  /** Forgets everything. Must be called after a commit of this process. */
   forget(): void {
     this.#answers.clear();
     this.#size = 0;
@@ -56,7 +57,7 @@ export class ReadMemo {
 
   #ask(statement: Prepared, params: SqlValue[]): unknown[] {
     const rows = statement.all(params);
-    // Bytes are never the same object again.
+    // Maps compare bytes by identity, so bytes would never be found again.
     if (rows.length > ROWS_MAX || params.some((value) => value instanceof Uint8Array)) return rows;
     if (this.#size >= ANSWERS_MAX) this.forget();
     for (const row of rows) Object.freeze(row);

@@ -5,7 +5,7 @@ interface SnapshotLine {
   line: string;
 }
 
-// NOT NULL stands with the column: PostgreSQL 18 also lists it as a constraint (contype n), earlier ones do not.
+// NOT NULL is part of the column's line. Only PostgreSQL 18 and later also list it as a constraint (contype n).
 const POSTGRES_LINES = `
   select 'table ' || c.relname as section,
          '  ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
@@ -40,7 +40,7 @@ const POSTGRES_LINES = `
     from pg_proc p
    where p.pronamespace = current_schema()::regnamespace and p.prokind in ('f', 'p')`;
 
-// The text of a SQLite table is its columns, types, nullability and constraints, and the engine keeps no other.
+// SQLite keeps the text of `create table`, which holds the columns, types, nullability and constraints.
 const SQLITE_LINES = `
   select 'table ' || tbl_name as section, '  ' || sql as line
     from sqlite_schema
@@ -49,8 +49,8 @@ const SQLITE_LINES = `
 
 /**
  * Describes tables, columns, types, nullability, defaults, constraints, indexes, triggers, views and functions as text
- * that is the same for the same schema: sections and lines are sorted, white space is single. To be committed and
- * compared with.
+ * that is the same for the same schema: sections and lines are sorted, and white space is single. The text is committed
+ * to the repository, and a check compares it with the schema.
  */
 export async function dumpSchema(db: Db): Promise<string> {
   const rows = await db.query<SnapshotLine>(db.engine === 'sqlite' ? SQLITE_LINES : POSTGRES_LINES);
@@ -62,7 +62,7 @@ export async function dumpSchema(db: Db): Promise<string> {
   return sorted.map(([section, lines]) => `${section}\n${lines.sort(compare).join('\n')}\n`).join('\n');
 }
 
-/** By code unit, so that no locale changes the order. */
+/** Compares by code unit, so that no locale changes the order. */
 function compare(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }

@@ -6,9 +6,9 @@ const STATEMENTS_MAX = 500;
 const BUSY_TIMEOUT_MS = 5000;
 const NO_PARAMS: SqlValue[] = [];
 
-/** A statement as SQLite wants it, and which of the caller's parameters each of its `?` stands for. */
+/** A prepared statement. It knows which of the caller's parameters each `?` stands for. */
 export interface Prepared {
-  /** True if it gives rows and cannot write. */
+  /** True if it returns rows and cannot write. */
   readonly reads: boolean;
   all(params?: SqlValue[]): unknown[];
 }
@@ -47,11 +47,11 @@ export class SqliteConnection {
 }
 
 /**
- * Its commits are on disk only after a sync of the WAL, which is `WalSync`'s.
+ * Opens the connection that writes. Its commits are on disk only after `WalSync` has synced the WAL.
  * @throws Error if SQLite does not take a setting that durability or secrecy depends on
  */
 export function openWriter(path: string): SqliteConnection {
-  // SQLite would create the file readable by everybody, and gives its WAL the same mode.
+  // SQLite would create the file readable by everybody. It gives the WAL the same mode as the file.
   if (path !== ':memory:') closeSync(openSync(path, 'a', 0o600));
   const database = new Database(path, { timeout: BUSY_TIMEOUT_MS });
   database.exec(`
@@ -65,13 +65,13 @@ export function openWriter(path: string): SqliteConnection {
   `);
   verify(database, { journal_mode: path === ':memory:' ? 'memory' : 'wal', synchronous: 1, secure_delete: 1 });
   verify(database, { trusted_schema: 0, foreign_keys: 1 });
-  // A busy timeout sleeps in the event loop. If the lock is held by another Db of this very process it would never
-  // be released, so whoever writes waits in JavaScript instead.
+  // A busy timeout blocks the event loop. A lock that another Db of this process holds would then never be released, so
+  // a writer waits in JavaScript instead.
   database.pragma('busy_timeout = 0');
   return new SqliteConnection(database);
 }
 
-/** Opens a connection that cannot write. In WAL mode it never waits for the one that does. */
+/** Opens a connection that cannot write. In WAL mode it never waits for the connection that writes. */
 export function openReader(path: string): SqliteConnection {
   const database = new Database(path, { readonly: true, fileMustExist: true, timeout: BUSY_TIMEOUT_MS });
   database.exec('pragma trusted_schema = off');
@@ -82,7 +82,7 @@ export function openReader(path: string): SqliteConnection {
 function verify(database: Database.Database, settings: Record<string, string | number>): void {
   for (const [name, wanted] of Object.entries(settings)) {
     const actual = database.pragma(name, { simple: true });
-    if (actual !== wanted) throw new Error(`SQLite has ${name} = ${String(actual)}, and not ${wanted}`);
+    if (actual !== wanted) throw new Error(`SQLite has ${name} = ${String(actual)}, it must be ${wanted}`);
   }
 }
 
@@ -110,18 +110,18 @@ function prepare(database: Database.Database, sql: string): Prepared {
 }
 
 function binder(order: number[], count: number): (params: SqlValue[]) => unknown[] {
-  const asGiven = order.length === count && order.every((index, place) => index === place);
+  const inOrder = order.length === count && order.every((index, position) => index === position);
   return (params) => {
     if (params.length !== count) throw new RangeError(`${params.length} parameters for a statement with ${count}`);
     const values = params.map(bindable);
-    return asGiven ? values : order.map((index) => values[index]);
+    return inOrder ? values : order.map((index) => values[index]);
   };
 }
 
 function bindable(value: SqlValue): unknown {
   if (typeof value === 'string' || value === null || typeof value === 'bigint') return value;
   if (typeof value === 'boolean') return value ? 1n : 0n;
-  // better-sqlite3 binds every number as a real, and $1 / 2 would not be what it is on PostgreSQL.
+  // better-sqlite3 binds every number as a real, and $1 / 2 would give another result than on PostgreSQL.
   if (Number.isSafeInteger(value)) return BigInt(value as number);
   if (typeof value === 'number' && Number.isFinite(value) && !Number.isInteger(value)) return value;
   if (value instanceof Uint8Array) return value;

@@ -7,24 +7,27 @@ import { DbUnavailable } from './db.ts';
 const WAIT_MS = 5_000;
 const RETRY_MS = 50;
 
-/** By path, without links in its folder. Referenced, because a connection that is collected lets go of its lock. */
+/**
+ * By path, with the links of its folder resolved. Kept here because a garbage-collected connection releases its lock.
+ */
 const owned = new Map<string, Database.Database>();
 
 /**
- * Makes this process the only one that may open the SQLite file `path`, until it ends, however it ends. Another one that
- * is just ending is waited for, `waitMs` at most. What is locked is an empty database beside the file, `<path>-lock`: to
- * lock the file itself would keep out this process's own second connection, and those who look at a running one.
- * @throws DbUnavailable if another process has it
+ * Makes this process the only one that may open the SQLite file `path`, until the process ends for any reason. Waits at
+ * most `waitMs` for another owner that is about to end. The lock is on an empty database next to the file,
+ * `<path>-lock`: a lock on the file itself would keep out the second connection of this process, and an operator who
+ * looks into the database of a running service.
+ * @throws DbUnavailable if another process owns the file
  */
 export async function ownSqliteFile(path: string, waitMs = WAIT_MS): Promise<void> {
   const file = join(realpathSync(dirname(path)), basename(path));
   if (owned.has(file)) return;
   const giveUpAt = performance.now() + waitMs;
   const database = openLock(`${file}-lock`);
-  while (!isTaken(database)) {
+  while (!tryLock(database)) {
     if (performance.now() >= giveUpAt) {
       database.close();
-      throw new DbUnavailable(`The database ${path} is in use by another process: end that one first.`);
+      throw new DbUnavailable(`The database ${path} is in use by another process: stop that process first.`);
     }
     await sleep(RETRY_MS);
   }
@@ -36,8 +39,8 @@ function openLock(path: string): Database.Database {
   return new Database(path, { timeout: 0 });
 }
 
-// The operating system holds the lock for the connection and drops it with the process, after kill -9 too.
-function isTaken(database: Database.Database): boolean {
+// The operating system releases the lock when the process ends, after kill -9 too.
+function tryLock(database: Database.Database): boolean {
   try {
     database.exec('begin exclusive');
     return true;

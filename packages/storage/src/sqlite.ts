@@ -11,18 +11,18 @@ import type { SyncFile } from './wal-sync.ts';
 const LOCK_WAIT_MS = 5000;
 
 export interface SqliteOptions {
-  /** How long to wait for another process (or another `Db`) that is writing, in milliseconds. */
+  /** How long to wait for another process or another `Db` that is writing, in milliseconds. */
   lockWaitMs?: number;
-  /** How the WAL is made durable: fdatasync. */
+  /** Makes the WAL durable. The default is fdatasync. */
   syncFile?: SyncFile;
-  /** Called with a CommitError before anybody else gets it. */
+  /** Called with a CommitError before the caller gets it. */
   onCommitError?: OnCommitError;
 }
 
 /**
- * Opens (or creates, readable by its owner only) a SQLite file in WAL mode. Whoever commits, and whoever reads what was
- * committed, is answered once it is on disk; writers go on meanwhile, and share the next fsync. One process should own
- * the file. `:memory:` is a database that dies with this `Db`.
+ * Opens a SQLite file in WAL mode, or creates it, readable by its owner only. A commit resolves once it is on disk, and
+ * so does a read that shows it. Other writers continue during a sync and share the next one. One process should own the
+ * file. `:memory:` is a database that lasts as long as this `Db`.
  * @throws Error if SQLite does not take a setting that durability or secrecy depends on
  */
 export function openSqlite(path: string, options: SqliteOptions = {}): Db {
@@ -32,12 +32,12 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
   const openTransactions = new OpenTransactions();
   const wal = path === ':memory:' ? undefined : new WalSync(path, options.syncFile);
   const lockWaitMs = options.lockWaitMs ?? LOCK_WAIT_MS;
-  const refuse = throwAfter(options.onCommitError);
+  const rethrow = throwAfter(options.onCommitError);
   let lastTurn: Promise<unknown> = Promise.resolve();
   let closing: Promise<void> | undefined;
 
-  // One connection writes: a statement let in between another caller's BEGIN and COMMIT would be rolled back with it,
-  // so every caller waits its turn.
+  // One connection writes. A statement between another caller's BEGIN and COMMIT would be rolled back with that
+  // transaction, so every caller waits for its turn.
   function takeTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = lastTurn.then(work);
     lastTurn = turn.catch(() => undefined);
@@ -54,12 +54,12 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
     }
   }
 
-  // The way of every read: no more promises than it takes.
+  // Every read runs through this function, so it creates as few promises as possible.
   function read<Row>(statement: Prepared, params?: SqlValue[]): Promise<Row[]> {
     const rows = memo.read(statement, params) as Row[];
-    // They may show a commit that a power cut would still undo.
+    // The rows may show a commit that a power cut can still undo.
     const pending = wal?.pending();
-    return pending ? pending.then(() => rows, refuse) : Promise.resolve(rows);
+    return pending ? pending.then(() => rows, rethrow) : Promise.resolve(rows);
   }
 
   async function write<Row>(sql: string, params?: SqlValue[]): Promise<Row[]> {
@@ -73,7 +73,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
         memo.forget();
       }
     });
-    return await acknowledged(turn).catch(refuse);
+    return await acknowledged(turn).catch(rethrow);
   }
 
   async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
@@ -86,29 +86,29 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
         memo.forget();
       }
     });
-    return await acknowledged(turn).catch(refuse);
+    return await acknowledged(turn).catch(rethrow);
   }
 
-  // The next turn begins while this one waits for the disk: it commits after it, so it is never durable without it.
+  // The next turn begins while this one waits for the disk. It commits later, so it is never durable without this one.
   async function acknowledged<T>(turn: Promise<Committed<T>>): Promise<T> {
     try {
       const { result, durable } = await turn;
       await durable;
       return result;
     } catch (error) {
-      // Nothing of this one is written, but what made it fail may be a commit on its way to the disk.
+      // This turn wrote nothing, but it may have failed because of a commit that is not on disk yet.
       await wal?.pending();
       throw error;
     }
   }
 
   async function ping(): Promise<void> {
-    // Not by `query`, which may remember the answer.
+    // Does not use `query`, which may remember the rows.
     openTransactions.refuseInside();
     translating(() => reader.query('select count(*) from sqlite_schema'));
   }
 
-  // The reader first: whoever closes last moves the WAL into the file, and the reader could not.
+  // Closes the reader first: the last connection moves the WAL into the file, and the reader cannot write.
   function close(): Promise<void> {
     closing ??= takeTurn(async () => {
       memo.forget();
@@ -122,7 +122,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
   return { engine: 'sqlite', query, transaction, ping, close };
 }
 
-/** What was committed, and when it is on disk. */
+/** The result of a commit, and a promise that resolves once the commit is on disk. */
 interface Committed<T> {
   result: T;
   durable: Promise<void> | undefined;
@@ -143,11 +143,11 @@ async function runTransaction<T>(
     const result = await openTransactions.run(scope, work);
     await scope.finish();
     commit(writer);
-    // In the same step as the commit: whoever reads between the two would be told what is not on disk.
+    // In the same step as the commit: a read between the two would show a commit that is not on disk.
     return { result, durable: wal?.committed() };
   } catch (error) {
     await scope.finish().catch(() => undefined);
-    // SQLite has already rolled back after some errors (disk full, I/O); a second time is an error.
+    // After some errors (disk full, I/O) SQLite has already rolled back, and a second rollback is an error.
     if (writer.inTransaction) rollback(writer, error);
     throw error;
   }
@@ -158,7 +158,7 @@ function commit(writer: SqliteConnection): void {
     writer.query('commit');
   } catch (error) {
     const translated = translate(error);
-    // A deferred constraint: SQLite says so before it writes.
+    // SQLite reports a deferred constraint before it writes.
     if (isConstraint(error)) throw translated;
     throw new CommitError('SQLite could not commit', { cause: translated });
   }
@@ -168,12 +168,12 @@ function rollback(writer: SqliteConnection, first: unknown): void {
   try {
     writer.query('rollback');
   } catch (error) {
-    // The connection is in an unknown state and the only one that writes.
+    // The connection is in an unknown state, and it is the only one that writes.
     throw new CommitError('SQLite could not roll back', { cause: new AggregateError([first, error]) });
   }
 }
 
-/** A statement of its own commits by itself, so an I/O error in it is one of a commit. */
+/** A statement outside of a transaction commits by itself, so an I/O error in it is a failed commit. */
 function writeAlone(writer: SqliteConnection, sql: string, params: SqlValue[] | undefined): unknown[] {
   try {
     const rows = writer.query(sql, params);
@@ -183,10 +183,10 @@ function writeAlone(writer: SqliteConnection, sql: string, params: SqlValue[] | 
     throw error;
   }
   writer.query('rollback');
-  throw new Error('a transaction begins with Db.transaction');
+  throw new Error('use Db.transaction to begin a transaction');
 }
 
-/** Tries again while another process, or another `Db` on the same file, holds the lock. */
+/** Tries again while another process or another `Db` on the same file holds the lock. */
 async function whenFree<T>(waitMs: number, work: () => T): Promise<T> {
   const giveUpAt = performance.now() + waitMs;
   for (;;) {
@@ -211,7 +211,7 @@ function translate(error: unknown): unknown {
   const code = codeOf(error);
   if (code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY') {
     const hint = (error as Error).message.split(': ')[1];
-    return new UniqueViolation('a row with this key is there already', { cause: error, constraintHint: hint });
+    return new UniqueViolation('a row with this key already exists', { cause: error, constraintHint: hint });
   }
   if (/^SQLITE_(BUSY|FULL|IOERR|CANTOPEN)/.test(code)) {
     return new DbUnavailable(`SQLite answered ${code}`, { cause: error });

@@ -1,14 +1,14 @@
 import type { Db } from './db.ts';
 
-// What a `;` may hide in: 'text', "name", $tag$ body $tag$, comments.
+// A `;` inside one of these does not end a statement: 'text', "name", $tag$ body $tag$, comments.
 const TOKEN = /'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[^]*?\$\1\$|--[^\n]*|\/\*[^]*?\*\/|;|[^'"$;/-]+|[^]/g;
 
 const SQLITE_TYPES: Record<string, string> = { bytea: 'blob', bigint: 'integer' };
 
 /**
- * The statements of a migration, without comments, for the engine that shall run them. Migrations are written for
- * PostgreSQL; for SQLite `bytea` becomes `blob`, `bigint` becomes `integer`, `collate "C"` (compare bytes) becomes
- * `collate binary`, and tables become strict. A body of a SQLite trigger keeps its semicolons.
+ * Returns the statements of a migration for one engine, without comments. Migrations are written for PostgreSQL. For
+ * SQLite `bytea` becomes `blob`, `bigint` becomes `integer`, `collate "C"` (compare bytes) becomes `collate binary`,
+ * and tables become strict. The body of a SQLite trigger keeps its semicolons.
  */
 export function splitStatements(sql: string, engine: Db['engine']): string[] {
   const statements: string[] = [];
@@ -35,7 +35,7 @@ function withSqliteTypes(token: string): string {
   return token.replace(/\b(bytea|bigint)\b/gi, (word) => SQLITE_TYPES[word.toLowerCase()] ?? word);
 }
 
-/** A trigger ends with `; end`; a `case … end` inside it does not end it. */
+/** A trigger ends with `; end`. A `case … end` inside the trigger does not end it. */
 function isOpenTrigger(statement: string): boolean {
   return /^\s*create\s+(temp\s+|temporary\s+)?trigger\b/i.test(statement) && !/;\s*end\s*$/i.test(statement);
 }

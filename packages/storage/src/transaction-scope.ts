@@ -4,13 +4,13 @@ import type { SqlValue, Transaction } from './db.ts';
 type RunStatement = (sql: string, params: SqlValue[]) => unknown;
 
 /**
- * One run of one transaction, with one meaning on both engines: statements take turns, nothing runs after the end, and
- * after a failed statement nothing else runs and nothing commits. (PostgreSQL answers COMMIT with a silent ROLLBACK
- * then; SQLite would commit the rest.)
+ * One run of one transaction, with the same meaning on both engines: statements take turns, nothing runs after the end,
+ * and after a failed statement nothing else runs and nothing commits. (Without this class, PostgreSQL would silently
+ * turn the COMMIT into a ROLLBACK, and SQLite would commit the other statements.)
  */
 export class TransactionScope implements Transaction {
   readonly inTransaction = true;
-  /** What the first failed statement threw. */
+  /** The error of the first failed statement. */
   failure: unknown;
   ended = false;
 
@@ -24,12 +24,12 @@ export class TransactionScope implements Transaction {
   query<Row>(sql: string, params: SqlValue[] = []): Promise<Row[]> {
     if (this.ended) return Promise.reject(new Error('this transaction has ended'));
     const statement = this.#lastStatement.then(() => this.#runUnlessFailed(sql, params));
-    // Whoever asked gets the rejection; here it only decides that nothing commits.
+    // The caller of this statement gets the error. The next statement only has to wait for this one to end.
     this.#lastStatement = statement.catch(() => undefined);
     return statement as Promise<Row[]>;
   }
 
-  /** Ends the transaction: waits for statements nobody waited for. @throws what a statement threw that `work` caught */
+  /** Ends the transaction and waits for its statements. @throws a failed statement's error, even if `work` caught it */
   async finish(): Promise<void> {
     this.ended = true;
     await this.#lastStatement;
@@ -49,7 +49,7 @@ export class TransactionScope implements Transaction {
   }
 }
 
-/** Knows whether the code that is running was called by the work of an open transaction. */
+/** Knows whether the running code was called from inside an open transaction. */
 export class OpenTransactions {
   readonly #current = new AsyncLocalStorage<TransactionScope>();
 
@@ -57,8 +57,8 @@ export class OpenTransactions {
     return this.#current.run(scope, () => work(scope));
   }
 
-  /** @throws Error inside a transaction, where a statement of the `Db` would wait for the very turn it holds up */
+  /** @throws Error inside a transaction: a statement of the `Db` would wait for that transaction to end, a deadlock */
   refuseInside(): void {
-    if (this.#current.getStore()?.ended === false) throw new Error('inside a transaction, query through tx');
+    if (this.#current.getStore()?.ended === false) throw new Error('inside a transaction, use tx and not the db');
   }
 }

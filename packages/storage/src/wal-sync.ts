@@ -3,23 +3,23 @@ import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { CommitError } from './db.ts';
 
-/** Resolves once everything that was written to the file is on disk. */
+/** Resolves once everything written to the file is on disk. */
 export type SyncFile = (fd: number) => Promise<void>;
 
 const syncFile: SyncFile = promisify(fdatasync);
 
 /**
- * Makes what SQLite has committed durable, off the event loop. With synchronous=NORMAL a commit in WAL mode writes to
- * the WAL and returns; SQLite itself syncs only around a checkpoint (sqlite.org/wal.html section 2.3). The fsync that
- * synchronous=FULL would do inside of every commit is done here, on a thread of libuv, one at a time, and each for all
- * that was committed before it began.
+ * Makes SQLite's commits durable without blocking the event loop. With synchronous=NORMAL a commit in WAL mode writes
+ * to the WAL and returns; SQLite itself syncs only around a checkpoint (sqlite.org/wal.html section 2.3).
+ * synchronous=FULL would sync inside every commit. This class syncs on a thread of libuv instead, one sync at a time,
+ * and each sync covers every commit made before it began.
  */
 export class WalSync {
   readonly #path: string;
   readonly #sync: SyncFile;
   #fd: number | undefined;
   #underWay: Promise<void> | undefined;
-  /** Covers what was committed since the one under way began. */
+  /** Covers the commits made since the sync under way began. */
   #following: Promise<void> | undefined;
 
   constructor(databasePath: string, sync: SyncFile = syncFile) {
@@ -28,8 +28,9 @@ export class WalSync {
   }
 
   /**
-   * To be called right after a commit; resolves once it is on disk.
-   * @throws CommitError if it may not be, and from then on always: pages that could not be written once are gone
+   * Must be called right after a commit. Resolves once the commit is on disk.
+   * @throws CommitError if the commit may not be on disk, and for every later commit too: the operating system drops
+   * pages that it could not write, so a later sync proves nothing about them
    */
   committed(): Promise<void> {
     if (this.#following) return this.#following;
@@ -41,7 +42,9 @@ export class WalSync {
     return this.#following;
   }
 
-  /** Resolves once everything committed until now is on disk; undefined if it is. @throws CommitError as `committed` */
+  /**
+   * Resolves once every commit until now is on disk. Undefined if all are already. @throws CommitError as `committed`
+   */
   pending(): Promise<void> | undefined {
     return this.#following ?? this.#underWay;
   }
@@ -64,13 +67,13 @@ export class WalSync {
       await this.#sync(this.#fd);
       this.#underWay = undefined;
     } catch (cause) {
-      // What is under way stays so: every later caller fails by it.
+      // `#underWay` keeps its value, so every later caller gets this error.
       throw new CommitError('the WAL of SQLite could not be synced', { cause });
     }
   }
 }
 
-/** The file exists by now, but its name may not be on disk yet. */
+/** Opens a file that exists but whose name may not be on disk yet. */
 function openDurably(path: string): number {
   const folder = openSync(dirname(path), 'r');
   fsyncSync(folder);

@@ -34,7 +34,7 @@ export async function postgresDatabase(): Promise<PostgresTestDatabase> {
   };
 }
 
-/** On a connection of its own, past the adapter. */
+/** Runs SQL on a new connection, without the adapter. */
 export async function runSql(url: string, sql: string): Promise<void> {
   const client = new Client({ connectionString: url });
   await client.connect();

@@ -24,7 +24,7 @@ const schema = {
   `,
 };
 
-/** What every adapter of `Db` promises. `create` makes an empty database. */
+/** Tests what every adapter of `Db` promises. `create` makes an empty database. */
 export function describeDb(name: string, create: () => Promise<TestDatabase>): void {
   describe(name, () => {
     let database: TestDatabase;
@@ -47,7 +47,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       return row?.value;
     };
 
-    test('values come back as they went in', async () => {
+    test('values are read as they were written', async () => {
       const bytes = Uint8Array.from([0, 1, 254, 255]);
       await db.query('insert into sample (id, label, body, ratio) values ($1, $2, $3, $4)', [
         Number.MAX_SAFE_INTEGER,
@@ -63,7 +63,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect([...(row?.body ?? [])]).toEqual([1, 254, 255]);
     });
 
-    test('null, bigint and boolean are stored, and truth values are 0 or 1', async () => {
+    test('null, bigint and boolean are stored, and truth values are read as 0 or 1', async () => {
       await db.query('insert into sample (id, label) values ($1, $2)', [7n, null]);
       await db.query('insert into sample (id, label) values ($1, $2)', [true, 'x']);
       const rows = await db.query('select id, label, label is null as missing from sample order by id');
@@ -73,7 +73,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       ]);
     });
 
-    test('sums and counts are numbers, and dividing integers gives an integer', async () => {
+    test('sums and counts are numbers, and a division of integers returns an integer', async () => {
       const [row] = await db.query(
         'select count(*) as n, sum(value) as total, cast($1 as bigint) / 2 as half from counter',
         [7],
@@ -81,7 +81,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect(row).toEqual({ n: 1, total: 0, half: 3 });
     });
 
-    test('a parameter may occur twice, and in any order', async () => {
+    test('a parameter may occur twice, and parameters may occur in any order', async () => {
       const [row] = await db.query('select cast($2 as text) as b, cast($1 as text) as a, cast($2 as text) as c', [
         '1',
         '2',
@@ -94,7 +94,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       ['an object', {}],
       ['undefined', undefined],
       ['NaN', Number.NaN],
-    ])('%s is not bound', async (_, value) => {
+    ])('%s is refused as a parameter', async (_, value) => {
       const attempt = db.query('insert into sample (id, label) values (1, $1)', [value as unknown as SqlValue]);
       await expect(attempt).rejects.toMatchObject({ message: expect.stringMatching(/^cannot bind/) });
       expect(await db.query('select id from sample')).toEqual([]);
@@ -105,7 +105,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       await expect(db.query('select value from counter where name = $1', ['c', 'd'])).rejects.toThrow();
     });
 
-    test('a mutation tells what it changed', async () => {
+    test('a mutation returns the rows it changed', async () => {
       const sql = 'update counter set value = value + 1 where name = $1 returning value';
       expect(await db.query(sql, ['c'])).toEqual([{ value: 1 }]);
       expect(await db.query(sql, ['nobody'])).toEqual([]);
@@ -123,13 +123,13 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       );
     });
 
-    test('a row that refers to nothing is refused, and that is not a UniqueViolation', async () => {
+    test('a row that refers to a missing row is refused, and the error is not a UniqueViolation', async () => {
       const attempt = db.query('insert into child (sample_id) values (99)');
       await expect(attempt).rejects.toThrow();
       await expect(attempt).rejects.not.toBeInstanceOf(UniqueViolation);
     });
 
-    test('a transaction commits, and answers what its work answers', async () => {
+    test('a transaction commits and returns what its work returns', async () => {
       expect(await db.transaction(async (tx) => (await increment(tx), 'done'))).toBe('done');
       expect(await counter()).toBe(1);
     });
@@ -143,7 +143,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect(await counter()).toBe(0);
     });
 
-    test('after a failed statement nothing commits, even if the work goes on', async () => {
+    test('after a failed statement nothing commits, even if the work continues', async () => {
       const attempt = db.transaction(async (tx) => {
         await increment(tx);
         await tx.query('insert into counter (name, value) values ($1, 0)', ['c']).catch(() => undefined);
@@ -153,7 +153,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect(await counter()).toBe(0);
     });
 
-    test('a statement nobody waited for is part of the transaction', async () => {
+    test('a statement that is not awaited is part of the transaction', async () => {
       await db.transaction(async (tx) => {
         void tx.query('update counter set value = 5');
       });
@@ -180,7 +180,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       ]);
     });
 
-    test('a read does not wait for an open transaction, and does not see into it', async () => {
+    test('a read does not wait for an open transaction and does not see its changes', async () => {
       const seen = await db.transaction(async (tx) => {
         await increment(tx);
         return await outsideTransaction(() => counter());
@@ -189,7 +189,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect(await counter()).toBe(1);
     });
 
-    // Runs work as another caller would who has been there before the transaction.
+    // Runs work outside the async context of the transaction, like a request that came before it.
     const outsideTransaction = <T>(work: () => Promise<T>): Promise<T> => {
       const result = Promise.withResolvers<T>();
       requests.push(() => void work().then(result.resolve, result.reject));
@@ -202,12 +202,12 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
     });
     afterEach(() => clearInterval(poll));
 
-    test('30 increments at once lose none', async () => {
+    test('30 concurrent increments are all counted', async () => {
       await Promise.all(Array.from({ length: 30 }, () => db.transaction(readThenWrite)));
       expect(await counter()).toBe(30);
     });
 
-    test('increments of two processes lose none', async () => {
+    test('concurrent increments of two processes are all counted', async () => {
       const other = database.open();
       try {
         await Promise.all(Array.from({ length: 20 }, (_, i) => (i % 2 ? db : other).transaction(readThenWrite)));
@@ -217,7 +217,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect(await counter()).toBe(20);
     });
 
-    test('the db inside its own transaction is an error, not a deadlock', async () => {
+    test('using the db inside its own transaction is an error, not a deadlock', async () => {
       await db.transaction(async (tx) => {
         await increment(tx);
         await expect(db.query('select value from counter')).rejects.toThrow('inside a transaction');
@@ -226,7 +226,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect(await counter()).toBe(1);
     });
 
-    test('what a transaction has begun may use the db after its end', async () => {
+    test('code that a transaction started may use the db once the transaction has ended', async () => {
       const later = Promise.withResolvers<number | undefined>();
       const end = Promise.withResolvers<void>();
       await db.transaction(async (tx) => {
@@ -243,14 +243,14 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       await expect(kept?.query('select value from counter')).rejects.toThrow('this transaction has ended');
     });
 
-    test('what was committed is there when the database is opened again', async () => {
+    test('a commit is still there when the database is opened again', async () => {
       await db.transaction(increment);
       await db.close();
       db = database.open();
       expect(await counter()).toBe(1);
     });
 
-    test('it answers a ping until it is closed, and closing twice is closing once', async () => {
+    test('a ping resolves until the db is closed, and a second close does nothing', async () => {
       await db.ping();
       await Promise.all([db.close(), db.close()]);
       await expect(db.ping()).rejects.toThrow();

@@ -59,13 +59,13 @@ describe.each([
     expect(results.flatMap(({ applied }) => applied).sort()).toEqual(['0001-init', '0002-more', '0003-last']);
   });
 
-  test('leave nothing of one that fails, which may be mended', async () => {
+  test('that fail leave nothing behind and can be corrected', async () => {
     const broken = { name: '0002-more', sql: `${second.sql} insert into other (id) values ('nothing');` };
     await expect(migrate(db, [first, broken])).rejects.toThrow('migration 0002-more failed');
     expect(await migrate(db, [first, second])).toEqual({ applied: ['0002-more'] });
   });
 
-  test('do not take a duplicate in their own rows for another migrator', async () => {
+  test('that insert a duplicate row fail, and do not pass for applied by another migrator', async () => {
     const duplicate = {
       name: '0002-x',
       sql: "insert into thing (id, body) select id, body from thing where id = 'a;b bytea';",
@@ -79,22 +79,22 @@ describe.each([
     await expect(migrate(db, [changed, second])).rejects.toThrow('Migration 0001-init has changed');
   });
 
-  test('may differ in line ends', async () => {
+  test('may differ in their line endings', async () => {
     await migrate(db, [first]);
     expect(await migrate(db, [{ ...first, sql: first.sql.replaceAll('\n', '\r\n') }])).toEqual({ applied: [] });
   });
 
-  test('are refused if the database has been migrated by newer code', async () => {
+  test('are refused if newer code has migrated the database', async () => {
     await migrate(db, [first, second]);
     await expect(migrate(db, [first])).rejects.toThrow('migration 0002-more, which this version does not know');
   });
 
-  test('are refused if one is slipped in before one that is applied', async () => {
+  test('are refused if one is inserted before an applied one', async () => {
     await migrate(db, [first, third]);
     await expect(migrate(db, [first, second, third])).rejects.toThrow('0002-more comes before 0003-last');
   });
 
-  test('leave a schema whose description is the same however it came about, and changes with it', async () => {
+  test('lead to the same schema description in one step or in two, and change it', async () => {
     await migrate(db, [first, second]);
     const dump = await dumpSchema(db);
     const again = await create();
@@ -115,7 +115,7 @@ describe.each([
 describe('the statements of a migration', () => {
   const table = 'create table t (a bytea, b bigint, "bytea" text default \'bigint; $1\')';
 
-  test('are PostgreSQL text, which SQLite gets with its own types and strict tables', () => {
+  test('are PostgreSQL text, translated for SQLite to its own types and strict tables', () => {
     expect(splitStatements(`${table};\ncreate index i on t (b);`, 'postgres')).toEqual([
       table,
       'create index i on t (b)',
@@ -166,7 +166,7 @@ describe('a folder of migrations', () => {
     expect(names).toEqual(['0001-init', '0002-rules', '0003-only', '0010-z']);
   });
 
-  test('in which a number occurs twice is refused', async () => {
+  test('with the same number twice is refused', async () => {
     await writeFile(join(folder, '0010-again.sql'), '');
     await expect(readMigrations(folder, 'postgres')).rejects.toThrow('two migrations have the number');
   });

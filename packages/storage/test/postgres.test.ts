@@ -30,12 +30,12 @@ describe('a PostgreSQL database', () => {
       'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
     );
 
-  test('of a server without fsync is found not durable', async () => {
+  test('on a server without fsync fails the durability check', async () => {
     await expect(checkDurability(db)).rejects.toThrow('show fsync is off');
     await checkDurability(db, { allowFsyncOff: true });
   });
 
-  test('whose sessions do not wait for the disk is found not durable', async () => {
+  test('whose sessions do not wait for the disk fails the durability check', async () => {
     await runSql(
       database.url,
       `alter database "${new URL(database.url).pathname.slice(1)}" set synchronous_commit = off`,
@@ -45,13 +45,13 @@ describe('a PostgreSQL database', () => {
     await lazy.close();
   });
 
-  test('that nobody serves is unavailable', async () => {
+  test('without a server is unavailable', async () => {
     const nowhere = openPostgres('postgresql://nobody@127.0.0.1:1/none');
     await expect(nowhere.ping()).rejects.toBeInstanceOf(DbUnavailable);
     await nowhere.close();
   });
 
-  test('answers again after the server has ended idle connections', async () => {
+  test('answers again after the server has closed idle connections', async () => {
     await db.ping();
     await terminate();
     const outcomes = await Promise.allSettled([db.ping(), db.ping()]);
@@ -61,7 +61,7 @@ describe('a PostgreSQL database', () => {
     await db.ping();
   });
 
-  test('that ends a connection in the middle of a transaction is unavailable, and nothing is committed', async () => {
+  test('that closes a connection in the middle of a transaction is unavailable, and nothing is committed', async () => {
     const attempt = db.transaction(async (tx) => {
       await tx.query('insert into t (a) values (1)');
       await terminate();
@@ -71,7 +71,7 @@ describe('a PostgreSQL database', () => {
     expect(await db.query('select a from t')).toEqual([]);
   });
 
-  test('that goes away before COMMIT answers leaves the outcome unknown: a CommitError', async () => {
+  test('whose connection breaks before the answer to COMMIT throws a CommitError, because the outcome is unknown', async () => {
     const attempt = db.transaction(async (tx) => {
       await tx.query('insert into t (a) values (1)');
       await terminate();
@@ -79,7 +79,7 @@ describe('a PostgreSQL database', () => {
     await expect(attempt).rejects.toBeInstanceOf(CommitError);
   });
 
-  test('whose commit is unknown ends the process before anybody else hears of it', async () => {
+  test('whose commit is unknown calls onCommitError before the caller gets the error', async () => {
     const heard: string[] = [];
     const fatal = openPostgres(database.url, {
       onCommitError: (error) => {
@@ -97,13 +97,13 @@ describe('a PostgreSQL database', () => {
     expect(heard).toEqual(['process', 'caller']);
   });
 
-  test('that finds a duplicate only at COMMIT says so as a UniqueViolation', async () => {
+  test('that finds a duplicate only at COMMIT throws a UniqueViolation', async () => {
     const attempt = db.transaction((tx) => tx.query('insert into t (a) values (1), (1)'));
     await expect(attempt).rejects.toBeInstanceOf(UniqueViolation);
     expect(await db.query('select a from t')).toEqual([]);
   });
 
-  test('runs a transaction again whose work hid the conflict behind an error of its own', async () => {
+  test('runs a transaction again if its work replaced the conflict with an error of its own', async () => {
     await db.query('insert into t (a) values (0)');
     const bothHaveRead = Promise.withResolvers<void>();
     let runs = 0;

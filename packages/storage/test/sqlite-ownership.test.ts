@@ -23,7 +23,7 @@ afterEach(async () => {
   await file.remove();
 });
 
-/** A process that owns the file, says so, and ends when it is told to. */
+/** Starts a process that owns the file, reports it, and ends when it gets a message. */
 async function owner(): Promise<ChildProcess> {
   const program = `import { ownSqliteFile } from '${source}';
     await ownSqliteFile('${file.path}');
@@ -36,32 +36,32 @@ async function owner(): Promise<ChildProcess> {
 }
 
 describe('a SQLite file that another process owns', () => {
-  test('is refused, and says what to do', async () => {
+  test('is refused with a message that says what to do', async () => {
     await owner();
     const refused = ownSqliteFile(file.path, 0);
-    await expect(refused).rejects.toThrow(`${file.path} is in use by another process: end that one first`);
+    await expect(refused).rejects.toThrow(`${file.path} is in use by another process: stop that process first`);
     await expect(ownSqliteFile(file.path, 0)).rejects.toThrow(DbUnavailable);
   });
 
-  test('is had as soon as that one ends', async () => {
-    const before = await owner();
-    const ended = once(before, 'exit');
-    const had = ownSqliteFile(file.path).then(() => before.exitCode);
-    before.send('end');
+  test('can be owned as soon as that process ends', async () => {
+    const previous = await owner();
+    const ended = once(previous, 'exit');
+    const exitCode = ownSqliteFile(file.path).then(() => previous.exitCode);
+    previous.send('end');
     await ended;
-    expect(await had).toBe(0);
+    expect(await exitCode).toBe(0);
   });
 
-  test('is free once that one was killed', async () => {
-    const before = await owner();
-    before.kill('SIGKILL');
-    await once(before, 'exit');
+  test('can be owned once that process was killed', async () => {
+    const previous = await owner();
+    previous.kill('SIGKILL');
+    await once(previous, 'exit');
     await ownSqliteFile(file.path, 0);
-    await expect(owned()).resolves.toBe(false);
+    await expect(otherProcessCanOwn()).resolves.toBe(false);
   });
 });
 
-test('its owner opens it as often as it likes, and nobody else reads what lies beside it', async () => {
+test('the owner of a SQLite file may open it several times, and only its user can read the lock file', async () => {
   await ownSqliteFile(file.path, 0);
   await ownSqliteFile(file.path, 0);
   const databases = [openSqlite(file.path), openSqlite(file.path)];
@@ -70,7 +70,7 @@ test('its owner opens it as often as it likes, and nobody else reads what lies b
   expect(statSync(`${file.path}-lock`).mode & 0o777).toBe(0o600);
 });
 
-test('its owner has it under each of its paths', async () => {
+test('the owner of a SQLite file owns it under each of its paths', async () => {
   const folder = dirname(file.path);
   mkdirSync(join(folder, 'inside'));
   symlinkSync(folder, join(folder, 'link'));
@@ -80,8 +80,8 @@ test('its owner has it under each of its paths', async () => {
   }
 });
 
-/** Whether a process beside this one could have it. */
-async function owned(): Promise<boolean> {
+/** Starts another process that tries to own the file. Returns true if it succeeds. */
+async function otherProcessCanOwn(): Promise<boolean> {
   const program = `import { ownSqliteFile } from '${source}';
     await ownSqliteFile('${file.path}', 0).catch(() => process.exit(1));`;
   const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program];

@@ -31,17 +31,17 @@ describe('a SQLite file', () => {
     expect(await db.transaction((tx) => tx.query('pragma secure_delete'))).toEqual([{ secure_delete: 1 }]);
   });
 
-  test('is found not durable once the connection that writes is told not to sync at all', async () => {
+  test('fails the durability check if the connection that writes does not sync at all', async () => {
     await db.query('pragma synchronous = off');
     await expect(checkDurability(db)).rejects.toThrow('pragma synchronous is 0');
   });
 
-  test('can be read by its owner only, and so can its WAL', () => {
+  test('and its WAL can be read by the owner only', () => {
     expect(statSync(file.path).mode & 0o777).toBe(0o600);
     expect(statSync(`${file.path}-wal`).mode & 0o777).toBe(0o600);
   });
 
-  test('remembers an answer only until somebody commits, be it this connection or another process', async () => {
+  test('remembers rows only until the next commit, of this connection or of another process', async () => {
     const count = async () => (await db.query<{ n: number }>('select count(*) as n from t where a > $1', [0]))[0]?.n;
     expect(await count()).toBe(0);
     await db.query('insert into t values (1)');
@@ -55,12 +55,12 @@ describe('a SQLite file', () => {
     const script = `new (require('better-sqlite3'))(process.argv[1]).exec('insert into t values (4)')`;
     const { status } = spawnSync(process.execPath, ['-e', script, file.path], { cwd: import.meta.dirname });
     expect(status).toBe(0);
-    // A process we waited for is heard of in a later turn of the event loop, as one that answers over a socket is.
+    // In a later turn of the event loop, like the answer of another process over a socket.
     await new Promise((resolve) => setImmediate(resolve));
     expect(await count()).toBe(4);
   });
 
-  test('answers with rows that nobody can change for the next one who asks', async () => {
+  test('returns frozen rows, so that one caller cannot change the rows of the next', async () => {
     await db.query('insert into t values (1)');
     const [row] = await db.query<{ a: number }>('select a from t where a = $1', [1]);
     expect(() => {
@@ -69,7 +69,7 @@ describe('a SQLite file', () => {
     expect(await db.query('select a from t where a = $1', [1])).toEqual([{ a: 1 }]);
   });
 
-  test('keeps what a process committed that was killed in the next transaction', async () => {
+  test('keeps the commits of a process that was killed in its next transaction', async () => {
     const script = `
       import { openSqlite } from ${JSON.stringify(new URL('../src/sqlite.ts', import.meta.url).href)};
       const db = openSqlite(process.argv[1]);
@@ -84,25 +84,25 @@ describe('a SQLite file', () => {
     expect(await db.query('select a from t')).toEqual([{ a: 1 }]);
   });
 
-  test('that another process writes to for too long is unavailable, without stopping the event loop', async () => {
-    const impatient = openSqlite(file.path, { lockWaitMs: 50 });
+  test('is unavailable if another process writes for too long, and does not block the event loop', async () => {
+    const other = openSqlite(file.path, { lockWaitMs: 50 });
     try {
       await db.transaction(async (tx) => {
         await tx.query('insert into t (a) values (1)');
-        await expect(impatient.query('insert into t (a) values (2)')).rejects.toBeInstanceOf(DbUnavailable);
-        await expect(impatient.transaction((tx) => tx.query('select a from t'))).rejects.toBeInstanceOf(DbUnavailable);
+        await expect(other.query('insert into t (a) values (2)')).rejects.toBeInstanceOf(DbUnavailable);
+        await expect(other.transaction((tx) => tx.query('select a from t'))).rejects.toBeInstanceOf(DbUnavailable);
       });
-      await impatient.query('insert into t (a) values (3)');
+      await other.query('insert into t (a) values (3)');
     } finally {
-      await impatient.close();
+      await other.close();
     }
     expect(await db.query('select a from t order by a')).toEqual([{ a: 1 }, { a: 3 }]);
   });
 
-  test('that is full is unavailable, and works again when there is room', async () => {
+  test('that is full is unavailable, and works again once there is room', async () => {
     await db.query('create table big (body blob) strict');
     const [row] = await db.query<{ page_count: number }>('pragma page_count');
-    // In a transaction, for the limit belongs to a connection.
+    // In a transaction, because the limit is a setting of the connection that writes.
     await db.transaction((tx) => tx.query(`pragma max_page_count = ${row?.page_count}`));
     const fill = db.transaction((tx) => tx.query('insert into big (body) values (zeroblob(1000000))'));
     await expect(fill).rejects.toBeInstanceOf(DbUnavailable);
@@ -110,18 +110,18 @@ describe('a SQLite file', () => {
     await db.transaction((tx) => tx.query('insert into big (body) values (zeroblob(1000000))'));
   });
 
-  test('takes no transaction that does not begin with Db.transaction', async () => {
-    await expect(db.query('begin')).rejects.toThrow('begins with Db.transaction');
+  test('refuses to begin a transaction by a statement', async () => {
+    await expect(db.query('begin')).rejects.toThrow('use Db.transaction to begin');
     await db.transaction((tx) => tx.query('insert into t (a) values (1)'));
   });
 
-  test('keeps working when more different statements come than it remembers', async () => {
+  test('works with more different statements than it remembers', async () => {
     for (let i = 0; i < 600; i += 1) expect(await db.query(`select ${i} as i`)).toEqual([{ i }]);
     expect(await db.query('select 0 as i')).toEqual([{ i: 0 }]);
   });
 });
 
-test('a database in memory reads what it wrote', async () => {
+test('a database in memory reads back what was written', async () => {
   const db = openSqlite(':memory:');
   await db.query('create table t (a integer) strict');
   await db.transaction((tx) => tx.query('insert into t (a) values ($1)', [1]));

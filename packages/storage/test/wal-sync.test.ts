@@ -7,7 +7,7 @@ import { openSqlite } from '../src/sqlite.ts';
 import { sqliteFile } from './databases.ts';
 import type { SqliteTestDatabase } from './databases.ts';
 
-/** A disk whose syncs end when the test says so. */
+/** A disk whose syncs end when the test lets them. */
 class Disk {
   syncs: { finish(): void; fail(error: Error): void }[] = [];
   begun = 0;
@@ -23,7 +23,7 @@ class Disk {
     return this.syncs.shift()!;
   }
 
-  /** Lets every sync pass from now on. */
+  /** Finishes every sync as long as `until` is pending. */
   async flow(until: Promise<unknown>): Promise<void> {
     const timer = setInterval(() => {
       for (const sync of this.syncs.splice(0)) sync.finish();
@@ -34,7 +34,7 @@ class Disk {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** What it has come to after some turns of the event loop in which it could have ended. */
+/** The state of a promise after some turns of the event loop, in which it could have settled. */
 async function stateOf(promise: Promise<unknown>): Promise<'pending' | 'resolved' | 'rejected'> {
   let state: 'pending' | 'resolved' | 'rejected' = 'pending';
   promise.then(
@@ -51,9 +51,9 @@ describe('a commit on SQLite', () => {
   let db: Db;
   let commitErrors: CommitError[];
   const insert = (a: number) => db.transaction((tx) => tx.query('insert into t (a) values ($1)', [a]));
-  // Asked with bytes, which are never answered from memory.
-  const look = async () =>
-    (await db.query<{ n: number }>('select count(*) as n, $1 as asked from t', [new Uint8Array(1)]))[0]!.n;
+  // A read with bytes as a parameter is never answered from memory.
+  const countOnDisk = async () =>
+    (await db.query<{ n: number }>('select count(*) as n, $1 as ignored from t', [new Uint8Array(1)]))[0]!.n;
   const count = async () => (await db.query<{ n: number }>('select count(*) as n from t'))[0]!.n;
 
   beforeEach(async () => {
@@ -88,7 +88,7 @@ describe('a commit on SQLite', () => {
     expect(await count()).toBe(2);
   });
 
-  test('is seen by nobody whose answer a power cut would make untrue', async () => {
+  test('is not shown to any caller while a power cut can undo it', async () => {
     const inserted = insert(1);
     const sync = await disk.next();
     const seen = count();
@@ -99,12 +99,12 @@ describe('a commit on SQLite', () => {
     expect(await conflict).toMatchObject({ name: 'UniqueViolation' });
   });
 
-  test('is not seen in the moment between the commit and the begin of its sync', async () => {
+  test('is not shown between the commit and the start of its sync', async () => {
     const seen: Promise<number>[] = [];
-    // A microtask each, so that some of them run right after the commit, before anything that waits for it.
+    // One read in each microtask, so that some run right after the commit, before anything that waits for it.
     const inserted = insert(1);
     for (let i = 0; i < 200; i += 1) {
-      seen.push(look());
+      seen.push(countOnDisk());
       await Promise.resolve();
     }
     const sync = await disk.next();
@@ -117,7 +117,7 @@ describe('a commit on SQLite', () => {
     expect((await Promise.all(seen)).at(-1)).toBe(1);
   });
 
-  test('that fails alone is told when what it ran into is on disk', async () => {
+  test('that fails because of another commit fails only once the other commit is on disk', async () => {
     const inserted = insert(1);
     const sync = await disk.next();
     const conflict = db.query('insert into t (a) values (1)').catch((error: unknown) => error);
@@ -127,7 +127,7 @@ describe('a commit on SQLite', () => {
     expect(await conflict).toMatchObject({ name: 'UniqueViolation' });
   });
 
-  test('does not wait for the sync before it, and shares its own with all that came meanwhile', async () => {
+  test('is made while an older sync runs, and shares the next sync with all commits made in that time', async () => {
     const first = insert(1);
     const sync = await disk.next();
     const others = Array.from({ length: 20 }, (_, i) => insert(i + 2));
@@ -139,11 +139,11 @@ describe('a commit on SQLite', () => {
     second.finish();
     await Promise.all(others);
     expect(await count()).toBe(21);
-    // One for the table, and these two.
+    // One sync for the table, and these two.
     expect(disk.begun).toBe(3);
   });
 
-  test('that could not be synced is an error for everybody from then on, reads as well', async () => {
+  test('that could not be synced makes every later write and read fail', async () => {
     const writers = [insert(1), insert(2)];
     const sync = await disk.next();
     const waiting = [...writers, count()].map((promise) => promise.catch((error: unknown) => error));
@@ -160,7 +160,7 @@ describe('a commit on SQLite', () => {
     ['a read', () => count()],
     ['a transaction that fails by itself', () => insert(1)],
     ['a statement that fails by itself', () => db.query('insert into t (a) values (1)')],
-  ])('that could not be synced ends the process, whoever waits for it: %s', async (_who, wait) => {
+  ])('that could not be synced calls onCommitError for everything that waits for it: %s', async (_who, wait) => {
     const writer = insert(1).catch((error: unknown) => error);
     const sync = await disk.next();
     commitErrors = [];
@@ -175,14 +175,14 @@ describe('a commit on SQLite', () => {
   });
 });
 
-test('what was acknowledged is in the files as they were at their last sync', async () => {
+test('every acknowledged commit is in the files as they were at their last sync', async () => {
   const file = await sqliteFile();
   const folder = join(dirname(file.path), 'after-the-power-cut');
   mkdirSync(folder);
   const acknowledged = new Set<number>();
   let known: number[] = [];
   const db = openSqlite(file.path, {
-    // What is in the files when a sync begins is what it makes durable.
+    // A sync makes durable what is in the files when it begins.
     syncFile: async (fd) => {
       known = [...acknowledged];
       fdatasyncSync(fd);
@@ -191,7 +191,7 @@ test('what was acknowledged is in the files as they were at their last sync', as
     },
   });
   await db.query('create table t (a integer primary key, body blob) strict');
-  // Several times the size at which SQLite moves the WAL into the file.
+  // Writes several times the size at which SQLite moves the WAL into the file.
   for (let round = 0; round < 60; round += 1) {
     const numbers = Array.from({ length: 8 }, (_, i) => round * 8 + i);
     await Promise.all(
