@@ -13,20 +13,20 @@ const RECONNECT_MAX_MS = 2000;
 export interface BullmqOptions {
   /** See `parseRedisUrl`. */
   redisUrl: string;
-  /** What every key begins with. */
+  /** The prefix of every key in Redis. */
   prefix?: string;
   onError: OnJobError;
-  /** Before the second attempt; doubles with each one. */
+  /** The wait before the second attempt. Doubles with each attempt. */
   retryDelayMs?: number;
-  /** How often schedules are registered again, which is how long losing Redis stops them. */
+  /** How often schedules are registered again. If Redis loses its data, schedules stop for at most this long. */
   reregisterMs?: number;
   /** How long `add`, `every` and `work` wait for Redis. */
   answerWithinMs?: number;
 }
 
 /**
- * A queue in Redis, shared by every process that names the same Redis and prefix. It connects by itself, and again when
- * Redis was away. (Needs `maxmemory-policy noeviction`: a queue that Redis has evicted half of is not one.)
+ * A queue in Redis, shared by every process with the same Redis and prefix. It connects by itself, and connects again
+ * after Redis was unavailable. Redis needs `maxmemory-policy noeviction`: with another policy it may delete jobs.
  */
 export function createBullmqQueue(options: BullmqOptions): Queue {
   const { onError, prefix = 'cardea', retryDelayMs = RETRY_DELAY_MS, reregisterMs = 60_000 } = options;
@@ -35,7 +35,7 @@ export function createBullmqQueue(options: BullmqOptions): Queue {
   const connection = {
     ...parseRedisUrl(options.redisUrl),
     maxRetriesPerRequest: null,
-    // Saying good-bye takes a Redis that answers, and a process that must end does not wait for one to come back.
+    // A clean close needs an answer from Redis, and a process that must end cannot wait until Redis is back.
     retryStrategy: (attempts: number) => (leaving ? null : Math.min(attempts * 100, RECONNECT_MAX_MS)),
   };
   const jobs = new BullQueue(QUEUE_NAME, { connection, prefix, defaultJobOptions: jobOptions(retryDelayMs) });
@@ -64,13 +64,13 @@ export function createBullmqQueue(options: BullmqOptions): Queue {
       const parsed = parsePayload(name, payload);
       const id = scheduleId(name, parsed);
       const template = { name, data: parsed, opts: jobOptions(retryDelayMs) };
-      // Registering what is registered already changes nothing: the next run keeps its time.
+      // To register a known schedule again changes nothing: the next run keeps its time.
       const register = () => inTime(jobs.upsertJobScheduler(id, { every: periodMs }, template));
       schedules.set(id, register);
       await register();
     },
     async work(handlers, { concurrency = 4 } = {}) {
-      if (worker) throw new Error('this queue works already');
+      if (worker) throw new Error('this queue runs jobs already');
       worker = new Worker(QUEUE_NAME, (job) => tracked(run(handlers, job)), { connection, prefix, concurrency });
       worker.on('error', (error) => onError(error));
       worker.on('failed', (job, error) => reportFailure(onError, job, error));
@@ -79,7 +79,7 @@ export function createBullmqQueue(options: BullmqOptions): Queue {
     async close() {
       clearInterval(timer);
       await worker?.pause(true);
-      // BullMQ waits for its lost connection to end once more, for ever, unless it is told to close by force.
+      // Without force, BullMQ would wait forever for a lost connection to close.
       const workerClosed = worker?.close(!(await answers(jobs)));
       await Promise.allSettled(running);
       leaving = true;
@@ -88,7 +88,7 @@ export function createBullmqQueue(options: BullmqOptions): Queue {
   };
 }
 
-/** Redis keeps no trace of a job that has ended: what happened is in SQL and in the audit log. */
+/** Redis keeps nothing of a job that has ended: SQL and the audit log hold its result. */
 function jobOptions(retryDelayMs: number) {
   return {
     attempts: ATTEMPTS_MAX,
@@ -105,7 +105,7 @@ async function answers(jobs: BullQueue): Promise<boolean> {
   );
 }
 
-/** BullMQ waits for Redis for ever; whoever adds a job from within a request cannot. */
+/** BullMQ waits for Redis forever. A request that adds a job cannot. @throws Error after `withinMs` */
 async function within<T>(withinMs: number, work: Promise<T>): Promise<T> {
   const timeout = Promise.withResolvers<never>();
   const timer = setTimeout(() => timeout.reject(new Error('Redis did not answer in time')), withinMs);
@@ -128,13 +128,13 @@ async function registerAgain(schedules: Map<string, () => Promise<unknown>>, onE
 
 async function run(handlers: JobHandlers, job: Job): Promise<void> {
   const name = job.name;
-  // Newer code may have put it there, and newer code may yet run it: leave it to another attempt.
-  if (!isJobName(name)) throw new Error(`no handler for a job called ${name}`);
+  // Newer code may have added the job, and a newer process may run it in another attempt.
+  if (!isJobName(name)) throw new Error(`no handler for the job ${name}`);
   refuseInvalid(name, job.data);
   await runHandler(handlers, name, job.data);
 }
 
-/** @throws UnrecoverableError, for a payload does not become valid by waiting */
+/** @throws UnrecoverableError, because an invalid payload stays invalid in every attempt */
 function refuseInvalid(name: JobName, payload: unknown): void {
   try {
     parsePayload(name, payload);

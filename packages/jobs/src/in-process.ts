@@ -2,14 +2,14 @@ import type { JobName } from '@cardea/contracts/jobs';
 import { ATTEMPTS_MAX, RETRY_DELAY_MS, parsePayload, runHandler, scheduleId } from './queue.ts';
 import type { AddOptions, JobHandlers, OnJobError, Queue } from './queue.ts';
 
-// A computer that slept or a clock that was set moves `now` past what a timer knows of.
+// After a sleep of the computer or a change of its clock, `now` jumps and timers do not.
 const TICK_MAX_MS = 1000;
 
 export interface InProcessOptions {
   onError: OnJobError;
-  /** Milliseconds since 1970. Jobs come due by this clock, looked at every second or sooner. */
+  /** Milliseconds since 1970. Jobs become due by this clock, which is read at least every second. */
   now?: () => number;
-  /** Before the second attempt; doubles with each one. */
+  /** The wait before the second attempt. Doubles with each attempt. */
   retryDelayMs?: number;
 }
 
@@ -28,7 +28,9 @@ interface Schedule {
   dueAt: number;
 }
 
-/** The queue of a deployment of one process: nothing outlives it, and no timer keeps it alive. */
+/**
+ * A queue inside one process. Its jobs are lost when the process ends, and its timers do not keep the process alive.
+ */
 export function createInProcessQueue(options: InProcessOptions): Queue {
   const { onError, now = Date.now, retryDelayMs = RETRY_DELAY_MS } = options;
   const waiting = new Set<WaitingJob>();
@@ -117,7 +119,7 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
     },
     async work(to, options = {}) {
       refuseClosed();
-      if (handlers) throw new Error('this queue works already');
+      if (handlers) throw new Error('this queue runs jobs already');
       handlers = to;
       concurrency = options.concurrency ?? 4;
       dispatch();

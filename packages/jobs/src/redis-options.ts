@@ -1,4 +1,4 @@
-/** What ioredis and BullMQ take as a connection. */
+/** Connection options of ioredis and BullMQ. */
 export interface RedisConnectionOptions {
   host?: string;
   port?: number;
@@ -11,14 +11,14 @@ export interface RedisConnectionOptions {
 
 /**
  * Reads `redis://user:password@host:6379/0`, `rediss://…` (TLS) or, for a unix socket, `unix:///run/redis.sock?db=0`.
- * @throws Error on any other scheme; it does not repeat the url, which may hold a password
+ * @throws Error for any other scheme. The message does not contain the URL, which may hold a password.
  */
 export function parseRedisUrl(redisUrl: string): RedisConnectionOptions {
   const url = URL.canParse(redisUrl) ? new URL(redisUrl) : undefined;
   if (url?.protocol === 'unix:')
     return { path: decodeURIComponent(url.pathname), ...credentials(url), ...database(url) };
   if (url?.protocol !== 'redis:' && url?.protocol !== 'rediss:') {
-    throw new Error('a Redis url begins with redis://, rediss:// or unix://');
+    throw new Error('a Redis URL must begin with redis://, rediss:// or unix://');
   }
   const tls = url.protocol === 'rediss:' ? { tls: {} } : {};
   const host = url.hostname.replace(/^\[|\]$/g, '');

@@ -26,7 +26,7 @@ describe('a BullMQ queue', () => {
 
   afterEach(() => queues.remove());
 
-  test('runs a schedule that two processes registered once a period', async () => {
+  test('runs a schedule once per period if two processes registered it', async () => {
     const runs = new Runs();
     const processes = [1, 2].map(() => queues.open({ onError: ignore, retryDelayMs: 10 }));
     const begun = performance.now();
@@ -37,7 +37,7 @@ describe('a BullMQ queue', () => {
     await Promise.all(processes.map((queue) => queue.close()));
   });
 
-  test('does not run a schedule early because it is registered again', async () => {
+  test('does not run a schedule early when it is registered again', async () => {
     const runs = new Runs();
     const queue = queues.open({ onError: ignore, retryDelayMs: 10 });
     await queue.work(runs.handlers());
@@ -50,7 +50,7 @@ describe('a BullMQ queue', () => {
     await queue.close();
   });
 
-  test('has its schedules again a while after Redis has lost everything', async () => {
+  test('restores its schedules after Redis has lost its data', async () => {
     const runs = new Runs();
     const queue = createBullmqQueue({ ...queues.where, onError: ignore, reregisterMs: 50 });
     await queue.work(runs.handlers());
@@ -62,22 +62,22 @@ describe('a BullMQ queue', () => {
     await queue.close();
   });
 
-  test('gives up an invalid payload at once, and does not hand it to the handler', async () => {
+  test('gives up a job with an invalid payload at once and does not call its handler', async () => {
     const runs = new Runs();
     const failed = Promise.withResolvers<FailedJob | undefined>();
     const queue = queues.open({ onError: (_, job) => failed.resolve(job), retryDelayMs: 10 });
-    const stranger = new BullQueue('jobs', {
+    const otherProgram = new BullQueue('jobs', {
       connection: parseRedisUrl(queues.where.redisUrl),
       prefix: queues.where.prefix,
     });
-    await stranger.add('outbox.relay', { surprise: true }, { attempts: 5 });
+    await otherProgram.add('outbox.relay', { surprise: true }, { attempts: 5 });
     await queue.work(runs.handlers());
     expect(await failed.promise).toEqual({ name: 'outbox.relay', attempt: 1, final: true });
     expect(runs.count('outbox.relay')).toBe(0);
-    await Promise.all([stranger.close(), queue.close()]);
+    await Promise.all([otherProgram.close(), queue.close()]);
   });
 
-  test('leaves a job it has no handler for to be tried again', async () => {
+  test('tries a job again if it has no handler for it', async () => {
     const failed = Promise.withResolvers<FailedJob | undefined>();
     const queue = queues.open({ onError: (_, job) => failed.resolve(job), retryDelayMs: 10 });
     const newer = new BullQueue('jobs', {
@@ -100,7 +100,7 @@ describe('a BullMQ queue', () => {
     expect(await queues.keys()).not.toContainEqual(expect.stringMatching(/:\d+$|:de:|:completed$|:failed$/));
   });
 
-  test('closes soon when Redis is gone', async () => {
+  test('closes within seconds when Redis does not answer', async () => {
     const runs = new Runs();
     const disconnected = Promise.withResolvers<unknown>();
     const proxy = await openProxy(queues.where.redisUrl);
@@ -112,11 +112,11 @@ describe('a BullMQ queue', () => {
     await disconnected.promise;
     const begun = performance.now();
     await queue.close();
-    // By force after a second; without it only the limit of 5 s would end the wait.
+    // It closes by force after a second. Without force only the limit of 5 s would end the wait.
     expect(performance.now() - begun).toBeLessThan(4000);
   });
 
-  test('refuses a job instead of waiting for ever when there is no Redis, and closes', async () => {
+  test('refuses a job when there is no Redis, does not wait forever, and closes', async () => {
     const errors: unknown[] = [];
     const redisUrl = 'unix:///nonexistent/redis.sock';
     const queue = createBullmqQueue({ redisUrl, answerWithinMs: 50, onError: (error) => errors.push(error) });
@@ -126,19 +126,19 @@ describe('a BullMQ queue', () => {
   });
 });
 
-describe('a Redis url', () => {
+describe('a Redis URL', () => {
   test.each([
     ['redis://localhost', { host: 'localhost', port: 6379 }],
     ['redis://u:p%40ss@[::1]:7000/2', { host: '::1', port: 7000, username: 'u', password: 'p@ss', db: 2 }],
     ['rediss://:pw@cache.example', { host: 'cache.example', port: 6379, password: 'pw', tls: {} }],
     ['unix:///run/redis%20x.sock?db=3', { path: '/run/redis x.sock', db: 3 }],
-  ])('%s is understood', (url, options) => {
+  ])('%s is read', (url, options) => {
     expect(parseRedisUrl(url)).toEqual(options);
   });
 
   test('of another kind is refused without showing its password', () => {
-    expect(() => parseRedisUrl('http://:hunter2@localhost')).toThrow(/^a Redis url begins with (?!.*hunter2)/);
-    expect(() => parseRedisUrl('localhost:6379')).toThrow('a Redis url begins with');
+    expect(() => parseRedisUrl('http://:hunter2@localhost')).toThrow(/^a Redis URL must begin with (?!.*hunter2)/);
+    expect(() => parseRedisUrl('localhost:6379')).toThrow('a Redis URL must begin with');
   });
 });
 
@@ -168,7 +168,7 @@ function createQueues(): TestQueues & {
   };
 }
 
-/** Stands between a queue and Redis, to take Redis away from it. */
+/** Opens a proxy between a queue and Redis. Its end cuts the queue off from Redis. */
 async function openProxy(redisUrl: string): Promise<{ url: string; close(): Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'cardea-jobs-'));
   const sockets = new Set<Socket>();

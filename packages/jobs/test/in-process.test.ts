@@ -3,9 +3,9 @@ import { expect, test } from '@jest/globals';
 import { createInProcessQueue } from '../src/in-process.ts';
 import { Runs, describeQueue } from './queue-conformance.ts';
 
-describeQueue('the queue in the process', () => ({ open: createInProcessQueue, remove: async () => undefined }));
+describeQueue('the in-process queue', () => ({ open: createInProcessQueue, remove: async () => undefined }));
 
-test('a job is due by the clock it was given', async () => {
+test('a job becomes due by the clock of the queue', async () => {
   let now = 0;
   const runs = new Runs();
   const queue = createInProcessQueue({ onError: () => undefined, now: () => now });
@@ -19,7 +19,7 @@ test('a job is due by the clock it was given', async () => {
   await queue.close();
 });
 
-test('a schedule with a new period runs by the new one', async () => {
+test('a schedule registered with a new period runs at the new period', async () => {
   const runs = new Runs();
   const queue = createInProcessQueue({ onError: () => undefined });
   await queue.work(runs.handlers());

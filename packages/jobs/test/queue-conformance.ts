@@ -10,12 +10,12 @@ export interface QueueOptions {
 }
 
 export interface TestQueues {
-  /** Opens the same queue, as another process would where the adapter allows several. */
+  /** Opens the same queue, as another process would if the adapter allows several. */
   open(options: QueueOptions): Queue;
   remove(): Promise<void>;
 }
 
-/** What every adapter of `Queue` promises. */
+/** Tests what every adapter of `Queue` promises. */
 export function describeQueue(name: string, create: () => TestQueues): void {
   describe(name, () => {
     let queues: TestQueues;
@@ -33,14 +33,14 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       await queues.remove();
     });
 
-    test('a job added before anybody works runs once somebody does', async () => {
+    test('a job added before any process runs jobs runs once a process does', async () => {
       const runs = new Runs();
       await queue.add('outbox.relay', {});
       await queue.work(runs.handlers());
       await runs.reach('outbox.relay', 1);
     });
 
-    test('a job added while somebody works runs, and by the handler of its name', async () => {
+    test('a job added while a process runs jobs is run by the handler of its name', async () => {
       const runs = new Runs();
       await queue.work(runs.handlers());
       await queue.add('session.sweep', {});
@@ -48,7 +48,7 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       expect(runs.count('outbox.relay')).toBe(0);
     });
 
-    test('a delayed job runs after one that was added later', async () => {
+    test('a delayed job runs after a job added later without a delay', async () => {
       const runs = new Runs();
       await queue.work(runs.handlers(), { concurrency: 1 });
       const begun = performance.now();
@@ -60,7 +60,7 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       expect(performance.now() - begun).toBeGreaterThan(195);
     });
 
-    test('a payload that is not what the contract says is not added', async () => {
+    test('a job whose payload does not match the contract is not added', async () => {
       const secret = { value: 'hunter2' } as unknown as Record<string, never>;
       await expect(queue.add('outbox.relay', secret)).rejects.toHaveProperty('name', 'ZodError');
       await expect(queue.every('outbox.relay', 1000, secret)).rejects.toHaveProperty('name', 'ZodError');
@@ -71,7 +71,7 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       expect(runs.count('outbox.relay')).toBe(0);
     });
 
-    test('jobs with one key are one job while it waits or runs, and another once it has ended', async () => {
+    test('jobs with the same key are one job until that job has ended', async () => {
       const runs = new Runs();
       const gate = Promise.withResolvers<void>();
       await queue.add('outbox.relay', {}, { key: 'a' });
@@ -86,7 +86,7 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       await addUntil(runs, 'outbox.relay', 3, () => queue.add('outbox.relay', {}, { key: 'a' }));
     });
 
-    test('a job that throws is tried again until it succeeds, each failure reported', async () => {
+    test('a job that throws is tried again until it succeeds, and each failure is reported', async () => {
       const runs = new Runs();
       const failTwice = async () => {
         if (runs.count('outbox.relay') < 3) throw new Error('not yet');
@@ -100,7 +100,7 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       ]);
     });
 
-    test('a job that always throws is given up, after waits that grow, and frees its key', async () => {
+    test('a job that always throws is given up after growing waits, and its key is free again', async () => {
       const runs = new Runs();
       const gaveUp = Promise.withResolvers<void>();
       const times: number[] = [];
@@ -116,12 +116,12 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       await queue.add('outbox.relay', {}, { key: 'a' });
       await gaveUp.promise;
       expect(runs.count('outbox.relay')).toBe(ATTEMPTS_MAX);
-      // 20 + 40 + 80 + 160 ms, less what the first report was late; without growth it were 80.
+      // 20 + 40 + 80 + 160 ms, less the delay of the first report. Without growing waits it would be 80.
       expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeGreaterThan(200);
       await addUntil(runs, 'outbox.relay', ATTEMPTS_MAX + 1, () => queue.add('outbox.relay', {}, { key: 'a' }));
     });
 
-    test('no more jobs run side by side than asked for', async () => {
+    test('at most `concurrency` jobs run at the same time', async () => {
       let now = 0;
       let most = 0;
       const runs = new Runs();
@@ -143,7 +143,7 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       await runs.reach('outbox.relay', 1);
     });
 
-    test('a schedule registered twice runs once a period', async () => {
+    test('a schedule registered twice runs once per period', async () => {
       const runs = new Runs();
       const begun = performance.now();
       await queue.every('outbox.relay', 300, {});
@@ -154,7 +154,7 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       expect(performance.now() - begun).toBeGreaterThan(590);
     });
 
-    test('closing waits for the job that runs, and starts no other', async () => {
+    test('close waits for the running job and starts no other', async () => {
       const runs = new Runs();
       const gate = Promise.withResolvers<void>();
       let ended = false;
@@ -175,7 +175,7 @@ export function describeQueue(name: string, create: () => TestQueues): void {
   });
 }
 
-/** Counts what ran, and lets a test wait for it. */
+/** Counts the runs of jobs, and lets a test wait for them. */
 export class Runs {
   readonly order: JobName[] = [];
   readonly #waiting = new Set<() => void>();
@@ -204,7 +204,7 @@ export class Runs {
   }
 }
 
-/** A key is free a moment after its handler ended, when the queue has taken note. */
+/** Adds the job until it has run: a key becomes free a moment after its handler has ended. */
 async function addUntil(runs: Runs, name: JobName, count: number, add: () => Promise<void>): Promise<void> {
   while (runs.count(name) < count) {
     await add();
