@@ -2,8 +2,8 @@ import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /**
- * Replaces the file at `path` so that a crash at any moment leaves either the old content or the new, readable by
- * nobody `mode` does not let: the temporary file has it from its first byte on. Resolves once the content is durable.
+ * Replaces the file at `path`. A crash at any moment leaves either the old content or the new one. The temporary file
+ * has `mode` from its first byte on, so nobody else can ever read the content. Resolves once the content is durable.
  */
 export async function replaceFile(path: string, content: string, mode: number): Promise<void> {
   const temporary = `${path}.tmp`;
@@ -14,8 +14,8 @@ export async function replaceFile(path: string, content: string, mode: number): 
 }
 
 /**
- * Creates the file at `path`, which must not exist, with `mode` from its first byte on. Resolves once its
- * content is durable; its name is durable after `syncFolder`.
+ * Creates the file at `path`, which must not exist, with `mode` from its first byte on. Resolves once its content is
+ * durable. Its name is durable after `syncFolder`.
  */
 export async function writeNewFile(path: string, content: string, mode: number): Promise<void> {
   const file = await open(path, 'wx', mode);
@@ -27,7 +27,7 @@ export async function writeNewFile(path: string, content: string, mode: number):
   }
 }
 
-/** Makes durable which names stand in a folder: a rename or a new file is lost in a power cut without it. */
+/** Makes the names in a folder durable. Without it a power cut can undo a rename or lose a new file. */
 export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {
@@ -37,7 +37,7 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** The content, or undefined if there is no such file. */
+/** Returns the content of a file, or undefined if the file does not exist. */
 export async function readIfThere(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');

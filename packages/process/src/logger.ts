@@ -3,8 +3,8 @@ import winston from 'winston';
 export type Logger = Pick<winston.Logger, 'error' | 'warn' | 'info' | 'debug'>;
 
 /**
- * The only fields that leave a process in a log line. An allow-list, because a list of
- * what to hide is wrong on the day somebody adds a field (CVE-2025-62513).
+ * The only fields that a log line may hold. This is an allow-list, because a list of fields to hide is wrong on the day
+ * somebody adds a field (CVE-2025-62513).
  */
 const fields = [
   'level',
@@ -38,7 +38,10 @@ const fields = [
   'verifierKey',
 ] as const;
 
-/** A logger that writes, from `level` up or, for `none`, not at all, one JSON object a line to stdout, holding nothing but the fields of the allow-list and `error`. */
+/**
+ * Creates a logger that writes one JSON object per line to stdout, with the fields of the allow-list and `error` only.
+ * It writes messages of `level` and above. With `none` it writes nothing.
+ */
 export function createLogger(service: string, level: string): Logger {
   return winston.createLogger({
     level: level === 'none' ? 'error' : level,
@@ -54,7 +57,7 @@ export function createLogger(service: string, level: string): Logger {
   });
 }
 
-/** Returns what may be written of a log record: the fields of the allow-list, and of an error its name, code, message and stack. */
+/** Returns what may be logged: the fields of the allow-list, and an error's name, code, message and stack. */
 export function allowed(info: winston.Logform.TransformableInfo, service: string): winston.Logform.TransformableInfo {
   const line: Record<string | symbol, unknown> = { time: new Date().toISOString(), service };
   for (const field of fields) if (info[field] !== undefined) line[field] = info[field];
@@ -63,7 +66,7 @@ export function allowed(info: winston.Logform.TransformableInfo, service: string
   return line as winston.Logform.TransformableInfo;
 }
 
-// Other properties of an error, such as PostgreSQL's `detail`, may quote a row.
+// Other properties of an error may quote a row, such as PostgreSQL's `detail`.
 function describeError(error: unknown): Record<string, unknown> {
   const { name, code, message, stack, cause } = error as Error & { code?: unknown };
   return {

@@ -1,6 +1,6 @@
 import { Counter, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 
-/** What every service counts. Names follow Prometheus: base unit last. */
+/** The metrics of every service. Their names follow Prometheus: base unit last. */
 export interface Metrics {
   registry: Registry;
   requestSeconds: Histogram<'method' | 'route' | 'status'>;
@@ -8,7 +8,7 @@ export interface Metrics {
   suspicious: Counter<'rule'>;
 }
 
-/** Metrics of one service in a registry of their own, so that several can live in one process. */
+/** Creates the metrics of one service in a new registry, so that several services can run in one process. */
 export function createMetrics(service: string): Metrics {
   const registry = new Registry();
   registry.setDefaultLabels({ service });
@@ -17,14 +17,14 @@ export function createMetrics(service: string): Metrics {
     registry,
     requestSeconds: new Histogram({
       name: 'cardea_http_request_duration_seconds',
-      help: 'Time from the first byte of a request to the last of its answer.',
+      help: 'Time from the first byte of a request to the last byte of its answer.',
       labelNames: ['method', 'route', 'status'],
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
       registers: [registry],
     }),
     refusals: new Counter({
       name: 'cardea_refusals_total',
-      help: 'Requests that were refused, by error code.',
+      help: 'Refused requests, by error code.',
       labelNames: ['code'],
       registers: [registry],
     }),

@@ -1,13 +1,13 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Registry } from 'prom-client';
 
-/** Named checks of what a service depends on; each throws if it is not there. */
+/** Named checks of what a service depends on. A check throws if its dependency does not answer. */
 export type ReadinessChecks = Record<string, () => Promise<void>>;
 
-/** Health and metrics, on a port that is not served to the outside. */
+/** Serves health and metrics, for a port that must not be public. */
 export function opsListener(registry: Registry, checks: ReadinessChecks): RequestListener {
   return (req, res) => {
-    respond(isAsked(req) ? (req.url ?? '') : '').then(
+    respond(isSupported(req) ? (req.url ?? '') : '').then(
       ({ status, type, body }) =>
         res.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(body),
       (error: unknown) => res.destroy(error as Error),
@@ -22,8 +22,8 @@ export function opsListener(registry: Registry, checks: ReadinessChecks): Reques
   }
 }
 
-// HEAD is for those who only look whether somebody answers.
-function isAsked({ method, url }: IncomingMessage): boolean {
+// HEAD is for monitors that only check whether the service answers.
+function isSupported({ method, url }: IncomingMessage): boolean {
   return method === 'GET' || (method === 'HEAD' && url === '/healthz');
 }
 

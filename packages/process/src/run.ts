@@ -1,35 +1,35 @@
 import { flushCompileCache } from 'node:module';
 import { StartError } from './config.ts';
 
-/** A service that runs. */
+/** A running service. */
 export interface Running {
   url: string;
-  /** True of a kek-service that waits for its passphrase. */
+  /** True if this is a kek-service that waits for its passphrase. */
   sealed?: boolean;
-  /** Lets what is under way end, then frees everything. */
+  /** Waits for requests under way, then closes everything. */
   stop(): Promise<void>;
 }
 
-/** Exit codes: what a supervisor may conclude from them. */
+/** Exit code: the service cannot start, and another try would not help. */
 export const EXIT_BAD_START = 78;
-/** A commit or fsync failed: what is on disk must be read again before going on (I5). */
+/** Exit code: a commit or fsync failed, so the next start must read the state from disk (I5). */
 export const EXIT_FAIL_STOP = 74;
 
-/** With this argument a service only judges its settings: it ends with 0 or 78, and has written nothing. */
+/** With this argument a service only checks its settings: it ends with 0 or 78 and writes nothing. */
 const CHECK_SETTINGS = '--check-settings';
 const ORPHAN_MS = 1_000;
 
 /**
- * The life of a service's process: read the settings, start, say so, stop on a signal or when the supervisor is gone.
- * A start that cannot succeed prints one sentence and exits with 78: a StartError, or one of the kinds in `cannotStart`,
- * of packages that know no processes.
+ * Runs a service's process: reads the settings, starts the service, reports that it is ready, and stops on a signal or
+ * when the supervisor has ended. If the start throws a StartError, the process prints the message and exits with 78.
+ * `cannotStart` lists errors of other packages that are treated like a StartError.
  */
 export async function run<Config>(
   readSettings: (env: NodeJS.ProcessEnv) => Config | Promise<Config>,
   start: (config: Config) => Promise<Running>,
   cannotStart: (new () => Error)[] = [],
 ): Promise<void> {
-  // A supervisor that was killed leaves pipes nobody reads; the last log lines must not end the drain.
+  // Nobody reads the pipes of a killed supervisor. An error of the last log lines must not interrupt the stop.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   endWithSupervisor();
   let running: Running;
@@ -42,7 +42,7 @@ export async function run<Config>(
     process.exit(EXIT_BAD_START);
   }
   process.send?.({ type: 'ready', url: running.url, sealed: running.sealed });
-  // Written now, because a process that is killed never writes it, and the next start is slow again.
+  // Written now, because a killed process never writes it, and the next start would be slow again.
   flushCompileCache();
 
   let stopping = false;
@@ -59,17 +59,17 @@ export async function run<Config>(
   };
   process.on('SIGTERM', stop);
   process.on('disconnect', stop);
-  // Under a supervisor the terminal's Ctrl-C is the supervisor's, which stops services in their order.
+  // Under a supervisor, the supervisor handles Ctrl-C and stops the services in order.
   process.on('SIGINT', process.send ? () => {} : stop);
 }
 
-// Whoever starts Cardea anew waits for this process to end, so neither a slow client nor a start that is under way may
-// hold it up. What was acknowledged is on disk at any moment (I4).
+// The next start of Cardea waits for this process to end, so neither a slow client nor an unfinished start may delay
+// it. Everything acknowledged is on disk at any moment (I4).
 function endWithSupervisor(): void {
   process.on('disconnect', () => setTimeout(() => process.exit(1), ORPHAN_MS));
 }
 
-/** One sentence that says what to do. @throws `error`, if it is one that nobody foresaw */
+/** Returns one sentence that says what to do. @throws `error` if it is not an expected one */
 function explain(error: unknown, expected: (new () => Error)[]): string {
   if (error instanceof Error && expected.some((kind) => error instanceof kind)) return error.message;
   const { code } = error as NodeJS.ErrnoException;
@@ -79,8 +79,10 @@ function explain(error: unknown, expected: (new () => Error)[]): string {
   throw error;
 }
 
-/** Ends the process at once: memory and disk may disagree, and only a fresh start can tell (I5). */
+/** Ends the process at once: memory and disk may differ, and only a fresh start reads what is on disk (I5). */
 export function failStop(reason: string, error: unknown): never {
-  process.stderr.write(`${reason}: ${String(error)}; stopping so that the next start reads the truth from disk.\n`);
+  process.stderr.write(
+    `${reason}: ${String(error)}. The process stops, so that the next start reads what is on disk.\n`,
+  );
   process.exit(EXIT_FAIL_STOP);
 }
