@@ -58,6 +58,13 @@ describe.each(folders)('%s', (folder) => {
   });
 });
 
+// `typecheck` looks for what a browser has not, such as Buffer; this for what it could not load.
+test('packages/contracts runs in a browser: it imports its own files and zod', () => {
+  const imported = sourcesOf('packages/contracts').flatMap(importsOf);
+  expect(imported.length).toBeGreaterThan(50);
+  expect(imported.filter((it) => it !== 'zod' && !it.startsWith('.'))).toEqual([]);
+});
+
 test('the scan of imports sees what is there', () => {
   const seen = sourcesOf('services/api-service').flatMap(importsOf);
   expect(ofCardea(seen)).toEqual(expect.arrayContaining(['contracts', 'http', 'vault']));
@@ -90,7 +97,9 @@ function sourcesOf(folder: string): string[] {
 }
 
 function importsOf(file: string): string[] {
-  return [...read(file).matchAll(/(?:\bfrom|\bimport|\bimport\()\s*'([^']+)'/g)].map(([, specifier]) => specifier!);
+  return [...read(file).matchAll(/(?:\bfrom|\bimport|\bimport\()\s*'([@\w./:-]+)'/g)].map(
+    ([, specifier]) => specifier!,
+  );
 }
 
 function read(path: string): string {

@@ -1,4 +1,4 @@
-import { BlockList } from 'node:net';
+import { BlockList, isIP } from 'node:net';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { Cidr, clientNetwork, isInside } from './cidr.ts';
@@ -207,6 +207,33 @@ describe('against two other ways to compute it', () => {
       { numRuns: 200 },
     );
   });
+});
+
+// What addresses are made of, so that many of the texts are one and many are nearly one.
+const piece = fc.constantFrom(
+  ...'0 1 9 00 01 ff 1f2E 0000 12345 g : : : :: :: . . 1.2.3.4 255 256 1.2.3 0.0.0.0'.split(' '),
+);
+const eightGroups = fc.array(fc.constantFrom('0', '1', 'ab', 'FFFF', ''), { minLength: 6, maxLength: 9 });
+
+test('Node and the contract agree on what is an address', () => {
+  const outcomes = { 0: 0, 4: 0, 6: 0 };
+  const texts = fc.oneof(
+    fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join('')),
+    fc
+      .array(fc.constantFrom('0', '7', '10', '99', '199', '255', '256', '01', ''), { minLength: 3, maxLength: 5 })
+      .map((octets) => octets.join('.')),
+    eightGroups.map((groups) => groups.join(':')),
+    eightGroups.map((groups) => `${groups.slice(0, 6).join(':')}:1.2.3.4`),
+  );
+  fc.assert(
+    fc.property(texts, (text) => {
+      const family = isIP(text) as 0 | 4 | 6;
+      outcomes[family]++;
+      expect([text, isAccepted(text)]).toEqual([text, family !== 0]);
+    }),
+    { numRuns: 20_000 },
+  );
+  expect(Math.min(...Object.values(outcomes))).toBeGreaterThan(200);
 });
 
 describe('a client is counted', () => {

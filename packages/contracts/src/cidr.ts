@@ -1,8 +1,11 @@
-import { isIP } from 'node:net';
 import { z } from 'zod';
 
 const COMPILED_LISTS_MAX = 256;
 const PREFIX_LENGTH = /^(?:0|[1-9][0-9]{0,2})$/;
+/** 0 to 255 without leading zeros, which some read as octal. */
+const OCTET = '(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])';
+const IPV4 = new RegExp(`^${OCTET}(?:\\.${OCTET}){3}$`);
+const IPV6_GROUP = /^[0-9a-f]{1,4}$/i;
 /** The upper 96 bits of IPv4 carried in IPv6, `::ffff:0:0/96` (RFC 4291 section 2.5.5.2). */
 const MAPPED = 0xffffn;
 
@@ -92,13 +95,11 @@ function parseAddress(text: string): Address | undefined {
   return written && unmapped(written);
 }
 
-/** The address in the family it is written in. */
+/** The address in the family it is written in; undefined if the text is no address. */
 function parseWritten(text: string): Address | undefined {
-  const family = isIP(text);
-  if (family === 4) return { family, value: BigInt(ipv4Number(text)) };
-  // The zone of fe80::1%eth0 means something on one machine only.
-  if (family === 6 && !text.includes('%')) return { family, value: ipv6Value(text) };
-  return undefined;
+  if (IPV4.test(text)) return { family: 4, value: BigInt(ipv4Number(text)) };
+  const value = ipv6Value(text);
+  return value === undefined ? undefined : { family: 6, value };
 }
 
 function unmapped(address: Address): Address {
@@ -110,12 +111,18 @@ function ipv4Number(text: string): number {
   return text.split('.').reduce((value, octet) => value * 256 + Number(octet), 0);
 }
 
-// RFC 4291 section 2.2 of what isIP has found well-formed: eight groups, of which `::` may leave out some.
-function ipv6Value(text: string): bigint {
-  const [head = '', tail = ''] = withoutDots(text).split('::');
-  const [before, after] = [groupsOf(head), groupsOf(tail)];
-  const missing = Array.from({ length: 8 - before.length - after.length }, () => '0');
-  return [...before, ...missing, ...after].reduce((value, group) => (value << 16n) | BigInt(`0x${group}`), 0n);
+// RFC 4291 section 2.2: eight groups, of which `::` stands for one or more that are 0. A zone as in fe80::1%eth0 means
+// something on one machine only, so an address with one is none.
+function ipv6Value(text: string): bigint | undefined {
+  const [head = '', tail, ...more] = withoutDots(text).split('::');
+  if (more.length > 0) return undefined;
+  const [before, after] = [groupsOf(head), groupsOf(tail ?? '')];
+  const missing = 8 - before.length - after.length;
+  if (tail === undefined ? missing !== 0 : missing < 1) return undefined;
+
+  const groups = [...before, ...Array.from({ length: missing }, () => '0'), ...after];
+  if (!groups.every((group) => IPV6_GROUP.test(group))) return undefined;
+  return groups.reduce((value, group) => (value << 16n) | BigInt(`0x${group}`), 0n);
 }
 
 function dotted(ipv4: bigint): string {
@@ -126,10 +133,11 @@ function groupsOf(text: string): string[] {
   return text === '' ? [] : text.split(':');
 }
 
-/** `::ffff:192.0.2.1` as `::ffff:c000:201`. */
+/** `::ffff:192.0.2.1` as `::ffff:c000:201`; dots that are no IPv4 address stay, and are no group. */
 function withoutDots(text: string): string {
-  return text.replace(/[0-9.]+\.[0-9]+$/, (dotted) => {
-    const value = ipv4Number(dotted);
+  return text.replace(/(?<=:)[0-9.]+$/, (last) => {
+    if (!IPV4.test(last)) return last;
+    const value = ipv4Number(last);
     return `${Math.floor(value / 65_536).toString(16)}:${(value % 65_536).toString(16)}`;
   });
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { endpoint } from '../endpoint.ts';
 import { SecretName } from '../names.ts';
-import { SECRETS_PATH, allSecrets, checkValue, valueFields } from './secret-shapes.ts';
+import { SECRETS_PATH, allSecrets, byteLength, checkValue, valueFields } from './secret-shapes.ts';
 
 export const documentFormats = ['dotenv', 'json', 'yaml'] as const;
 
@@ -53,7 +53,7 @@ export const importSecrets = endpoint({
 });
 
 function checkSize(content: string, context: z.RefinementCtx): void {
-  if (Buffer.byteLength(content) <= DOCUMENT_BYTES_MAX) return;
+  if (byteLength(content, 'utf8') <= DOCUMENT_BYTES_MAX) return;
   const message = `is larger than ${DOCUMENT_BYTES_MAX} bytes`;
   context.addIssue({ code: 'custom', message, params: { tooLarge: true } });
 }

@@ -67,10 +67,17 @@ export function checkValue(
     context.addIssue({ code: 'custom', path: ['value'], message: 'is not standard base64' });
   } else if (encoding === 'utf8' && !value.isWellFormed()) {
     context.addIssue({ code: 'custom', path: ['value'], message: 'is not well-formed text' });
-  } else if (Buffer.byteLength(value, encoding) > SECRET_BYTES_MAX) {
+  } else if (byteLength(value, encoding) > SECRET_BYTES_MAX) {
     const message = `is larger than ${SECRET_BYTES_MAX} bytes`;
     context.addIssue({ code: 'custom', path: ['value'], message, params: { tooLarge: true } });
   }
+}
+
+/** How many bytes a text stands for: those of its UTF-8, or those that its standard base64 decodes to. */
+export function byteLength(text: string, encoding: 'utf8' | 'base64'): number {
+  if (encoding === 'utf8') return new TextEncoder().encode(text).length;
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
+  return (text.length / 4) * 3 - padding;
 }
 
 /** Refuses an end that is given twice. */
