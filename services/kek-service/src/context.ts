@@ -15,12 +15,10 @@ import type { KekMetrics } from './metrics.ts';
 import { createSealState } from './seal-state.ts';
 import type { SealState } from './seal-state.ts';
 import { fileSealWarning } from './seals/file.ts';
-import { createTokenBuckets } from './token-bucket.ts';
-import type { TokenBuckets } from './token-bucket.ts';
 import { createUnsealAttempts } from './unseal-attempts.ts';
 import type { UnsealAttempts } from './unseal-attempts.ts';
-
-const unwrapLimit = { perSecond: 200, burst: 1_000 };
+import { createUnwrapLimit } from './unwrap-limit.ts';
+import type { UnwrapLimit } from './unwrap-limit.ts';
 
 /** What the functions of kek-service work with. */
 export interface KekContext {
@@ -35,8 +33,7 @@ export interface KekContext {
   keyringFile: KeyringFile;
   seal: SealState;
   unsealAttempts: UnsealAttempts;
-  /** Counts DEKs. */
-  unwrapLimit: TokenBuckets;
+  unwrapLimit: UnwrapLimit;
   /** Overwrites the KEKs and closes connections. */
   close(): Promise<void>;
 }
@@ -65,7 +62,7 @@ export async function createContext(config: KekConfig, overrides: KekOverrides):
     metrics: createKekMetrics(seal),
     audit: audit?.log,
     unsealAttempts: createUnsealAttempts(now),
-    unwrapLimit: createTokenBuckets({ ...unwrapLimit, now }),
+    unwrapLimit: createUnwrapLimit(now),
     async close() {
       seal.close();
       await audit?.close();

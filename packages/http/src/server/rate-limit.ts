@@ -11,6 +11,7 @@ import type { Redis } from 'ioredis';
 import { RedisStore } from 'rate-limit-redis';
 import type { RedisReply } from 'rate-limit-redis';
 import type { Exchange } from './exchange.ts';
+import { createTokenBuckets } from './token-buckets.ts';
 
 export interface Limits {
   config: { signInsPerMinute: number; requestsPerMinute: number };
@@ -86,51 +87,22 @@ function tooMany(retryAfterSeconds: number, actor?: AuditActor): AppError {
 }
 
 /**
- * The limit of the path machines call all day, by session or credential, for which a lookup must do. Says so in the same
- * header fields as the other limits (draft-ietf-httpapi-ratelimit-headers-08).
+ * The limit of the path machines call all day, by session or credential, for which a lookup must do: `perSecond` times a
+ * second, and twice that after a pause. Says so in the same header fields as the other limits
+ * (draft-ietf-httpapi-ratelimit-headers-08). `clock` counts milliseconds.
  */
 export function limitReads(
   perSecond: number,
   clock = () => performance.now(),
 ): (exchange: Exchange, actor: AuditActor) => void {
-  const bucket = createTokenBucket({ perSecond, clock });
+  const buckets = createTokenBuckets({ perSecond, burst: perSecond * 2, now: clock });
   const policy = `"reads"; q=${perSecond}; w=1`;
   return (exchange, actor) => {
-    const left = bucket.take(actor.session ?? actor.credential ?? actor.id);
-    const limit = `"reads"; r=${left ?? 0}; t=1`;
+    const { left, missing } = buckets.take(actor.session ?? actor.credential ?? actor.id, 1);
+    const limit = `"reads"; r=${left}; t=1`;
     exchange.headers ??= {};
     exchange.headers['RateLimit-Policy'] = policy;
     exchange.headers['RateLimit'] = limit;
-    if (left === undefined) throw tooMany(1, actor);
-  };
-}
-
-/** A limit that costs a lookup. */
-interface TokenBucket {
-  /** How many are left after this one; undefined if there was none left for it. */
-  take(key: string): number | undefined;
-}
-
-const KEYS_MAX = 10_000;
-
-/** Lets each key through `perSecond` times a second, and twice that after a pause. `clock` counts milliseconds. */
-function createTokenBucket({ perSecond, clock }: { perSecond: number; clock: () => number }): TokenBucket {
-  const buckets = new Map<string, { tokens: number; at: number }>();
-  const most = perSecond * 2;
-  return {
-    take(key) {
-      const now = clock();
-      let bucket = buckets.get(key);
-      if (!bucket) {
-        if (buckets.size >= KEYS_MAX) buckets.delete(buckets.keys().next().value!);
-        bucket = { tokens: most, at: now };
-        buckets.set(key, bucket);
-      }
-      bucket.tokens = Math.min(most, bucket.tokens + ((now - bucket.at) / 1000) * perSecond);
-      bucket.at = now;
-      if (bucket.tokens < 1) return undefined;
-      bucket.tokens -= 1;
-      return Math.floor(bucket.tokens);
-    },
+    if (missing > 0) throw tooMany(1, actor);
   };
 }
