@@ -11,13 +11,13 @@ export interface OpenOptions {
   /** Folder of the migrations to apply. */
   migrations: URL;
   onCommitError: OnCommitError;
-  /** For tests only: their server runs without fsync to be fast. */
+  /** For tests, whose server does without fsync to be fast. */
   allowFsyncOff?: boolean;
 }
 
 /**
  * Opens a service's database: checks that its settings are durable, brings its schema up to date, and calls
- * `onCommitError` when a commit fails. No other process can open a SQLite file until this process ends.
+ * `onCommitError` when a commit fails. No other process can open a SQLite file until this one closes it or ends.
  * @throws DbUnavailable, SchemaRefused
  */
 export async function openDatabase(options: OpenOptions): Promise<Db> {
@@ -35,6 +35,12 @@ export async function openDatabase(options: OpenOptions): Promise<Db> {
 }
 
 async function openOwnSqlite(path: string, onCommitError: OnCommitError): Promise<Db> {
-  await ownSqliteFile(path);
-  return openSqlite(path, { onCommitError });
+  const letGo = await ownSqliteFile(path);
+  try {
+    const db = openSqlite(path, { onCommitError });
+    return { ...db, close: () => db.close().then(letGo) };
+  } catch (error) {
+    letGo();
+    throw error;
+  }
 }

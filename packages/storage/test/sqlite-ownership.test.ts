@@ -3,8 +3,11 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, statSync, symlinkSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { DbUnavailable } from '../src/db.ts';
+import type { CommitError } from '../src/db.ts';
+import { openDatabase } from '../src/open.ts';
 import { ownSqliteFile } from '../src/sqlite-ownership.ts';
 import { openSqlite } from '../src/sqlite.ts';
 import { sqliteFile } from './databases.ts';
@@ -25,7 +28,9 @@ afterEach(async () => {
 
 /** Starts a process that owns the file, reports it, and ends when it gets a message. */
 async function owner(): Promise<ChildProcess> {
-  const program = `import { ownSqliteFile } from '${source}';
+  const program = `import type { CommitError } from '../src/db.ts';
+import { openDatabase } from '../src/open.ts';
+import { ownSqliteFile } from '${source}';
     await ownSqliteFile('${file.path}');
     process.on('message', () => process.exit(0));
     process.send('owns it');`;
@@ -70,6 +75,29 @@ test('the owner of a SQLite file may open it several times, and only its user ca
   expect(statSync(`${file.path}-lock`).mode & 0o777).toBe(0o600);
 });
 
+test('a SQLite file is free once each holder has released it, and a holder releases it only once', async () => {
+  const letGo = await ownSqliteFile(file.path, 0);
+  const letGoToo = await ownSqliteFile(file.path, 0);
+  letGo();
+  letGo();
+  await expect(otherProcessCanOwn()).resolves.toBe(false);
+  letGoToo();
+  await expect(otherProcessCanOwn()).resolves.toBe(true);
+});
+
+test('another process can open a database that was closed or could not be opened', async () => {
+  const folder = pathToFileURL(`${dirname(file.path)}/`);
+  const options = { target: file.path, migrations: folder, onCommitError: rethrow };
+  const db = await openDatabase(options);
+  await expect(otherProcessCanOwn()).resolves.toBe(false);
+  await db.close();
+  await expect(otherProcessCanOwn()).resolves.toBe(true);
+
+  const missing = new URL('migrations-that-are-not-there/', folder);
+  await expect(openDatabase({ ...options, migrations: missing })).rejects.toThrow('ENOENT');
+  await expect(otherProcessCanOwn()).resolves.toBe(true);
+});
+
 test('the owner of a SQLite file owns it under each of its paths', async () => {
   const folder = dirname(file.path);
   mkdirSync(join(folder, 'inside'));
@@ -82,9 +110,15 @@ test('the owner of a SQLite file owns it under each of its paths', async () => {
 
 /** Starts another process that tries to own the file. Returns true if it succeeds. */
 async function otherProcessCanOwn(): Promise<boolean> {
-  const program = `import { ownSqliteFile } from '${source}';
+  const program = `import type { CommitError } from '../src/db.ts';
+import { openDatabase } from '../src/open.ts';
+import { ownSqliteFile } from '${source}';
     await ownSqliteFile('${file.path}', 0).catch(() => process.exit(1));`;
   const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program];
   const [code] = (await once(spawn(process.execPath, flags, { stdio: 'ignore' }), 'exit')) as [number];
   return code === 0;
+}
+
+function rethrow(error: CommitError): never {
+  throw error;
 }
