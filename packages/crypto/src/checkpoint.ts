@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, randomBytes, sign, verify } from 'node:crypto';
+import { parseBase64, toBase64, toHex } from './encoding.ts';
 import { constantTimeEqual, sha256 } from './ids.ts';
 
 const ED25519 = 0x01;
@@ -54,8 +55,8 @@ export function signingKeyFromSeed(seed: Uint8Array): SigningKey {
 export function verifierKey(origin: string, publicKey: Uint8Array): string {
   assertOrigin(origin);
   if (publicKey.length !== KEY_BYTES) throw new CheckpointError(`a public key has ${KEY_BYTES} bytes`);
-  const id = keyId(origin, publicKey).toString('hex');
-  return `${origin}+${id}+${base64(Buffer.concat([Buffer.of(ED25519), publicKey]))}`;
+  const id = toHex(keyId(origin, publicKey));
+  return `${origin}+${id}+${toBase64(Buffer.concat([Buffer.of(ED25519), publicKey]))}`;
 }
 
 /** Reads a verifier key and recomputes its key id; throws CheckpointError on anything that `verifierKey` does not write. */
@@ -63,7 +64,7 @@ export function parseVerifierKey(vkey: string): { origin: string; publicKey: Uin
   // The origin and the id hold no plus sign; the base64 after them may.
   const [, origin, encoded] = /^([^+]+)\+[0-9a-f]{8}\+(.+)$/s.exec(vkey) ?? [];
   if (!origin || !encoded) throw new CheckpointError('the verifier key is malformed');
-  const key = fromBase64(encoded, 1 + KEY_BYTES);
+  const key = bytesOf(encoded, 1 + KEY_BYTES);
   const publicKey = key.subarray(1);
   // Written again, it shows another algorithm, another key id and whatever else differs.
   if (verifierKey(origin, publicKey) !== vkey) throw new CheckpointError('the verifier key does not match its key id');
@@ -76,9 +77,9 @@ export function signCheckpoint(key: SigningKey, checkpoint: Checkpoint): string 
   assertOrigin(origin);
   if (!Number.isSafeInteger(size) || size < 0) throw new CheckpointError('a size is an integer from 0 to 2^53-1');
   if (root.length !== ROOT_BYTES) throw new CheckpointError(`a root has ${ROOT_BYTES} bytes`);
-  const body = `${origin}\n${size}\n${base64(root)}\n`;
+  const body = `${origin}\n${size}\n${toBase64(root)}\n`;
   const signature = Buffer.concat([keyId(origin, key.publicKey), key.sign(Buffer.from(body))]);
-  return `${body}\n— ${origin} ${base64(signature)}\n`;
+  return `${body}\n— ${origin} ${toBase64(signature)}\n`;
 }
 
 /**
@@ -113,7 +114,7 @@ function splitNote(note: string): { body: string; signatures: SignatureLine[] } 
 function parseSignatureLine(line: string): SignatureLine {
   const [, name, encoded] = SIGNATURE_LINE.exec(line) ?? [];
   if (!name || !encoded) throw new CheckpointError('a signature line is malformed');
-  const bytes = fromBase64(encoded);
+  const bytes = bytesOf(encoded);
   if (bytes.length <= KEY_ID_BYTES) throw new CheckpointError('a signature line is malformed');
   return { name, keyId: bytes.subarray(0, KEY_ID_BYTES), signature: bytes.subarray(KEY_ID_BYTES) };
 }
@@ -129,7 +130,7 @@ function parseBody(body: string, expectedOrigin: string): Checkpoint {
   if (end !== '' || extra.length > 0) throw new CheckpointError('a checkpoint has three lines');
   if (origin !== expectedOrigin) throw new CheckpointError('the checkpoint is of another log');
   if (!SIZE.test(size) || !Number.isSafeInteger(Number(size))) throw new CheckpointError('the size is malformed');
-  return { origin, size: Number(size), root: fromBase64(root, ROOT_BYTES) };
+  return { origin, size: Number(size), root: bytesOf(root, ROOT_BYTES) };
 }
 
 function keyId(origin: string, publicKey: Uint8Array): Buffer {
@@ -143,14 +144,9 @@ function assertOrigin(origin: string): void {
   }
 }
 
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('base64');
-}
-
-// Node decodes what is not base64 too, and skips it: only what encodes to the same text is taken.
-function fromBase64(text: string, expectedBytes?: number): Uint8Array {
-  const bytes = Buffer.from(text, 'base64');
-  if (base64(bytes) !== text || (expectedBytes !== undefined && bytes.length !== expectedBytes)) {
+function bytesOf(base64: string, expectedBytes?: number): Uint8Array {
+  const bytes = parseBase64(base64);
+  if (!bytes || (expectedBytes !== undefined && bytes.length !== expectedBytes)) {
     throw new CheckpointError('base64 is malformed or of another length');
   }
   return bytes;

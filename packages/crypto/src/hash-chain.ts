@@ -1,4 +1,5 @@
 import { canonicalize } from './canonical-json.ts';
+import { toHex } from './encoding.ts';
 import { sha256 } from './ids.ts';
 
 /** The most bytes one entry may have. */
@@ -64,7 +65,7 @@ export function encodeEntry(entry: EntryFrame & { event: unknown }): Uint8Array 
  */
 export function encodeEntryAround(canonicalEvent: string, frame: EntryFrame): Uint8Array {
   assertFrame(frame);
-  const prev = Buffer.from(frame.prev).toString('hex');
+  const prev = toHex(frame.prev);
   const log = canonicalize(frame.log);
   // The keys in the order RFC 8785 sorts them.
   const text = `{"event":${canonicalEvent},"log":${log},"prev":"${prev}","seq":${frame.seq},"v":${ENTRY_VERSION},"writtenAt":"${frame.writtenAt}"}`;

@@ -1,8 +1,8 @@
 import { nodeHash } from './hash-chain.ts';
 import { constantTimeEqual, sha256 } from './ids.ts';
 
-/** The most leaves read in one call, and the width of a stored subtree's node. */
-const FAN_OUT = 256;
+/** How many nodes of one level a stored subtree joins, as C2SP tlog-tiles has it; and the most leaves read in one call. */
+export const TILE_WIDTH = 256;
 const HASH_BYTES = 32;
 
 /** Where the hashes of a tree are looked up, so that a log of millions needs no array. */
@@ -190,17 +190,17 @@ class Climb {
 async function hashRange(tree: TreeHashes, from: number, to: number): Promise<Uint8Array> {
   const stored = await storedSubtree(tree, from, to - from);
   if (stored) return stored;
-  if (to - from <= FAN_OUT) return hashLeaves(await readLeaves(tree, from, to));
+  if (to - from <= TILE_WIDTH) return hashLeaves(await readLeaves(tree, from, to));
   const middle = from + splitPoint(to - from);
   return nodeHash(await hashRange(tree, from, middle), await hashRange(tree, middle, to));
 }
 
 async function storedSubtree(tree: TreeHashes, from: number, width: number): Promise<Uint8Array | undefined> {
-  if (!tree.subtree || width < FAN_OUT) return undefined;
-  let [level, power] = [1, FAN_OUT];
+  if (!tree.subtree || width < TILE_WIDTH) return undefined;
+  let [level, power] = [1, TILE_WIDTH];
   while (power < width) {
     level++;
-    power *= FAN_OUT;
+    power *= TILE_WIDTH;
   }
   return power === width ? tree.subtree(level, from / width) : undefined;
 }
@@ -227,7 +227,7 @@ function hashLeaves(leaves: readonly Uint8Array[]): Uint8Array {
 
 // Once a proof has come down to 256 leaves, they are read once and not for each node below.
 async function nearby(source: TreeHashes, from: number, to: number): Promise<TreeHashes> {
-  if (source instanceof LeavesInMemory || to - from > FAN_OUT) return source;
+  if (source instanceof LeavesInMemory || to - from > TILE_WIDTH) return source;
   return new LeavesInMemory(from, await readLeaves(source, from, to));
 }
 

@@ -1,5 +1,6 @@
 import { signCheckpoint } from '@cardea/crypto/checkpoint';
 import type { SigningKey } from '@cardea/crypto/checkpoint';
+import { fromHex, toBase64, toHex } from '@cardea/crypto/encoding';
 import { chainHash, genesis } from '@cardea/crypto/hash-chain';
 import { compactRange } from '@cardea/crypto/merkle';
 import { StartError } from '@cardea/process/config';
@@ -115,10 +116,10 @@ async function refuseRollback(db: Db, last: LastSigned): Promise<Verified> {
   }
   const chain = last.size === 0 ? undefined : await chainAt(db, last.size);
   const root = new TreeHead(await storedParts(db, last.size));
-  if ((chain && hex(chain) !== last.chain) || base64(root.root()) !== last.root) {
+  if ((chain && toHex(chain) !== last.chain) || toBase64(root.root()) !== last.root) {
     throw rollback(`the first ${last.size} entries are not those that were signed at ${last.signedAt}`);
   }
-  return { tree: root, chain: Buffer.from(last.chain, 'hex') };
+  return { tree: root, chain: fromHex(last.chain) };
 }
 
 async function chainAt(db: Db, size: number): Promise<Uint8Array> {
@@ -154,8 +155,8 @@ async function signAndKeep(options: SignerOptions, { tree, chain }: Verified): P
   const signed = {
     origin,
     size: tree.size,
-    root: base64(root),
-    chain: hex(chain),
+    root: toBase64(root),
+    chain: toHex(chain),
     note: signCheckpoint(key, { origin, size: tree.size, root }),
     signedAt: formatMicros(now() * 1000),
   };
@@ -167,12 +168,4 @@ function rollback(what: string): StartError {
   return new StartError(
     `ROLLBACK DETECTED: ${what}. Do not go on with this database: restore the newest one, or move the audit folder away and begin a new log.`,
   );
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
-}
-
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('base64');
 }

@@ -1,5 +1,6 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { AuditEntry } from '@cardea/contracts/audit-api';
+import { toText } from '@cardea/crypto/encoding';
 import { leafHash } from '@cardea/crypto/hash-chain';
 import type { z } from 'zod';
 
@@ -60,16 +61,12 @@ export function differences(a: EntryRow, b: EntryRow): string[] {
 
 /** Checks them against the schema. @throws SyntaxError, ZodError */
 export function parseEntry(bytes: Uint8Array): Entry {
-  return AuditEntry.parse(JSON.parse(textOf(bytes)));
+  return AuditEntry.parse(JSON.parse(toText(bytes, 'utf8')));
 }
 
 /** Reads an entry that passed the schema before, as the chain of hashes says of what this process appended. @throws SyntaxError */
 export function parseEntryUnchecked(bytes: Uint8Array): Entry {
-  return JSON.parse(textOf(bytes)) as Entry;
-}
-
-function textOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  return JSON.parse(toText(bytes, 'utf8')) as Entry;
 }
 
 function same(a: EntryRow[keyof EntryRow], b: EntryRow[keyof EntryRow]): boolean {

@@ -1,4 +1,5 @@
-import { rootHash } from '@cardea/crypto/merkle';
+import { toBase64 } from '@cardea/crypto/encoding';
+import { TILE_WIDTH, rootHash } from '@cardea/crypto/merkle';
 import type { TreeHashes } from '@cardea/crypto/merkle';
 import type { Db, Queryable, Transaction } from '@cardea/storage/db';
 import type { EntryRow } from './entry-row.ts';
@@ -8,8 +9,6 @@ export interface Head {
   size: number;
   chain: Uint8Array;
 }
-
-const TILE_WIDTH = 256;
 
 export async function readHead(db: Queryable): Promise<Head> {
   const [head] = await db.query<Head>('select size, chain from audit_head where id = 1');
@@ -87,8 +86,8 @@ async function insertOne(tx: Transaction, row: EntryRow): Promise<void> {
 async function insertTogether(tx: Transaction, rows: EntryRow[]): Promise<void> {
   const records = rows.map((row) => ({
     ...row,
-    entry: base64(row.entry),
-    leaf: base64(row.leaf),
+    entry: toBase64(row.entry),
+    leaf: toBase64(row.leaf),
   }));
   await tx.query(
     `insert into audit_entry
@@ -177,8 +176,4 @@ export async function readEntryBytes(db: Queryable, from: number, to: number): P
     [from, to],
   );
   return rows.map((row) => row.entry);
-}
-
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('base64');
 }

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { AppError } from '@cardea/contracts/errors';
+import { toBase64 } from '@cardea/crypto/encoding';
 import { compactRange } from '@cardea/crypto/merkle';
 import type { RangePart } from '@cardea/crypto/merkle';
 import type { Db } from '@cardea/storage/db';
@@ -92,7 +93,7 @@ async function surroundings(db: Db, { from, to, checkpoint }: Part) {
 }
 
 function toJsonPart({ from, to, hash }: RangePart) {
-  return { from, to, hash: Buffer.from(hash).toString('base64') };
+  return { from, to, hash: toBase64(hash) };
 }
 
 async function readLines(db: Db, { from, to }: { from: number; to: number }): Promise<Buffer> {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { AuditTime } from '@cardea/contracts/audit-event';
 import { CheckpointError, openCheckpoint } from '@cardea/crypto/checkpoint';
+import { toBase64 } from '@cardea/crypto/encoding';
 import { StartError } from '@cardea/process/config';
 import { readIfThere, replaceFile } from '@cardea/process/durable-file';
 import { z } from 'zod';
@@ -32,7 +33,7 @@ export async function readLastSigned(folder: string, vkey: string): Promise<Last
   try {
     const signed = LastSigned.parse(JSON.parse(content));
     const { origin, size, root } = openCheckpoint(signed.note, vkey);
-    if (origin === signed.origin && size === signed.size && Buffer.from(root).toString('base64') === signed.root) {
+    if (origin === signed.origin && size === signed.size && toBase64(root) === signed.root) {
       return signed;
     }
   } catch (cause) {

@@ -1,5 +1,6 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { AppError } from '@cardea/contracts/errors';
+import { toBase64, toHex } from '@cardea/crypto/encoding';
 import { chainHash, encodeEntryAround, genesis } from '@cardea/crypto/hash-chain';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { StartError } from '@cardea/process/config';
@@ -97,12 +98,12 @@ async function readTail(db: Db, { origin, publicKey }: LogIdentity): Promise<Tai
 
   const [first] = await readEntryBytes(db, 0, 1);
   const [last, ...beyond] = await readEntryBytes(db, head.size - 1, head.size + 1);
-  if (!first || parseEntry(first).prev !== hex(genesis(origin, publicKey))) {
+  if (!first || parseEntry(first).prev !== toHex(genesis(origin, publicKey))) {
     throw new StartError(
       `The audit database does not hold the log ${origin} of this signing key: set CARDEA_AUDIT_ORIGIN as it was, or restore the signing key.`,
     );
   }
-  if (!last || beyond.length > 0 || hex(chainHash(last)) !== hex(head.chain)) {
+  if (!last || beyond.length > 0 || toHex(chainHash(last)) !== toHex(head.chain)) {
     throw new StartError(
       `The audit database is damaged: its head says ${head.size} entries and the last one is another. Restore a backup.`,
     );
@@ -120,7 +121,7 @@ async function appendBatch(
   batch: Submission[],
 ): Promise<{ items: Outcome[]; end: Tail }> {
   const head = await readHead(tx);
-  if (head.size !== expected.size || hex(head.chain) !== hex(expected.chain)) {
+  if (head.size !== expected.size || toHex(head.chain) !== toHex(expected.chain)) {
     throw new FatalLogError(`the head is at ${head.size} and not at ${expected.size}: another process writes this log`);
   }
   const draft = new Draft(identity, expected, await findKnown(tx, engine, expected, batch));
@@ -213,9 +214,5 @@ function holds(entry: Uint8Array, event: CanonicalEvent): boolean {
 }
 
 function receipt(id: string, row: Pick<KnownEntry, 'seq' | 'leaf'>): Outcome {
-  return { id, seq: row.seq, leaf: Buffer.from(row.leaf).toString('base64') };
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
+  return { id, seq: row.seq, leaf: toBase64(row.leaf) };
 }

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
+import { toHex } from '@cardea/crypto/encoding';
 import { chainHash } from '@cardea/crypto/hash-chain';
-import { rootHash } from '@cardea/crypto/merkle';
+import { TILE_WIDTH, rootHash } from '@cardea/crypto/merkle';
 import type { RangePart, TreeHashes } from '@cardea/crypto/merkle';
 import type { Db } from '@cardea/storage/db';
 import { deriveRow, differences } from './entry-row.ts';
@@ -12,7 +13,6 @@ import type { TreeHead } from './tree-head.ts';
 
 /** Entries that are read in one step: all others wait for it, a millisecond or two. */
 const PAGE = 64;
-const TILE_WIDTH = 256;
 
 /** The log up to a size, as read from its stored bytes. */
 export interface Verified {
@@ -61,7 +61,7 @@ function verifyRow(row: EntryRow, expected: { seq: number; chain: Uint8Array }, 
   }
   const wrong = differences(derived.row, row);
   if (wrong.length > 0) throw new FatalLogError(`entry ${expected.seq}: ${wrong.join(', ')} differ from its bytes`);
-  if (derived.prev !== hex(expected.chain)) {
+  if (derived.prev !== toHex(expected.chain)) {
     throw new FatalLogError(`entry ${expected.seq} does not follow the one before it`);
   }
 }
@@ -76,10 +76,6 @@ async function verifyTile(stored: TreeHashes, { hash, from, to }: RangePart): Pr
   const tile = await stored.subtree?.(level, from / (to - from));
   if (!tile || !equal(tile, hash))
     throw new FatalLogError(`the stored hash over entries ${from} to ${to - 1} is wrong`);
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

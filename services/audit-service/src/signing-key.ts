@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { generateSeed, signingKeyFromSeed, verifierKey } from '@cardea/crypto/checkpoint';
 import type { SigningKey } from '@cardea/crypto/checkpoint';
+import { fromHex, toHex } from '@cardea/crypto/encoding';
 import { StartError } from '@cardea/process/config';
 import { readIfThere, replaceFile } from '@cardea/process/durable-file';
 import type { Queryable } from '@cardea/storage/db';
@@ -31,7 +32,7 @@ async function readSeed(path: string): Promise<Uint8Array | undefined> {
   if (!/^[0-9a-f]{64}\n?$/.test(content)) {
     throw new StartError(`${path} is not a signing key (64 hex digits): restore it from the backup of the key.`);
   }
-  return Buffer.from(content.trim(), 'hex');
+  return fromHex(content.trim());
 }
 
 async function makeSeed(db: Queryable, folder: string, path: string): Promise<Uint8Array> {
@@ -42,6 +43,6 @@ async function makeSeed(db: Queryable, folder: string, path: string): Promise<Ui
     );
   }
   const seed = generateSeed();
-  await replaceFile(path, `${Buffer.from(seed).toString('hex')}\n`, 0o600);
+  await replaceFile(path, `${toHex(seed)}\n`, 0o600);
   return seed;
 }

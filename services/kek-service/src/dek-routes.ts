@@ -3,6 +3,7 @@ import { AppError } from '@cardea/contracts/errors';
 import { rewrapDeks, unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { WrappedDek } from '@cardea/contracts/keks';
+import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import { plainRoute } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 import type { KekContext } from './context.ts';
@@ -14,7 +15,7 @@ export function dekRoutes(ctx: KekContext): Route[] {
   return [
     plainRoute(wrapDeks, async ({ caller, body }) => {
       const items = ofEach(ctx, caller, body.items, (keyring, item) => {
-        const dek = Buffer.from(item.dekBase64, 'base64');
+        const dek = fromBase64(item.dekBase64);
         try {
           return toWire(wrapDek(keyring, item, dek));
         } finally {
@@ -70,13 +71,9 @@ function ofEach<Item extends DekRef & { kekVersion?: number }, Result>(
 }
 
 function fromWire({ wrappedDekBase64, kekVersion }: { wrappedDekBase64: string; kekVersion: number }): WrappedDek {
-  return { bytes: Buffer.from(wrappedDekBase64, 'base64'), kekVersion };
+  return { bytes: fromBase64(wrappedDekBase64), kekVersion };
 }
 
 function toWire({ bytes, kekVersion }: WrappedDek): { wrappedDekBase64: string; kekVersion: number } {
   return { wrappedDekBase64: toBase64(bytes), kekVersion };
-}
-
-function toBase64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
 }

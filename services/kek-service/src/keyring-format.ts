@@ -1,7 +1,8 @@
+import { parseBase64 } from '@cardea/crypto/encoding';
 import { z } from 'zod';
 
 // Base64 has spare bits before its padding: without this, another spelling of the same bytes would pass.
-const Base64 = z.base64().refine((text) => Buffer.from(text, 'base64').toString('base64') === text, 'spare bits');
+const Base64 = z.base64().refine((text) => parseBase64(text) !== undefined, 'spare bits');
 
 // Read before anything is authenticated, so bounded: a changed file must not make a start take all memory.
 const Cost = z.strictObject({

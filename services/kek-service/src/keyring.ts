@@ -3,6 +3,7 @@ import type { WrappedDek } from '@cardea/contracts/keks';
 import { AppError } from '@cardea/contracts/errors';
 import { canonicalize } from '@cardea/crypto/canonical-json';
 import { dekContext, kekContext, systemContext } from '@cardea/crypto/context';
+import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import { EnvelopeKey, IntegrityError, open, seal } from '@cardea/crypto/envelope';
 import { constantTimeEqual, randomKey, sha256 } from '@cardea/crypto/ids';
 import type { KekEntry, KeyringFile, SealDescription } from './keyring-format.ts';
@@ -113,12 +114,4 @@ function openKek(rootKey: EnvelopeKey, version: number, wrappedKeyBase64: string
 
 function digest(contents: Omit<KeyringFile, 'mac'>): Uint8Array {
   return sha256(canonicalize(contents));
-}
-
-function fromBase64(text: string): Uint8Array {
-  return Buffer.from(text, 'base64');
-}
-
-function toBase64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
 }

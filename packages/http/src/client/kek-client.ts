@@ -1,6 +1,7 @@
 import { AppError } from '@cardea/contracts/errors';
 import { unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
 import type { Keks } from '@cardea/contracts/keks';
+import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import type { Client } from './peer-client.ts';
 
 /** Wraps and unwraps DEKs by calling kek-service. */
@@ -9,12 +10,12 @@ export function createKekClient(client: Client): Keks {
     async wrap(ref, dek) {
       const { items } = await client.call(wrapDeks, { body: { items: [{ ...ref, dekBase64: toBase64(dek) }] } });
       const [item] = items;
-      return { bytes: Buffer.from(item!.wrappedDekBase64, 'base64'), kekVersion: item!.kekVersion };
+      return { bytes: fromBase64(item!.wrappedDekBase64), kekVersion: item!.kekVersion };
     },
     async unwrap(ref, wrapped) {
       const item = { ...ref, wrappedDekBase64: toBase64(wrapped.bytes), kekVersion: wrapped.kekVersion };
       const { items } = await client.call(unwrapDeks, { body: { items: [item] } }).catch(refusedUnwrap);
-      return Buffer.from(items[0]!.dekBase64, 'base64');
+      return fromBase64(items[0]!.dekBase64);
     },
   };
 }
@@ -30,8 +31,4 @@ function refusedUnwrap(error: unknown): never {
     rule: 'integrity',
     suspicious: 'integrity_failure',
   });
-}
-
-function toBase64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
 }

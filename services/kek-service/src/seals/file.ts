@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
 import { randomKey } from '@cardea/crypto/ids';
 import { StartError } from '@cardea/process/config';
@@ -21,7 +22,7 @@ export const fileSealWarning = [
 export async function makeRootKey(folder: string): Promise<EnvelopeKey> {
   const bytes = randomKey();
   try {
-    await writeNewFile(join(folder, NAME), `${Buffer.from(bytes.buffer).toString('base64')}\n`, 0o400);
+    await writeNewFile(join(folder, NAME), `${toBase64(bytes)}\n`, 0o400);
     return new EnvelopeKey(ROOT_KEY_VERSION, bytes);
   } finally {
     bytes.fill(0);
@@ -33,7 +34,7 @@ export async function readRootKey(folder: string): Promise<EnvelopeKey> {
   const path = join(folder, NAME);
   const text = await readPrivateFile(path);
   if (!LINE.test(text)) throw new StartError(`The root key ${path} is damaged: put it back from a backup.`);
-  const bytes = Buffer.from(text, 'base64');
+  const bytes = fromBase64(text);
   try {
     return new EnvelopeKey(ROOT_KEY_VERSION, bytes);
   } finally {

@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs';
 import { access, constants, open, stat } from 'node:fs/promises';
+import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
 import { randomKey } from '@cardea/crypto/ids';
 import { derivePassphraseKey } from '@cardea/crypto/password';
@@ -17,13 +18,13 @@ export function makePassphraseSeal(passphrase: string, cost: PasswordCost): Pass
   if (passphrase.length < LENGTH_MIN || passphrase.length > LENGTH_MAX) {
     throw new StartError(`The passphrase of a new keyring must have ${LENGTH_MIN} to ${LENGTH_MAX} characters.`);
   }
-  const salt = Buffer.from(randomKey().subarray(0, SALT_BYTES)).toString('base64');
+  const salt = toBase64(randomKey().subarray(0, SALT_BYTES));
   return { type: 'passphrase', saltBase64: salt, cost: { ...cost } };
 }
 
 /** The root key that a passphrase stands for, by Argon2id (RFC 9106) at the cost written in the keyring. */
 export async function deriveRootKey(passphrase: string, { saltBase64, cost }: PassphraseSeal): Promise<EnvelopeKey> {
-  const bytes = await derivePassphraseKey(passphrase, Buffer.from(saltBase64, 'base64'), cost);
+  const bytes = await derivePassphraseKey(passphrase, fromBase64(saltBase64), cost);
   try {
     return new EnvelopeKey(ROOT_KEY_VERSION, bytes);
   } finally {

@@ -1,3 +1,4 @@
+import { parseBase64, toText } from '@cardea/crypto/encoding';
 import { malformed } from './malformed.ts';
 
 /** A value as it is kept: bytes, how they are shown, and of what kind they are. */
@@ -13,14 +14,14 @@ export function textValue(text: string, line: number): DocumentValue {
   return { bytes: Buffer.from(text, 'utf8'), encoding: 'utf8' };
 }
 
-/** @throws AppError `invalid_request` for what is no standard base64: `Buffer` would leave out what it does not know */
+/** @throws AppError `invalid_request` for what is no standard base64 */
 export function base64Value(text: string, line: number): DocumentValue {
-  const bytes = Buffer.from(text, 'base64');
-  if (bytes.toString('base64') !== text) throw malformed(line, 'the value is not standard base64');
+  const bytes = parseBase64(text);
+  if (!bytes) throw malformed(line, 'the value is not standard base64');
   return { bytes, encoding: 'base64' };
 }
 
 /** The value as a document shows it. */
 export function shown({ bytes, encoding }: DocumentValue): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(encoding);
+  return toText(bytes, encoding);
 }

@@ -1,3 +1,4 @@
+import { toText } from '@cardea/crypto/encoding';
 import { expiryOf } from '@cardea/vault/secrets/lifecycle/due';
 import type { Secret } from '@cardea/vault/secrets/reference-hops';
 import type { SecretSummary } from '@cardea/vault/secrets/summary';
@@ -42,7 +43,7 @@ export function tagHeader({ version }: { version: number }): { ETag: string } {
 /** The bytes are overwritten. */
 export function secretToWire(secret: Secret) {
   const { name, version, bytes, encoding, contentType, metadata, createdAt, expiresAt, target } = secret;
-  const value = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(encoding);
+  const value = toText(bytes, encoding);
   bytes.fill(0);
   return {
     name,
