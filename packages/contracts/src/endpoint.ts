@@ -12,6 +12,7 @@ export interface Endpoint<
   Query extends z.ZodType = z.ZodType,
   Body extends z.ZodType = z.ZodType,
   Response extends z.ZodType = z.ZodType,
+  Conditional extends boolean = boolean,
 > {
   method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   path: string;
@@ -25,7 +26,7 @@ export interface Endpoint<
   /** Takes application/x-www-form-urlencoded too, as OAuth 2.0 wants it. */
   form?: boolean;
   /** Heeds If-Match and If-None-Match (RFC 9110 section 13). Elsewhere a change that is asked for on one is refused. */
-  conditional?: true;
+  conditional?: Conditional;
   params: Params;
   query: Query;
   body: Body;
@@ -33,8 +34,12 @@ export interface Endpoint<
 }
 
 /** Types an endpoint's description by its own schemas. */
-export function endpoint<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
-  description: Endpoint<P, Q, B, R>,
-): Endpoint<P, Q, B, R> {
+export function endpoint<
+  P extends z.ZodType,
+  Q extends z.ZodType,
+  B extends z.ZodType,
+  R extends z.ZodType,
+  C extends boolean = false,
+>(description: Endpoint<P, Q, B, R, C>): Endpoint<P, Q, B, R, C> {
   return description;
 }

@@ -7,6 +7,7 @@ import type { Logger } from '@cardea/process/logger';
 import type { Metrics } from '@cardea/process/metrics';
 import { z } from 'zod';
 import { readBody, readJson } from './body.ts';
+import { conditionsOf } from './conditions.ts';
 import { retryAfterSeconds, toProblem } from './problem.ts';
 import { parseQuery } from './query.ts';
 import { requestSeries } from './request-metrics.ts';
@@ -69,9 +70,9 @@ export async function answer(ctx: ServerContext, exchange: Exchange, route: Rout
   const query = parseInput(endpoint.query, parseQuery(req.url), 'query');
   const body = await parseBody(req, route);
   exchange.body = body;
-  refuseUnheededConditions(req, endpoint);
-  const input = { caller, params, query, body, headers: req.headers };
-  const outcome = await route.handle(input as Input<never, never, never>);
+  const conditions = conditionsOf(req.headers, endpoint);
+  const input = { caller, params, query, body, conditions, headers: req.headers };
+  const outcome = await route.handle(input as Input<never, never, never, true>);
   release(ctx, exchange, outcome);
 }
 
@@ -207,14 +208,4 @@ async function parseBody(req: IncomingMessage, route: Route): Promise<unknown> {
 function isNothing({ method, body: schema }: Endpoint, body: unknown): boolean {
   if (method !== 'POST' || !(schema instanceof z.ZodUndefined)) return false;
   return typeof body === 'object' && body !== null && Object.keys(body).length === 0;
-}
-
-/** @throws AppError `invalid_request` for a change that is asked for on a condition which nobody would look at. */
-function refuseUnheededConditions({ headers }: IncomingMessage, { method, auth, conditional }: Endpoint): void {
-  // Who only reads can overwrite nothing, and may be answered in full (RFC 9110 section 13.1.2).
-  const isSafe = method === 'GET' || method === 'HEAD';
-  if (conditional || isSafe || auth === 'peer') return;
-  const field = ['If-Match', 'If-None-Match'].find((name) => headers[name.toLowerCase()] !== undefined);
-  if (field === undefined) return;
-  throw new AppError('invalid_request', `${field}: this call takes no condition, so nothing was done`);
 }

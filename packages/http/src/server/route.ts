@@ -2,20 +2,21 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Audited, NotModified } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import type { Conditions } from '@cardea/contracts/conditions';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
 import type { z } from 'zod';
 import { plainMessage } from './plain-message.ts';
 
 /** What a handler is given: parsed by the contract, nothing else. */
-export interface Input<P, Q, B> {
+export type Input<P, Q, B, C extends boolean> = {
   caller: Caller;
   params: P;
   query: Q;
   body: B;
   /** The request's own, for the few that an endpoint is about. */
   headers: IncomingHttpHeaders;
-}
+} & (C extends true ? { conditions: Conditions } : unknown);
 
 /** What a handler answers. Without a status, the endpoint's first one. */
 export type Reply<R> = { status?: number; headers?: Record<string, string> } & (
@@ -32,11 +33,11 @@ export interface Route {
   bodyBytesMax: number;
   /** The handler parses the body's bytes itself. */
   rawBody: boolean;
-  handle(input: Input<never, never, never>): Promise<Reply<unknown> | Audited<Reply<unknown>> | NotModified>;
+  handle(input: Input<never, never, never, true>): Promise<Reply<unknown> | Audited<Reply<unknown>> | NotModified>;
 }
 
-type Handler<P extends z.ZodType, Q extends z.ZodType, B, Result> = (
-  input: Input<z.output<P>, z.output<Q>, B>,
+type Handler<P extends z.ZodType, Q extends z.ZodType, B, Result, C extends boolean = false> = (
+  input: Input<z.output<P>, z.output<Q>, B, C>,
 ) => Promise<Result>;
 
 const BODY_BYTES_MAX = 128 * 1024;
@@ -44,11 +45,18 @@ const BODY_BYTES_MAX = 128 * 1024;
 /**
  * Binds a public endpoint to its handler. The handler answers with an `Audited` reply, which
  * exists only once its record is on disk: nothing is released before. Or with `NotModified`, which releases nothing.
- * A body has 128 KiB unless `bodyBytesMax` says otherwise.
+ * One that is `conditional` is given the conditions of the request, parsed. A body has 128 KiB unless `bodyBytesMax` says
+ * otherwise.
  */
-export function route<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
-  endpoint: Endpoint<P, Q, B, R>,
-  handle: Handler<P, Q, z.output<B>, Audited<Reply<z.input<R>>> | NotModified>,
+export function route<
+  P extends z.ZodType,
+  Q extends z.ZodType,
+  B extends z.ZodType,
+  R extends z.ZodType,
+  C extends boolean,
+>(
+  endpoint: Endpoint<P, Q, B, R, C>,
+  handle: Handler<P, Q, z.output<B>, Audited<Reply<z.input<R>>> | NotModified, C>,
   options: { bodyBytesMax?: number } = {},
 ): Route {
   return bind(endpoint, handle, { bodyBytesMax: BODY_BYTES_MAX, rawBody: false, ...options });

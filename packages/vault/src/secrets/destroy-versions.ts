@@ -1,9 +1,9 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import type { Conditions } from '@cardea/contracts/conditions';
 import { AppError } from '@cardea/contracts/errors';
 import { authorize, principalOf } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
-import type { Conditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
 import type { Happening, Happenings } from '../record.ts';

@@ -1,9 +1,9 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import type { Conditions } from '@cardea/contracts/conditions';
 import { alphabets } from '@cardea/contracts/secrets/secrets';
 import { randomText } from '@cardea/crypto/random-text';
 import { authorize } from '../authorize.ts';
-import type { Conditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
 import { writeVersion } from './write-version.ts';

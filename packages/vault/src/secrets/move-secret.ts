@@ -1,5 +1,6 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import type { Conditions } from '@cardea/contracts/conditions';
 import { AppError } from '@cardea/contracts/errors';
 import type { VaultAction } from '@cardea/contracts/grants';
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
@@ -8,7 +9,6 @@ import type { Transaction } from '@cardea/storage/db';
 import { reworded } from '../about-one.ts';
 import { authorize, authorizeAll } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
-import type { Conditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
 import { getNewestDekVersion } from '../deks/dek-store.ts';

@@ -1,11 +1,11 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import type { Conditions } from '@cardea/contracts/conditions';
 import { AppError } from '@cardea/contracts/errors';
 import { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 import type { Transaction } from '@cardea/storage/db';
 import { authorizeAll } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
-import type { Conditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
 import { refusePast } from '../refuse-past.ts';

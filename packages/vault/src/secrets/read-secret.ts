@@ -1,7 +1,7 @@
 import { Audited, NotModified } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import type { Conditions } from '@cardea/contracts/conditions';
 import { isKnown, requireMatch } from '../conditions.ts';
-import type { Conditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { audited } from '../record.ts';
 import { noteReads } from './readable.ts';

@@ -1,5 +1,6 @@
 import type { AuditResource } from '@cardea/contracts/audit-event';
 import type { Caller } from '@cardea/contracts/caller';
+import type { Conditions } from '@cardea/contracts/conditions';
 import { REFERENCE_TYPE } from '@cardea/contracts/secrets/secret-shapes';
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 import { IntegrityError } from '@cardea/crypto/envelope';
@@ -7,7 +8,6 @@ import { constantTimeEqual, sha256Hex, uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import { principalOf } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
-import type { Conditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { getNewestDekVersion } from '../deks/dek-store.ts';
 import type { Happening, Happenings } from '../record.ts';

@@ -2,7 +2,6 @@ import { deleteSecret, purgeSecret, restoreSecret } from '@cardea/contracts/secr
 import { route } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
-import { parseConditions } from '@cardea/vault/conditions';
 import * as trash from '@cardea/vault/secrets/lifecycle/trash';
 import { empty } from '../empty.ts';
 import { dependantsHeader, summaryToWire, tagHeader } from './secret-wire.ts';
@@ -10,18 +9,18 @@ import { dependantsHeader, summaryToWire, tagHeader } from './secret-wire.ts';
 /** Into the trash, out of it, and for good. */
 export function lifecycleRoutes(ctx: VaultContext): Route[] {
   return [
-    route(deleteSecret, async ({ caller, params, headers }) => {
-      const deleted = await trash.deleteSecret(ctx, caller, params, parseConditions(headers));
+    route(deleteSecret, async ({ caller, params, conditions }) => {
+      const deleted = await trash.deleteSecret(ctx, caller, params, conditions);
       return deleted.map(({ dependants }) => ({ empty: true as const, headers: dependantsHeader(dependants) }));
     }),
 
-    route(restoreSecret, async ({ caller, params, headers }) => {
-      const restored = await trash.restoreSecret(ctx, caller, params, parseConditions(headers));
+    route(restoreSecret, async ({ caller, params, conditions }) => {
+      const restored = await trash.restoreSecret(ctx, caller, params, conditions);
       return restored.map((summary) => ({ headers: tagHeader(summary), body: summaryToWire(summary) }));
     }),
 
-    route(purgeSecret, async ({ caller, params, headers }) => {
-      const purged = await trash.purgeSecret(ctx, caller, params, parseConditions(headers));
+    route(purgeSecret, async ({ caller, params, conditions }) => {
+      const purged = await trash.purgeSecret(ctx, caller, params, conditions);
       return purged.map(empty);
     }),
   ];

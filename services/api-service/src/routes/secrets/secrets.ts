@@ -11,7 +11,6 @@ import {
 } from '@cardea/contracts/secrets/secrets';
 import { route } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
-import { parseConditions } from '@cardea/vault/conditions';
 import type { VaultContext } from '@cardea/vault/context';
 import * as destroying from '@cardea/vault/secrets/destroy-versions';
 import * as generating from '@cardea/vault/secrets/generate-secret';
@@ -36,44 +35,41 @@ import {
 
 export function secretRoutes(ctx: VaultContext): Route[] {
   return [
-    route(putSecret, async ({ caller, params, body, headers }) => {
+    route(putSecret, async ({ caller, params, body, conditions }) => {
       const value = valueOf(body);
       const options = optionsOf(body, ctx.now().getTime());
-      const conditions = parseConditions(headers);
       const put = putting.putSecret(ctx, caller, params, { value, options, conditions });
       return (await put.finally(() => value.bytes.fill(0))).map(replyToPut);
     }),
 
-    route(patchSecret, async ({ caller, params, body, headers }) => {
+    route(patchSecret, async ({ caller, params, body, conditions }) => {
       const patch = { ...body, expiresAt: expiryOf(body, ctx.now().getTime()) };
-      const conditions = parseConditions(headers);
       const patched = await patching.patchSecret(ctx, caller, params, { patch, conditions });
       return patched.map((summary) => ({ headers: tagHeader(summary), body: summaryToWire(summary) }));
     }),
 
-    route(destroyVersions, async ({ caller, params, body, headers }) => {
-      const what = { ...body, conditions: parseConditions(headers) };
+    route(destroyVersions, async ({ caller, params, body, conditions }) => {
+      const what = { ...body, conditions };
       const destroyed = await destroying.destroyVersions(ctx, caller, params, what);
       return destroyed.map((outcome) => ({ body: outcome }));
     }),
 
-    route(rollbackSecret, async ({ caller, params, body, headers }) => {
+    route(rollbackSecret, async ({ caller, params, body, conditions }) => {
       const ref = { ...params, ...body };
-      const rolledBack = await rollingBack.rollbackSecret(ctx, caller, ref, parseConditions(headers));
+      const rolledBack = await rollingBack.rollbackSecret(ctx, caller, ref, conditions);
       return rolledBack.map((outcome) => ({ ...replyToPut(outcome), status: 200 }));
     }),
 
-    route(generateSecret, async ({ caller, params, body, headers }) => {
+    route(generateSecret, async ({ caller, params, body, conditions }) => {
       const { length, alphabet } = body;
       const options = optionsOf(body, ctx.now().getTime());
-      const conditions = parseConditions(headers);
       const request = { length, alphabet, options, conditions };
       return (await generating.generateSecret(ctx, caller, params, request)).map(replyToPut);
     }),
 
-    route(moveSecret, async ({ caller, params, body, headers }) => {
+    route(moveSecret, async ({ caller, params, body, conditions }) => {
       const to = { vault: body.vault ?? params.vault, name: body.name };
-      const moved = await moving.moveSecret(ctx, caller, { from: params, to, conditions: parseConditions(headers) });
+      const moved = await moving.moveSecret(ctx, caller, { from: params, to, conditions });
       return moved.map(({ vault, secret, dependants }) => ({
         headers: { ...tagHeader(secret), ...dependantsHeader(dependants) },
         body: { vault, ...summaryToWire(secret) },
@@ -90,9 +86,9 @@ export function secretRoutes(ctx: VaultContext): Route[] {
 /** The routes machines call all day: served in front of Express. */
 export function hotRoutes(ctx: VaultContext): Route[] {
   return [
-    route(getSecret, async ({ caller, params, query, headers }) => {
+    route(getSecret, async ({ caller, params, query, conditions }) => {
       const ref = { ...params, version: query.version };
-      const how = { conditions: parseConditions(headers), resolve: query.resolve === 'true' };
+      const how = { conditions, resolve: query.resolve === 'true' };
       const read = await reading.readSecret(ctx, caller, ref, how);
       if (read instanceof NotModified) return read;
       return read.map((secret) => ({ headers: { ETag: `"${secret.tag}"` }, body: secretToWire(secret) }));

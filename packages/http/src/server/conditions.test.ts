@@ -1,0 +1,62 @@
+import { describe, expect, test } from '@jest/globals';
+import { getSecret, listVersions, putSecret } from '@cardea/contracts/secrets/secrets';
+import { conditionsOf, parseConditions } from './conditions.ts';
+
+const refusedIn = (field: string) => {
+  const message = `${field}: must be * or entity tags in quotes, such as "3"`;
+  return expect.objectContaining({ code: 'invalid_request', message });
+};
+
+describe('conditions are read as RFC 9110 writes them', () => {
+  test.each<[string, '*' | string[]]>([
+    ['*', '*'],
+    [' * ', '*'],
+    ['"3"', ['3']],
+    ['"3","4"', ['3', '4']],
+    [' "3" ,\t"1-2" ', ['3', '1-2']],
+    ['""', ['']],
+    ['"!#~"', ['!#~']],
+    [',"3",, "4",', ['3', '4']],
+  ])('%j in either field', (text, tags) => {
+    expect(parseConditions({ 'if-match': text })).toEqual({ ifMatch: tags });
+    expect(parseConditions({ 'if-none-match': text })).toEqual({ ifNoneMatch: tags });
+  });
+
+  test.each([
+    '',
+    ' ',
+    ',',
+    '3',
+    '"3',
+    '3"',
+    "'3'",
+    '"3" "4"',
+    '*,"3"',
+    '"3",*',
+    '**',
+    '"a b"',
+    '"ä"',
+    '"\u007f"',
+    'w/"3"',
+  ])('%j is refused in either field, by its name', (text) => {
+    expect(() => parseConditions({ 'if-match': text })).toThrow(refusedIn('If-Match'));
+    expect(() => parseConditions({ 'if-none-match': text })).toThrow(refusedIn('If-None-Match'));
+  });
+
+  test('a weak tag may be what one does not have, and never what one has', () => {
+    expect(parseConditions({ 'if-none-match': 'W/"3", "4"' })).toEqual({ ifNoneMatch: ['3', '4'] });
+    expect(() => parseConditions({ 'if-match': 'W/"3"' })).toThrow(/If-Match/);
+    expect(() => parseConditions({ 'if-match': '"4", W/"3"' })).toThrow(/If-Match/);
+  });
+
+  test('none is none', () => {
+    expect(parseConditions({})).toEqual({});
+  });
+});
+
+test('only an endpoint that heeds conditions is given any', () => {
+  const headers = { 'if-match': '"3"', 'if-none-match': '*' };
+  expect(conditionsOf(headers, putSecret)).toEqual({ ifMatch: ['3'], ifNoneMatch: '*' });
+  expect(conditionsOf({}, getSecret)).toEqual({});
+  expect(conditionsOf({ 'if-match': 'anything' }, listVersions)).toBeUndefined();
+});
