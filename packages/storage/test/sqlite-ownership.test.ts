@@ -28,9 +28,7 @@ afterEach(async () => {
 
 /** Starts a process that owns the file, reports it, and ends when it gets a message. */
 async function owner(): Promise<ChildProcess> {
-  const program = `import type { CommitError } from '../src/db.ts';
-import { openDatabase } from '../src/open.ts';
-import { ownSqliteFile } from '${source}';
+  const program = `import { ownSqliteFile } from '${source}';
     await ownSqliteFile('${file.path}');
     process.on('message', () => process.exit(0));
     process.send('owns it');`;
@@ -110,9 +108,7 @@ test('the owner of a SQLite file owns it under each of its paths', async () => {
 
 /** Starts another process that tries to own the file. Returns true if it succeeds. */
 async function otherProcessCanOwn(): Promise<boolean> {
-  const program = `import type { CommitError } from '../src/db.ts';
-import { openDatabase } from '../src/open.ts';
-import { ownSqliteFile } from '${source}';
+  const program = `import { ownSqliteFile } from '${source}';
     await ownSqliteFile('${file.path}', 0).catch(() => process.exit(1));`;
   const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program];
   const [code] = (await once(spawn(process.execPath, flags, { stdio: 'ignore' }), 'exit')) as [number];
