@@ -1,10 +1,13 @@
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import type { AuditLog } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { audited, changed } from '@cardea/vault/record';
 import type { Happenings } from '@cardea/vault/record';
 import { systemCaller } from '@cardea/vault/system-caller';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
 let system: TestSystem;
 
@@ -69,7 +72,7 @@ test('a change that fails has happened in no part', async () => {
 
 test('what is shown and is several happenings is shown when the log has all of them', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
-  const { value, receipt } = await audited(system.vault, caller, three, Promise.resolve('shown'));
+  const { value, receipt } = await audited(system.vault, caller, three, async () => 'shown');
   expect(value).toBe('shown');
   const entries = await recorded(caller);
   expect(entries.map(({ event }) => event.action)).toEqual(['test.one', 'test.two', 'test.three']);
@@ -79,5 +82,63 @@ test('what is shown and is several happenings is shown when the log has all of t
 test('what is several happenings is not shown if the log takes only some of them', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
   const broken: Happenings = [{ action: 'test.one' }, { action: 'No Action' }];
-  await expect(audited(system.vault, caller, broken, 'shown')).rejects.toMatchObject({ code: 'internal' });
+  await expect(audited(system.vault, caller, broken, () => 'shown')).rejects.toMatchObject({ code: 'internal' });
+});
+
+describe('what cannot be shown', () => {
+  const away = new AppError('unavailable', 'the audit log does not answer');
+  const damaged = new Error('this does not open');
+
+  /** An audit log that is there or known to be away, and takes records or does not. */
+  function logThat({ isAway = false, takes = true }: { isAway?: boolean; takes?: boolean }) {
+    const appended: AuditEvent[] = [];
+    const audit: AuditLog = {
+      admit() {
+        if (isAway) throw away;
+      },
+      async append(event) {
+        appended.push(event);
+        if (!takes) throw away;
+        return { seq: appended.length, leaf: '' };
+      },
+    };
+    return { ctx: { ...system.vault, audit }, appended };
+  }
+
+  test('is not prepared while the log is known to be away, and not recorded', async () => {
+    const { ctx, appended } = logThat({ isAway: true });
+    let prepared = 0;
+    await expect(audited(ctx, systemCaller, three, () => (prepared += 1))).rejects.toBe(away);
+    expect([prepared, appended]).toEqual([0, []]);
+  });
+
+  test('since it fails at once is not recorded as shown', async () => {
+    const { ctx, appended } = logThat({});
+    const work = () => {
+      throw damaged;
+    };
+    await expect(audited(ctx, systemCaller, three, work)).rejects.toBe(damaged);
+    expect(appended).toEqual([]);
+  });
+
+  test('since the log does not take the record is let go, however soon it was prepared', async () => {
+    const { ctx } = logThat({ takes: false });
+    await expect(audited(ctx, systemCaller, three, () => 'shown')).rejects.toBe(away);
+    await expect(audited(ctx, systemCaller, three, async () => 'shown')).rejects.toBe(away);
+  });
+
+  // Jest fails a test that leaves a rejection behind which nobody waits for; in a service it ends the process.
+  test.each([true, false])(
+    'since it fails leaves no failure behind, where the log takes the records: %s',
+    async (takes) => {
+      const { ctx } = logThat({ takes });
+      const late = async () => {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        throw damaged;
+      };
+      await expect(audited(ctx, systemCaller, three, async () => Promise.reject(damaged))).rejects.toBeDefined();
+      await expect(audited(ctx, systemCaller, three, late)).rejects.toBe(takes ? damaged : away);
+      await new Promise((resolve) => setTimeout(resolve, 40));
+    },
+  );
 });

@@ -56,7 +56,10 @@ async function readSigningKey(system: TestSystem, id: string): Promise<KeyObject
   const client = createClient({ url, peer: 'kek-service', identity: readTlsIdentity(tlsDir, 'api-service') });
   const db = system.openDatabase();
   try {
-    const found = await findSigningKey({ db, deks: createDekCache(db, createKekClient(client)) }, id);
+    const found = await findSigningKey(
+      { db, deks: createDekCache({ db, keks: createKekClient(client), audit: system.vault.audit, now: system.now }) },
+      id,
+    );
     if (!found) throw new Error(`there is no signing key ${id}`);
     return found.key;
   } finally {

@@ -10,7 +10,7 @@ export interface Receipt {
 /** The audit log, as those who write to it see it. */
 export interface AuditLog {
   /**
-   * Asked before anything is decrypted or changed, so that a log known to be away costs nothing but a 503.
+   * Asked before anything is decided, decrypted or changed, so that a log known to be away costs nothing but a 503.
    * @throws AppError `unavailable`
    */
   admit(): void;

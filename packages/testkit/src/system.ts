@@ -17,6 +17,7 @@ import { ensureCertificates } from '@cardea/deploy/certificates';
 import type { Running } from '@cardea/process/run';
 import { readKekConfig } from '@cardea/kek-service/config';
 import { startKekService } from '@cardea/kek-service/start';
+import type { RunningKekService } from '@cardea/kek-service/start';
 import type { Db } from '@cardea/storage/db';
 import { openPostgres } from '@cardea/storage/postgres';
 import { openSqlite } from '@cardea/storage/sqlite';
@@ -48,6 +49,8 @@ export interface TestSystem extends AsyncDisposable {
   readonly dataDir: string;
   /** Health and metrics of api-service. */
   readonly opsUrl: string;
+  /** Health and metrics of kek-service. */
+  readonly kekOpsUrl: string;
   readonly stranger: Stranger;
   /** What api-service is made of, for what cannot be seen from outside. */
   readonly vault: VaultContext;
@@ -166,6 +169,9 @@ export async function createTestSystem(profile: Profile, settings: NodeJS.Proces
     },
     get opsUrl() {
       return api().opsUrl;
+    },
+    get kekOpsUrl() {
+      return (running.get('kek') as RunningKekService).opsUrl;
     },
     get vault() {
       return api().vault;

@@ -22,7 +22,7 @@ export interface Allowed {
 
 /**
  * Finds the vault and decides. What the caller may not see answers as if it were not there.
- * @throws AppError `not_found`, `access_denied`
+ * @throws AppError `not_found`, `access_denied`; `unavailable` while the audit log is known to be away
  */
 export async function authorize(
   ctx: VaultContext,
@@ -30,7 +30,7 @@ export async function authorize(
   action: VaultAction,
   on: { vault: string; name?: string | undefined },
 ): Promise<Allowed> {
-  const found = await findGrantedIn(ctx.db, on.vault, principalOf(caller));
+  const found = await lookUp(ctx, caller, on.vault);
   return requireAllowed(ctx, caller, action, { found, name: on.name });
 }
 
@@ -44,7 +44,7 @@ export async function authorizeAll(
   actions: [VaultAction, ...VaultAction[]],
   on: { vault: string; name?: string | undefined },
 ): Promise<Allowed> {
-  const found = await findGrantedIn(ctx.db, on.vault, principalOf(caller));
+  const found = await lookUp(ctx, caller, on.vault);
   const each = actions.map((action) => requireAllowed(ctx, caller, action, { found, name: on.name }));
   const rule = [...new Set(each.map((allowed) => allowed.rule))].join(', ');
   return { ...each[0]!, rule };
@@ -72,7 +72,7 @@ export async function authorizeEach(
   on: { vault: string; names: string[] },
   explain: (error: unknown, index: number) => unknown,
 ): Promise<Allowed> {
-  const found = await findGrantedIn(ctx.db, on.vault, principalOf(caller));
+  const found = await lookUp(ctx, caller, on.vault);
   const [allowed] = on.names.map((name, index) => {
     try {
       return requireAllowed(ctx, caller, action, { found, name });
@@ -82,6 +82,12 @@ export async function authorizeEach(
   });
   if (!allowed) throw new TypeError('nothing is asked for');
   return allowed;
+}
+
+// Every decision is recorded, so none is made that could not be.
+function lookUp(ctx: VaultContext, caller: Caller, vault: string): ReturnType<typeof findGrantedIn> {
+  ctx.audit.admit();
+  return findGrantedIn(ctx.db, vault, principalOf(caller));
 }
 
 function requireAllowed(

@@ -1,4 +1,5 @@
 import type { VaultContext } from './context.ts';
+import { admittedKeks } from './deks/admitted-keks.ts';
 import { createDekCache } from './deks/dek-cache.ts';
 import { createOutbox } from './outbox.ts';
 import { createLastReads } from './secrets/lifecycle/last-reads.ts';
@@ -7,10 +8,12 @@ import { createLastReads } from './secrets/lifecycle/last-reads.ts';
 export type World = Pick<VaultContext, 'db' | 'keks' | 'audit' | 'passwords' | 'settings' | 'now'>;
 
 export function createVaultContext(world: World): VaultContext {
-  const { db, keks, now } = world;
+  const { db, audit, now } = world;
+  const keks = admittedKeks(world);
   return {
     ...world,
-    deks: createDekCache(db, keks, () => now().getTime()),
+    keks,
+    deks: createDekCache({ db, keks, audit, now }),
     outbox: createOutbox(db),
     lastReads: createLastReads(db),
   };

@@ -27,16 +27,23 @@ export type Happenings = [Happening, ...Happening[]];
 /** What a change has made, and what is to be recorded of it. */
 export type Done<T> = { value: T; happening: Happening } | { value: T; happenings: Happenings };
 
-/** Records that something was shown, side by side with preparing it, and hands it out once both are done. */
+/**
+ * Records that something is shown, side by side with the work that prepares it, and hands it out once both are done.
+ * @throws AppError `unavailable` before the work begins if the log is known to be away, or after it if the log does not
+ * take the record; whatever `work` throws
+ */
 export async function audited<T>(
   ctx: VaultContext,
   caller: Caller,
   happening: Happening | Happenings,
-  value: T | Promise<T>,
+  work: () => T | Promise<T>,
 ): Promise<Audited<T>> {
+  ctx.audit.admit();
   const happenings = Array.isArray(happening) ? happening : [happening];
-  const records = happenings.map((one) => ctx.audit.append(eventOf(ctx, caller, one)));
-  const [shown, receipt] = await Promise.all([value, ...records]);
+  const events = happenings.map((one) => eventOf(ctx, caller, one));
+  // Before the records: what fails at once has shown nothing.
+  const prepared = work();
+  const [shown, receipt] = await Promise.all([prepared, ...events.map((event) => ctx.audit.append(event))]);
   return new Audited(receipt!, shown);
 }
 

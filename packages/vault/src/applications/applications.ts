@@ -85,14 +85,14 @@ export async function listApplications(
   const { rule } = authorizeSystem(caller, 'application.manage');
   const rows = await listApplicationRows(ctx.db, { cursor, limit: limit + 1 });
   const page = pageOf(rows.map(toApplication), limit, ({ name }) => name);
-  return audited(ctx, caller, { action: 'application.list', rule, resource: { count: page.items.length } }, page);
+  return audited(ctx, caller, { action: 'application.list', rule, resource: { count: page.items.length } }, () => page);
 }
 
 export async function readApplication(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Application>> {
   const { rule } = authorizeSystem(caller, 'application.manage');
   const row = await getApplication(ctx.db, name);
   const happening = { action: 'application.read', rule, resource: { application: name } };
-  return audited(ctx, caller, happening, toApplication(row));
+  return audited(ctx, caller, happening, () => toApplication(row));
 }
 
 export async function changeApplication(
@@ -164,7 +164,7 @@ export async function listCredentials(
   const rows = await listCredentialRows(ctx.db, { applicationId, cursor, limit: limit + 1 });
   const page = pageOf(rows.map(toCredential), limit, ({ id }) => id);
   const happening = { action: 'credential.list', rule, resource: { application: name, count: page.items.length } };
-  return audited(ctx, caller, happening, page);
+  return audited(ctx, caller, happening, () => page);
 }
 
 /** Withdraws a secret; tokens it gave end with it. @throws AppError `not_found`, for another application's as well */

@@ -27,7 +27,6 @@ export async function authenticateApplication(
   stranger: Caller,
   { clientId, clientSecret }: { clientId: string; clientSecret: string },
 ): Promise<Audited<AuthenticatedApplication>> {
-  ctx.audit.admit();
   if (!isCredential(clientSecret)) throw new AppError('unauthenticated', WRONG, { rule: 'credential-malformed' });
   const owner = await findBySecretHash(ctx.db, credentialHash(clientSecret));
   if (!owner || (owner.id !== clientId && owner.name !== clientId)) {

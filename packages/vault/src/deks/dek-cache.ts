@@ -1,3 +1,4 @@
+import type { AuditLog } from '@cardea/contracts/audited';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { Keks } from '@cardea/contracts/keks';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
@@ -7,17 +8,20 @@ import { findWrappedDek, missingDek } from './dek-store.ts';
 const DEKS_MAX = 1_024;
 const KEPT_MS = 5 * 60_000;
 
-/** Unwrapped DEKs, in this process's memory only, at most 1,024 of them and 5 minutes each. */
+/**
+ * Unwrapped DEKs, in this process's memory only, at most 1,024 of them and 5 minutes each. The way to all that is sealed
+ * goes through here, and the audit log is asked each time: while it is known to be away, no key is handed out.
+ */
 export interface DekCache {
   /**
    * Runs `work` with a DEK. `work` is synchronous: the key may be overwritten as soon as it returns.
-   * @throws AppError `sealed`, `unavailable` if the key service cannot unwrap it now
+   * @throws AppError `sealed`, `unavailable` if the key service cannot unwrap it now, or the audit log is away
    */
   use<T>(ref: DekRef, work: (dek: EnvelopeKey) => T): Promise<T>;
   /**
    * The DEK if it is here, to be used before anything is awaited. For transactions, which never wait for the key
    * service: `load` it outside, and run the transaction again.
-   * @throws DekNotLoaded
+   * @throws DekNotLoaded; AppError `unavailable` while the audit log is away
    */
   get(ref: DekRef): EnvelopeKey;
   /** Makes `get` answer. @throws AppError `sealed`, `unavailable` */
@@ -41,17 +45,27 @@ export class DekNotLoaded extends Error {
   }
 }
 
+interface World {
+  db: Queryable;
+  keks: Keks;
+  audit: AuditLog;
+  now(): Date;
+}
+
 interface Entry {
   key: EnvelopeKey;
   until: number;
 }
 
-export function createDekCache(db: Queryable, keks: Keks, clock: () => number = Date.now): DekCache {
+export function createDekCache({ db, keks, audit, now }: World): DekCache {
   // In the order of their use: the first is the one to go.
   const entries = new Map<string, Entry>();
   const loading = new Map<string, Promise<Entry>>();
+  const clock = () => now().getTime();
 
+  // Whoever is handed a key opens something by it.
   function find(id: string): Entry | undefined {
+    audit.admit();
     const entry = entries.get(id);
     if (!entry) return undefined;
     entries.delete(id);

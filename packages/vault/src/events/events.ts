@@ -42,7 +42,7 @@ export async function listEvents(
   const rows = await listEventRows(ctx.db, { vaultId: vault.id, kind, before: cursor, limit: limit + 1 });
   const page = pageOf(rows.map(toEvent), limit, ({ id }) => id);
   const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
-  return audited(ctx, caller, { action: 'event.list', rule, resource }, page);
+  return audited(ctx, caller, { action: 'event.list', rule, resource }, () => page);
 }
 
 /** Deletes events after 90 days, page by page, so that nobody waits for long to write. */

@@ -40,7 +40,7 @@ export async function listGrants(
   const rows = await listGrantsOf(ctx.db, { vaultId: vault.id, cursor, limit: limit + 1 });
   const page = pageOf(rows, limit, ({ principal }) => principal);
   const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
-  return audited(ctx, caller, { action: 'grant.list', rule, resource }, page);
+  return audited(ctx, caller, { action: 'grant.list', rule, resource }, () => page);
 }
 
 /**
@@ -135,7 +135,7 @@ export async function explainAccess(
   const role = found.role as Role | undefined;
   const decision = decide({ role, granted, action, name, ip, now: ctx.now().getTime() });
   const resource = { ...askedResource(question), vaultId: vault.id };
-  return audited(ctx, caller, { action: 'access.explain', rule, resource }, decision);
+  return audited(ctx, caller, { action: 'access.explain', rule, resource }, () => decision);
 }
 
 /** What was granted, in the words of the audit log. */

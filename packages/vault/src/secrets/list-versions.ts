@@ -57,7 +57,7 @@ export async function listVersions(
   }));
   const page = pageOf(versions, limit, ({ version }) => String(version));
   const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, count: page.items.length };
-  return audited(ctx, caller, { action: 'secret.versions', resource, rule }, page);
+  return audited(ctx, caller, { action: 'secret.versions', resource, rule }, () => page);
 }
 
 function beforeOf(cursor: string | undefined): number {

@@ -31,7 +31,7 @@ export async function readSecret(
   const tag = tagOf(hops);
   requireMatch(conditions, tag);
   if (isKnown(conditions, tag)) return new NotModified({ ETag: `"${tag}"` });
-  const read = await audited(ctx, caller, happeningsOf(hops), openLast(ctx, hops));
+  const read = await audited(ctx, caller, happeningsOf(hops), () => openLast(ctx, hops));
   const rows = hops.map(({ row }) => row);
   noteReads(ctx, caller, rows);
   return read;

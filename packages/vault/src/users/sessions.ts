@@ -81,7 +81,6 @@ export async function refreshSession(
   token: string,
   successorKey: Uint8Array,
 ): Promise<Audited<SignedIn>> {
-  ctx.audit.admit();
   const hash = sha256(token);
   const row = await findRefreshToken(ctx.db, hash);
   if (!row) {
@@ -151,7 +150,12 @@ export async function listSessions(
   const { id: userId } = await ownUser(ctx, caller);
   const rows = await listLiveSessions(ctx.db, { userId, now: ctx.now().getTime(), before: cursor, limit: limit + 1 });
   const page = pageOf(rows, limit, ({ id }) => id);
-  return audited(ctx, caller, { action: 'session.list', rule: 'self', resource: { count: page.items.length } }, page);
+  return audited(
+    ctx,
+    caller,
+    { action: 'session.list', rule: 'self', resource: { count: page.items.length } },
+    () => page,
+  );
 }
 
 /** Ends one of the caller's own sessions. @throws AppError `not_found` for anybody else's */

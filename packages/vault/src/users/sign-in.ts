@@ -34,7 +34,6 @@ export async function signIn(
   credentials: { username: string; password: string; otp?: string | undefined },
 ): Promise<Audited<SignedIn>> {
   const { username } = credentials;
-  ctx.audit.admit();
   const user = await findUser(ctx.db, normalizeUsername(username));
   return throttled(ctx, { caller: stranger, username, account: user?.username }, async () => {
     const checked = await checkCredentials(ctx, user, credentials);

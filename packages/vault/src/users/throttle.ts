@@ -45,9 +45,11 @@ export interface Attempt {
  * typed, so that a name that does not exist is treated like one that does. By address, and for everybody, only failures
  * are counted, after the look: a success writes no row that others write too, and takes back nobody's failures but its
  * own. So of guesses in many names at once as many more get through as can wait for their hash.
- * @throws AppError `rate_limited`; whatever `look` throws
+ * While the audit log is known to be away nothing is looked at, and nothing counted: a guess would leave no record.
+ * @throws AppError `rate_limited`, `unavailable`; whatever `look` throws
  */
 export async function throttled<T>(ctx: VaultContext, attempt: Attempt, look: () => Promise<T>): Promise<T> {
+  ctx.audit.admit();
   await refuseLockedAddress(ctx, attempt);
   const counted = await countName(ctx, attempt);
   try {

@@ -101,13 +101,13 @@ export async function listUsers(
   const rows = await listUserRows(ctx.db, { cursor, limit: limit + 1 });
   const { items, ...rest } = pageOf(rows, limit, ({ username }) => username);
   const page = { items: await Promise.all(items.map((row) => withLock(ctx, row))), ...rest };
-  return audited(ctx, caller, { action: 'user.list', rule, resource: { count: items.length } }, page);
+  return audited(ctx, caller, { action: 'user.list', rule, resource: { count: items.length } }, () => page);
 }
 
 export async function readUser(ctx: VaultContext, caller: Caller, username: string): Promise<Audited<User>> {
   const { rule } = authorizeSystem(caller, 'user.manage');
   const row = await getUser(ctx.db, username);
-  return audited(ctx, caller, { action: 'user.read', rule, resource: { user: username } }, withLock(ctx, row));
+  return audited(ctx, caller, { action: 'user.read', rule, resource: { user: username } }, () => withLock(ctx, row));
 }
 
 /** @throws AppError `not_found`; `conflict` where nobody would be left to administer, or for the caller's own account */

@@ -35,7 +35,6 @@ export async function createVault(
   { name, description, maxVersions }: { name: string; description: string; maxVersions: number },
 ): Promise<Audited<Vault>> {
   const { rule } = authorizeSystem(caller, 'vault.create');
-  ctx.audit.admit();
 
   const id = uuidv7(ctx.now().getTime());
   const wrapped = await wrapNewDek(ctx, { vaultId: id, dekVersion: 1 });
@@ -69,7 +68,7 @@ export async function listVaults(
     : (await listGrantedVaults(ctx, caller, cursor)).slice(0, limit + 1);
   const page = pageOf(rows.map(toVault), limit, ({ name }) => name);
   const rule = seesAll ? `role:${caller.role}` : 'grant:any';
-  return audited(ctx, caller, { action: 'vault.list', rule, resource: { count: page.items.length } }, page);
+  return audited(ctx, caller, { action: 'vault.list', rule, resource: { count: page.items.length } }, () => page);
 }
 
 async function listGrantedVaults(ctx: VaultContext, caller: Caller, cursor: string): Promise<VaultRow[]> {
@@ -79,7 +78,7 @@ async function listGrantedVaults(ctx: VaultContext, caller: Caller, cursor: stri
 export async function readVault(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Vault>> {
   const { vault, rule } = await authorize(ctx, caller, 'vault.read', { vault: name });
   const resource = { vault: vault.name, vaultId: vault.id };
-  return audited(ctx, caller, { action: 'vault.read', rule, resource }, toVault(vault));
+  return audited(ctx, caller, { action: 'vault.read', rule, resource }, () => toVault(vault));
 }
 
 /** Changes what is given. @throws AppError `not_found`, `access_denied` */

@@ -12,26 +12,25 @@ export function auditRoutes(ctx: VaultContext, auditService: Client, exports: Cl
   return [
     route(listAuditEntries, async ({ caller, query }) => {
       const { rule } = authorizeSystem(caller, 'audit.read');
-      const page = auditService.call(listEntries, { query });
-      return audited(
-        ctx,
-        caller,
-        { action: 'audit.read', rule },
-        page.then((body) => ({ body })),
-      );
+      return audited(ctx, caller, { action: 'audit.read', rule }, async () => ({
+        body: await auditService.call(listEntries, { query }),
+      }));
     }),
 
     route(readAuditCheckpoint, async ({ caller }) => {
       const { rule } = authorizeSystem(caller, 'audit.read');
       const text = await auditService.text(readCheckpoint.path);
-      return audited(ctx, caller, { action: 'audit.read', rule }, { text, contentType: 'text/plain; charset=utf-8' });
+      return audited(ctx, caller, { action: 'audit.read', rule }, () => ({
+        text,
+        contentType: 'text/plain; charset=utf-8',
+      }));
     }),
 
     route(exportAuditLog, async ({ caller, query }) => {
       const { rule } = authorizeSystem(caller, 'audit.export');
       const stream = await exports.stream(exportEntries.path, query);
       const reply = { stream, contentType: 'application/x-tar' };
-      return audited(ctx, caller, { action: 'audit.export', rule }, reply).catch((error: unknown) => {
+      return audited(ctx, caller, { action: 'audit.export', rule }, () => reply).catch((error: unknown) => {
         stream.destroy();
         throw error;
       });

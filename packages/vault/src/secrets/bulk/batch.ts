@@ -30,7 +30,6 @@ export async function batchRead(
   const { vault, rule } = await authorizeEach(ctx, caller, 'secret.read', on, (error, index) =>
     aboutOne(error, which(index)),
   );
-  ctx.audit.admit();
   const rows = await findAllReadable(ctx.db, { vaultId: vault.id, names });
   const readings: { hops: Hops; happenings: Happenings }[] = [];
   for (const [index, name] of names.entries()) {
@@ -41,10 +40,10 @@ export async function batchRead(
     });
     readings.push(await reading);
   }
-  // From here on nothing is thrown before `audited` waits for them: a failure nobody waits for would end the process.
-  const values = readings.map(({ hops }, index) => namingWhich(which(index), () => openLast(ctx, hops)));
   const happenings = readings.flatMap((reading) => reading.happenings) as Happenings;
-  const read = await audited(ctx, caller, happenings, Promise.all(values));
+  const read = await audited(ctx, caller, happenings, () =>
+    Promise.all(readings.map(({ hops }, index) => namingWhich(which(index), () => openLast(ctx, hops)))),
+  );
   const shown = readings.flatMap(({ hops }) => hops.map(({ row }) => row));
   noteReads(ctx, caller, shown);
   return read;

@@ -45,7 +45,7 @@ export async function deleteSecrets(
   const items = await rehearse(ctx, caller, work, { alone: true });
   const prefix = 'prefix' in selection ? { name: selection.prefix } : {};
   const resource = { vault: vault.name, vaultId: vault.id, ...prefix, count: items.length };
-  return audited(ctx, caller, { action: 'secret.delete', resource, rule, reason: 'dry run' }, items);
+  return audited(ctx, caller, { action: 'secret.delete', resource, rule, reason: 'dry run' }, () => items);
 }
 
 // What may be done to a name may be done to all below it. The answer says what lies there: it is a list.

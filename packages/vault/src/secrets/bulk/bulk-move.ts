@@ -46,7 +46,7 @@ export async function moveSecrets(
   if (!dryRun) return changeSecrets(ctx, caller, work, { alone: true });
   const moved = await rehearse(ctx, caller, work, { alone: true });
   const happening = happeningOf(way, { prefix: from.name, toPrefix: to.name, count: moved.items.length });
-  return audited(ctx, caller, { ...happening, reason: 'dry run' }, moved);
+  return audited(ctx, caller, { ...happening, reason: 'dry run' }, () => moved);
 }
 
 async function moveAll(

@@ -42,13 +42,12 @@ export async function exportSecrets(
   { format, prefix }: ExportRequest,
 ): Promise<Audited<Export>> {
   const allowed = await authorizeAll(ctx, caller, ['secret.read', 'secret.list'], { vault });
-  ctx.audit.admit();
   const rows = await findReadableUnder(ctx, allowed, prefix);
   // Written before it is recorded: what turns out too large was not read by anybody.
   const content = await writeDocument(ctx, allowed, { format, prefix, rows });
   const happenings = rows.map((row) => readingOf(allowed, row));
   const exported = { content, count: rows.length };
-  const shown = await audited(ctx, caller, [exportOf(allowed, prefix, rows.length), ...happenings], exported);
+  const shown = await audited(ctx, caller, [exportOf(allowed, prefix, rows.length), ...happenings], () => exported);
   noteReads(ctx, caller, rows);
   return shown;
 }

@@ -100,7 +100,7 @@ function refuseRefused(items: Item[], results: ImportResult[]): void {
 
 async function tryOut(ctx: VaultContext, caller: Caller, run: Run): Promise<Audited<ImportResult[]>> {
   const results = await rehearse(ctx, caller, (tx) => writeAll(ctx, tx, caller, run), { alone: true });
-  return audited(ctx, caller, { ...happeningOf(run), reason: 'dry run' }, results.map(toTried));
+  return audited(ctx, caller, { ...happeningOf(run), reason: 'dry run' }, () => results.map(toTried));
 }
 
 // Whether a value is there already is told by a change alone, which is recorded for each secret: a thousand values could

@@ -48,7 +48,7 @@ export async function listSecrets(
   const { vault, rule, pathPrefix } = await authorize(ctx, caller, 'secret.list', { vault: name });
   const page = await pageFor(ctx, { id: vault.id, name: vault.name, pathPrefix }, request);
   const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
-  return audited(ctx, caller, { action: 'secret.list', rule, resource }, page);
+  return audited(ctx, caller, { action: 'secret.list', rule, resource }, () => page);
 }
 
 interface VisibleVault {

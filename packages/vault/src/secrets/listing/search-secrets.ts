@@ -34,7 +34,7 @@ export async function searchSecrets(
   const found = items.map(({ vault, row }) => ({ vault: vault.name, ...listedOf(row) }));
   const page = { items: found, ...(nextCursor === undefined ? {} : { nextCursor }) };
   const reason = [...(q === '' ? [] : ['q']), ...(labels.length === 0 ? [] : ['metadata'])].join(', ');
-  return audited(ctx, caller, { action: 'secret.search', rule, reason, resource: { count: found.length } }, page);
+  return audited(ctx, caller, { action: 'secret.search', rule, reason, resource: { count: found.length } }, () => page);
 }
 
 interface Visible {
