@@ -1,7 +1,9 @@
-/** The exit code (EX_CONFIG of sysexits.h) of a process that has said in one sentence why it cannot start. */
+/**
+ * The exit code (EX_CONFIG of sysexits.h) of a process that cannot start and has printed one sentence that says why.
+ */
 export const exitCannotStart = 78;
 
-/** The machine or its settings keep Cardea from starting; the message is one sentence that says what to do about it. */
+/** The machine or its settings prevent the start of Cardea. The message is one sentence that says what to do. */
 export class CannotStart extends Error {
   override name = 'CannotStart';
 }

@@ -1,5 +1,5 @@
-// Only packages/crypto touches node:crypto, except here: the supervisor asks this every hour and must stay small, and
-// Node's own X.509 reader costs it nothing, where a certificate library would stay in its memory for good.
+// Only packages/crypto uses node:crypto, with this exception: the supervisor runs this code every hour and must stay
+// small. Node's own X.509 reader costs it nothing, and a certificate library would stay in its memory.
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -7,31 +7,33 @@ import { join } from 'node:path';
 
 import { CannotStart, errorCode } from './cannot-start.ts';
 
-/** Everyone who gets a certificate of their own; the name is in its SAN as `spiffe://cardea/<name>`. */
+/** Every name that gets a certificate. The certificate's SAN holds it as `spiffe://cardea/<name>`. */
 export const certificateNames = ['kek-service', 'audit-service', 'api-service', 'worker', 'operator'] as const;
 
-export const dayMs = 86_400_000;
-const renewBelowMs = 30 * dayMs;
+export const DAY_MS = 86_400_000;
+const renewBelowMs = 30 * DAY_MS;
 
 export interface CertificateOptions {
-  /** DNS names beside `localhost`, by certificate name: in a compose network a service is reached by another name. */
+  /**
+   * DNS names in addition to `localhost`, by certificate name. In a compose network a service has another host name.
+   */
   extraDnsNames?: Record<string, string[]>;
 }
 
 export interface CertificatesDue {
-  /** The CA's certificate is missing; then no leaf of an earlier CA is worth keeping and all are in `renew`. */
+  /** True if the CA's certificate is missing. Then every existing leaf is in `renew`, because a new CA must issue it. */
   ca: boolean;
-  /** Leaves of which there is no certificate, or no key. */
+  /** Leaves whose certificate or key is missing. */
   make: string[];
-  /** Leaves that are there and have less than 30 days left, or are not what this CA and these options would give. */
+  /** Leaves that exist but have less than 30 days left, or do not match this CA and these options. */
   renew: string[];
 }
 
 /**
- * Says which certificates in `folder` are missing or due for renewal at `now`. Only reads.
+ * Returns which certificates in `folder` are missing or due for renewal at `now`. Writes nothing.
  *
- * @throws CannotStart if a file is damaged, if the CA's key is missing beside its certificate, or if the CA is expired
- * or not yet valid at `now`.
+ * @throws CannotStart if a file is damaged, if the CA's certificate exists without its key, or if the CA is expired or
+ * not yet valid at `now`.
  */
 export function certificatesDue(folder: string, now: Date, options: CertificateOptions = {}): CertificatesDue {
   const ca = readCa(folder, now);
@@ -43,12 +45,12 @@ export function certificatesDue(folder: string, now: Date, options: CertificateO
   return due;
 }
 
-/** True when there is something to make or renew. */
+/** True if there is a certificate to make or renew. */
 export function isAnythingDue(due: CertificatesDue): boolean {
   return due.ca || due.make.length > 0 || due.renew.length > 0;
 }
 
-/** The DNS names the certificate of `name` carries. */
+/** Returns the DNS names for the certificate of `name`. */
 export function dnsNamesOf(name: string, options: CertificateOptions): string[] {
   return [...new Set(['localhost', ...(options.extraDnsNames?.[name] ?? [])])];
 }
@@ -58,7 +60,7 @@ function readCa(folder: string, now: Date): X509Certificate | undefined {
   const key = readKey(folder, 'ca');
   if (!ca) return undefined;
   if (!key) {
-    throw new CannotStart(`${join(folder, 'ca.key')} is missing while ca.pem is there: ${putBackOrDelete(folder)}`);
+    throw new CannotStart(`${join(folder, 'ca.key')} is missing but ca.pem exists: ${putBackOrDelete(folder)}`);
   }
   if (!ca.checkPrivateKey(key)) {
     throw new CannotStart(`ca.key and ca.pem in ${folder} do not belong together: ${putBackOrDelete(folder)}`);
@@ -76,8 +78,9 @@ function refuseWrongTime(folder: string, ca: X509Certificate, now: Date): void {
   }
   if (now > ca.validToDate) {
     throw new CannotStart(
-      `the clock of this machine says ${now.toISOString()}, and the certificates ended at ` +
-        `${ca.validToDate.toISOString()}: if the clock is right, delete the folder ${folder} to have them made anew`,
+      `the clock of this machine says ${now.toISOString()}, and the certificates expired at ` +
+        `${ca.validToDate.toISOString()}: set the clock, or, if it is right, delete the folder ${folder} and start ` +
+        'Cardea again to make new ones',
     );
   }
 }
@@ -94,16 +97,16 @@ function leafState(folder: string, name: string, wanted: Wanted): 'good' | 'make
   if (!leaf || !key) return 'make';
 
   const { ca, now, dnsNames } = wanted;
-  // A crash between writing a CA or a key and writing the leaf leaves a leaf that no longer fits: it is issued again.
+  // A crash after a CA or a key was written and before the leaf was written leaves a leaf that no longer matches.
   if (!ca || !leaf.checkIssued(ca) || !leaf.verify(ca.publicKey) || !leaf.checkPrivateKey(key)) return 'renew';
 
   const names = leaf.subjectAltName?.split(', ') ?? [];
   if (!dnsNames.every((dnsName) => names.includes(`DNS:${dnsName}`))) return 'renew';
 
-  // A leaf from the future was made while the clock was ahead.
+  // A leaf that is not valid yet was made while the clock was ahead.
   if (leaf.validFromDate > now) return 'renew';
   const isShort = leaf.validToDate.getTime() - now.getTime() < renewBelowMs;
-  // A leaf never outlives its CA, so in the CA's last month a new one would be no longer than the one that is there.
+  // A leaf never outlives its CA, so in the CA's last month a new leaf would expire at the same time as this one.
   return isShort && leaf.validToDate < ca.validToDate ? 'renew' : 'good';
 }
 
@@ -138,12 +141,12 @@ function readIfThere(path: string): string | undefined {
     return readFileSync(path, 'utf8');
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
-    throw new CannotStart(`${path} cannot be read (${errorCode(error)}): give it back to the user Cardea runs as`, {
+    throw new CannotStart(`${path} cannot be read (${errorCode(error)}): give it to the user that runs Cardea`, {
       cause: error,
     });
   }
 }
 
 function putBackOrDelete(folder: string): string {
-  return `put it back from a backup, or delete the folder ${folder} to have all certificates made anew`;
+  return `put it back from a backup, or delete the folder ${folder} and start Cardea again to make new certificates`;
 }

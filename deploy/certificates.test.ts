@@ -8,11 +8,11 @@ import type { TLSSocket } from 'node:tls';
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 
-import { certificateNames, certificatesDue, dayMs } from './certificates-due.ts';
+import { certificateNames, certificatesDue, DAY_MS } from './certificates-due.ts';
 import { ensureCertificates } from './certificates.ts';
 
 const now = new Date('2026-11-22T12:00:00Z');
-const inDays = (days: number) => new Date(now.getTime() + days * dayMs);
+const inDays = (days: number) => new Date(now.getTime() + days * DAY_MS);
 
 const scratch = mkdtempSync(join(tmpdir(), 'cardea-certificates-'));
 const fresh = join(scratch, 'fresh');
@@ -30,7 +30,7 @@ const certificate = (name: string) => new X509Certificate(readFileSync(join(fold
 const key = (name: string) => createPrivateKey(readFileSync(join(folder, `${name}.key`)));
 
 describe('the certificates of a first start', () => {
-  test('are a CA for ten years that may sign leaves only', () => {
+  test('have a CA for ten years that may sign leaves only', () => {
     const ca = certificate('ca');
     expect(ca.ca).toBe(true);
     expect(ca.verify(ca.publicKey)).toBe(true);
@@ -38,7 +38,7 @@ describe('the certificates of a first start', () => {
     expect(ca.validToDate).toEqual(inDays(3652));
   });
 
-  test.each(certificateNames)('hold a leaf for %s alone, by the CA, for 90 days, with its own key', (name) => {
+  test.each(certificateNames)('have a leaf for %s only, signed by the CA, for 90 days, with its own key', (name) => {
     const leaf = certificate(name);
     expect(leaf.checkIssued(certificate('ca'))).toBe(true);
     expect(leaf.verify(certificate('ca').publicKey)).toBe(true);
@@ -49,26 +49,26 @@ describe('the certificates of a first start', () => {
     expect(leaf.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
   });
 
-  test('have serial numbers of 16 bytes, each its own', () => {
+  test('have different serial numbers of 16 bytes', () => {
     const serials = ['ca', ...certificateNames].map((name) => certificate(name).serialNumber);
     expect(new Set(serials).size).toBe(serials.length);
     for (const serial of serials) expect(serial).toMatch(/^[4-7][0-9A-F]{31}$/);
   });
 
-  test('have keys only their owner can read, and leave no temporary file', () => {
+  test('have keys that only the owner can read, and leave no temporary file', () => {
     for (const name of ['ca', ...certificateNames]) {
       expect(statSync(join(folder, `${name}.key`)).mode & 0o777).toBe(0o600);
     }
     expect(readdirSync(folder)).toHaveLength(2 * (certificateNames.length + 1));
   });
 
-  test('let two services speak TLS 1.3 and see by name whom they speak to', async () => {
+  test('let two services speak TLS 1.3 and see the name of their peer', async () => {
     const pair = (name: string) => ({
       cert: certificate(name).toString(),
       key: key(name).export({ type: 'pkcs8', format: 'pem' }),
     });
     const common = { ca: certificate('ca').toString(), minVersion: 'TLSv1.3' } as const;
-    // Made "in November 2026", which this machine's clock need not agree with; the chain itself is checked above.
+    // The certificates are of November 2026, which may not be this machine's time. The chain is checked above.
     const server = createServer({ ...common, ...pair('kek-service'), requestCert: true, rejectUnauthorized: false });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -98,7 +98,7 @@ describe('a later start', () => {
     expect(await ensureCertificates(folder, inDays(59))).toEqual({ made: [], renewed: [] });
   });
 
-  test('renews leaves with less than 30 days left for 90 more, under the same CA and key', async () => {
+  test('renews leaves with less than 30 days left for 90 days, with the same CA and key', async () => {
     const before = { ca: certificate('ca').serialNumber, worker: certificate('worker').serialNumber };
     const { made, renewed } = await ensureCertificates(folder, inDays(61));
 
@@ -111,18 +111,18 @@ describe('a later start', () => {
     expect(certificate('worker').checkPrivateKey(key('worker'))).toBe(true);
   });
 
-  test('makes a leaf that never outlives the CA, and does not renew it over and over at the end', async () => {
+  test('makes a leaf that does not outlive the CA, and does not renew it again before that', async () => {
     await ensureCertificates(folder, inDays(3640));
     expect(certificate('worker').validToDate).toEqual(certificate('ca').validToDate);
     expect(await ensureCertificates(folder, inDays(3641))).toEqual({ made: [], renewed: [] });
   });
 
-  test('makes only the leaf that is missing', async () => {
+  test('makes only the missing leaf', async () => {
     rmSync(join(folder, 'operator.pem'));
     expect(await ensureCertificates(folder, now)).toEqual({ made: ['operator'], renewed: [] });
   });
 
-  test('renews a leaf that lacks a DNS name it is now known by, and no other', async () => {
+  test('renews only the leaf that lacks a new DNS name', async () => {
     const options = { extraDnsNames: { 'kek-service': ['kek.internal'] } };
     expect(await ensureCertificates(folder, now, options)).toEqual({ made: [], renewed: ['kek-service'] });
     expect(certificate('kek-service').subjectAltName).toContain('DNS:kek.internal');
@@ -131,7 +131,7 @@ describe('a later start', () => {
 
   test.each([
     ['of another CA', 'worker.pem'],
-    ['that does not fit its key', 'worker.key'],
+    ['that does not match its key', 'worker.key'],
   ])('renews a leaf %s', async (_what, file) => {
     const other = join(scratch, `other-${file}`);
     await ensureCertificates(other, now);
@@ -141,7 +141,7 @@ describe('a later start', () => {
     expect(certificate('worker').verify(certificate('ca').publicKey)).toBe(true);
   });
 
-  test('goes on where a crash between two files left off', async () => {
+  test('continues after a crash between two files', async () => {
     for (const file of readdirSync(folder)) if (file !== 'ca.key') rmSync(join(folder, file));
     const { made } = await ensureCertificates(folder, now);
     expect(made).toEqual(['ca', ...certificateNames]);
@@ -149,7 +149,7 @@ describe('a later start', () => {
   });
 });
 
-describe('is refused in one sentence:', () => {
+describe('a start refuses in one sentence:', () => {
   test('a damaged certificate', async () => {
     writeFileSync(join(folder, 'worker.pem'), readFileSync(join(folder, 'worker.pem'), 'utf8').slice(0, 300));
     await expect(ensureCertificates(folder, now)).rejects.toThrow(/worker\.pem is damaged: put it back from a backup/);
@@ -162,7 +162,7 @@ describe('is refused in one sentence:', () => {
 
   test('a CA without its key', async () => {
     rmSync(join(folder, 'ca.key'));
-    await expect(ensureCertificates(folder, now)).rejects.toThrow(/ca\.key is missing while ca\.pem is there/);
+    await expect(ensureCertificates(folder, now)).rejects.toThrow(/ca\.key is missing but ca\.pem exists/);
   });
 
   test("another CA's key", async () => {
@@ -178,6 +178,6 @@ describe('is refused in one sentence:', () => {
   });
 
   test('a CA that has expired', async () => {
-    await expect(ensureCertificates(folder, inDays(3653))).rejects.toThrow(/the certificates ended at 2036-11-21/);
+    await expect(ensureCertificates(folder, inDays(3653))).rejects.toThrow(/the certificates expired at 2036-11-21/);
   });
 });

@@ -1,4 +1,4 @@
-// @peculiar/x509 registers its parts through decorators' metadata and throws without this polyfill loaded first.
+// @peculiar/x509 uses decorator metadata and throws if this polyfill is not loaded first.
 import 'reflect-metadata';
 
 import { mkdir, readFile } from 'node:fs/promises';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
 
 import { replaceFile } from '@cardea/process/durable-file';
-import { certificatesDue, dayMs, dnsNamesOf, isAnythingDue } from './certificates-due.ts';
+import { certificatesDue, DAY_MS, dnsNamesOf, isAnythingDue } from './certificates-due.ts';
 import type { CertificateOptions } from './certificates-due.ts';
 import { errorCode } from './cannot-start.ts';
 
@@ -15,19 +15,19 @@ const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
 const signing = { name: 'ECDSA', hash: 'SHA-256' };
 const caDays = 3652;
 const leafDays = 90;
-// Two machines' clocks differ; a certificate must not be refused for having been made just now.
+// The clocks of two machines differ, and a certificate that was just made must be valid on both.
 const backdateMs = 5 * 60_000;
 
 /**
- * Makes what is missing in `folder` (a CA for 10 years, a leaf for each service for 90 days; ECDSA P-256, RFC 5280) and
- * renews leaves with less than 30 days left. Renewing keeps the CA. Resolves with the names made and renewed once all
- * is durable.
+ * Makes the missing certificates in `folder` (a CA for 10 years, a leaf for each service for 90 days; ECDSA P-256, RFC
+ * 5280) and renews leaves with less than 30 days left. Renewal keeps the CA. Resolves with the names made and renewed
+ * once the files are durable.
  *
- * A leaf that is renewed keeps its key: a certificate and a key cannot be replaced in one step, and a service that reads
- * the pair in between, or a crash, would see two that do not fit.
+ * A renewed leaf keeps its key. A certificate and a key cannot be replaced in one step: with a new key, a service could
+ * read a pair that does not match, and a crash could leave one.
  *
- * @throws CannotStart if a file is damaged, if the CA's key is missing beside its certificate, or if the CA is expired
- * or not yet valid at `now`.
+ * @throws CannotStart if a file is damaged, if the CA's certificate exists without its key, or if the CA is expired or
+ * not yet valid at `now`.
  */
 export async function ensureCertificates(
   folder: string,
@@ -50,10 +50,10 @@ async function makeCa(folder: string, now: Date): Promise<void> {
   const keys = await readOrMakeKeys(join(folder, 'ca.key'));
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: randomSerial(),
-    // The name tells one installation's CA from another's in an operator's certificate store.
+    // In an operator's certificate store the name tells the CAs of two installations apart.
     name: [{ CN: [`Cardea private CA ${randomSerial().slice(0, 8)}`] }],
     notBefore: new Date(now.getTime() - backdateMs),
-    notAfter: new Date(now.getTime() + caDays * dayMs),
+    notAfter: new Date(now.getTime() + caDays * DAY_MS),
     keys,
     signingAlgorithm: signing,
     extensions: [
@@ -84,13 +84,13 @@ async function readCa(folder: string): Promise<Ca> {
 async function makeLeaf(from: { folder: string; ca: Ca; now: Date }, name: string, dnsNames: string[]): Promise<void> {
   const { folder, ca, now } = from;
   const keys = await readOrMakeKeys(join(folder, `${name}.key`));
-  const wishedEndMs = now.getTime() + leafDays * dayMs;
+  const wantedExpiryMs = now.getTime() + leafDays * DAY_MS;
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: randomSerial(),
     subject: [{ CN: [name] }],
     issuer: ca.certificate.subjectName,
     notBefore: new Date(now.getTime() - backdateMs),
-    notAfter: new Date(Math.min(wishedEndMs, ca.certificate.notAfter.getTime())),
+    notAfter: new Date(Math.min(wantedExpiryMs, ca.certificate.notAfter.getTime())),
     publicKey: keys.publicKey,
     signingKey: ca.privateKey,
     signingAlgorithm: signing,
@@ -103,7 +103,7 @@ async function leafExtensions(name: string, dnsNames: string[], keys: { publicKe
   return [
     new x509.BasicConstraintsExtension(false, undefined, true),
     new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-    // Each service is both: audit-service answers kek-service, which answers api-service.
+    // A service can be server and client: kek-service answers api-service and calls audit-service.
     new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
     new x509.SubjectAlternativeNameExtension([
       { type: 'url', value: `spiffe://cardea/${name}` },
@@ -115,7 +115,7 @@ async function leafExtensions(name: string, dnsNames: string[], keys: { publicKe
   ];
 }
 
-// The key is written before the certificate that needs it, so a crash in between costs nothing: the next run finds it.
+// The key is written before the certificate that needs it. After a crash in between, the next run finds the key.
 async function readOrMakeKeys(path: string): Promise<KeyPair> {
   try {
     return await parseKeys(await readFile(path, 'utf8'));
@@ -128,7 +128,7 @@ async function readOrMakeKeys(path: string): Promise<KeyPair> {
   return keys;
 }
 
-// WebCrypto derives no public key from a private one; the JWK of the private key contains it.
+// WebCrypto cannot derive the public key from a private key, but the JWK of the private key contains it.
 async function parseKeys(pem: string): Promise<KeyPair> {
   const privateKey = await crypto.subtle.importKey('pkcs8', x509.PemConverter.decodeFirst(pem), algorithm, true, [
     'sign',
@@ -139,7 +139,10 @@ async function parseKeys(pem: string): Promise<KeyPair> {
   return { privateKey, publicKey };
 }
 
-/** 128 random bits in hex, but for the first two: a leading 1 is a minus sign in DER, and leading zeros are cut off. */
+/**
+ * Returns 128 bits in hex. The first two bits are 01 and the others are random: in DER a leading 1 is a minus sign, and
+ * leading zeros are cut off.
+ */
 function randomSerial(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;

@@ -9,51 +9,51 @@ import { prefixedLines } from './prefixed-lines.ts';
 /** One process to run, as the profile describes it. */
 export interface ChildSpec {
   name: string;
-  /** Stands before its log lines; at most 6 characters. */
+  /** The prefix of its log lines; at most 6 characters. */
   label: string;
   /** Absolute path of the program. */
   script: string;
-  /** Set beside what this process has in its own environment. */
+  /** Added to the environment of this process. */
   env: Record<string, string>;
-  /** The most that new objects of its heap may take before it is looked which of them are still in use, in MiB. */
+  /** Node's --max-semi-space-size in MiB: the most that new objects may take before V8 collects the unused ones. */
   semiSpaceMib: number;
 }
 
-/** What a child says over IPC, once, when it can serve. */
+/** The message that a child sends once over IPC, when it can serve requests. */
 export interface ReadyMessage {
   type: 'ready';
-  /** Where it is reached. */
+  /** The URL at which it serves. */
   url?: string;
-  /** True if it waits for its passphrase, and until then cannot do what it is for. */
+  /** True if it waits for its passphrase and cannot do its work until then. */
   sealed?: boolean;
 }
 
-/** Says one line in the supervisor's own name. */
+/** Prints one line with the supervisor's own prefix. */
 export type Say = (line: string) => void;
 
 /** What a supervised child needs from its supervisor. */
 export interface Supervision {
-  /** Where log lines go. */
+  /** The stream for log lines. */
   out: NodeJS.WritableStream;
-  /** What stands before each of this child's lines. */
+  /** The prefix of each line of this child. */
   prefix: string;
   say: Say;
-  /** Called when starting the child again would not help; `exitCode` is for the supervisor to end with. */
+  /** Called if another start of the child would not help. The supervisor ends with `exitCode`. */
   giveUp: (exitCode: number) => void;
-  /** How long an ended child waits before it is started again, at first; doubles with each further end. */
+  /** The wait before an ended child is started again. Doubles with each end, up to `lastRestartDelayMs`. */
   firstRestartDelayMs: number;
-  /** Where the doubling ends. */
+  /** The longest wait before a restart. */
   lastRestartDelayMs: number;
 }
 
-// --disable-sigusr1: that signal otherwise opens the debugger, and with it all memory, to anyone of the same user.
+// --disable-sigusr1: without it, that signal opens the debugger, and so all memory, to any program of the same user.
 const nodeFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1'];
 
 const healthyAfterMs = 60_000;
 const stopPatienceMs = 10_000;
 const outputPatienceMs = 1_000;
 
-/** One process that is started, watched, started again when it ends, and stopped. */
+/** Starts one process, starts it again when it ends, and stops it. */
 export class SupervisedChild {
   readonly spec: ChildSpec;
   readonly #supervision: Supervision;
@@ -71,13 +71,13 @@ export class SupervisedChild {
     this.#restartDelayMs = supervision.firstRestartDelayMs;
   }
 
-  /** Starts it; resolves when it is ready for the first time, and never if it gives up or is stopped before. */
+  /** Starts the child. Resolves when it is ready for the first time; never if it gives up or is stopped first. */
   start(): Promise<ReadyMessage> {
     if (!this.#isStopping) this.#run();
     return this.#firstReady.promise;
   }
 
-  /** Asks it to end with SIGTERM and, 10 s later, ends it with SIGKILL. Resolves when it has ended. */
+  /** Sends SIGTERM and, if the child has not ended after 10 s, SIGKILL. Resolves when it has ended. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     clearTimeout(this.#restart);
@@ -87,7 +87,7 @@ export class SupervisedChild {
     const ended = once(running, 'exit');
     running.kill('SIGTERM');
     const patience = setTimeout(() => {
-      this.#supervision.say(`${this.spec.name} has not ended ${seconds(stopPatienceMs)} after SIGTERM; killing it`);
+      this.#supervision.say(`${this.spec.name} is still running ${seconds(stopPatienceMs)} after SIGTERM; killing it`);
       running.kill('SIGKILL');
     }, stopPatienceMs);
     await ended;
@@ -95,7 +95,7 @@ export class SupervisedChild {
     await outputOf(running);
   }
 
-  /** Ends it with SIGKILL. */
+  /** Ends the child with SIGKILL. */
   kill(): void {
     this.#isStopping = true;
     clearTimeout(this.#restart);
@@ -117,7 +117,7 @@ export class SupervisedChild {
     });
     child.once('exit', (code, signal) => void this.#onEnd(child, code, howItEnded(code, signal)));
     child.on('error', (error) => {
-      // 'error' is also what a failed kill() or send() gives; only a child that has no id has failed to start.
+      // A failed kill() or send() emits 'error' too. Only a child without a process id has failed to start.
       if (child.pid === undefined) void this.#onEnd(child, null, `could not be started (${error.message})`);
     });
   }
@@ -131,14 +131,14 @@ export class SupervisedChild {
 
   async #onEnd(child: ChildProcess, code: number | null, how: string): Promise<void> {
     if (this.#isStopping) return;
-    // What it said last comes before what is said about it.
+    // The child's last lines are printed before the supervisor's line about its end.
     await outputOf(child);
     if (this.#isStopping) return;
 
     const { say, giveUp } = this.#supervision;
     if (code === exitCannotStart) return giveUp(exitCannotStart);
     if (!this.#wasEverReady) {
-      say(`${this.spec.name} ${how} before it was ready; its lines above say why`);
+      say(`${this.spec.name} ${how} before it was ready; read its lines above`);
       return giveUp(code || 1);
     }
     const delayMs = this.#nextRestartDelay();
@@ -155,7 +155,7 @@ export class SupervisedChild {
   }
 }
 
-/** `0.25 s` for 250, with no more than `digits` after the point. */
+/** Formats milliseconds as seconds: `0.25 s` for 250, with at most `digits` digits after the point. */
 export function seconds(ms: number, digits = 2): string {
   return `${Number((ms / 1000).toFixed(digits))} s`;
 }
@@ -164,8 +164,8 @@ function spawnNode(spec: ChildSpec): ChildProcess {
   return spawn(process.execPath, [...nodeFlags, `--max-semi-space-size=${spec.semiSpaceMib}`, spec.script], {
     env: { ...process.env, ...spec.env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    // In a process group of its own a terminal's Ctrl-C does not reach it, so services end in the order they must. When
-    // this process is killed, the IPC channel closes and the child ends itself.
+    // The child gets its own process group, so a terminal's Ctrl-C does not reach it and services end in order. If this
+    // process is killed, the IPC channel closes and the child ends itself.
     detached: true,
   });
 }
@@ -186,7 +186,7 @@ function howItEnded(code: number | null, signal: NodeJS.Signals | null): string 
   return signal === null ? `ended with code ${code}` : `ended with signal ${signal}`;
 }
 
-// The pipes are usually empty by the time a process has ended, but nobody may be reading them any more.
+// Waits until the pipes of an ended process are read. The wait has a limit, because maybe nobody reads them any more.
 async function outputOf(child: ChildProcess): Promise<void> {
   const isOpen = [child.stdout, child.stderr].some((stream) => stream !== null && !stream.closed);
   if (!isOpen) return;

@@ -4,32 +4,33 @@ import { join } from 'node:path';
 import { CannotStart, errorCode } from './cannot-start.ts';
 
 export interface DataFolderLock {
-  /** A supervisor that did not end in order had the folder before; its services may be ending only now. */
-  leftByAnother: boolean;
-  /** Removes the lock, if it is still this process's own. */
+  /** True if the previous supervisor did not end in order. Its services may still be ending. */
+  isTakenOver: boolean;
+  /** Removes the lock if it still belongs to this process. */
   release: () => void;
 }
 
-// The file is created and filled in two steps; until it is this old an empty one belongs to a process in between.
+// The file is created and filled in two steps. An empty file younger than this belongs to a process between the steps.
 const unfinishedMs = 2_000;
 
 /**
- * Takes the data folder for this process with the file `cardea.pid`, which holds the process id and when the process
- * started. The start time tells a supervisor from a stranger that got its id after a restart of the machine, or of the
- * container, where ids are nearly always the same. Does not see processes on another machine or in another container.
+ * Locks the data folder for this process with the file `cardea.pid`, which holds the process id and the start time of
+ * the process. After a restart of the machine another program may have the same process id, and in a container ids are
+ * nearly always the same: the start time shows whether it is the supervisor. The lock does not see processes on another
+ * machine or in another container.
  *
- * @throws CannotStart if a running Cardea has the folder.
+ * @throws CannotStart if a running Cardea uses the folder.
  */
 export function lockDataFolder(dataDir: string): DataFolderLock {
   const path = join(dataDir, 'cardea.pid');
   const owner = `${process.pid} ${startTime(process.pid) ?? 'unknown'}\n`;
 
-  let leftByAnother = false;
+  let isTakenOver = false;
   while (!createExclusively(path, owner)) {
     removeStale(path, owner);
-    leftByAnother = true;
+    isTakenOver = true;
   }
-  return { leftByAnother, release: () => removeIfStill(path, owner) };
+  return { isTakenOver, release: () => removeIfOwned(path, owner) };
 }
 
 function createExclusively(path: string, content: string): boolean {
@@ -50,8 +51,8 @@ function removeStale(path: string, owner: string): void {
   if (found === undefined) return;
   refuseIfAlive(path, found);
 
-  // Of two that find the same stale file only one succeeds in renaming it. The other may rename what the first has put
-  // in its place, and sees by the content that it must put it back.
+  // If two processes find the same stale file, only one succeeds in renaming it. The other may rename the new lock file
+  // of the first. It sees that by the content, and puts the file back.
   const aside = `${path}.${process.pid}`;
   try {
     renameSync(path, aside);
@@ -68,8 +69,8 @@ function refuseIfAlive(path: string, found: string): void {
   const [pid, startedAt] = found.trim().split(' ');
   if (!isAlive(path, Number(pid), startedAt)) return;
   throw new CannotStart(
-    `the data folder is in use by another running Cardea (process ${pid || 'unknown'}, by ${path}): ` +
-      'stop that one first, or set CARDEA_DATA_DIR to another folder and CARDEA_PORT to another port',
+    `the data folder is in use by another running Cardea (process ${pid || 'unknown'}, lock file ${path}): ` +
+      'stop that Cardea first, or set CARDEA_DATA_DIR to another folder and CARDEA_PORT to another port',
   );
 }
 
@@ -78,7 +79,7 @@ function isAlive(path: string, pid: number, startedAt: string | undefined): bool
   try {
     process.kill(pid, 0);
   } catch (error) {
-    // EPERM: it runs, as another user.
+    // EPERM means that it runs as another user.
     if (errorCode(error) === 'ESRCH') return false;
   }
   const runningSince = startTime(pid);
@@ -86,16 +87,16 @@ function isAlive(path: string, pid: number, startedAt: string | undefined): bool
 }
 
 /**
- * When the process started: the boot's id and the clock ticks since, as Linux counts them (proc(5), field 22 of stat).
- * Undefined where there is no /proc.
+ * Returns when the process started: the id of the boot and the clock ticks since the boot (Linux, proc(5), field 22 of
+ * stat). Undefined if there is no /proc.
  */
 function startTime(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    // Field 2 is the program's name in parentheses and may contain spaces, so count from the last parenthesis.
+    // Field 2 is the program's name in parentheses. It may contain spaces, so count from the last parenthesis.
     const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    // A process that has ended but whose parent has not asked how (a zombie) holds nothing any more.
+    // A zombie is a process that has ended and whose parent has not read its exit code. It holds no lock or port.
     return state === 'Z' ? 'ended' : `${boot}/${fields[18]}`;
   } catch {
     return undefined;
@@ -116,6 +117,6 @@ function readIfThere(path: string): string | undefined {
   }
 }
 
-function removeIfStill(path: string, owner: string): void {
+function removeIfOwned(path: string, owner: string): void {
   if (readIfThere(path) === owner) rmSync(path);
 }

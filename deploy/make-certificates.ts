@@ -1,7 +1,7 @@
 /**
- * `node deploy/make-certificates.ts <folder> [name=dns,dns …]`: makes or renews the certificates in the folder and ends.
- * A process of its own, so that the certificate library is gone from memory once they are made. Arguments after the
- * folder add DNS names: `kek-service=kek-service,kek.internal`.
+ * `node deploy/make-certificates.ts <folder> [name=dns,dns …]` makes or renews the certificates in the folder. It is a
+ * separate process so that the certificate library does not stay in memory. Arguments after the folder add DNS names:
+ * `kek-service=kek-service,kek.internal`.
  */
 import { CannotStart, exitCannotStart } from './cannot-start.ts';
 import { ensureCertificates } from './certificates.ts';
@@ -26,6 +26,6 @@ function parseDnsNames(args: string[]): Record<string, string[]> {
 
 function parseDnsArgument(arg: string): [string, string[]] {
   const parts = /^([a-z-]+)=([a-zA-Z0-9.,-]+)$/.exec(arg);
-  if (!parts?.[1] || !parts[2]) throw new CannotStart(`"${arg}" is not of the form name=dns,dns`);
+  if (!parts?.[1] || !parts[2]) throw new CannotStart(`"${arg}" is not a list of DNS names: write name=dns,dns`);
   return [parts[1], parts[2].split(',')];
 }

@@ -4,22 +4,22 @@ import { CannotStart } from './cannot-start.ts';
 import type { ChildSpec } from './child.ts';
 import type { ListenAddress } from './preflight.ts';
 
-/** What profile mini runs, from the environment. */
+/** What profile mini runs, read from the environment. */
 export interface MiniPlan {
   dataDir: string;
   tlsDir: string;
-  /** Where people reach Cardea, unless api-service says otherwise. */
+  /** The URL of Cardea, unless api-service reports another. */
   url: string;
   addresses: ListenAddress[];
-  /** Each stage starts when the one before it is ready, and ends when the one after it has ended. */
+  /** A stage starts when the previous stage is ready, and ends when the next stage has ended. */
   stages: ChildSpec[][];
 }
 
-// Services speak to each other on the loopback interface, whatever address api-service is reached at.
+// Services speak to each other on the loopback interface, even if api-service has another address.
 const loopback = '127.0.0.1';
 
-// What a service is about to answer is in use each time it is looked, and is copied: with 32 MiB there are a tenth more
-// reads a second than with 8. kek-service has little to do, and a heap that is idle keeps what it was given.
+// The answers under way are in use at every garbage collection, which copies them. With 32 MiB there are a tenth more
+// reads per second than with 8 MiB. kek-service has little work, and an idle heap keeps its memory.
 const semiSpaceMib = { kek: 2, audit: 32, api: 32 };
 
 const opsOffset = 10;
@@ -27,9 +27,9 @@ const portsAfterBase = opsOffset + 2;
 
 /**
  * Plans profile mini from CARDEA_DATA_DIR (default `data` in `root`), CARDEA_PORT (default 8400) and CARDEA_HOST
- * (default 127.0.0.1). A relative folder is taken from `root`, the project's folder.
+ * (default 127.0.0.1). A relative folder is relative to `root`, the project's folder.
  *
- * @throws CannotStart if a variable makes no sense, or asks for another profile.
+ * @throws CannotStart if a variable is invalid or asks for another profile.
  */
 export function planMini(env: NodeJS.ProcessEnv, root: string): MiniPlan {
   refuseOtherProfiles(env['CARDEA_PROFILE']);
@@ -72,8 +72,8 @@ function refuseOtherProfiles(profile: string | undefined): void {
   if (!profile || profile === 'mini') return;
   if (profile === 'full') {
     throw new CannotStart(
-      'this command starts profile mini, and CARDEA_PROFILE says full: unset it, or start the services of full one by one ' +
-        '(docs/configuration.md)',
+      'this command starts profile mini, but CARDEA_PROFILE is full: unset it, or start the services of profile full ' +
+        'one by one (docs/configuration.md)',
     );
   }
   throw new CannotStart(`there is no profile "${profile}": set CARDEA_PROFILE to mini, or unset it`);

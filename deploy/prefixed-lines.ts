@@ -1,12 +1,12 @@
 import { Transform } from 'node:stream';
 
-// A process that writes without ever ending a line must not fill this one's memory.
+// A child that never ends a line must not fill the memory of this process.
 const lineLengthMax = 64 * 1024;
 
 /**
- * A stream that puts `prefix` before each line of text and passes on whole lines only, so that the lines of several
- * processes can share one terminal. A line longer than 64 Ki characters is broken; a last line without an end gets one.
- * Set the source's encoding to utf8, which keeps characters whole across chunks.
+ * Creates a stream that writes `prefix` before each line of text and passes on whole lines only, so that several
+ * processes can share one terminal. It breaks lines longer than 64 Ki characters, and ends a last line without a line
+ * end. Set the source's encoding to utf8, which keeps characters whole across chunks.
  */
 export function prefixedLines(prefix: string): Transform {
   let rest = '';
@@ -28,7 +28,7 @@ export function prefixedLines(prefix: string): Transform {
   });
 }
 
-/** What stands before the lines of `label`: the column is as wide as the longest label in use, `cardea`. */
+/** Returns the prefix for the lines of `label`. The column is as wide as the longest label in use, `cardea`. */
 export function linePrefix(label: string, colour: LabelColour | undefined): string {
   const column = label.padEnd(6);
   return colour === undefined ? `${column} | ` : `\u001B[${colourCodes[colour]}m${column} |\u001B[0m `;

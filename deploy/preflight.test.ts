@@ -22,28 +22,28 @@ const lockFile = () => join(scratch, 'cardea.pid');
 const ports = (env: Record<string, string>) => planMini(env, scratch).addresses.map(({ port }) => port);
 
 describe('the data folder', () => {
-  test('is made with its parents, for this user alone', async () => {
+  test('is made with its parents, for this user only', async () => {
     const dataDir = join(scratch, 'a', 'b');
     await prepareDataFolder(dataDir);
     expect(statSync(dataDir).mode & 0o777).toBe(0o700);
     expect(readdirSync(dataDir)).toEqual([]);
   });
 
-  test.each(['taken', 'taken/data'])('is refused where a file is in the way (%s)', async (path) => {
+  test.each(['taken', 'taken/data'])('is refused if its path is a file (%s)', async (path) => {
     writeFileSync(join(scratch, 'taken'), '');
     await expect(prepareDataFolder(join(scratch, path))).rejects.toThrow(/cannot be written to .*CARDEA_DATA_DIR/);
   });
 });
 
 describe('the lock of the data folder', () => {
-  test('keeps a second Cardea out, and lets it in once the first has ended', () => {
+  test('keeps a second Cardea out until the first has ended', () => {
     const first = lockDataFolder(scratch);
     expect(() => lockDataFolder(scratch)).toThrow(
       new RegExp(`in use by another running Cardea \\(process ${process.pid}, .*CARDEA_DATA_DIR`),
     );
     first.release();
     const second = lockDataFolder(scratch);
-    expect(second.leftByAnother).toBe(false);
+    expect(second.isTakenOver).toBe(false);
     second.release();
     expect(readdirSync(scratch)).toEqual([]);
   });
@@ -53,25 +53,25 @@ describe('the lock of the data folder', () => {
     await once(ended, 'exit');
     writeFileSync(lockFile(), `${ended.pid} unknown\n`);
 
-    expect(lockDataFolder(scratch).leftByAnother).toBe(true);
+    expect(lockDataFolder(scratch).isTakenOver).toBe(true);
     expect(readFileSync(lockFile(), 'utf8')).toMatch(new RegExp(`^${process.pid} `));
   });
 
-  test('is taken over from a process whose id another program has now', () => {
+  test('is taken over if another program now has the process id', () => {
     writeFileSync(lockFile(), `${process.ppid} some-earlier-boot/123\n`);
-    // Without /proc a process's start time cannot be known, and the id alone has to do.
-    if (process.platform === 'linux') expect(lockDataFolder(scratch).leftByAnother).toBe(true);
+    // Without /proc the start time of a process is unknown, and only the process id is compared.
+    if (process.platform === 'linux') expect(lockDataFolder(scratch).isTakenOver).toBe(true);
     else expect(() => lockDataFolder(scratch)).toThrow(/in use/);
   });
 
-  test('that is still being written is respected, and one that was never finished is taken over', () => {
+  test('is respected while it is being written, and taken over if it was never finished', () => {
     writeFileSync(lockFile(), '');
     expect(() => lockDataFolder(scratch)).toThrow(/in use/);
     utimesSync(lockFile(), new Date(0), new Date(0));
-    expect(lockDataFolder(scratch).leftByAnother).toBe(true);
+    expect(lockDataFolder(scratch).isTakenOver).toBe(true);
   });
 
-  test('of somebody else is not removed', () => {
+  test('is not removed if it belongs to another process', () => {
     const lock = lockDataFolder(scratch);
     writeFileSync(lockFile(), '1 other\n');
     lock.release();
@@ -88,13 +88,13 @@ describe('a port', () => {
   });
   afterEach(() => void occupant.close());
 
-  test('in use is named, with the variable that moves it', async () => {
+  test('in use is named with the variable that sets another port', async () => {
     await expect(checkAddresses([{ host: '127.0.0.1', port }], 0)).rejects.toThrow(
       `port ${port} is in use by another program: stop it, or set CARDEA_PORT`,
     );
   });
 
-  test('that its last user is still letting go is waited for', async () => {
+  test('that its last user is about to release is waited for', async () => {
     const checked = checkAddresses([{ host: '127.0.0.1', port }], 10_000);
     occupant.close();
     await checked;
@@ -105,7 +105,7 @@ describe('a port', () => {
     await expect(checkAddresses([{ host: '192.0.2.1', port: 8400 }], 0)).rejects.toThrow(/CARDEA_HOST/);
   });
 
-  test('in use leaves the data folder free for the next try', async () => {
+  test('in use leaves the data folder unlocked for the next try', async () => {
     const wanted = { dataDir: scratch, addresses: [{ host: '127.0.0.1', port }], now: new Date('2026-11-22') };
     await expect(checkBeforeStart(wanted)).rejects.toThrow(/in use/);
     expect(readdirSync(scratch)).toEqual([]);
@@ -122,14 +122,14 @@ test('a clock before 2026 is refused', () => {
 });
 
 describe('the plan of profile mini', () => {
-  test('lies in the project and uses 8400 and its neighbours, unless told otherwise', () => {
+  test('uses the folder `data` of the project and ports from 8400, unless the environment names others', () => {
     expect(planMini({}, scratch).dataDir).toBe(join(scratch, 'data'));
     expect(ports({})).toEqual([8400, 8410, 8401, 8411, 8402, 8412]);
     expect(planMini({ CARDEA_DATA_DIR: '/elsewhere' }, scratch).tlsDir).toBe('/elsewhere/tls');
     expect(ports({ CARDEA_PORT: '9000' })[0]).toBe(9000);
   });
 
-  test('opens only api-service to the address people use', () => {
+  test('lets only api-service listen on CARDEA_HOST', () => {
     const { stages, addresses } = planMini({ CARDEA_HOST: '0.0.0.0' }, scratch);
     const hosts = Object.fromEntries(stages.flat().map(({ label, env }) => [label, env['CARDEA_HOST']]));
     expect(hosts).toEqual({ kek: '127.0.0.1', audit: '127.0.0.1', api: '0.0.0.0' });

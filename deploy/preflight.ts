@@ -6,22 +6,22 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CannotStart, errorCode } from './cannot-start.ts';
 import { lockDataFolder } from './data-folder-lock.ts';
 
-/** An address that a process of this start is going to listen on. */
+/** An address that a process of Cardea will listen on. */
 export interface ListenAddress {
   host: string;
   port: number;
 }
 
 const earliestTime = new Date('2026-01-01T00:00:00Z');
-// As long as the services of a supervisor that was killed may take to notice, finish what they do and end.
+// The services of a killed supervisor may need this long to notice, finish their work and end.
 const leftoverPatienceMs = 10_000;
 const retryMs = 100;
 
 /**
- * Looks at everything this machine must offer before anything is started, and takes the data folder for this process.
- * Returns the function that gives the folder back.
+ * Checks everything that Cardea needs from this machine before anything is started, and locks the data folder for this
+ * process. Returns a function that releases the lock.
  *
- * @throws CannotStart at the first thing that is missing.
+ * @throws CannotStart for the first problem.
  */
 export async function checkBeforeStart(wanted: {
   dataDir: string;
@@ -32,7 +32,7 @@ export async function checkBeforeStart(wanted: {
   const { isNew } = await prepareDataFolder(wanted.dataDir);
   const lock = lockDataFolder(wanted.dataDir);
   try {
-    await checkAddresses(wanted.addresses, lock.leftByAnother ? leftoverPatienceMs : 0);
+    await checkAddresses(wanted.addresses, lock.isTakenOver ? leftoverPatienceMs : 0);
   } catch (error) {
     lock.release();
     if (isNew) await rmdir(wanted.dataDir);
@@ -41,16 +41,16 @@ export async function checkBeforeStart(wanted: {
   return lock.release;
 }
 
-/** @throws CannotStart if `now` is before this version of Cardea existed, as on a board without a battery. */
+/** @throws CannotStart if `now` is before this version of Cardea existed, as on a machine without a clock battery. */
 export function checkClock(now: Date): void {
   if (now >= earliestTime) return;
   throw new CannotStart(
-    `the clock says ${now.toISOString()}, and with a wrong clock tokens, certificates and the audit log would be wrong: ` +
+    `the clock says ${now.toISOString()}, and tokens, certificates and the audit log need the right time: ` +
       'set the clock of this machine',
   );
 }
 
-/** Makes the folder if it is missing, and then it is new. @throws CannotStart if it cannot be made or written to. */
+/** Makes the folder if it does not exist. @throws CannotStart if it cannot be made or written to. */
 export async function prepareDataFolder(dataDir: string): Promise<{ isNew: boolean }> {
   const probe = join(dataDir, '.write-check');
   try {
@@ -61,16 +61,16 @@ export async function prepareDataFolder(dataDir: string): Promise<{ isNew: boole
   } catch (error) {
     throw new CannotStart(
       `the data folder ${dataDir} cannot be written to (${errorCode(error)}): ` +
-        'let the user Cardea runs as write there, or set CARDEA_DATA_DIR to another folder',
+        'let the user that runs Cardea write there, or set CARDEA_DATA_DIR to another folder',
       { cause: error },
     );
   }
 }
 
 /**
- * Listens on each address for a moment. A port that is in use is tried again for `patienceMs`.
+ * Listens on each address for a moment. If a port is in use, tries again for `patienceMs`.
  *
- * @throws CannotStart naming the first address that cannot be had.
+ * @throws CannotStart for the first address that is not free.
  */
 export async function checkAddresses(addresses: ListenAddress[], patienceMs: number): Promise<void> {
   const deadline = performance.now() + patienceMs;
@@ -94,10 +94,10 @@ function tryToListen({ host, port }: ListenAddress): Promise<Error | undefined> 
 
 function refusal({ host, port }: ListenAddress, code: string | undefined): string {
   if (code === 'EADDRINUSE') {
-    return `port ${port} is in use by another program: stop it, or set CARDEA_PORT to another port (12 after it are used too)`;
+    return `port ${port} is in use by another program: stop it, or set CARDEA_PORT to another port (Cardea uses ports up to 12 above it)`;
   }
   if (code === 'EACCES') {
-    return `this user may not listen on port ${port}: set CARDEA_PORT to one above 1023`;
+    return `this user may not listen on port ${port}: set CARDEA_PORT to a port above 1023`;
   }
-  return `nothing can listen on ${host}, port ${port} (${code}): set CARDEA_HOST to an address of this machine`;
+  return `Cardea cannot listen on ${host}, port ${port} (${code}): set CARDEA_HOST to an address of this machine`;
 }

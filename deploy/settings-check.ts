@@ -5,16 +5,16 @@ import { CannotStart, exitCannotStart } from './cannot-start.ts';
 import type { ChildSpec } from './child.ts';
 
 /**
- * Has each service judge its own settings, in a process that does nothing else: whatever is wrong with them is said
- * before anything is made.
+ * Lets each service check its own settings, in a process that does nothing else, so that wrong settings are reported
+ * before any file is made.
  *
- * @throws CannotStart with the sentences of the services.
+ * @throws CannotStart with the messages of the services.
  */
 export async function checkSettings(specs: ChildSpec[]): Promise<void> {
-  const said = await Promise.all(specs.map(refusalOf));
-  // Services that share a setting say the same of it.
-  const sentences = [...new Set(said)].filter((sentence) => sentence !== undefined);
-  if (sentences.length > 0) throw new CannotStart(sentences.join('\n'));
+  const refusals = await Promise.all(specs.map(refusalOf));
+  // Services that share a setting print the same message about it.
+  const messages = [...new Set(refusals)].filter((message) => message !== undefined);
+  if (messages.length > 0) throw new CannotStart(messages.join('\n'));
 }
 
 async function refusalOf({ script, env }: ChildSpec): Promise<string | undefined> {
@@ -24,12 +24,12 @@ async function refusalOf({ script, env }: ChildSpec): Promise<string | undefined
     return undefined;
   } catch (error) {
     if ((error as { code?: unknown }).code !== exitCannotStart) throw error;
-    return whatItSaid(error);
+    return errorOutput(error);
   }
 }
 
-/** What a process that `execFile` has run said before it failed. */
-export function whatItSaid(error: unknown): string {
-  const said = typeof error === 'object' && error !== null && 'stderr' in error ? String(error.stderr).trim() : '';
-  return said || String(error);
+/** Returns what a failed process of `execFile` wrote to stderr, or the error if it wrote nothing. */
+export function errorOutput(error: unknown): string {
+  const output = typeof error === 'object' && error !== null && 'stderr' in error ? String(error.stderr).trim() : '';
+  return output || String(error);
 }

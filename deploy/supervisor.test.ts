@@ -23,21 +23,23 @@ beforeEach(() => {
 });
 
 describe('starting', () => {
-  test('waits for the first stage before it starts the second, and greets when all are ready', async () => {
+  test('waits for the first stage before it starts the second, and prints the welcome when all are ready', async () => {
     const run = supervise([
       [service('kek', `setTimeout(() => { console.log('kek serves'); ready(); }, 100)`), service('audit', 'ready()')],
       [service('api', `console.log('api starts'); ready({ url: 'http://here:1' })`)],
     ]);
-    await run.said(/Cardea is ready in [\d.]+ s: http:\/\/here:1\n {2}Data lies in .*\n {2}Ctrl-C stops it\n/);
+    await run.said(/Cardea is ready in [\d.]+ s: http:\/\/here:1\n {2}The data is in .*\n {2}Ctrl-C stops it\n/);
     expect(run.output.indexOf('kek    | kek serves\n')).toBeGreaterThanOrEqual(0);
     expect(run.output.indexOf('api    | api starts\n')).toBeGreaterThan(run.output.indexOf('kek serves'));
     expect(await run.stop()).toBe(0);
   });
 
-  test('tells the first password once', async () => {
+  test('prints the first password once', async () => {
     const makesPassword = `fs.writeFileSync(process.env.CARDEA_DATA_DIR + '/initial-admin-password', 'correct horse\\n'); ready()`;
     const first = supervise([[service('api', makesPassword)]]);
-    await first.said(/Log in as admin with the password correct horse\n {2}\(it is kept in .*initial-admin-password\)/);
+    await first.said(
+      /Log in as admin with the password correct horse\n {2}\(the password is also in .*initial-admin-password\)/,
+    );
     await first.stop();
 
     const second = supervise([[service('api', makesPassword)]]);
@@ -55,7 +57,7 @@ describe('starting', () => {
     await run.stop();
   });
 
-  test('says of settings that are wrong what the services say, each sentence once, before it makes anything', async () => {
+  test('prints each message of a service about wrong settings once, before it makes any file', async () => {
     rmSync(join(dataDir, 'tls'), { recursive: true });
     const run = supervise([
       [service('kek', 'ready()', 'the seal is wax'), service('audit', 'ready()', 'the log level is loud')],
@@ -65,7 +67,7 @@ describe('starting', () => {
     expect(readdirSync(dataDir).filter((name) => !name.endsWith('.mjs'))).toEqual([]);
   });
 
-  test('says that a sealed Cardea is sealed, and again when that happens later', async () => {
+  test('says that Cardea is sealed, and says it again if kek-service is sealed after a restart', async () => {
     const sealed = `ready({ url: 'https://127.0.0.1:1', sealed: true })`;
     const run = supervise([[service('kek', sealed)], [service('api', `ready({ url: 'http://here:1' })`)]]);
     await run.said(
@@ -77,13 +79,13 @@ describe('starting', () => {
     await run.stop();
   });
 
-  test('refuses a folder with a damaged certificate, and gives the folder back', async () => {
+  test('refuses a folder with a damaged certificate and releases the folder', async () => {
     writeFileSync(join(dataDir, 'tls', 'ca.pem'), 'nonsense');
     await expect(supervise([[service('api', 'ready()')]]).ended).rejects.toThrow(/ca\.pem is damaged/);
     expect(existsSync(join(dataDir, 'cardea.pid'))).toBe(false);
   });
 
-  test('that one service refuses with its sentence ends the others and exits 78', async () => {
+  test('ends all services and exits with 78 if one service exits with 78', async () => {
     const refusesOnceAuditRuns = `setInterval(() => {
       if (!fs.existsSync(process.env.CARDEA_DATA_DIR + '/audit.pid')) return;
       console.error('the seal is missing: put it back');
@@ -99,7 +101,7 @@ describe('starting', () => {
     expect(isAlive(pidOf('audit'))).toBe(false);
   });
 
-  test('that fails in another way ends with the code of the service, after what it said', async () => {
+  test('exits with the code of a service that fails in another way, after the output of that service', async () => {
     const run = supervise([[service('api', `process.stdout.write('no end of line'); process.exit(3)`)]]);
     expect(await run.ended).toBe(3);
     expect(run.output).toMatch(/api {4}\| no end of line\ncardea \| api-service ended with code 3 before it was ready/);
@@ -107,7 +109,7 @@ describe('starting', () => {
 });
 
 describe('a service that ends later', () => {
-  test('is started again, each time after twice the wait', async () => {
+  test('is started again, each time after twice the previous wait', async () => {
     const run = supervise([[service('kek', 'ready()')], [service('api', 'ready()')]]);
     await run.said(/Ctrl-C stops it/);
     const apiPid = pidOf('api');
@@ -124,7 +126,7 @@ describe('a service that ends later', () => {
     expect(await run.stop()).toBe(0);
   });
 
-  test('never waits longer than the last delay', async () => {
+  test('never waits longer than lastRestartDelayMs', async () => {
     const run = supervise([[service('api', 'ready()')]], { lastRestartDelayMs: 30 });
     await run.said(/Ctrl-C stops it/);
     for (let kills = 1; kills <= 3; kills += 1) {
@@ -135,7 +137,7 @@ describe('a service that ends later', () => {
     await run.stop();
   });
 
-  test('and then refuses to start takes the others with it and exits 78', async () => {
+  test('and then refuses to start ends the other services, and the exit code is 78', async () => {
     const refusesSecondTime = `if (fs.existsSync(process.env.MARK)) process.exit(78); fs.writeFileSync(process.env.MARK, ''); ready()`;
     const audit = service('audit', refusesSecondTime);
     const run = supervise([
@@ -152,18 +154,18 @@ describe('a service that ends later', () => {
 describe('stopping', () => {
   const endsSlowly = `process.on('SIGTERM', () => { console.log('ending'); setTimeout(() => { console.log('ended'); process.exit(0); }, 50); }); ready()`;
 
-  test('ends the last stage first and gives the folder back', async () => {
+  test('ends the last stage first and releases the folder', async () => {
     const run = supervise([[service('kek', endsSlowly)], [service('api', endsSlowly)]]);
     await run.said(/Ctrl-C stops it/);
     expect(await run.stop()).toBe(0);
     const order = run.output.match(/^(api|kek) +\| (ending|ended)$/gm)?.map((line) => line.replace(/ +\|/, ''));
     expect(order).toEqual(['api ending', 'api ended', 'kek ending', 'kek ended']);
-    expect(run.output).toMatch(/^cardea \| stopping: requests under way end first\n(api|kek) [^]*$/m);
+    expect(run.output).toMatch(/^cardea \| stopping: waiting for requests under way\n(api|kek) [^]*$/m);
     expect(run.output).toMatch(/kek {4}\| ended\ncardea \| all services have stopped\n$/);
     expect(readdirSync(dataDir)).not.toContain('cardea.pid');
   });
 
-  test('before all are ready starts nothing more', async () => {
+  test('before all services are ready starts no more services', async () => {
     const run = supervise([
       [
         service(
@@ -178,7 +180,7 @@ describe('stopping', () => {
     expect(run.output).not.toMatch(/api starts|ready in/);
   });
 
-  test('a second time kills what does not end', async () => {
+  test('a second time kills services that do not end', async () => {
     const run = supervise([[service('api', `process.on('SIGTERM', () => console.log('not yet')); ready()`)]]);
     await run.said(/Ctrl-C stops it/);
     const stopped = run.stop();
@@ -188,7 +190,7 @@ describe('stopping', () => {
     expect(isAlive(pidOf('api'))).toBe(false);
   });
 
-  test('cancels a restart that is waiting', async () => {
+  test('cancels a delayed restart', async () => {
     const run = supervise([[service('api', 'ready()')]], { firstRestartDelayMs: 3_600_000 });
     await run.said(/Ctrl-C stops it/);
     process.kill(pidOf('api'), 'SIGKILL');
@@ -197,7 +199,7 @@ describe('stopping', () => {
   });
 });
 
-test('a port in use is refused before anything runs', async () => {
+test('a port in use is refused before any service runs', async () => {
   const occupant = createServer();
   const port = await new Promise<number>((resolve) => {
     occupant.listen(0, '127.0.0.1', () => resolve((occupant.address() as { port: number }).port));
@@ -209,8 +211,8 @@ test('a port in use is refused before anything runs', async () => {
 });
 
 /**
- * A service whose program is `body`, in which `ready(more)` says so; it writes its process id where pidOf finds it. What
- * it has against its settings is `refusal`.
+ * Makes a service whose program is `body`, which calls `ready(more)` to report that it is ready. It writes its process
+ * id to a file that pidOf reads. `refusal` is its message about its settings.
  */
 function service(label: string, body: string, refusal = ''): ChildSpec {
   const script = join(dataDir, `${label}-service.mjs`);

@@ -16,14 +16,14 @@ import { checkSettings } from './settings-check.ts';
 import { welcome } from './welcome.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const hourMs = 3_600_000;
+const HOUR_MS = 3_600_000;
 const slowStartMs = 15_000;
-// One Ctrl-C reaches this process from the terminal and again from each package runner that passes signals on.
+// One Ctrl-C arrives from the terminal, and again from each package runner that passes signals on.
 const sameKeyPressMs = 500;
 
 /**
- * Runs profile mini in this process until Ctrl-C, SIGTERM or the end of the terminal, then ends this process: 0 when it
- * was asked to end, 78 (EX_CONFIG) when it cannot start, otherwise the code of the service that could not start.
+ * Runs profile mini until Ctrl-C, SIGTERM or the end of the terminal, then ends this process. The exit code is 0 after
+ * a signal, 78 (EX_CONFIG) if Cardea cannot start, otherwise the code of the service that could not start.
  */
 export async function startMini(): Promise<void> {
   process.umask(0o077);
@@ -40,35 +40,36 @@ export async function startMini(): Promise<void> {
 
 export interface SupervisorOptions extends MiniPlan {
   out: NodeJS.WritableStream & { isTTY?: boolean };
-  /** Asks for an orderly end. */
+  /** Stops every process in order. */
   stop: AbortSignal;
-  /** Ends every process at once. */
+  /** Kills every process at once. */
   kill: AbortSignal;
-  /** See Supervision; 250 unless given. */
+  /** See Supervision. The default is 250. */
   firstRestartDelayMs?: number;
-  /** See Supervision; 10,000 unless given. */
+  /** See Supervision. The default is 10,000. */
   lastRestartDelayMs?: number;
 }
 
 /**
- * Checks settings and machine, makes certificates that are due, runs the processes of `stages` and keeps them running. Resolves
- * with this process's exit code once all of them have ended.
+ * Checks the settings and the machine, makes the certificates that are due, runs the processes of `stages` and keeps
+ * them running. Resolves with the exit code of this process once all of them have ended.
  *
- * @throws CannotStart before any process was started, with one sentence that says what to do.
+ * @throws CannotStart before any process is started, with one sentence that says what to do.
  */
 export async function runSupervisor(options: SupervisorOptions): Promise<number> {
-  // The services say later what is wrong with their settings, but the first time that would leave a folder half made.
+  // Services check their settings at every start. At the first start that would be too late: the data folder would be
+  // left half made.
   if (!existsSync(options.tlsDir)) await checkSettings(options.stages.flat());
-  const giveFolderBack = await checkBeforeStart({ ...options, now: new Date() });
+  const releaseFolder = await checkBeforeStart({ ...options, now: new Date() });
   let renewal: NodeJS.Timeout | undefined;
   try {
     const say = (line: string) => void options.out.write(`${prefixOf('cardea', options.out)}${line}\n`);
     await renewCertificates(options.tlsDir, say);
-    renewal = setInterval(() => void renewWhileRunning(options.tlsDir, say), hourMs);
+    renewal = setInterval(() => void renewWhileRunning(options.tlsDir, say), HOUR_MS);
     return await runStages(options, say);
   } finally {
     clearInterval(renewal);
-    giveFolderBack();
+    releaseFolder();
   }
 }
 
@@ -77,7 +78,7 @@ async function runStages(options: SupervisorOptions, say: Say): Promise<number> 
   const end = Promise.withResolvers<number>();
   const stages = options.stages.map((specs) => specs.map((spec) => superviseIn(options, spec, say, end.resolve)));
   options.stop.addEventListener('abort', () => {
-    say('stopping: requests under way end first');
+    say('stopping: waiting for requests under way');
     end.resolve(0);
   });
   options.kill.addEventListener('abort', () => stages.flat().forEach((child) => child.kill()));
@@ -101,7 +102,7 @@ async function announceWhenReady(options: SupervisorOptions, stages: SupervisedC
   const sealedAt = ready.find((message) => message.sealed)?.url;
   const isFirstStart = !hadPassword && existsSync(passwordFile);
   options.out.write(welcome({ ...options, url, sealedAt, passwordFile: isFirstStart ? passwordFile : undefined }));
-  // The cache is otherwise written when a process ends, and never by one that is killed.
+  // Otherwise the cache is written when the process ends, and a killed process never writes it.
   flushCompileCache();
 }
 
@@ -128,7 +129,7 @@ async function startInOrder(stages: SupervisedChild[][], say: Say): Promise<Read
   return ready;
 }
 
-// The last stage takes requests and needs the ones before it to finish those under way.
+// The last stage takes requests, and needs the other stages to finish those under way.
 async function stopInOrder(stages: SupervisedChild[][]): Promise<void> {
   for (const stage of stages.toReversed()) await Promise.all(stage.map((child) => child.stop()));
 }
@@ -143,7 +144,7 @@ function stopSignals(): { stop: AbortSignal; kill: AbortSignal } {
     (stop.signal.aborted ? kill : stop).abort();
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ask);
-  // Nobody reads any more, as in `pnpm start | head`.
+  // EPIPE means that nobody reads the output any more, as in `pnpm start | head`.
   process.stdout.on('error', (error) => errorCode(error) === 'EPIPE' && stop.abort());
   return { stop: stop.signal, kill: kill.signal };
 }

@@ -3,22 +3,22 @@ import { join } from 'node:path';
 
 import { seconds } from './child.ts';
 
-/** What there is to tell once all services run. */
+/** The facts of a start that the operator needs. */
 export interface Started {
-  /** Where people reach Cardea. */
+  /** The URL of Cardea. */
   url: string;
   dataDir: string;
   tlsDir: string;
-  /** Where kek-service is reached, if it waits for its passphrase. */
+  /** The URL of kek-service if it waits for its passphrase. */
   sealedAt: string | undefined;
-  /** Holds the password of the first admin, if this is the first start. */
+  /** The file with the password of the first admin if this is the first start. */
   passwordFile: string | undefined;
 }
 
-/** What whoever has started Cardea reads when it runs: where it is, and what to do next. */
+/** Returns the text that the operator reads once Cardea runs: its URL, and what to do next. */
 export function welcome(start: Started): string {
   const { sealedAt, passwordFile, dataDir } = start;
-  const lines = [headline(start), `Data lies in ${dataDir}`];
+  const lines = [headline(start), `The data is in ${dataDir}`];
   if (passwordFile !== undefined) lines.push(...firstPassword(passwordFile));
   if (sealedAt !== undefined) lines.push(...howToUnseal(sealedAt, start.tlsDir));
   else if (passwordFile === undefined) lines.push('Ctrl-C stops it');
@@ -31,10 +31,13 @@ function headline({ url, sealedAt }: Started): string {
 }
 
 function firstPassword(file: string): string[] {
-  return [`Log in as admin with the password ${readFileSync(file, 'utf8').trim()}`, `(it is kept in ${file})`];
+  return [
+    `Log in as admin with the password ${readFileSync(file, 'utf8').trim()}`,
+    `(the password is also in ${file})`,
+  ];
 }
 
-// The passphrase goes from a terminal through a pipe: it is in no history and on no command line.
+// The passphrase goes from the terminal through a pipe, so it is in no shell history and on no command line.
 function howToUnseal(kekUrl: string, tlsDir: string): string[] {
   const file = (name: string) => quoted(join(tlsDir, name));
   const ask = `(IFS= read -rs P; P="$P" node -p 'JSON.stringify({ passphrase: process.env.P })')`;

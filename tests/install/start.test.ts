@@ -50,7 +50,7 @@ describe('the start command', () => {
   test('says at the first start where Cardea is and how to sign in, and shows its files to nobody', async () => {
     const url = await startAgain();
     expect(url).toBe(`http://127.0.0.1:${port}`);
-    expect(installation.output()).toContain(`Data lies in ${dataDir}`);
+    expect(installation.output()).toContain(`The data is in ${dataDir}`);
     [, password = ''] = /Log in as admin with the password (\S+)\n/.exec(installation.output()) ?? [];
     expect(await readFile(join(dataDir, 'initial-admin-password'), 'utf8')).toBe(`${password}\n`);
 
