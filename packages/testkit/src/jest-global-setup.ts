@@ -5,13 +5,14 @@ interface Stoppable {
 }
 
 declare global {
-  /** Shared with the global teardown, which jest loads on its own. */
+  /** Shared with the global teardown, which jest loads separately. */
   var cardeaTestServers: Stoppable[] | undefined;
 }
 
 /**
- * Starts one PostgreSQL and one Redis for the whole run and names them in the environment, which jest's workers inherit.
- * Servers named there already are used as they are. If one cannot start, tests that need it fail, others run.
+ * Starts one PostgreSQL and one Redis for the whole run, and puts their URLs into the environment, which jest's workers
+ * inherit. If the environment already has a URL, that server is used. If a server cannot start, the tests that need it
+ * fail and the others run.
  */
 export default async function startTestServers(): Promise<void> {
   globalThis.cardeaTestServers = [];
@@ -25,6 +26,6 @@ async function provide(variable: string, start: () => Promise<Stoppable & { url:
     globalThis.cardeaTestServers?.push(server);
     process.env[variable] = server.url;
   } catch (error) {
-    process.stderr.write(`${variable} stays unset, and tests that need it will fail: ${String(error)}\n`);
+    process.stderr.write(`${variable} is not set, and tests that need it will fail: ${String(error)}\n`);
   }
 }

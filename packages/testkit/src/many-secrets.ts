@@ -1,8 +1,8 @@
 import type { Db, Transaction } from '@cardea/storage/db';
 
-const AT_ONCE = 20_000;
+const SECRETS_PER_TRANSACTION = 20_000;
 
-/** Which secrets: numbers from `from` on and before `to`. */
+/** The secrets of a vault with numbers from `from` up to, but not including, `to`. */
 export interface Numbers {
   vaultId: string;
   from: number;
@@ -10,13 +10,14 @@ export interface Numbers {
 }
 
 /**
- * Puts rows of secrets into a vault, as writing them through the front door would leave them but for their values, which
- * no key opens. Number `i` is `area<i mod 100>/item<i>/password` with the metadata `env=prod` and `owner=o<i mod 1000>`.
- * Every nineteenth is in the trash and every tenth ends, both so far ahead that no sweep comes for them.
+ * Inserts rows of secrets into a vault. They are like rows written through the front door, except that no key opens
+ * their values. Secret `i` is `area<i mod 100>/item<i>/password` with the metadata `env=prod` and
+ * `owner=o<i mod 1000>`. Every nineteenth is in the trash and every tenth has an expiry, both so far ahead that no
+ * sweep takes them.
  */
 export async function addManySecrets(db: Db, { vaultId, from, to }: Numbers): Promise<void> {
-  for (let next = from; next < to; next += AT_ONCE) {
-    const numbers = { vaultId, from: next, to: Math.min(next + AT_ONCE, to) };
+  for (let next = from; next < to; next += SECRETS_PER_TRANSACTION) {
+    const numbers = { vaultId, from: next, to: Math.min(next + SECRETS_PER_TRANSACTION, to) };
     await db.transaction(async (tx) => {
       await addSecrets(tx, numbers);
       await addWords(tx, numbers);

