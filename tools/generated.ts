@@ -1,6 +1,6 @@
 /**
- * `node tools/generated.ts check` makes again what the repository holds of generated files, and fails if
- * one differs; with `write` it writes them. The schemas need a PostgreSQL, which it starts itself.
+ * `node tools/generated.ts check` makes the generated files of the repository again and fails if one differs. With
+ * `write` it writes them. The schemas need a PostgreSQL, which this program starts itself.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { endpoints } from '@cardea/api-service/app';
@@ -18,7 +18,7 @@ const foldersWithMigrations = ['packages/vault', 'services/audit-service'];
 const [mode] = process.argv.slice(2);
 if (mode === 'write') await writeAll();
 else if (mode === 'check') await checkAll();
-else throw new Error('say what to do: check or write');
+else throw new Error('usage: node tools/generated.ts check|write');
 
 async function writeAll(): Promise<void> {
   for (const { path, text } of await makeAll()) await writeFile(new URL(path, root), text);
@@ -28,13 +28,13 @@ async function checkAll(): Promise<void> {
   for (const { path, text } of await makeAll()) {
     const line = firstDifference(await readIfThere(path), text);
     if (line === undefined) continue;
-    process.stderr.write(`${path} is not what the code makes, from line ${line} on: run \`pnpm generated:write\`\n`);
+    process.stderr.write(`${path} differs from the code at line ${line}: run \`pnpm generated:write\`\n`);
     process.exitCode = 1;
   }
 }
 
 interface GeneratedFile {
-  /** From the repository's root. */
+  /** Relative to the repository's root. */
   path: string;
   text: string;
 }
@@ -85,7 +85,7 @@ async function readIfThere(path: string): Promise<string> {
   }
 }
 
-/** The number of the first line that differs, from 1; undefined if none does. */
+/** The number of the first line that differs, counted from 1, or undefined if the texts are equal. */
 function firstDifference(found: string, wanted: string): number | undefined {
   if (found === wanted) return undefined;
   const foundLines = found.split('\n');
