@@ -4,7 +4,7 @@ import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import type { Db } from '@cardea/storage/db';
 import { seededRandom } from '@cardea/testkit/random';
-import { SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
+import { REFERENCE_TYPE, SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
 
 // Format, version of the DEK and nonce (packages/crypto/FORMAT.md).
 const HEADER_BYTES = 29;
@@ -84,6 +84,29 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       expect.objectContaining({ code: 'internal', detail: 'internal error' }),
     ]);
     expect(headers).not.toHaveProperty('etag');
+  }
+
+  /** Has a value read in every way there is. Each answers damage and nothing else, and is recorded and counted. */
+  async function expectDamageHowever(vault: string, name: string): Promise<void> {
+    const before = await countFailures();
+    const carla = await system.as('carla');
+    await expectDamage(at(vault, name));
+    await expectDamage(`${at(vault, name)}?version=1`);
+    const ways: [Person, string, object][] = [
+      [admin, `/vaults/${vault}/secrets:batchRead`, { names: [name] }],
+      [admin, `/vaults/${vault}/secrets:export`, { format: 'json', prefix: name }],
+      [admin, `/vaults/${vault}/secrets:move`, { prefix: name, toPrefix: 'elsewhere' }],
+      [admin, `${at(vault, name)}:move`, { name: 'elsewhere' }],
+      [admin, `${at(vault, name)}:rollback`, { version: 1 }],
+      [carla, `${at(vault, name)}:breakGlass`, { reason: 'the yearly exercise' }],
+    ];
+    for (const [person, path, body] of ways) {
+      const { status, body: problem, text } = await person.post(path, body);
+      expect([path, status, problem.code, text.includes(VALUE)]).toEqual([path, 500, 'internal', false]);
+    }
+    const calls = ways.length + 2;
+    expect(await countFailures()).toEqual({ recorded: before.recorded + calls, counted: before.counted + calls });
+    await admin.get(at(vault, 'elsewhere')).expect(404);
   }
 
   /** Flips each of the bits, of a row of its own, and then puts the row right again. */
@@ -184,6 +207,69 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       },
     ]);
   });
+
+  test('two vaults whose names were swapped open nothing for each other', async () => {
+    for (const vault of ['left', 'right']) {
+      await admin.createVault(vault);
+      await admin.putSecret(vault, 'same', `${VALUE} of ${vault}`);
+    }
+    const reference = { value: '{"$ref":{"vault":"left","name":"same"}}', contentType: REFERENCE_TYPE };
+    await admin.put(at('tampered', 'to-the-left'), reference).expect(201);
+    const swap = async () => {
+      for (const [from, to] of [
+        ['left', 'swapped'],
+        ['right', 'left'],
+        ['swapped', 'right'],
+      ] as const) {
+        await db.query(`update vault set name = $2 where name = $1`, [from, to]);
+      }
+    };
+    await swap();
+    for (const vault of ['left', 'right']) await expectDamageHowever(vault, 'same');
+    await expectDamage(at('tampered', 'to-the-left'));
+
+    await swap();
+    for (const vault of ['left', 'right']) expect(await admin.readSecret(vault, 'same')).toBe(`${VALUE} of ${vault}`);
+    expect(await admin.readSecret('tampered', 'to-the-left')).toBe(`${VALUE} of left`);
+  });
+
+  const text = { value: VALUE };
+  const page = { value: VALUE, contentType: 'text/plain' };
+  const bytes = { value: Buffer.from(VALUE).toString('base64'), encoding: 'base64' };
+  const elsewhere = { value: '{"$ref":{"vault":"other","name":"twin"}}', contentType: 'application/json' };
+  test.each<[string, string, object, string]>([
+    ['text as bytes', 'text', text, `encoding = 'base64'`],
+    ['bytes as text', 'bytes', bytes, `encoding = 'utf8'`],
+    ['another content type', 'page', page, `content_type = 'text/html'`],
+    ['no content type', 'page', page, `content_type = null`],
+    ['a content type where there was none', 'text', text, `content_type = 'text/html'`],
+    ['an empty content type where there was none', 'text', text, `content_type = ''`],
+    ['a reference', 'elsewhere', elsewhere, `content_type = '${REFERENCE_TYPE}'`],
+  ])('a row that was edited to be %s does not open', async (_what, name, put, edit) => {
+    await admin.put(at('tampered', `edited/${name}`), put);
+    const { body: before } = await admin.get(at('tampered', `edited/${name}`)).expect(200);
+    const [row] = await rowsNamed(`edited/${name}`);
+    await db.query(`update secret_version set ${edit} where secret_id = $1`, [row!.secret_id]);
+    await expectDamageHowever('tampered', `edited/${name}`);
+
+    const { secret_id: id, encoding, content_type: type } = row!;
+    await db.query(`update secret_version set encoding = $2, content_type = $3 where secret_id = $1`, [
+      id,
+      encoding,
+      type,
+    ]);
+    expect((await admin.get(at('tampered', `edited/${name}`)).expect(200)).body).toEqual(before);
+  });
+
+  function rowsNamed(name: string) {
+    return db.query<{ secret_id: string; encoding: string; content_type: string | null }>(
+      `select v.secret_id, v.encoding, v.content_type
+         from secret_version v
+         join secret s on s.id = v.secret_id
+        where s.name = $1`,
+      [name],
+    );
+  }
 
   test('a version that was put back out of the trash by hand is damage only where it does not belong', async () => {
     const ciphertext = await stored('tampered', 'trashed');

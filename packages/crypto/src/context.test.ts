@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { dekContext, kekContext, secretContext, systemContext } from './context.ts';
-import type { DekContext, SecretContext } from './context.ts';
+import { dekContext, kekContext, keyMaterialContext, secretContext, systemContext } from './context.ts';
+import type { DekContext, KeyMaterialContext, SecretContext } from './context.ts';
 
 type ContextInput =
   | { kind: 'secret'; ref: SecretContext }
+  | { kind: 'key'; ref: KeyMaterialContext }
   | { kind: 'dek'; ref: DekContext }
   | { kind: 'kek'; ref: { kekVersion: number } }
   | { kind: 'system'; ref: { kind: string; id: string } };
@@ -20,6 +21,7 @@ function encode(input: ContextInput): string {
 
 function bytesOf({ kind, ref }: ContextInput): Uint8Array {
   if (kind === 'secret') return secretContext(ref);
+  if (kind === 'key') return keyMaterialContext(ref);
   if (kind === 'dek') return dekContext(ref);
   if (kind === 'kek') return kekContext(ref);
   return systemContext(ref.kind, ref.id);
@@ -34,7 +36,20 @@ const number = fc.oneof(fc.nat(3), fc.maxSafeNat());
 const input: fc.Arbitrary<ContextInput> = fc.oneof(
   fc.record({
     kind: fc.constant('secret' as const),
-    ref: fc.record({ vaultId: text, name: text, secretId: text, version: number, field: text }),
+    ref: fc.record({
+      vaultId: text,
+      vaultName: text,
+      name: text,
+      secretId: text,
+      version: number,
+      field: text,
+      encoding: text,
+      contentType: fc.option(text),
+    }),
+  }),
+  fc.record({
+    kind: fc.constant('key' as const),
+    ref: fc.record({ vaultId: text, vaultName: text, name: text, keyId: text, version: number, algorithm: text }),
   }),
   fc.record({
     kind: fc.constant('dek' as const),
@@ -61,10 +76,20 @@ describe('a context', () => {
   test('can be read back, so it holds all of its input', () => {
     fc.assert(
       fc.property(input, (a) => {
-        expect(readBack(bytesOf(a), Object.values(a.ref))).toEqual([`cardea/${a.kind}/v1`, ...Object.values(a.ref)]);
+        expect(readBack(bytesOf(a), a.ref)).toEqual([`cardea/${a.kind}/v1`, ...Object.values(a.ref)]);
       }),
       { numRuns: 300 },
     );
+  });
+
+  test.each(contexts)('of kind $kind changes with each of its parts', (vector) => {
+    const { kind, ref } = vector;
+    const own = encode(vector);
+    for (const [part, value] of Object.entries<unknown>({ ...ref })) {
+      for (const other of unlike(value)) {
+        expect([part, encode({ kind, ref: { ...ref, [part]: other } } as ContextInput)]).not.toEqual([part, own]);
+      }
+    }
   });
 
   test('changes when a letter moves from one part to the next', () => {
@@ -82,13 +107,24 @@ describe('a context', () => {
   });
 });
 
-function readBack(bytes: Uint8Array, like: readonly (string | number)[]): (string | number)[] {
+/** Other values that a part might have, none and nothing among them. */
+function unlike(value: unknown): unknown[] {
+  if (typeof value === 'number') return [value - 1, 0];
+  if (value === null) return ['', 'null', '\0'];
+  return [`${String(value)}x`, `\0${String(value)}`, String(value).slice(1)].filter((other) => other !== value);
+}
+
+function readBack(bytes: Uint8Array, like: object): (string | number | null)[] {
   const buffer = Buffer.from(bytes);
   let at = 0;
-  const parts = ['', ...like].map((part) => {
-    if (typeof part === 'number') return Number(buffer.readBigUInt64BE((at += 8) - 8));
+  const readString = () => {
     const length = buffer.readUInt32BE(at);
     return buffer.toString('utf8', at + 4, (at += 4 + length));
+  };
+  const parts = Object.entries({ domain: '', ...like }).map(([part, value]) => {
+    if (typeof value === 'number') return Number(buffer.readBigUInt64BE((at += 8) - 8));
+    if (part === 'contentType' && buffer.readUInt8((at += 1) - 1) === 0) return null;
+    return readString();
   });
   expect(at).toBe(bytes.length);
   return parts;

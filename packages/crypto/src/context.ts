@@ -1,12 +1,33 @@
-/** Where a secret's value is stored: by ids, and by the name it is asked for, so that a row does not open under another. */
+/**
+ * Where a secret's value is stored, by ids and by the names it is asked for, and how it is to be read: a row does not
+ * open in another place, or as something else than was written.
+ */
 export interface SecretContext {
   vaultId: string;
+  vaultName: string;
+  /** The secret's name. */
   name: string;
   secretId: string;
   /** Version of the secret's value. */
   version: number;
   /** Column or field within the version, such as `value`. */
   field: string;
+  /** How the value is written in an answer: `utf8` or `base64`. */
+  encoding: string;
+  /** Null if the value has none, which is not the same as an empty one. */
+  contentType: string | null;
+}
+
+/** Where the material of a key version is stored, and which algorithm it is for. */
+export interface KeyMaterialContext {
+  vaultId: string;
+  vaultName: string;
+  /** The key's name. */
+  name: string;
+  keyId: string;
+  /** Version of the key. */
+  version: number;
+  algorithm: string;
 }
 
 /** Which DEK is wrapped, and under which KEK. */
@@ -18,7 +39,15 @@ export interface DekContext {
 
 /** Context of one field of one secret version. Throws RangeError as all contexts do; see `encode`. */
 export function secretContext(ref: SecretContext): Uint8Array {
-  return encode('cardea/secret/v1', [ref.vaultId, ref.name, ref.secretId, ref.version, ref.field]);
+  const { vaultId, vaultName, name, secretId, version, field, encoding, contentType } = ref;
+  const optional = { optional: contentType };
+  return encode('cardea/secret/v1', [vaultId, vaultName, name, secretId, version, field, encoding, optional]);
+}
+
+/** Context of the material of one key version. */
+export function keyMaterialContext(ref: KeyMaterialContext): Uint8Array {
+  const { vaultId, vaultName, name, keyId, version, algorithm } = ref;
+  return encode('cardea/key/v1', [vaultId, vaultName, name, keyId, version, algorithm]);
 }
 
 /** Context of a DEK wrapped under a KEK. */
@@ -36,25 +65,34 @@ export function systemContext(kind: string, id: string): Uint8Array {
   return encode('cardea/system/v1', [kind, id]);
 }
 
+/** Text, an integer, or text that may be absent. */
+type Part = string | number | { optional: string | null };
+
 /**
- * Length-prefixed, so that no two inputs give the same bytes: strings are u32be length ‖ UTF-8,
- * integers u64be; the domain, itself a string, fixes the number and the types of the parts.
+ * Length-prefixed, so that no two inputs give the same bytes: strings are u32be length ‖ UTF-8, integers u64be, optional
+ * strings 00 if absent and else 01 ‖ the string; the domain, itself a string, fixes the number and the types of the parts.
  * Throws RangeError on a lone surrogate (UTF-8 would turn them all into the same three bytes) and
  * on what is not an integer from 0 to 2^53-1.
  */
-function encode(domain: string, parts: readonly (string | number)[]): Uint8Array {
-  const out = Buffer.allocUnsafe(
-    encodedBytes(domain) + parts.reduce<number>((sum, part) => sum + encodedBytes(part), 0),
-  );
-  let offset = writeString(out, domain, 0);
-  for (const part of parts) {
-    offset = typeof part === 'string' ? writeString(out, part, offset) : writeInteger(out, part, offset);
-  }
+function encode(domain: string, parts: readonly Part[]): Uint8Array {
+  const all = [domain, ...parts];
+  const out = Buffer.allocUnsafe(all.reduce<number>((sum, part) => sum + encodedBytes(part), 0));
+  let offset = 0;
+  for (const part of all) offset = writePart(out, part, offset);
   return out;
 }
 
-function encodedBytes(part: string | number): number {
-  return typeof part === 'string' ? 4 + Buffer.byteLength(part) : 8;
+function encodedBytes(part: Part): number {
+  if (typeof part === 'number') return 8;
+  if (typeof part === 'string') return 4 + Buffer.byteLength(part);
+  return part.optional === null ? 1 : 1 + encodedBytes(part.optional);
+}
+
+function writePart(out: Buffer, part: Part, offset: number): number {
+  if (typeof part === 'number') return writeInteger(out, part, offset);
+  if (typeof part === 'string') return writeString(out, part, offset);
+  if (part.optional === null) return out.writeUInt8(0, offset);
+  return writeString(out, part.optional, out.writeUInt8(1, offset));
 }
 
 function writeString(out: Buffer, text: string, offset: number): number {

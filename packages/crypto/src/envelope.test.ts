@@ -30,7 +30,16 @@ const bytes = (hex: string) => new Uint8Array(Buffer.from(hex, 'hex'));
 const hex = (data: Uint8Array) => Buffer.from(data).toString('hex');
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const filled = (value: number) => new Uint8Array(32).fill(value);
-const context = secretContext({ vaultId: 'v', name: 'n', secretId: 's', version: 1, field: 'value' });
+const context = secretContext({
+  vaultId: 'v',
+  vaultName: 'payments',
+  name: 'n',
+  secretId: 's',
+  version: 1,
+  field: 'value',
+  encoding: 'utf8',
+  contentType: null,
+});
 
 describe('XAES-256-GCM, as C2SP publishes it', () => {
   const nonce = utf8('ABCDEFGHIJKLMNOPQRSTUVWX');

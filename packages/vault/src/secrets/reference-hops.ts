@@ -108,11 +108,10 @@ export function tagOf(hops: Hops): string {
   return hops.map(({ row }) => row.version).join('-');
 }
 
-// Vault, name and version come from the request, not from the row: a row moved by
-// someone with access to the database does not open.
+// Vault and name come from the request, not from the row: a row moved or renamed by someone with access to the database
+// does not open.
 function openHop(ctx: VaultContext, { vault, name, row }: Hop): Promise<Uint8Array> {
-  const id = { vaultId: vault.id, name, secretId: row.secret_id, version: row.version };
-  return openVersionSoon(ctx, id, row.ciphertext);
+  return openVersionSoon(ctx, { vault, name, secretId: row.secret_id, version: row.version }, row);
 }
 
 function soonestEnd(hops: Hop[]): Date | undefined {

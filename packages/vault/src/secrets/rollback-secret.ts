@@ -20,8 +20,7 @@ export async function rollbackSecret(
   const { name, version } = ref;
   return changeSecrets(ctx, caller, async (tx) => {
     const old = await getReadable(ctx, tx, { vaultId: vault.id, name, version });
-    const id = { vaultId: vault.id, name, secretId: old.secret_id, version };
-    const bytes = openVersion(ctx, id, old.ciphertext);
+    const bytes = openVersion(ctx, { vault, name, secretId: old.secret_id, version }, old);
     const value = { bytes, encoding: old.encoding, contentType: old.content_type ?? undefined };
     // A value that was to end does not live on by being written again.
     const options = { expiresAt: old.expires_at ?? undefined };

@@ -2,39 +2,73 @@ import { secretContext } from '@cardea/crypto/context';
 import { envelopeKeyVersion, open, seal } from '@cardea/crypto/envelope';
 import type { VaultContext } from '../context.ts';
 
-/** What the ciphertext of one version of a secret is bound to (I3). */
+/**
+ * Which version of a secret a ciphertext belongs to (I3). It comes from the request: the vault as it was authorized, the
+ * name that was asked for. A row that was moved, renamed or swapped in the database then does not open.
+ */
 export interface VersionId {
-  vaultId: string;
+  vault: { id: string; name: string };
   name: string;
   secretId: string;
   version: number;
+}
+
+/** How a value is written in an answer, and of what kind it is. A row in which one of them was edited does not open. */
+export interface ValueForm {
+  encoding: 'utf8' | 'base64';
+  contentType?: string | null | undefined;
+}
+
+/** A value as its row has it. */
+export interface SealedValue {
+  ciphertext: Uint8Array;
+  encoding: 'utf8' | 'base64';
+  content_type: string | null;
 }
 
 /** Seals a value under a DEK of its vault. @throws DekNotLoaded */
 export function sealVersion(
   ctx: Pick<VaultContext, 'deks'>,
   id: VersionId,
-  { dekVersion, bytes }: { dekVersion: number; bytes: Uint8Array },
+  { dekVersion, value }: { dekVersion: number; value: ValueForm & { bytes: Uint8Array } },
 ): Uint8Array {
-  return seal(ctx.deks.get({ vaultId: id.vaultId, dekVersion }), bytes, contextOf(id));
+  return seal(ctx.deks.get({ vaultId: id.vault.id, dekVersion }), value.bytes, contextOf(id, value));
 }
 
 /** Opens a version inside of a transaction, into memory of its own. @throws DekNotLoaded; IntegrityError if it is another version's */
-export function openVersion(ctx: Pick<VaultContext, 'deks'>, id: VersionId, ciphertext: Uint8Array): Uint8Array {
-  const dekVersion = envelopeKeyVersion(ciphertext);
-  return open(ctx.deks.get({ vaultId: id.vaultId, dekVersion }), ciphertext, contextOf(id));
+export function openVersion(ctx: Pick<VaultContext, 'deks'>, id: VersionId, sealed: SealedValue): Uint8Array {
+  const dekVersion = envelopeKeyVersion(sealed.ciphertext);
+  return open(ctx.deks.get({ vaultId: id.vault.id, dekVersion }), sealed.ciphertext, contextOf(id, formOf(sealed)));
 }
 
 /** Opens a version; the DEK is unwrapped if it is not here. @throws AppError `sealed`, `unavailable`; IntegrityError */
 export function openVersionSoon(
   ctx: Pick<VaultContext, 'deks'>,
   id: VersionId,
-  ciphertext: Uint8Array,
+  sealed: SealedValue,
 ): Promise<Uint8Array> {
-  const dek = { vaultId: id.vaultId, dekVersion: envelopeKeyVersion(ciphertext) };
-  return ctx.deks.use(dek, (key) => open(key, ciphertext, contextOf(id)));
+  const dek = { vaultId: id.vault.id, dekVersion: envelopeKeyVersion(sealed.ciphertext) };
+  return ctx.deks.use(dek, (key) => open(key, sealed.ciphertext, contextOf(id, formOf(sealed))));
 }
 
-function contextOf(id: VersionId): Uint8Array {
-  return secretContext({ ...id, field: 'value' });
+/** Seals the value of a version again: for another place, under another DEK, or both. @throws as `openVersion` */
+export function resealVersion(
+  ctx: Pick<VaultContext, 'deks'>,
+  { from, to, dekVersion }: { from: VersionId; to: VersionId; dekVersion: number },
+  sealed: SealedValue,
+): Uint8Array {
+  const bytes = openVersion(ctx, from, sealed);
+  try {
+    return sealVersion(ctx, to, { dekVersion, value: { bytes, ...formOf(sealed) } });
+  } finally {
+    bytes.fill(0);
+  }
+}
+
+function formOf({ encoding, content_type: contentType }: SealedValue): ValueForm {
+  return { encoding, contentType };
+}
+
+function contextOf({ vault, ...id }: VersionId, { encoding, contentType = null }: ValueForm): Uint8Array {
+  return secretContext({ ...id, vaultId: vault.id, vaultName: vault.name, field: 'value', encoding, contentType });
 }

@@ -32,7 +32,12 @@ export async function insertVault(tx: Transaction, vault: VaultRow & { created_b
   );
 }
 
-/** What may be changed of a vault; undefined leaves it as it is. */
+/**
+ * What may be changed of a vault; undefined leaves it as it is. The name may not: every ciphertext in the vault is bound
+ * to it (I3). A rename would have to open each version of each secret, those in the trash too, and seal it again under
+ * the new name, as a move does, and the material of keys likewise, in the transaction that changes the row; and it would
+ * have to say what becomes of references to the old name.
+ */
 export interface VaultChange {
   description?: string | null | undefined;
   maxVersions?: number | null | undefined;

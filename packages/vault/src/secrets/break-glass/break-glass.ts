@@ -43,9 +43,9 @@ export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGl
     const happening: Happening = { action: 'secret.breakGlass', resource, rule: 'break-glass', dekVersion };
     return { value: row, happening: { ...happening, reason: ask.reason } };
   });
-  const { secret_id: secretId, version, ciphertext } = noted.value;
+  const { secret_id: secretId, version } = noted.value;
   // Vault and name come from the request, not from the row: a moved row does not open.
-  const bytes = await openVersionSoon(ctx, { vaultId: vault.id, name: ask.name, secretId, version }, ciphertext);
+  const bytes = await openVersionSoon(ctx, { vault, name: ask.name, secretId, version }, noted.value);
   noteReads(ctx, caller, [noted.value]);
   return noted.map((row) => ({ ...toSecret(ask, row), bytes }));
 }

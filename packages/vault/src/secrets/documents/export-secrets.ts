@@ -113,7 +113,7 @@ async function writeDocument(
   try {
     for (const row of rows) {
       const { name, secret_id: secretId, version, encoding, content_type: type } = row;
-      const bytes = await openVersionSoon(ctx, { vaultId: vault.id, name, secretId, version }, row.ciphertext);
+      const bytes = await openVersionSoon(ctx, { vault, name, secretId, version }, row);
       items.push({ name: relative(name, prefix), value: { bytes, encoding, contentType: type ?? undefined } });
     }
     return withinLimit(formatDocument(format, items));
