@@ -73,9 +73,10 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
         );
         for (const version of [1, 2]) {
           await tx.query(
-            `insert into secret_version (secret_id, version, ciphertext, encoding, expires_at, created_at, created_by)
-             values ($1, $2, $3, 'utf8', $4, 0, 'user:x')`,
-            [id, version, new Uint8Array(64), ended ? 1 : null],
+            `insert into secret_version (secret_id, vault_id, version, ciphertext, dek_version, encoding, expires_at,
+                                         created_at, created_by)
+             values ($1, $2, $3, $4, 1, 'utf8', $5, 0, 'user:x')`,
+            [id, vaultId, version, new Uint8Array(64), ended ? 1 : null],
           );
         }
       }

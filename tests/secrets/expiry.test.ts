@@ -279,8 +279,10 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       await query(
         system,
         `with recursive place (i) as (select 2 union all select i + 1 from place where i < 120)
-         insert into secret_version (secret_id, version, ciphertext, encoding, expires_at, created_at, created_by)
-         select e.secret_id, i, e.ciphertext, e.encoding, e.expires_at, e.created_at, e.created_by
+         insert into secret_version (secret_id, vault_id, version, ciphertext, dek_version, encoding, expires_at,
+                                     created_at, created_by)
+         select e.secret_id, e.vault_id, i, e.ciphertext, e.dek_version, e.encoding, e.expires_at, e.created_at,
+                e.created_by
            from place
            join secret s on s.vault_id = (select id from vault where name = 'pages')
            join secret_version e on e.secret_id = s.id and e.version = 1`,

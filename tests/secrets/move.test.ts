@@ -120,7 +120,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
 
       const rows = await rowsOf('to', 'Main-Db');
       expect(rows.map((row) => unread({ ...row, ciphertext: 0 }))).toEqual(
-        before.rows.map((row) => unread({ ...row, ciphertext: 0 })),
+        before.rows.map((row) => unread({ ...row, ciphertext: 0, vault_id: to })),
       );
       for (const [i, { ciphertext }] of rows.entries()) {
         const old = before.rows[i]!.ciphertext;
@@ -449,8 +449,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       await query(
         system,
         `with recursive n (i) as (select 1 union all select i + 1 from n where i < 100)
-         insert into secret_version (secret_id, version, encoding, created_at, created_by)
-         select s.id, n.i, 'utf8', 1, 'service:test'
+         insert into secret_version (secret_id, vault_id, version, encoding, created_at, created_by)
+         select s.id, s.vault_id, n.i, 'utf8', 1, 'service:test'
            from secret s
            join n on true
           where s.name like 'few/%'`,

@@ -219,8 +219,8 @@ async function addVaults(db: Db): Promise<void> {
     [SMALL_VAULTS + EMPTY_VAULTS],
   );
   await db.query(
-    `insert into dek (vault_id, version, wrapped, kek_version, created_at)
-     select id, 1, $1, 1, 0
+    `insert into dek (vault_id, version, state, wrapped, kek_version, created_at)
+     select id, 1, 'active', $1, 1, 0
        from vault`,
     [new Uint8Array(60)],
   );

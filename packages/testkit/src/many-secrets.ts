@@ -56,8 +56,8 @@ async function addSecrets(tx: Transaction, { vaultId, from, to }: Numbers): Prom
   );
   await tx.query(
     `with recursive number (i) as (select cast($2 as bigint) union all select i + 1 from number where i + 1 < $3)
-     insert into secret_version (secret_id, version, ciphertext, encoding, created_at, created_by)
-     select $1 || '-' || i, 1, $4, 'utf8', 0, 'user:nobody'
+     insert into secret_version (secret_id, vault_id, version, ciphertext, dek_version, encoding, created_at, created_by)
+     select $1 || '-' || i, $1, 1, $4, 1, 'utf8', 0, 'user:nobody'
        from number`,
     [vaultId, from, to, new Uint8Array(128)],
   );

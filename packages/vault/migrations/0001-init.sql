@@ -9,13 +9,18 @@ create table app_user (
   expires_at bigint,
   -- Sealed; enabled once a first code has been given. A code is good for steps after the last one only.
   totp_ciphertext bytea,
+  -- Of the system's DEK it is sealed under.
+  totp_dek_version bigint,
   totp_enabled bigint not null check (totp_enabled in (0, 1)),
   totp_last_step bigint not null,
   created_at bigint not null,
-  updated_at bigint not null
+  updated_at bigint not null,
+  check ((totp_ciphertext is null) = (totp_dek_version is null))
 );
 
 create index app_user_expires_at on app_user (expires_at);
+
+create index app_user_totp_dek_version on app_user (totp_dek_version, id) where totp_dek_version is not null;
 
 create table recovery_code (
   user_id text not null references app_user (id) on delete cascade,
@@ -116,14 +121,22 @@ create table vault_grant (
 
 create index vault_grant_principal on vault_grant (principal);
 
+-- The newest active one seals new values. A retiring one only opens what is not sealed again yet; of a destroyed one
+-- nothing is left but its version, which no other DEK of the vault may have.
 create table dek (
   vault_id text not null,
   version bigint not null,
-  wrapped bytea not null,
+  state text not null check (state in ('active', 'retiring', 'destroyed')),
+  -- Null once it is destroyed.
+  wrapped bytea,
   kek_version bigint not null,
   created_at bigint not null,
-  primary key (vault_id, version)
+  primary key (vault_id, version),
+  check ((wrapped is null) = (state = 'destroyed'))
 );
+
+-- Destroyed DEKs are not in it: no KEK is kept for them.
+create index dek_kek_version on dek (kek_version, vault_id, version) where wrapped is not null;
 
 create table secret (
   id text primary key,
@@ -150,7 +163,9 @@ create table secret (
   created_at bigint not null,
   created_by text not null,
   updated_at bigint not null,
-  unique (vault_id, name)
+  unique (vault_id, name),
+  -- For its versions, which refer to both.
+  unique (id, vault_id)
 );
 
 create index secret_live on secret (vault_id, name) where live = 1;
@@ -166,10 +181,15 @@ create index secret_due_at on secret (vault_id, due_at, name) where live = 1 and
 create index secret_announce_at on secret (announce_at) where announce_at is not null;
 
 create table secret_version (
-  secret_id text not null references secret (id),
+  secret_id text not null,
+  -- Of the secret, and moves with it. A DEK is destroyed once the index below has no version left that it sealed, so a
+  -- version under another vault would be lost.
+  vault_id text not null,
   version bigint not null,
   -- Null once it is destroyed.
   ciphertext bytea,
+  -- Of the DEK it is sealed under, as the ciphertext begins with it; null once it is destroyed.
+  dek_version bigint,
   encoding text not null check (encoding in ('utf8', 'base64')),
   content_type text,
   expires_at bigint,
@@ -181,10 +201,17 @@ create table secret_version (
   -- Written now and then: the audit log has every read.
   last_read_at bigint,
   last_read_by text,
-  primary key (secret_id, version)
+  primary key (secret_id, version),
+  foreign key (secret_id, vault_id) references secret (id, vault_id) on update cascade,
+  check ((ciphertext is null) = (dek_version is null))
 );
 
 create index secret_version_expires_at on secret_version (expires_at) where expires_at is not null and ciphertext is not null;
+
+-- What is sealed under the old DEKs of a vault, page by page: a look at the secrets of the vault would go through all of
+-- them to find the last few, or none.
+create index secret_version_dek_version on secret_version (vault_id, dek_version, secret_id, version)
+  where dek_version is not null;
 
 -- The words of the names of secrets that are not in the trash, for search.
 create table secret_word (
@@ -261,6 +288,8 @@ create table signing_key (
   id text primary key,
   purpose text not null check (purpose in ('access', 'refresh')),
   ciphertext bytea not null,
+  -- Of the system's DEK it is sealed under. Without an index: there are three keys or so.
+  dek_version bigint not null,
   created_at bigint not null
 );
 

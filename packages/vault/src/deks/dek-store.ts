@@ -7,12 +7,13 @@ import { vaultNotThere } from '../not-there.ts';
 /** The DEK chain of what the system keeps for itself. No vault can have this id: it lies before every UUIDv7 made since. */
 export const SYSTEM_VAULT_ID = '00000000-0000-7000-8000-000000000001';
 
-/** The newest DEK version of a vault; undefined for a vault without one. */
+/** The version of a vault's newest active DEK; undefined for a vault without one. */
 export async function findNewestDekVersion(db: Queryable, vaultId: string): Promise<number | undefined> {
   const [row] = await db.query<{ version: number }>(
     `select version
        from dek
       where vault_id = $1
+        and state = 'active'
       order by version desc
       limit 1`,
     [vaultId],
@@ -27,21 +28,24 @@ export async function getNewestDekVersion(tx: Transaction, vaultId: string): Pro
   return dekVersion;
 }
 
+/** A DEK as it is stored; undefined if it never was or is destroyed. */
 export async function findWrappedDek(db: Queryable, ref: DekRef): Promise<WrappedDek | undefined> {
   const [row] = await db.query<{ wrapped: Uint8Array; kek_version: number }>(
     `select wrapped, kek_version
        from dek
       where vault_id = $1
-        and version = $2`,
+        and version = $2
+        and wrapped is not null`,
     [ref.vaultId, ref.dekVersion],
   );
   return row && { bytes: row.wrapped, kekVersion: row.kek_version };
 }
 
+/** Adds an active DEK: from then on new values are sealed under it. */
 export async function insertDek(tx: Transaction, ref: DekRef, wrapped: WrappedDek, createdAt: number): Promise<void> {
   await tx.query(
-    `insert into dek (vault_id, version, wrapped, kek_version, created_at)
-     values ($1, $2, $3, $4, $5)`,
+    `insert into dek (vault_id, version, state, wrapped, kek_version, created_at)
+     values ($1, $2, 'active', $3, $4, $5)`,
     [ref.vaultId, ref.dekVersion, wrapped.bytes, wrapped.kekVersion, createdAt],
   );
 }
@@ -51,7 +55,10 @@ export async function removeDeks(tx: Transaction, vaultId: string): Promise<void
   await tx.query(`delete from dek where vault_id = $1`, [vaultId]);
 }
 
-/** Why a DEK is missing: its vault was deleted since the caller was allowed to use it, or else the database is damaged. */
+/**
+ * Why a DEK is missing: its vault was deleted since the caller was allowed to use it, or else the database is damaged. What
+ * a destroyed DEK sealed is damage, too: it is destroyed only when nothing is left of that.
+ */
 export async function missingDek(db: Queryable, { vaultId }: { vaultId: string }): Promise<AppError> {
   const [vault] = await db.query(`select id from vault where id = $1`, [vaultId]);
   const isThere = vault !== undefined || vaultId === SYSTEM_VAULT_ID;

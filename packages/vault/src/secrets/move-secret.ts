@@ -15,9 +15,11 @@ import { getNewestDekVersion } from '../deks/dek-store.ts';
 import type { Happening } from '../record.ts';
 import type { VaultRow } from '../vaults/vault-store.ts';
 import { indexSecret } from './listing/search-index.ts';
-import { listSealedVersions, relocateSecret, replaceCiphertext } from './move-store.ts';
+import { relocateSecret } from './move-store.ts';
 import { countDependants, requireNoCircle } from './references.ts';
-import { openVersion, sealVersion } from './sealing.ts';
+import { listSealedVersions, replaceCiphertext } from './sealed-version-store.ts';
+import { resealVersion } from './sealing.ts';
+import type { VersionId } from './sealing.ts';
 import { getLiveSecret, stateOf } from './secret-state.ts';
 import { findSecret, giveUpName } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
@@ -130,8 +132,8 @@ export async function moveTo(
   const secretId = secret.id;
   const sealed = await sealAgain(ctx, tx, {
     secretId,
-    from: { vaultId: from.id, name: secret.name },
-    to: { vaultId: to.id, name: toName },
+    from: { vault: from, name: secret.name },
+    to: { vault: to, name: toName },
     dekVersion,
   });
   await relocateSecret(tx, { id: secretId, vaultId: to.id, name: toName, updatedAt: ctx.now().getTime() });
@@ -150,20 +152,19 @@ async function sealAgain(
 ): Promise<SealedAgain> {
   const versions = await listSealedVersions(tx, secretId);
   let last: Uint8Array | undefined;
-  for (const { version, ciphertext } of versions) {
+  for (const sealed of versions) {
+    const { version, ciphertext } = sealed;
     if (ciphertext === null) continue;
-    const bytes = openVersion(ctx, { ...from, secretId, version }, ciphertext);
-    try {
-      last = sealVersion(ctx, { ...to, secretId, version }, { dekVersion, bytes });
-      await replaceCiphertext(tx, { secretId, version, ciphertext: last });
-    } finally {
-      bytes.fill(0);
-    }
+    const ids = { from: { ...from, secretId, version }, to: { ...to, secretId, version } };
+    last = resealVersion(ctx, { ...ids, dekVersion }, { ...sealed, ciphertext });
+    if (!(await replaceCiphertext(tx, { secretId, version, from: ciphertext, to: last, dekVersion }))) throw outrun();
   }
   return { versions: versions.length, last };
 }
 
-interface SealedAt {
-  vaultId: string;
-  name: string;
+type SealedAt = Pick<VersionId, 'vault' | 'name'>;
+
+// Not as long as transactions are serializable; what somebody else has written must not be overwritten even so.
+function outrun(): AppError {
+  return new AppError('unavailable', 'somebody else changed the secret at the same time: repeat the call');
 }

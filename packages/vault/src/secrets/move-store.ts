@@ -20,34 +20,6 @@ export async function listSecretsIn(
   );
 }
 
-/** A version as it is sealed; null once it is destroyed. */
-export interface SealedVersion {
-  version: number;
-  ciphertext: Uint8Array | null;
-}
-
-export async function listSealedVersions(tx: Transaction, secretId: string): Promise<SealedVersion[]> {
-  return tx.query<SealedVersion>(
-    `select version, ciphertext
-       from secret_version
-      where secret_id = $1
-      order by version`,
-    [secretId],
-  );
-}
-
-/** Puts the same value, sealed again, in the place of a version. */
-export async function replaceCiphertext(
-  tx: Transaction,
-  { secretId, version, ciphertext }: { secretId: string; version: number; ciphertext: Uint8Array },
-): Promise<void> {
-  await tx.query(`update secret_version set ciphertext = $3 where secret_id = $1 and version = $2`, [
-    secretId,
-    version,
-    ciphertext,
-  ]);
-}
-
 /** Gives a secret another place; its id stays, and all that hangs on it. @throws UniqueViolation if the name is taken */
 export async function relocateSecret(
   tx: Transaction,

@@ -187,8 +187,12 @@ function isLive({ currentVersion, trashedThrough }: SecretState): 0 | 1 {
 
 export interface NewVersion {
   secretId: string;
+  /** Of the secret: a rotation looks for the versions of a vault. */
+  vaultId: string;
   version: number;
   ciphertext: Uint8Array;
+  /** Of the DEK it is sealed under. */
+  dekVersion: number;
   encoding: 'utf8' | 'base64';
   contentType: string | null;
   expiresAt: number | null;
@@ -198,12 +202,15 @@ export interface NewVersion {
 
 export async function insertVersion(tx: Transaction, row: NewVersion): Promise<void> {
   await tx.query(
-    `insert into secret_version (secret_id, version, ciphertext, encoding, content_type, expires_at, created_at, created_by)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    `insert into secret_version (secret_id, vault_id, version, ciphertext, dek_version, encoding, content_type,
+                                 expires_at, created_at, created_by)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
     [
       row.secretId,
+      row.vaultId,
       row.version,
       row.ciphertext,
+      row.dekVersion,
       row.encoding,
       row.contentType,
       row.expiresAt,
@@ -232,6 +239,7 @@ export async function destroyVersion(
   const rows = await tx.query(
     `update secret_version
         set ciphertext = null,
+            dek_version = null,
             destroyed_at = $3,
             destroyed_by = $4
       where secret_id = $1

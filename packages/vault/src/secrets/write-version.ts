@@ -118,7 +118,8 @@ function holds(ctx: VaultContext, { vault, name, value }: Write, secret: SecretR
   const due = dueAt(secret.expires_at, current.expires_at);
   if (ciphertext === null || (due !== null && due <= ctx.now().getTime())) return false;
   if (encoding !== value.encoding || contentType !== (value.contentType ?? null)) return false;
-  const bytes = openVersion(ctx, { vaultId: vault.id, name, secretId: secret.id, version }, ciphertext);
+  const id = { vault, name, secretId: secret.id, version };
+  const bytes = openVersion(ctx, id, { ciphertext, encoding, content_type: contentType });
   const equal = constantTimeEqual(bytes, value.bytes);
   bytes.fill(0);
   return equal;
@@ -163,16 +164,17 @@ async function addVersion(
   const version = before.currentVersion + 1;
   const expiresAt = options.expiresAt ?? null;
   const dekVersion = await getNewestDekVersion(tx, vault.id);
-  const id = { vaultId: vault.id, name, secretId, version };
-  const ciphertext = sealVersion(ctx, id, { dekVersion, bytes: value.bytes });
+  const ciphertext = sealVersion(ctx, { vault, name, secretId, version }, { dekVersion, value });
 
   const state = nextState(ctx, before, { version, expiresAt, options, at: createdAt });
   const createdBy = principalOf(caller);
   if (secret) await updateSecret(tx, state);
   else await insertSecret(tx, { ...state, vaultId: vault.id, name, createdBy });
   const { encoding, contentType = null } = value;
-  await insertVersion(tx, { secretId, version, ciphertext, encoding, contentType, expiresAt, createdAt, createdBy });
-  if (contentType === REFERENCE_TYPE) await noteReference(ctx, tx, caller, { vault: vault.name, ...id }, value.bytes);
+  const sealed = { ciphertext, dekVersion, encoding, contentType };
+  await insertVersion(tx, { secretId, vaultId: vault.id, version, ...sealed, expiresAt, createdAt, createdBy });
+  if (contentType === REFERENCE_TYPE)
+    await noteReference(ctx, tx, caller, { vault: vault.name, name, secretId, version }, value.bytes);
   if (secret?.live !== 1 || options.metadata)
     await index(ctx, tx, write, secretId, JSON.parse(state.metadata) as Metadata);
 

@@ -1,11 +1,11 @@
-import { systemContext } from '@cardea/crypto/context';
-import { envelopeKeyVersion, open, seal } from '@cardea/crypto/envelope';
 import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { hmacKey } from '@cardea/crypto/token-key';
 import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
+import { changeSecrets } from '../deks/change-sealed.ts';
 import { SYSTEM_VAULT_ID, findNewestDekVersion, insertDek } from '../deks/dek-store.ts';
 import { wrapNewDek } from '../deks/new-dek.ts';
+import { openForSystem, sealForSystem } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
 import { systemCaller } from '../system-caller.ts';
 
@@ -19,6 +19,9 @@ export interface SigningKey {
   key: ReturnType<typeof hmacKey>;
   createdAt: number;
 }
+
+/** What these keys are called where the system seals what it keeps. */
+export const SIGNING_KEY_KIND = 'signing-key';
 
 const ROTATE_AFTER_MS = 24 * 60 * 60_000;
 /** A replaced access key is honoured until the tokens it signed have ended: 5 minutes, and as much again for clocks. */
@@ -112,29 +115,23 @@ async function addKey(ctx: VaultContext, purpose: KeyPurpose, { rule }: { rule: 
   const createdAt = ctx.now().getTime();
   const id = uuidv7(createdAt);
   const bytes = randomKey();
-  const dekVersion = (await findNewestDekVersion(ctx.db, SYSTEM_VAULT_ID))!;
-  const ciphertext = await ctx.deks.use({ vaultId: SYSTEM_VAULT_ID, dekVersion }, (dek) =>
-    seal(dek, bytes, systemContext('signing-key', id)),
-  );
-  bytes.fill(0);
-  await unlessDone(
-    changed(ctx, systemCaller, async (tx) => {
-      // Of processes that start at the same time one makes the first key: two refresh keys would give two successors.
-      if (rule === 'first' && (await findNewestRow(tx, purpose))) throw new AlreadyDone();
-      await tx.query(
-        `insert into signing_key (id, purpose, ciphertext, created_at)
-         values ($1, $2, $3, $4)`,
-        [id, purpose, ciphertext, createdAt],
-      );
-      const happening = { action: 'signingKey.create', rule, reason: purpose, resource: { name: id }, dekVersion };
-      return { value: undefined, happening };
-    }),
-  );
+  const added = changeSecrets(ctx, systemCaller, async (tx) => {
+    // Of processes that start at the same time one makes the first key: two refresh keys would give two successors.
+    if (rule === 'first' && (await findNewestRow(tx, purpose))) throw new AlreadyDone();
+    const { ciphertext, dekVersion } = await sealForSystem(ctx, tx, { kind: SIGNING_KEY_KIND, id }, bytes);
+    await tx.query(
+      `insert into signing_key (id, purpose, ciphertext, dek_version, created_at)
+       values ($1, $2, $3, $4, $5)`,
+      [id, purpose, ciphertext, dekVersion, createdAt],
+    );
+    const happening = { action: 'signingKey.create', rule, reason: purpose, resource: { name: id }, dekVersion };
+    return { value: undefined, happening };
+  });
+  await unlessDone(added.finally(() => bytes.fill(0)));
 }
 
 async function openKey(ctx: Pick<VaultContext, 'deks'>, row: SigningKeyRow): Promise<SigningKey> {
-  const dek = { vaultId: SYSTEM_VAULT_ID, dekVersion: envelopeKeyVersion(row.ciphertext) };
-  const bytes = await ctx.deks.use(dek, (key) => open(key, row.ciphertext, systemContext('signing-key', row.id)));
+  const bytes = await openForSystem(ctx, { kind: SIGNING_KEY_KIND, id: row.id }, row.ciphertext);
   const key = hmacKey(bytes);
   bytes.fill(0);
   return { id: row.id, key, createdAt: row.created_at };

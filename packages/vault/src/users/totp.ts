@@ -1,8 +1,6 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
-import { systemContext } from '@cardea/crypto/context';
-import { envelopeKeyVersion, open, seal } from '@cardea/crypto/envelope';
 import { sha256 } from '@cardea/crypto/ids';
 import {
   findTotpStep,
@@ -13,7 +11,8 @@ import {
 } from '@cardea/crypto/totp';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { SYSTEM_VAULT_ID, findNewestDekVersion } from '../deks/dek-store.ts';
+import { changeSecrets } from '../deks/change-sealed.ts';
+import { openForSystem, sealForSystem } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
 import { throttled } from './throttle.ts';
 import {
@@ -27,6 +26,9 @@ import {
   useTotpStep,
 } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
+
+/** What the secrets of users are called where the system seals what it keeps. */
+export const TOTP_KIND = 'totp';
 
 const RECOVERY_CODES = 10;
 
@@ -61,13 +63,13 @@ export async function setUpTotp(ctx: VaultContext, caller: Caller): Promise<Audi
   const user = await ownUser(ctx, caller);
   if (user.totp_enabled === 1) throw isOn();
   const secret = generateTotpSecret();
-  const ciphertext = await sealSecret(ctx, user.id, secret);
   const uri = totpUri({ issuer: 'Cardea', account: user.username, secret });
-  secret.fill(0);
-  return changed(ctx, caller, async (tx) => {
-    if (!(await setUpTotpSecret(tx, user.id, ciphertext))) throw isOn();
+  const work = async (tx: Transaction) => {
+    const sealed = await sealForSystem(ctx, tx, { kind: TOTP_KIND, id: user.id }, secret);
+    if (!(await setUpTotpSecret(tx, user.id, sealed))) throw isOn();
     return { value: { uri }, happening: { action: 'auth.totpSetUp', rule: 'self' } };
-  });
+  };
+  return changeSecrets(ctx, caller, work).finally(() => secret.fill(0));
 }
 
 /**
@@ -151,21 +153,13 @@ export async function ownUser(ctx: VaultContext, caller: Caller): Promise<UserRo
   return user;
 }
 
-async function sealSecret(ctx: VaultContext, userId: string, secret: Uint8Array): Promise<Uint8Array> {
-  const dekVersion = (await findNewestDekVersion(ctx.db, SYSTEM_VAULT_ID))!;
-  return ctx.deks.use({ vaultId: SYSTEM_VAULT_ID, dekVersion }, (dek) =>
-    seal(dek, secret, systemContext('totp', userId)),
-  );
-}
-
 async function stepOf(
   ctx: VaultContext,
   userId: string,
   ciphertext: Uint8Array,
   otp: string,
 ): Promise<number | undefined> {
-  const dek = { vaultId: SYSTEM_VAULT_ID, dekVersion: envelopeKeyVersion(ciphertext) };
-  const secret = await ctx.deks.use(dek, (key) => open(key, ciphertext, systemContext('totp', userId)));
+  const secret = await openForSystem(ctx, { kind: TOTP_KIND, id: userId }, ciphertext);
   try {
     return findTotpStep(secret, otp, ctx.now().getTime());
   } finally {

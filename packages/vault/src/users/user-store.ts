@@ -167,14 +167,19 @@ export async function useOneTimePassword(tx: Transaction, id: string): Promise<b
 }
 
 /** Sets a secret up that is to be confirmed by a first code; false while TOTP is on. */
-export async function setUpTotpSecret(tx: Transaction, id: string, ciphertext: Uint8Array): Promise<boolean> {
+export async function setUpTotpSecret(
+  tx: Transaction,
+  id: string,
+  { ciphertext, dekVersion }: { ciphertext: Uint8Array; dekVersion: number },
+): Promise<boolean> {
   const rows = await tx.query(
     `update app_user
-        set totp_ciphertext = $2
+        set totp_ciphertext = $2,
+            totp_dek_version = $3
       where id = $1
         and totp_enabled = 0
      returning id`,
-    [id, ciphertext],
+    [id, ciphertext, dekVersion],
   );
   return rows.length === 1;
 }
@@ -201,7 +206,8 @@ export async function turnTotpOn(
 export async function forgetUnconfirmedTotp(tx: Transaction, id: string): Promise<boolean> {
   const rows = await tx.query(
     `update app_user
-        set totp_ciphertext = null
+        set totp_ciphertext = null,
+            totp_dek_version = null
       where id = $1
         and totp_enabled = 0
      returning id`,
@@ -215,6 +221,7 @@ export async function clearTotp(tx: Transaction, id: string): Promise<void> {
   await tx.query(
     `update app_user
         set totp_ciphertext = null,
+            totp_dek_version = null,
             totp_enabled = 0,
             totp_last_step = 0
       where id = $1`,
