@@ -2,6 +2,7 @@ import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { recordsOf } from '../identity/identity.ts';
 import { addMany } from '../secrets/digests.ts';
 import { grant, ownersOf } from './granting.ts';
 
@@ -102,6 +103,22 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     }
     await alice.get('/vaults/bad').expect(404);
   });
+
+  test.each(['sys', 'auth', 'cubbyhole', 'identity'])(
+    'no vault is called %s: that is refused and recorded',
+    async (name) => {
+      const answer = await alice.post('/vaults', { name }).expect(400);
+      const message = 'must not be one of the reserved names sys, auth, cubbyhole, identity';
+      expect(answer.body).toMatchObject({ code: 'invalid_request', errors: [{ path: 'body.name', message }] });
+      expect(answer.body.detail).toContain(message);
+      expect(await recordsOf(system, answer)).toMatchObject([
+        { action: 'vault.create', decision: 'deny', reason: 'invalid_request', actor: { name: 'alice' } },
+      ]);
+      await admin.get(`/vaults/${name}`).expect(404);
+      // What only begins so is a name like any other.
+      await alice.post('/vaults', { name: `${name}-1` }).expect(201);
+    },
+  );
 
   test('its owner changes what is given and nothing else, and that is recorded', async () => {
     const { body: made } = await alice.post('/vaults', { name: 'changed', description: 'before' }).expect(201);

@@ -20,6 +20,15 @@ export const Vault = z.strictObject({
 
 export type Vault = z.output<typeof Vault>;
 
+// Clients that speak HashiCorp Vault's interface take these for parts of it: a vault called so could not be reached by them.
+const RESERVED_NAMES = ['sys', 'auth', 'cubbyhole', 'identity'];
+
+/** The name of a new vault. */
+const NewVaultName = PlainName.refine(
+  (name) => !RESERVED_NAMES.includes(name),
+  `must not be one of the reserved names ${RESERVED_NAMES.join(', ')}`,
+).meta({ override: { not: { enum: RESERVED_NAMES } } });
+
 export const VaultParams = z.object({ vault: PlainName });
 
 export const createVault = endpoint({
@@ -32,7 +41,7 @@ export const createVault = endpoint({
   params: z.undefined(),
   query: z.strictObject({}),
   body: z.strictObject({
-    name: PlainName,
+    name: NewVaultName,
     description: VaultDescription.default(''),
     maxVersions: MaxVersions.default(10),
   }),
