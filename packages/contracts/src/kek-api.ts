@@ -14,7 +14,11 @@ const WrappedDek = z.strictObject({
   wrappedDekBase64: z.base64().max(512),
   kekVersion: z.int().positive(),
 });
-const batch = <S extends z.ZodType>(item: S) => z.strictObject({ items: z.array(item).min(1).max(256) });
+
+/** How many DEKs one call takes. */
+export const DEKS_AT_ONCE_MAX = 256;
+
+const batch = <S extends z.ZodType>(item: S) => z.strictObject({ items: z.array(item).min(1).max(DEKS_AT_ONCE_MAX) });
 
 const common = {
   method: 'POST',

@@ -11,4 +11,10 @@ export interface Keks {
   wrap(ref: DekRef, dek: Uint8Array): Promise<WrappedDek>;
   /** @throws AppError `internal` if the wrapped DEK is not the one that `ref` names. */
   unwrap(ref: DekRef, wrapped: WrappedDek): Promise<Uint8Array>;
+  /**
+   * Wraps DEKs under the newest KEK, and answers in their order; no DEK leaves the key service.
+   * @throws AppError `internal` if one of them is not the one that its `ref` names: then none is rewrapped. RangeError for
+   * more than DEKS_AT_ONCE_MAX
+   */
+  rewrap(deks: readonly { ref: DekRef; wrapped: WrappedDek }[]): Promise<WrappedDek[]>;
 }

@@ -1,32 +1,57 @@
 import { AppError } from '@cardea/contracts/errors';
-import { unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
-import type { Keks } from '@cardea/contracts/keks';
+import { DEKS_AT_ONCE_MAX, rewrapDeks, unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
+import type { DekRef } from '@cardea/contracts/kek-api';
+import type { Keks, WrappedDek } from '@cardea/contracts/keks';
 import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import type { Client } from './peer-client.ts';
 
-/** Wraps and unwraps DEKs by calling kek-service. */
+/** Wraps, unwraps and rewraps DEKs by calling kek-service. */
 export function createKekClient(client: Client): Keks {
   return {
     async wrap(ref, dek) {
       const { items } = await client.call(wrapDeks, { body: { items: [{ ...ref, dekBase64: toBase64(dek) }] } });
-      const [item] = items;
-      return { bytes: fromBase64(item!.wrappedDekBase64), kekVersion: item!.kekVersion };
+      return fromWire(items[0]!);
     },
     async unwrap(ref, wrapped) {
-      const item = { ...ref, wrappedDekBase64: toBase64(wrapped.bytes), kekVersion: wrapped.kekVersion };
-      const { items } = await client.call(unwrapDeks, { body: { items: [item] } }).catch(refusedUnwrap);
+      const item = toWire(ref, wrapped);
+      const { items } = await client.call(unwrapDeks, { body: { items: [item] } }).catch(refused('unwrapped'));
       return fromBase64(items[0]!.dekBase64);
+    },
+    async rewrap(deks) {
+      if (deks.length === 0) return [];
+      if (deks.length > DEKS_AT_ONCE_MAX) throw new RangeError(`at most ${DEKS_AT_ONCE_MAX} DEKs at once`);
+      const asked = deks.map(({ ref, wrapped }) => toWire(ref, wrapped));
+      const { items } = await client.call(rewrapDeks, { body: { items: asked } }).catch(refused('rewrapped'));
+      // One that is missing would shift the others to DEKs that they are not.
+      if (items.length !== asked.length) throw new AppError('internal', 'kek-service has left out a DEK');
+      return items.map(fromWire);
     },
   };
 }
 
+type Wire = { wrappedDekBase64: string; kekVersion: number };
+
+function toWire(ref: DekRef, { bytes, kekVersion }: WrappedDek): DekRef & Wire {
+  return { ...ref, wrappedDekBase64: toBase64(bytes), kekVersion };
+}
+
+function fromWire({ wrappedDekBase64, kekVersion }: Wire): WrappedDek {
+  return { bytes: fromBase64(wrappedDekBase64), kekVersion };
+}
+
 // Refused by kek-service, a DEK is damaged or not the one asked for: our fault or an attack, never the client's.
-function refusedUnwrap(error: unknown): never {
-  if (!(error instanceof AppError) || error.code === 'unavailable' || error.code === 'sealed') throw error;
+function refused(what: 'unwrapped' | 'rewrapped'): (error: unknown) => never {
+  return (error) => {
+    throw toRefusal(error, what);
+  };
+}
+
+function toRefusal(error: unknown, what: string): unknown {
+  if (!(error instanceof AppError) || error.code === 'unavailable' || error.code === 'sealed') return error;
   if (error.code === 'rate_limited') {
-    throw new AppError('unavailable', 'too many DEKs are unwrapped at once', { cause: error });
+    return new AppError('unavailable', `too many DEKs are ${what} at once`, { cause: error });
   }
-  throw new AppError('internal', 'a DEK could not be unwrapped', {
+  return new AppError('internal', `a DEK could not be ${what}`, {
     cause: error,
     rule: 'integrity',
     suspicious: 'integrity_failure',

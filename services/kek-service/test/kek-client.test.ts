@@ -1,0 +1,107 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DEKS_AT_ONCE_MAX } from '@cardea/contracts/kek-api';
+import type { WrappedDek } from '@cardea/contracts/keks';
+import { kekContext } from '@cardea/crypto/context';
+import { seal } from '@cardea/crypto/envelope';
+import { randomKey, uuidv7 } from '@cardea/crypto/ids';
+import { ensureCertificates } from '@cardea/deploy/certificates';
+import { createKekClient } from '@cardea/http/client/kek-client';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readKeyringFile, writeKeyringFile } from '../src/keyring-file.ts';
+import { authenticateKeyring } from '../src/keyring.ts';
+import { readRootKey } from '../src/seals/file.ts';
+import { startTestKek } from './test-kek.ts';
+import type { TestKek } from './test-kek.ts';
+
+// Two of one vault, and one of another.
+const [vaultId, otherVaultId] = [uuidv7(0), uuidv7(0)];
+const refs = [
+  { vaultId, dekVersion: 1 },
+  { vaultId, dekVersion: 2 },
+  { vaultId: otherVaultId, dekVersion: 1 },
+];
+const deks = refs.map(() => randomKey());
+
+let folder: string;
+let kek: TestKek;
+/** As they were wrapped while there was one KEK. */
+let wrapped: WrappedDek[];
+
+const keks = () => createKekClient(kek.as('worker'));
+const each = () => refs.map((ref, index) => ({ ref, wrapped: wrapped[index]! }));
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cardea-kek-'));
+  await ensureCertificates(folder, new Date());
+  const config = { dataDir: folder, tlsDir: folder };
+  kek = await startTestKek(config);
+  wrapped = await Promise.all(refs.map((ref, index) => keks().wrap(ref, deks[index]!)));
+  await kek.stop();
+  await addKek(join(folder, 'kek'));
+  kek = await startTestKek(config);
+});
+
+afterAll(async () => {
+  await kek.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('DEKs that are rewrapped through the client', () => {
+  test('are under the newest KEK, in their order, each the same DEK as before', async () => {
+    expect(wrapped.map(({ kekVersion }) => kekVersion)).toEqual([1, 1, 1]);
+    const rewrapped = await keks().rewrap(each());
+    expect(rewrapped.map(({ kekVersion }) => kekVersion)).toEqual([2, 2, 2]);
+    for (const [index, ref] of refs.entries()) {
+      expect(Buffer.from(await keks().unwrap(ref, rewrapped[index]!))).toEqual(Buffer.from(deks[index]!));
+    }
+  });
+
+  test('come back wrapped and as nothing else', async () => {
+    for (const [index, item] of (await keks().rewrap(each())).entries()) {
+      expect(Object.keys(item).toSorted()).toEqual(['bytes', 'kekVersion']);
+      expect(item.bytes).toHaveLength(32 + 45);
+      expect(Buffer.from(item.bytes).includes(Buffer.from(deks[index]!))).toBe(false);
+    }
+  });
+
+  test('are refused all together if one is not what it is said to be, and that is damage', async () => {
+    const [first, second, third] = each();
+    const asked = keks().rewrap([first!, { ref: second!.ref, wrapped: third!.wrapped }, third!]);
+    await expect(asked).rejects.toMatchObject({
+      code: 'internal',
+      message: 'a DEK could not be rewrapped',
+      suspicious: 'integrity_failure',
+    });
+    expect(kek.lines).toContainEqual(expect.objectContaining({ level: 'error', message: 'integrity_failure' }));
+  });
+
+  test('may be none, or as many as a call takes, and are not asked for when they are more', async () => {
+    expect(await keks().rewrap([])).toEqual([]);
+    const most = Array.from({ length: DEKS_AT_ONCE_MAX }, () => each()[0]!);
+    expect(await keks().rewrap(most)).toHaveLength(DEKS_AT_ONCE_MAX);
+    await expect(keks().rewrap([...most, most[0]!])).rejects.toThrow(RangeError);
+  });
+
+  test('wait for a key service that answers', async () => {
+    const client = keks();
+    const asked = each();
+    await kek.stop();
+    await expect(client.rewrap(asked)).rejects.toMatchObject({ code: 'unavailable' });
+    kek = await startTestKek({ dataDir: folder, tlsDir: folder });
+  });
+});
+
+/** Gives a keyring that nobody has open a second KEK. */
+async function addKek(keyringFolder: string): Promise<void> {
+  const { mac: _, ...contents } = await readKeyringFile(keyringFolder);
+  const rootKey = await readRootKey(keyringFolder);
+  const wrappedKey = Buffer.from(seal(rootKey, randomKey(), kekContext({ kekVersion: 2 }))).toString('base64');
+  const second = { ...contents.keks[0]!, version: 2, state: 'enabled' as const, wrappedKeyBase64: wrappedKey };
+  await writeKeyringFile(
+    keyringFolder,
+    authenticateKeyring(rootKey, { ...contents, keks: [...contents.keks, second] }),
+  );
+  rootKey.destroy();
+}
