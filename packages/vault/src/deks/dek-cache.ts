@@ -128,7 +128,9 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
       return entry.key;
     },
     async load(ref) {
-      await loadOnce(ref, idOf(ref));
+      const id = idOf(ref);
+      // Somebody else may have loaded it since: a second copy would take the place of the first, which nobody overwrites.
+      if (!find(id)) await loadOnce(ref, id);
     },
     sweep() {
       for (const [id, entry] of entries) {

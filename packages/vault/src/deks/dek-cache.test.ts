@@ -1,0 +1,78 @@
+import type { Keks } from '@cardea/contracts/keks';
+import { migrate, readMigrations } from '@cardea/storage/migrate';
+import { openSqlite } from '@cardea/storage/sqlite';
+import type { Db } from '@cardea/storage/db';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { migrationsFolder } from '../migrations.ts';
+import { createDekCache } from './dek-cache.ts';
+import type { DekCache } from './dek-cache.ts';
+import { insertDek } from './dek-store.ts';
+
+const ref = { vaultId: '01980000-0000-7000-8000-000000000001', dekVersion: 1 };
+const KEPT_MS = 5 * 60_000;
+
+let db: Db;
+let cache: DekCache;
+let now: number;
+let unwrapped: number;
+
+const keks: Keks = {
+  wrap: () => Promise.reject(new Error('nothing is wrapped here')),
+  rewrap: () => Promise.reject(new Error('nothing is rewrapped here')),
+  unwrap: async () => {
+    unwrapped += 1;
+    return new Uint8Array(32).fill(7);
+  },
+};
+
+beforeAll(async () => {
+  db = openSqlite(':memory:');
+  await migrate(db, await readMigrations(migrationsFolder, db.engine));
+  await db.transaction((tx) => insertDek(tx, ref, { bytes: new Uint8Array(77), kekVersion: 1 }, 0));
+});
+afterAll(() => db.close());
+
+beforeEach(() => {
+  [now, unwrapped] = [0, 0];
+  cache = createDekCache(db, keks, () => now);
+});
+
+describe('a DEK', () => {
+  test('that is loaded twice, one load after the other, is unwrapped once, and no copy of it is lost', async () => {
+    await cache.load(ref);
+    const first = cache.get(ref);
+    await cache.load(ref);
+    expect([unwrapped, cache.get(ref) === first]).toEqual([1, true]);
+    cache.clear();
+    expect(() => first.bytes()).toThrow('destroyed');
+  });
+
+  test('that several ask for at once is unwrapped once for all of them', async () => {
+    const used = () => cache.use(ref, (dek) => dek);
+    const [one, other] = await Promise.all([used(), used(), cache.load(ref), cache.load(ref)]);
+    expect([unwrapped, one === other]).toEqual([1, true]);
+  });
+
+  test('whose time is up is overwritten before it is loaded again', async () => {
+    await cache.load(ref);
+    const first = cache.get(ref);
+    now = KEPT_MS;
+    await cache.load(ref);
+    expect([unwrapped, cache.get(ref) === first]).toEqual([2, false]);
+    expect(() => first.bytes()).toThrow('destroyed');
+  });
+
+  test('that is destroyed is not asked of the key service', async () => {
+    await db.query(
+      `insert into vault (id, name, description, max_versions, created_at, created_by) values ($1, 'v', '', 1, 0, 'x')`,
+      [ref.vaultId],
+    );
+    await db.query(
+      `insert into dek (vault_id, version, state, wrapped, kek_version, created_at) values ($1, 2, 'destroyed', null, 1, 0)`,
+      [ref.vaultId],
+    );
+    const asked = cache.load({ ...ref, dekVersion: 2 });
+    await expect(asked).rejects.toMatchObject({ code: 'internal', suspicious: 'integrity_failure' });
+    expect(unwrapped).toBe(0);
+  });
+});
