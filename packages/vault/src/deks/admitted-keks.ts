@@ -2,7 +2,7 @@ import type { AuditLog } from '@cardea/contracts/audited';
 import type { Keks } from '@cardea/contracts/keks';
 
 /**
- * The key service, which is asked only after the audit log: what could not be recorded is neither wrapped nor unwrapped.
+ * The key service, which is asked only after the audit log: what could not be recorded is neither wrapped, unwrapped nor rewrapped.
  * @throws AppError `unavailable` while the log is known to be away
  */
 export function admittedKeks({ keks, audit }: { keks: Keks; audit: AuditLog }): Keks {
@@ -14,6 +14,10 @@ export function admittedKeks({ keks, audit }: { keks: Keks; audit: AuditLog }): 
     async unwrap(ref, wrapped) {
       audit.admit();
       return keks.unwrap(ref, wrapped);
+    },
+    async rewrap(deks) {
+      audit.admit();
+      return keks.rewrap(deks);
     },
   };
 }

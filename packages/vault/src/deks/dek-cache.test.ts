@@ -1,3 +1,4 @@
+import type { AuditLog } from '@cardea/contracts/audited';
 import type { Keks } from '@cardea/contracts/keks';
 import { migrate, readMigrations } from '@cardea/storage/migrate';
 import { openSqlite } from '@cardea/storage/sqlite';
@@ -15,6 +16,8 @@ let db: Db;
 let cache: DekCache;
 let now: number;
 let unwrapped: number;
+
+const audit: AuditLog = { admit: () => undefined, append: () => Promise.reject(new Error('nothing is appended here')) };
 
 const keks: Keks = {
   wrap: () => Promise.reject(new Error('nothing is wrapped here')),
@@ -34,7 +37,7 @@ afterAll(() => db.close());
 
 beforeEach(() => {
   [now, unwrapped] = [0, 0];
-  cache = createDekCache(db, keks, () => now);
+  cache = createDekCache({ db, keks, audit, now: () => new Date(now) });
 });
 
 describe('a DEK', () => {
