@@ -49,6 +49,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       break_glass: ofSecrets,
       secret_word: 'vault_id = $1',
       secret_label: 'vault_id = $1',
+      given_up_name: 'vault_id = $1',
       event: 'vault_id = $1',
       deleted_vault: 'id = $1',
     };
@@ -80,6 +81,25 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
             [id, vaultId, version, new Uint8Array(64), ended ? 1 : null],
           );
         }
+      }
+    });
+    await db.close();
+  }
+
+  /** More of both than one page of the sweep removes. */
+  async function fillWithNamesAndEvents(vaultId: string, count: number): Promise<void> {
+    const db = system.openDatabase();
+    await db.transaction(async (tx) => {
+      for (let i = 0; i < count; i += 1) {
+        await tx.query(`insert into given_up_name (vault_id, name, version) values ($1, $2, 1)`, [
+          vaultId,
+          `gone-${i}`,
+        ]);
+        const event = [`${vaultId}-${i}`, vaultId];
+        await tx.query(
+          `insert into event (id, vault_id, kind, payload, created_at) values ($1, $2, 'secret.expired', '{}', 0)`,
+          event,
+        );
       }
     });
     await db.close();
@@ -205,6 +225,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       const value = JSON.stringify({ $ref: { vault, name: 'db/password' } });
       const contentType = 'application/vnd.cardea.reference+json';
       await alice.put(`/vaults/${vault}/secrets/pointer`, { value, contentType }).expect(201);
+      await alice.putSecret(vault, 'purged', 'v');
+      await alice.request('post', `/vaults/${vault}/secrets/purged:purge`).expect(204);
       await (
         await system.as('carla')
       )
@@ -213,7 +235,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     }
     const [doomed, spared] = [await idOf('doomed'), await idOf('spared')];
     const before = await rowsOf(spared);
-    expect(Object.keys(before)).toHaveLength(10);
+    expect(Object.keys(before)).toHaveLength(11);
     expect(await rowsOf(doomed)).toEqual(before);
     expect(system.vault.deks.get({ vaultId: doomed, dekVersion: 1 })).toBeDefined();
 
@@ -303,6 +325,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     await alice.createVault('many');
     const id = await idOf('many');
     await fill(id, 450, true);
+    await fillWithNamesAndEvents(id, 2_500);
     await alice.delete('/vaults/many?recursive=true').expect(204);
     await system.runJob('secret.sweep', {});
     await system.runJob('vault.sweep', {});

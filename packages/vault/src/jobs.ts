@@ -1,7 +1,8 @@
 import type { JobHandlers, Queue } from '@cardea/jobs/queue';
 import type { VaultContext } from './context.ts';
-import { sweepEvents } from './events/events.ts';
+import { clearEvents, sweepEvents } from './events/events.ts';
 import { relayOutbox } from './outbox.ts';
+import { clearGivenUpNames, clearSecrets } from './secrets/clear-vault.ts';
 import { announceEnds, sweepExpired } from './secrets/lifecycle/expiry.ts';
 import { sweepTrash } from './secrets/lifecycle/trash-sweep.ts';
 import { runEach } from './sweep.ts';
@@ -9,6 +10,13 @@ import { sweepSessions } from './users/sessions.ts';
 import { rotateSigningKeys } from './users/signing-keys.ts';
 import { sweepExpiredUsers } from './users/users.ts';
 import { sweepDeletedVaults } from './vaults/delete-vault.ts';
+import type { ClearVault } from './vaults/delete-vault.ts';
+
+/**
+ * How rows go that outlive their vault: a feature with rows of its own adds its line. Names that secrets give up when they
+ * go come after the secrets.
+ */
+const clearings: readonly ClearVault[] = [clearSecrets, clearGivenUpNames, clearEvents];
 
 /** What the jobs do. Every handler may run twice, and on any process. */
 export function jobHandlers(ctx: VaultContext): JobHandlers {
@@ -26,7 +34,7 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
       await runEach([() => announceEnds(ctx), () => sweepExpired(ctx), () => sweepTrash(ctx)]);
     },
     'vault.sweep': async () => {
-      await sweepDeletedVaults(ctx);
+      await sweepDeletedVaults(ctx, clearings);
     },
     'event.sweep': async () => {
       await sweepEvents(ctx);

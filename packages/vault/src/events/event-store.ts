@@ -70,20 +70,24 @@ export async function removeEventsBefore(
   return rows.length;
 }
 
-/** Deletes at most `limit` events of a vault; answers how many. */
+/** Deletes at most `limit` events of a vault after the id in `after`; answers the last id, or undefined if there was none. */
 export async function removeEventsOf(
   tx: Transaction,
-  { vaultId, limit }: { vaultId: string; limit: number },
-): Promise<number> {
-  const rows = await tx.query(
+  { vaultId, after, limit }: { vaultId: string; after: string; limit: number },
+): Promise<string | undefined> {
+  const rows = await tx.query<{ id: string }>(
     `delete from event
       where id in (select id
                      from event
                     where vault_id = $1
+                      and id > $2
                     order by id
-                    limit $2)
+                    limit $3)
      returning id`,
-    [vaultId, limit],
+    [vaultId, after, limit],
   );
-  return rows.length;
+  return rows
+    .map(({ id }) => id)
+    .toSorted()
+    .at(-1);
 }

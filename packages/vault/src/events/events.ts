@@ -9,7 +9,7 @@ import type { VaultContext } from '../context.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited } from '../record.ts';
-import { insertEvent, listEventRows, removeEventsBefore } from './event-store.ts';
+import { insertEvent, listEventRows, removeEventsBefore, removeEventsOf } from './event-store.ts';
 import type { EventRow } from './event-store.ts';
 
 const KEPT_MS = 90 * 24 * 60 * 60_000;
@@ -52,6 +52,14 @@ export async function sweepEvents(ctx: Pick<VaultContext, 'db' | 'now'>): Promis
   do {
     removed = await ctx.db.transaction((tx) => removeEventsBefore(tx, { before, limit: SWEEP_PAGE }));
   } while (removed === SWEEP_PAGE);
+}
+
+/** Removes a page of the events of a deleted vault; see `ClearVault`. */
+export async function clearEvents(
+  tx: Transaction,
+  { vaultId, after }: { vaultId: string; after: string },
+): Promise<string | undefined> {
+  return removeEventsOf(tx, { vaultId, after, limit: SWEEP_PAGE });
 }
 
 function toEvent({ id, kind, payload, created_at: createdAt }: EventRow): VaultEvent {

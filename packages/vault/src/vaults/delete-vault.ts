@@ -1,20 +1,13 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
+import type { Transaction } from '@cardea/storage/db';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { removeDeks } from '../deks/dek-store.ts';
-import { removeEventsOf } from '../events/event-store.ts';
 import { vaultNotThere } from '../not-there.ts';
 import { changed } from '../record.ts';
-import { removeSecret } from '../secrets/secret-store.ts';
-import {
-  countSecrets,
-  forgetDeletedVault,
-  listDeletedVaults,
-  listLeftSecrets,
-  removeVault,
-} from './deleted-vault-store.ts';
+import { countSecrets, forgetDeletedVault, listDeletedVaults, removeVault } from './deleted-vault-store.ts';
 
 /**
  * How many secrets of a vault are counted. PostgreSQL undoes a transaction that has read what others write beside it:
@@ -23,10 +16,6 @@ import {
 const COUNTED_MAX = 1_000;
 /** How many deleted vaults one run of the sweep clears away. */
 const VAULTS_MAX = 100;
-/** What one transaction of it removes at most: others wait to write meanwhile. One secret goes whole, though. */
-const SECRETS_PAGE = 50;
-const VERSIONS_PAGE = 1_000;
-const EVENTS_PAGE = 1_000;
 
 /**
  * Deletes a vault. One transaction takes it from everybody, frees its name and destroys its DEKs, so that what it held
@@ -62,34 +51,40 @@ function howMany(count: number): string {
   return count === 1 ? '1 secret' : `${count} secrets`;
 }
 
-/** Removes what deleted vaults held. What a run leaves, the next one removes. */
-export async function sweepDeletedVaults(ctx: Pick<VaultContext, 'db'>): Promise<void> {
+/**
+ * Removes a page of what a feature keeps of a vault, after `after` in an order of its own ('' is before all of it).
+ * Answers where the page ended, or undefined if nothing was left. It goes on from there, for PostgreSQL walks over what
+ * was removed before until it is vacuumed. A page is small: others wait to write meanwhile.
+ */
+export type ClearVault = (tx: Transaction, page: { vaultId: string; after: string }) => Promise<string | undefined>;
+
+/** Removes what deleted vaults held, one feature after the other. What a run leaves, the next one removes. */
+export async function sweepDeletedVaults(
+  ctx: Pick<VaultContext, 'db'>,
+  clearings: readonly ClearVault[],
+): Promise<void> {
   for (const vaultId of await listDeletedVaults(ctx.db, VAULTS_MAX)) {
-    let after: string | undefined = '';
-    while (after !== undefined) after = await removeSecretsAfter(ctx, { vaultId, after });
-    while (await removeEvents(ctx, vaultId));
-    await ctx.db.transaction((tx) => forgetDeletedVault(tx, vaultId));
+    for (const clear of clearings) await clearPages(ctx, clear, vaultId);
+    await forgetIfCleared(ctx, clearings, vaultId);
   }
 }
 
-/** Removes secrets in the order of their names; the name of the last one, or undefined if there was none. */
-async function removeSecretsAfter(
-  ctx: Pick<VaultContext, 'db'>,
-  { vaultId, after }: { vaultId: string; after: string },
-): Promise<string | undefined> {
-  return ctx.db.transaction(async (tx) => {
-    let last: string | undefined;
-    let removed = 0;
-    for (const { id, name, versions } of await listLeftSecrets(tx, { vaultId, after, limit: SECRETS_PAGE })) {
-      if (removed >= VERSIONS_PAGE) break;
-      await removeSecret(tx, id);
-      last = name;
-      removed += versions;
-    }
-    return last;
-  });
+async function clearPages({ db }: Pick<VaultContext, 'db'>, clear: ClearVault, vaultId: string): Promise<void> {
+  let after: string | undefined = '';
+  while (after !== undefined) {
+    const page: { vaultId: string; after: string } = { vaultId, after };
+    after = await db.transaction((tx) => clear(tx, page));
+  }
 }
 
-async function removeEvents(ctx: Pick<VaultContext, 'db'>, vaultId: string): Promise<boolean> {
-  return ctx.db.transaction(async (tx) => (await removeEventsOf(tx, { vaultId, limit: EVENTS_PAGE })) === EVENTS_PAGE);
+// What came after its feature was cleared has the next run look again.
+async function forgetIfCleared(
+  { db }: Pick<VaultContext, 'db'>,
+  clearings: readonly ClearVault[],
+  vaultId: string,
+): Promise<void> {
+  await db.transaction(async (tx) => {
+    for (const clear of clearings) if ((await clear(tx, { vaultId, after: '' })) !== undefined) return;
+    await forgetDeletedVault(tx, vaultId);
+  });
 }

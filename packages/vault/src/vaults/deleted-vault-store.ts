@@ -30,36 +30,7 @@ export async function listDeletedVaults(db: Queryable, limit: number): Promise<s
   return rows.map(({ id }) => id);
 }
 
-/**
- * Secrets of a vault after the name in `after`, in the trash or not, and how many versions each has. Whoever removes page
- * after page goes on from where they were: PostgreSQL walks over what was removed before until it is vacuumed.
- */
-export async function listLeftSecrets(
-  tx: Transaction,
-  { vaultId, after, limit }: { vaultId: string; after: string; limit: number },
-): Promise<{ id: string; name: string; versions: number }[]> {
-  return tx.query<{ id: string; name: string; versions: number }>(
-    `select s.id, s.name, (select count(*)
-                             from secret_version v
-                            where v.secret_id = s.id) as versions
-       from secret s
-      where s.vault_id = $1
-        and s.name > $2
-      order by s.name
-      limit $3`,
-    [vaultId, after, limit],
-  );
-}
-
-/** Forgets a deleted vault once no secret of it is left. */
+/** Forgets a deleted vault: nothing of it is left. */
 export async function forgetDeletedVault(tx: Transaction, id: string): Promise<void> {
-  await tx.query(`delete from given_up_name where vault_id = $1`, [id]);
-  await tx.query(
-    `delete from deleted_vault
-      where id = $1
-        and not exists (select 1
-                          from secret
-                         where vault_id = $1)`,
-    [id],
-  );
+  await tx.query(`delete from deleted_vault where id = $1`, [id]);
 }
