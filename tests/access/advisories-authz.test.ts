@@ -1,28 +1,20 @@
 import { TTL_SECONDS_MAX } from '@cardea/contracts/identity/users';
+import { useSystem } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
-import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { PASSWORD } from '@cardea/testkit/system';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from './granting.ts';
 
 // What went wrong in the products of others, tried on this one. Each test names the advisory it learns from.
 
-let system: TestSystem;
-let admin: Person;
-let alice: Person;
-let bob: Person;
+const [system, { admin, alice, bob }] = useSystem('mini');
 
 beforeAll(async () => {
-  system = await createTestSystem('mini');
-  [admin, alice, bob] = [await system.as('admin'), await system.as('alice'), await system.as('bob')];
   await alice.createVault('theirs');
   for (const name of ['apps/ci/token', 'apps/ci2/token', 'Apps/ci/token', 'db/password']) {
     await alice.putSecret('theirs', name, `value of ${name}`);
   }
-});
-afterAll(async () => {
-  await system[Symbol.asyncDispose]();
 });
 
 async function credentialsOf(name: string): Promise<string[]> {

@@ -1,13 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { endpoints } from '@cardea/api-service/app';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { sha256Hex } from '@cardea/crypto/ids';
+import { useSystem } from '@cardea/testkit/use-system';
 import type { Entry } from '@cardea/testkit/person';
 import { Person } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
-import { createTestSystem, PASSWORD } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
+import { PASSWORD } from '@cardea/testkit/system';
 import { columns, expectedStatus, ground, table, verbs } from './access-table.ts';
 import type { Principal, Sending } from './access-table.ts';
 
@@ -21,13 +21,10 @@ interface Called {
   answer: RawAnswer;
 }
 
-let system: TestSystem;
-let admin: Person;
+const [system, { admin }] = useSystem('mini');
 const principals: Principal[] = [{ column: 'stranger', token: '', id: 'anonymous' }];
 
 beforeAll(async () => {
-  system = await createTestSystem('mini');
-  admin = await system.as('admin');
   await addUser('admin', 'admin');
   const owner = await addUser('owner', 'developer');
   await addUser('nothing', 'developer');
@@ -39,9 +36,6 @@ beforeAll(async () => {
   await addApplication('application');
   await grant('application:application', { secrets: ['read'] });
   await prepareGround();
-});
-afterAll(async () => {
-  await system[Symbol.asyncDispose]();
 });
 
 async function addUser(column: Principal['column'], role: string, verb?: string): Promise<Person> {

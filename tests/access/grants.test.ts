@@ -1,27 +1,14 @@
 import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
+import { useSystem } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
-import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { PASSWORD } from '@cardea/testkit/system';
+import { expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from './granting.ts';
 
 type Listed = { name: string };
 const everything = { secrets: [...secretVerbs], keys: [...keyVerbs] };
 
-let system: TestSystem;
-let admin: Person;
-let alice: Person;
-let bob: Person;
-let carla: Person;
-
-beforeAll(async () => {
-  system = await createTestSystem('mini');
-  [admin, alice] = [await system.as('admin'), await system.as('alice')];
-  [bob, carla] = [await system.as('bob'), await system.as('carla')];
-});
-afterAll(async () => {
-  await system[Symbol.asyncDispose]();
-});
+const [system, { admin, alice, bob, carla }] = useSystem('mini');
 
 test.each<[string, object, number]>([
   ['a verb twice', { secrets: ['read', 'read'] }, 400],

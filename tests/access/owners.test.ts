@@ -1,27 +1,11 @@
 import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
-import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { inEachProfile } from '@cardea/testkit/use-system';
+import { expect, test } from '@jest/globals';
 import { grant, newApplication, newUser, ownersOf } from './granting.ts';
 
 const everything = { secrets: [...secretVerbs], keys: [...keyVerbs] };
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-  let alice: Person;
-  let bob: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    [admin, alice] = [await system.as('admin'), await system.as('alice')];
-    bob = await system.as('bob');
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
-
+inEachProfile((system, { admin, alice, bob }) => {
   test('no application and no ceo becomes an owner, and nobody who is not there is granted anything', async () => {
     await alice.createVault('owned');
     await newApplication(system, 'would-own');

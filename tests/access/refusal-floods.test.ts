@@ -1,29 +1,18 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { createRefusalFloods } from '@cardea/api-service/limits/refusal-floods';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { createLogger } from '@cardea/process/logger';
-import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
+import { useSystem } from '@cardea/testkit/use-system';
 import { clientAt, countStatuses } from '../identity/identity.ts';
 import { expectEventually } from './probes.ts';
 
 const SECRET = '/vaults/payments/secrets/db/password';
 const FLOOD_MS = 1_000;
 
-let system: TestSystem;
-let admin: Person;
-
-beforeAll(async () => {
-  system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: '1', CARDEA_SIGN_INS_PER_MINUTE: '10' });
-  admin = await system.as('admin');
-});
-afterAll(async () => {
-  await system[Symbol.asyncDispose]();
-});
+const [system, { admin }] = useSystem('mini', { CARDEA_TRUSTED_PROXIES: '1', CARDEA_SIGN_INS_PER_MINUTE: '10' });
 
 /** What was refused from an address, oldest first. */
 async function refusalsFrom(address: string): Promise<AuditEvent[]> {

@@ -1,22 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { AuditActor } from '@cardea/contracts/audit-event';
-import type { Person, Stranger } from '@cardea/testkit/person';
-import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
+import { useSystem } from '@cardea/testkit/use-system';
+import type { Stranger } from '@cardea/testkit/person';
+import { PASSWORD } from '@cardea/testkit/system';
 import { parseToken } from '../identity/forged-tokens.ts';
 import { clientAt, createUser, expectRecords, recordsOf, signIn } from '../identity/identity.ts';
 import type { Answer } from '../identity/identity.ts';
 
-let system: TestSystem;
-let admin: Person;
-
-beforeAll(async () => {
-  system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
-  admin = await system.as('admin');
-});
-afterAll(async () => {
-  await system[Symbol.asyncDispose]();
-});
+const [system, { admin }] = useSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
 
 const inMs = (ms: number) => new Date(system.now().getTime() + ms).toISOString();
 
@@ -54,7 +45,7 @@ describe('the record of a refusal names who showed the token,', () => {
     await expectActor(await person.get('/auth/me').expect(401), actorOf(person, username), rule);
     const refreshed = await system.stranger.post('/auth/refresh', { refresh_token: refreshToken }).expect(401);
     await expectActor(refreshed, actorOf(person, username), rule);
-    admin = await system.as('admin');
+    await system.as('admin');
   });
 
   test('whose refresh token was used twice', async () => {

@@ -1,25 +1,11 @@
 import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { recordsOf } from '../identity/identity.ts';
+import { expect, test } from '@jest/globals';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import { addMany } from '../secrets/digests.ts';
 import { grant, ownersOf } from './granting.ts';
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-  let alice: Person;
-  let bob: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    [admin, alice, bob] = [await system.as('admin'), await system.as('alice'), await system.as('bob')];
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
-
+inEachProfile((system, { admin, alice, bob }) => {
   const idOf = async (vault: string) => (await admin.get(`/vaults/${vault}`).expect(200)).body.id as string;
 
   const versionsOf = async (vault: string, name: string) =>

@@ -1,29 +1,13 @@
-import type { Person, Stranger } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { inEachProfile } from '@cardea/testkit/use-system';
+import type { Stranger } from '@cardea/testkit/person';
+import { expect, test } from '@jest/globals';
 import { grant } from './granting.ts';
 
 type Listed = { name: string };
 
 const END_MS = 20_000;
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-  let alice: Person;
-  let bob: Person;
-  let carla: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    [admin, alice] = [await system.as('admin'), await system.as('alice')];
-    [bob, carla] = [await system.as('bob'), await system.as('carla')];
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
-
+inEachProfile((system, { admin, alice, bob, carla }) => {
   test('a list of vaults shows what one may see, page by page, and no cursor names another vault', async () => {
     const grants: Record<string, object | undefined> = {
       a: undefined,

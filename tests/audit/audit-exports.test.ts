@@ -7,13 +7,12 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { openPostgres } from '@cardea/storage/postgres';
-import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { Profile, TestSystem } from '@cardea/testkit/system';
+import { useSystem } from '@cardea/testkit/use-system';
+import type { Profile } from '@cardea/testkit/system';
 import { expectEventually } from '../access/probes.ts';
 
 const verifier = fileURLToPath(new URL('../../services/audit-service/src/verifier.mjs', import.meta.url));
@@ -26,13 +25,10 @@ const HALF_WAY_BYTES = 2 ** 20;
 const profiles: Profile[] = ['mini', 'full'];
 
 describe.each(profiles)('an export in profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
+  const [system, { admin }] = useSystem(profile);
   let begun: IncomingMessage[] = [];
 
   beforeAll(async () => {
-    system = await createTestSystem(profile);
-    admin = await system.as('admin');
     await admin.createVault('payments');
     for (let sent = 0; sent < ENTRIES; sent += BATCH) {
       await Promise.all(Array.from({ length: BATCH }, () => system.vault.audit.append(aLongEvent())));
@@ -42,7 +38,6 @@ describe.each(profiles)('an export in profile %s', (profile) => {
     for (const answer of begun) answer.destroy();
     begun = [];
   });
-  afterAll(async () => system[Symbol.asyncDispose]());
 
   /** Resolves when the answer begins; nothing of its body is taken. */
   async function begin(): Promise<IncomingMessage> {

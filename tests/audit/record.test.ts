@@ -2,21 +2,13 @@ import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
 import { audited, changed } from '@cardea/vault/record';
 import type { Happenings } from '@cardea/vault/record';
 import { systemCaller } from '@cardea/vault/system-caller';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { useSystem } from '@cardea/testkit/use-system';
+import { describe, expect, test } from '@jest/globals';
 
-let system: TestSystem;
-
-beforeAll(async () => {
-  system = await createTestSystem('mini');
-});
-afterAll(async () => {
-  await system[Symbol.asyncDispose]();
-});
+const [system] = useSystem('mini');
 
 const three: Happenings = [{ action: 'test.one' }, { action: 'test.two' }, { action: 'test.three' }];
 

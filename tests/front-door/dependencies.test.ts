@@ -8,9 +8,10 @@ import { Person, Stranger } from '@cardea/testkit/person';
 import { parseAnswer, sendRequest, toBytes } from '@cardea/testkit/raw-http';
 import { startRedis } from '@cardea/testkit/servers';
 import type { RedisServer } from '@cardea/testkit/servers';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { prepareTestSystem } from '@cardea/testkit/system';
+import type { PreparedSystem, TestSystem } from '@cardea/testkit/system';
+import { inEachProfile, useSystem } from '@cardea/testkit/use-system';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { callAs, expectAlive, expectEventually, expectNoListener, forgetDeks, readiness } from '../access/probes.ts';
 import { CANARY, expectRefusal } from '../access/refusals.ts';
@@ -23,20 +24,12 @@ function ask(system: TestSystem, person: Person, method: 'GET' | 'PUT' | 'POST',
   return sendRequest(system.url, { method, target: `/api/v1${target}`, headers, body });
 }
 
-describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-
-  beforeEach(async () => {
-    system = await createTestSystem(profile);
-    admin = await system.as('admin');
+inEachProfile((system, { admin }) => {
+  beforeAll(async () => {
     for (const vault of ['used', 'unused']) {
       await admin.createVault(vault);
       await admin.putSecret(vault, 's', `value of ${vault}`);
     }
-  });
-  afterEach(async () => {
-    await system[Symbol.asyncDispose]();
   });
 
   test('without kek-service a vault in use goes on, another one answers 503, and readiness says what is missing', async () => {
@@ -102,23 +95,21 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
 });
 
 describe('a sealed kek-service', () => {
+  const settings: NodeJS.ProcessEnv = { CARDEA_SEAL: 'passphrase' };
   let folder: string;
-  let system: TestSystem;
-  let admin: Person;
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'cardea-passphrase-'));
     const file = join(folder, 'passphrase');
     await writeFile(file, 'a long enough passphrase\n', { mode: 0o600 });
-    system = await createTestSystem('mini', { CARDEA_SEAL: 'passphrase', CARDEA_SEAL_PASSPHRASE_FILE: file });
-    admin = await system.as('admin');
+    settings['CARDEA_SEAL_PASSPHRASE_FILE'] = file;
+  });
+  const [system, { admin }] = useSystem('mini', settings);
+  beforeAll(async () => {
     await admin.createVault('payments');
     await admin.putSecret('payments', 's', 'v');
   });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
-  });
+  afterAll(async () => rm(folder, { recursive: true }));
 
   test('has what needs a key answer `sealed`, api-service start all the same, and all go on once it is unsealed', async () => {
     await forgetDeks(system);
@@ -160,17 +151,9 @@ describe('a sealed kek-service', () => {
 });
 
 describe('PostgreSQL', () => {
-  let system: TestSystem;
-
-  beforeAll(async () => {
-    system = await createTestSystem('full');
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
+  const [system, { admin }] = useSystem('full');
 
   test('that drops its connections costs a 503 at most, and the next requests find it again', async () => {
-    const admin = await system.as('admin');
     await admin.createVault('payments');
     await admin.putSecret('payments', 's', 'v');
     for (let round = 0; round < 5; round += 1) {
@@ -213,7 +196,7 @@ async function dropConnections(system: TestSystem, service: 'api' | 'audit'): Pr
 describe('Redis', () => {
   let redis: RedisServer;
   let control: Redis;
-  let system: TestSystem;
+  let system: PreparedSystem;
   let admin: Person;
 
   beforeAll(async () => {
@@ -222,7 +205,9 @@ describe('Redis', () => {
     control.on('error', () => {});
     // Nobody is answered while api-service starts, as when both are started at once.
     await control.client('PAUSE', 1_500);
-    system = await createTestSystem('full', { CARDEA_REDIS_URL: redis.url, CARDEA_SIGN_INS_PER_MINUTE: '10' });
+    system = prepareTestSystem('full', { CARDEA_REDIS_URL: redis.url, CARDEA_SIGN_INS_PER_MINUTE: '10' });
+    system.keepsSchedule = true;
+    await system.start();
     admin = await system.as('admin');
     await admin.createVault('payments');
   });

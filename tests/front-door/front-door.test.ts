@@ -1,5 +1,6 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
+import { useSystem } from '@cardea/testkit/use-system';
 import type { Entry, Person } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer, RawRequest } from '@cardea/testkit/raw-http';
@@ -22,18 +23,12 @@ function signIn(system: TestSystem, username: string, password: string, headers:
 }
 
 describe('at the front door', () => {
-  let system: TestSystem;
-  let admin: Person;
+  const [system, { admin }] = useSystem('mini');
 
   beforeAll(async () => {
-    system = await createTestSystem('mini');
-    admin = await system.as('admin');
     await admin.createVault('payments');
     await admin.putSecret('payments', 'db/password', 'one');
     await admin.putSecret('payments', 'db/password', CANARY);
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
   });
 
   function send({ headers, ...request }: RawRequest): Promise<RawAnswer> {

@@ -2,32 +2,27 @@ import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Entry, Person } from '@cardea/testkit/person';
+import { useSystem } from '@cardea/testkit/use-system';
+import type { Entry } from '@cardea/testkit/person';
 import { startNginx } from '@cardea/testkit/nginx';
 import type { NginxServer } from '@cardea/testkit/nginx';
 import { parseAnswer, sendBytes, sendRequest, toBytes } from '@cardea/testkit/raw-http';
 import type { RawAnswer, RawRequest } from '@cardea/testkit/raw-http';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
 import { oddPaths } from '../access/name-table.ts';
 import { CANARY } from '../access/refusals.ts';
 
 const SECRETS = '/api/v1/vaults/names/secrets';
 
-let system: TestSystem;
+const [system, { admin }] = useSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
 let nginx: NginxServer;
-let admin: Person;
 
 beforeAll(async () => {
-  system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
   nginx = await startNginx(system.url);
-  admin = await system.as('admin');
   await admin.createVault('names');
   await admin.putSecret('names', 'there', CANARY);
 }, 120_000);
 afterAll(async () => {
   await nginx.stop();
-  await system[Symbol.asyncDispose]();
 });
 
 function send(url: string, { headers, ...request }: RawRequest): Promise<RawAnswer> {

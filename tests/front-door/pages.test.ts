@@ -1,23 +1,14 @@
+import { useSystem } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
-import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { PASSWORD } from '@cardea/testkit/system';
+import { describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
 import { createUser, expectRecords, signIn } from '../identity/identity.ts';
 
 type Item = Record<string, unknown>;
 
 describe.each(['mini', 'full'] as const)('a list, page by page, in profile %s:', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    admin = await system.as('admin');
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
+  const [system, { admin }] = useSystem(profile);
 
   /** Follows `nextCursor` to the end, and expects one record of each page. */
   async function pagesOf(person: { get: Person['get'] }, path: string, action: string): Promise<Item[][]> {

@@ -8,20 +8,12 @@ import { createClient } from '@cardea/http/client/peer-client';
 import type { Client } from '@cardea/http/client/peer-client';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { ServiceName } from '@cardea/http/mtls';
+import { useSystem } from '@cardea/testkit/use-system';
 import type { Entry } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { callAs } from '../access/probes.ts';
 
-let system: TestSystem;
-
-beforeAll(async () => {
-  system = await createTestSystem('mini');
-});
-afterAll(async () => {
-  await system[Symbol.asyncDispose]();
-});
+const [system] = useSystem('mini');
 
 const list = (client: Client) => client.call(listEntries, {});
 const close = (client: Client) => client.call(seal, { body: {} });

@@ -1,20 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { useSystem } from '@cardea/testkit/use-system';
 import type { Entry, Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
 import { CANARY } from '../access/refusals.ts';
 
-let system: TestSystem;
-let admin: Person;
+const [system, { admin }] = useSystem('mini');
 
 beforeAll(async () => {
-  system = await createTestSystem('mini');
-  admin = await system.as('admin');
   await admin.createVault('payments');
   await admin.putSecret('payments', 'db', 'v');
-});
-afterAll(async () => {
-  await system[Symbol.asyncDispose]();
 });
 
 /** The sentences of a 400, by the field each is about. */

@@ -3,26 +3,14 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 
 const run = promisify(execFile);
 const verifier = fileURLToPath(new URL('../../services/audit-service/src/verifier.mjs', import.meta.url));
 
-describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    admin = await system.as('admin');
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
-
+inEachProfile((system, { admin }) => {
   test('a secret goes in and comes out, and both acts are in the audit log', async () => {
     await admin.createVault('payments');
     const put = await admin.put('/vaults/payments/secrets/db/password', { value: 'hunter2' }).expect(201);
@@ -154,7 +142,7 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
     await admin.putSecret('durable', 's', 'survives');
     const before = await admin.auditEntries();
     await system.restart();
-    admin = await system.as('admin');
+    await system.as('admin');
     expect(await admin.readSecret('durable', 's')).toBe('survives');
     const after = await admin.auditEntries();
     expect(after.slice(-before.length).map((entry) => entry.seq)).toEqual(before.map((entry) => entry.seq));

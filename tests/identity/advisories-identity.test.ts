@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import { endpoints } from '@cardea/api-service/app';
 import { sha256 } from '@cardea/crypto/ids';
 import { normalizeRecoveryCode } from '@cardea/crypto/totp';
+import { useSystem } from '@cardea/testkit/use-system';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
 import { createForger } from './forged-tokens.ts';
 import {
   clientAt,
@@ -20,14 +20,7 @@ import { RUN_ADDRESS, exportedLog, formsOf, runThroughIdentity, toGolden } from 
 
 // What went wrong at others who keep secrets, and must not here. Each test names the advisory.
 
-let system: TestSystem;
-
-beforeAll(async () => {
-  system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
-});
-afterAll(async () => {
-  await system[Symbol.asyncDispose]();
-});
+const [system] = useSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
 
 const login = (body: object, address = '192.0.2.1') => clientAt(system, address).post('/auth/login', body);
 

@@ -2,10 +2,9 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isCredential } from '@cardea/crypto/credential';
 import { sha256Hex } from '@cardea/crypto/ids';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Stranger } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { clientAt, countStatuses, expectRecords, recordsOf } from './identity.ts';
 
 const INSIDE = '192.0.2.77';
@@ -18,16 +17,10 @@ interface Application {
   clientSecret: string;
 }
 
-describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
-  let system: TestSystem;
-  let made = 0;
+inEachProfile((system) => {
+  system.settings['CARDEA_TRUSTED_PROXIES'] = '1';
 
-  beforeAll(async () => {
-    system = await createTestSystem(profile, { CARDEA_TRUSTED_PROXIES: '1' });
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
+  let made = 0;
 
   const inMs = (ms: number) => new Date(system.now().getTime() + ms).toISOString();
 
@@ -120,7 +113,7 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       await db.close();
       const random = clientSecret.slice('cardea_'.length, 50);
       const files = globSync(join(system.dataDir, '**/*.db*'));
-      expect(files.length).toBeGreaterThan(profile === 'mini' ? 1 : -1);
+      expect(files.length).toBeGreaterThan(system.profile === 'mini' ? 1 : -1);
       for (const file of files) expect(readFileSync(file).includes(random)).toBe(false);
     });
 

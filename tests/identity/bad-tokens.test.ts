@@ -1,29 +1,24 @@
 import { endpoints } from '@cardea/api-service/app';
+import { useSystem } from '@cardea/testkit/use-system';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { CANARY, expectRefusal } from '../access/refusals.ts';
 import { anyJwk, anyKey, createForger } from './forged-tokens.ts';
 import type { Forger } from './forged-tokens.ts';
 
 const SECRET = '/api/v1/vaults/payments/secrets/db/password';
 const UNKNOWN_KEY = '01890000-0000-7000-8000-000000000000';
-let system: TestSystem;
+const [system] = useSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
 let token: string;
 let forger: Forger;
 
 beforeAll(async () => {
-  system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
   const admin = await system.as('admin');
   await admin.createVault('payments');
   await admin.putSecret('payments', 'db/password', CANARY);
   token = admin.token;
   forger = await createForger(system, token);
-});
-afterAll(async () => {
-  await system[Symbol.asyncDispose]();
 });
 
 const bearer = (token: string) => `Bearer ${token}`;

@@ -2,23 +2,20 @@ import { mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { initialPasswordIn } from '@cardea/api-service/initial-password';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
 import { ensureAdmin } from '@cardea/vault/users/first-admin';
+import { useSystem } from '@cardea/testkit/use-system';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 
 const STARTS = 20;
 
 describe.each(['mini', 'full'] as const)('the first start, in profile %s,', (profile) => {
-  let system: TestSystem;
+  const [system] = useSystem(profile);
   let folder: string;
 
   beforeAll(async () => {
-    system = await createTestSystem(profile);
     folder = await mkdtemp(join(tmpdir(), 'cardea-first-'));
   });
   afterAll(async () => {
-    await system[Symbol.asyncDispose]();
     await rm(folder, { recursive: true, force: true });
   });
 

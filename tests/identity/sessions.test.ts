@@ -1,7 +1,7 @@
+import { inEachProfile } from '@cardea/testkit/use-system';
 import { Stranger } from '@cardea/testkit/person';
-import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { PASSWORD } from '@cardea/testkit/system';
+import { describe, expect, test } from '@jest/globals';
 import { createForger, parseToken } from './forged-tokens.ts';
 import { countStatuses, createUser, expectRecords, recordsOf, signIn, startReplica } from './identity.ts';
 import type { Answer } from './identity.ts';
@@ -11,15 +11,8 @@ const MINUTE_MS = 60_000;
 const GRACE_MS = 10_000;
 const BROWSER = { 'User-Agent': 'browser/1', 'X-Forwarded-For': '192.0.2.1' };
 
-describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
-  let system: TestSystem;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile, { CARDEA_TRUSTED_PROXIES: '1' });
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
+inEachProfile((system) => {
+  system.settings['CARDEA_TRUSTED_PROXIES'] = '1';
 
   const browser = () => system.stranger.with(BROWSER);
   const refresh = (token: string, from = browser()) => from.post('/auth/refresh', { refresh_token: token });
@@ -113,7 +106,7 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
     test('used a hundred times at once by one client has one successor, and by two clients ends the session', async () => {
       const user = await createUser(system, { username: 'hera', password: PASSWORD });
       const { refreshToken } = await signIn(system, { username: 'hera' }, browser());
-      const replica = profile === 'full' ? await startReplica(system) : undefined;
+      const replica = system.profile === 'full' ? await startReplica(system) : undefined;
       const doors = [browser(), replica ? new Stranger(replica.url).with(BROWSER) : browser()];
       const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => refresh(refreshToken, doors[i % 2])));
       await replica?.stop();

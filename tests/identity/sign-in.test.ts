@@ -1,9 +1,10 @@
 import { sha256Hex } from '@cardea/crypto/ids';
 import { defaultPasswordCost } from '@cardea/crypto/password';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Stranger } from '@cardea/testkit/person';
-import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
+import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import {
   clientAt,
   codeOf,
@@ -19,16 +20,10 @@ import type { Answer } from './identity.ts';
 
 const HOUR_MS = 60 * 60_000;
 
-describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
-  let system: TestSystem;
-  let addresses = 0;
+inEachProfile((system) => {
+  system.settings['CARDEA_TRUSTED_PROXIES'] = '1';
 
-  beforeAll(async () => {
-    system = await createTestSystem(profile, { CARDEA_TRUSTED_PROXIES: '1' });
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
+  let addresses = 0;
 
   // Failures are counted by address too, and one test is not to lock out the next.
   const somewhere = () => clientAt(system, `203.0.113.${(addresses += 1)}`);
@@ -346,7 +341,7 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
     }
   });
 
-  if (profile === 'mini') {
+  if (system.profile === 'mini') {
     test('more passwords at once than may wait are answered 503, recorded, and come through later', async () => {
       const cheap = system.passwordCost;
       try {

@@ -1,20 +1,14 @@
+import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Stranger } from '@cardea/testkit/person';
-import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { PASSWORD } from '@cardea/testkit/system';
+import { expect, test } from '@jest/globals';
 import { clientAt, codeOf, countStatuses, createUser, expectRecords, nextTotpStep, signIn } from './identity.ts';
 import { turnOnTotp } from './identity.ts';
 
-describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
-  let system: TestSystem;
-  let addresses = 0;
+inEachProfile((system) => {
+  system.settings['CARDEA_TRUSTED_PROXIES'] = '1';
 
-  beforeAll(async () => {
-    system = await createTestSystem(profile, { CARDEA_TRUSTED_PROXIES: '1' });
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
+  let addresses = 0;
 
   // Failures are counted by address too, and one test is not to lock out the next.
   const somewhere = () => clientAt(system, `203.0.113.${(addresses += 1)}`);

@@ -1,22 +1,15 @@
 import type { Role } from '@cardea/contracts/caller';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import { Stranger } from '@cardea/testkit/person';
-import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { PASSWORD } from '@cardea/testkit/system';
+import { describe, expect, test } from '@jest/globals';
 import { clientAt, countStatuses, createUser, expectRecords, recordsOf, signIn, startReplica } from './identity.ts';
 
 const ANOTHER_PASSWORD = 'wrong donkey generator paperclip';
 const HOUR_MS = 60 * 60_000;
 
-describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
-  let system: TestSystem;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile, { CARDEA_TRUSTED_PROXIES: '1' });
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
+inEachProfile((system) => {
+  system.settings['CARDEA_TRUSTED_PROXIES'] = '1';
 
   const inMs = (ms: number) => new Date(system.now().getTime() + ms).toISOString();
 
@@ -325,7 +318,7 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
       await other.person.get('/auth/me').expect(401);
     });
 
-    if (profile === 'full') {
+    if (system.profile === 'full') {
       test('all of it in another process', async () => {
         const replica = await startReplica(system);
         try {

@@ -1,8 +1,7 @@
 import { sha256Hex } from '@cardea/crypto/ids';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
 import { digests } from './digests.ts';
@@ -19,19 +18,7 @@ const reference = (vault: string, name: string) => ({
   contentType: REFERENCE,
 });
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-  let alice: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    [admin, alice] = [await system.as('admin'), await system.as('alice')];
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
-
+inEachProfile((system, { admin, alice }) => {
   describe('a batch of reads', () => {
     test('shows each value as a read alone would, in the order asked for, and each has a record and was read last by the caller', async () => {
       await alice.createVault('read');

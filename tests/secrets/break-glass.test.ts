@@ -1,28 +1,17 @@
+import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
 
 const VALUE = 'canary-3d1f2a';
 const REASON = 'audit 2026/11: is “db” rotated? – ja';
 const SECRET = '/vaults/payments/secrets/db/password';
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-  let alice: Person;
-  let carla: Person;
-
+inEachProfile((system, { admin, alice, carla }) => {
   beforeAll(async () => {
-    system = await createTestSystem(profile);
-    [admin, alice, carla] = [await system.as('admin'), await system.as('alice'), await system.as('carla')];
     await alice.createVault('payments');
     await alice.put(SECRET, { value: VALUE, metadata: { team: 'core' } }).expect(201);
     await grant(alice, 'payments', 'user:bob', { secrets: ['list', 'read'], pathPrefix: 'db' }).expect(201);
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
   });
 
   /** What was written down of it: uses, events, records. */

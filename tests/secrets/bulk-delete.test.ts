@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Entry, Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
+import { expect, test } from '@jest/globals';
+import { inEachProfile } from '@cardea/testkit/use-system';
+import type { Entry } from '@cardea/testkit/person';
 import { grant } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
 import { addMany, digests } from './digests.ts';
@@ -17,19 +16,7 @@ const reference = (vault: string, name: string) => ({
   contentType: 'application/vnd.cardea.reference+json',
 });
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let alice: Person;
-  let bob: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    [alice, bob] = [await system.as('alice'), await system.as('bob')];
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
-
+inEachProfile((system, { alice, bob }) => {
   const NAMES = ['app', 'app-2', 'app.d', 'app/a', 'app/b/c', 'app0', 'other'];
 
   async function fill(vault: string): Promise<void> {

@@ -1,9 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
+import { beforeAll, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
+import { inEachProfile } from '@cardea/testkit/use-system';
 
 /** A value as the interface takes it and gives it back. */
 interface Wire {
@@ -41,18 +39,11 @@ const knownValues: Wire[] = [
   ...['x'.repeat(full), 'é'.repeat(full / 2), '€'.repeat(full / 3), '😀'.repeat(full / 4), '\n'.repeat(full)].map(utf8),
 ];
 
-describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
+inEachProfile((system, { admin }) => {
   let run = 0;
 
   beforeAll(async () => {
-    system = await createTestSystem(profile);
-    admin = await system.as('admin');
     await admin.createVault('bytes');
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
   });
 
   async function readBack(names: string[]): Promise<Wire[]> {

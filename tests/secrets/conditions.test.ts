@@ -1,10 +1,11 @@
 import { endpoints } from '@cardea/api-service/app';
 import type { Endpoint } from '@cardea/contracts/endpoint';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
-import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
+import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { ground, table } from '../access/access-table.ts';
 import { grant, newApplication } from '../access/granting.ts';
 import { countStatuses, expectRecords, recordsOf } from '../identity/identity.ts';
@@ -16,18 +17,7 @@ type Write = (path: string) => ReturnType<Person['get']>;
 const nameOf = ({ method, path }: Endpoint) => `${method} ${path}`;
 const named = (chosen: Endpoint[]) => chosen.map((endpoint) => [nameOf(endpoint), endpoint] as const);
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let alice: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    alice = await system.as('alice');
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
-
+inEachProfile((system, { alice }) => {
   /** Every call that changes a secret, and what it is called in the audit log. */
   const writes: [string, string, Write][] = [
     ['PUT', 'secret.write', (path) => alice.put(path, { value: crypto.randomUUID() })],

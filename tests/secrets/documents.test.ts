@@ -1,10 +1,9 @@
 import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
 import { DOCUMENT_BODY_BYTES_MAX, DOCUMENT_BYTES_MAX, documentFormats } from '@cardea/contracts/secrets/documents';
 import { REFERENCE_TYPE, SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
-import type { Person, Stranger } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { inEachProfile } from '@cardea/testkit/use-system';
+import type { Stranger } from '@cardea/testkit/person';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
 import { expectRecords, recordsOf } from '../identity/identity.ts';
 import { at, contents, countRecords, namesIn, trail, untilAnswers } from './ground.ts';
@@ -29,17 +28,9 @@ const secrets: Record<string, Put> = {
 
 const one = (name: string, version: number) => ({ resource: expect.objectContaining({ name, version }) as never });
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let alice: Person;
-
+inEachProfile((system, { alice }) => {
   beforeAll(async () => {
-    system = await createTestSystem(profile);
-    alice = await system.as('alice');
     await fill('source', secrets);
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
   });
 
   async function fill(vault: string, puts: Record<string, Put>): Promise<void> {
@@ -200,7 +191,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     await alice.delete(at('gone', 'trashed')).expect(204);
     await alice.post(`${at('gone', 'destroyed')}:destroy`, { versions: [1] }).expect(200);
     system.passTime(2_000);
-    alice = await system.as('alice');
+    await system.as('alice');
     const answer = await exporting('gone').expect(200);
     expect(answer.body).toEqual({ format: 'json', content: '{\n  "stays": "x"\n}\n', count: 1 });
     expect(await recordsOf(system, answer)).toHaveLength(2);
@@ -244,7 +235,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       for (const one of [alice, await system.as('admin')]) await expectNothingTold(one);
     });
 
-    if (profile === 'full') {
+    if (system.profile === 'full') {
       test('waits for those who write, as the import itself does, and so needs no luck to end', async () => {
         await fill('awaited', { a: { value: 'x' } });
         const [db, observer] = [system.openDatabase(), system.openDatabase()];

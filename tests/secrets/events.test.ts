@@ -1,27 +1,18 @@
 import type { EventPayload } from '@cardea/contracts/events';
-import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
 import { addEvent } from '@cardea/vault/events/events';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { inEachProfile } from '@cardea/testkit/use-system';
+import { beforeAll, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 
 const namesOf = (body: { items: { payload: { name: string } }[] }) => body.items.map(({ payload }) => payload.name);
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let alice: Person;
+inEachProfile((system, { alice }) => {
   let vaultId: string;
 
   beforeAll(async () => {
-    system = await createTestSystem(profile);
-    alice = await system.as('alice');
     vaultId = await newVault('payments');
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
   });
 
   async function newVault(name: string): Promise<string> {

@@ -1,21 +1,13 @@
+import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
 import { getReadable } from '@cardea/vault/secrets/readable';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { DAY_MS, at, contents, eventsOf, namesIn, query, storedVersions, trail } from './ground.ts';
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
+inEachProfile((system) => {
   /** Signs in again when days have passed. */
   const alice = (): Promise<Person> => system.as('alice');
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
 
   /** A vault of its own, with a secret in it if a body is given; answers its path. */
   async function given(vault: string, ...bodies: object[]): Promise<string> {

@@ -1,8 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { sha256Hex } from '@cardea/crypto/ids';
-import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import { grant, newUser } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
 import { addMany, digests } from './digests.ts';
@@ -21,19 +19,7 @@ const reference = (vault: string, name: string) => ({
   contentType: 'application/vnd.cardea.reference+json',
 });
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-  let alice: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    [admin, alice] = [await system.as('admin'), await system.as('alice')];
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
-
+inEachProfile((system, { admin, alice }) => {
   /** The versions of a secret as they lie on the disk. */
   function rowsOf(vault: string, name: string) {
     return query<{ secret_id: string; version: number; ciphertext: Uint8Array | null }>(

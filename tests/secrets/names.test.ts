@@ -1,25 +1,18 @@
 import type { Db } from '@cardea/storage/db';
-import type { Entry, Person } from '@cardea/testkit/person';
+import { inEachProfile } from '@cardea/testkit/use-system';
+import type { Entry } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { badNames, goodNames, oddPaths } from '../access/name-table.ts';
 
 const SECRETS = '/vaults/names/secrets';
 const REFERENCE = 'application/vnd.cardea.reference+json';
 
-describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-  let bob: Person;
+inEachProfile((system, { admin, bob }) => {
   let db: Db;
 
   beforeAll(async () => {
-    system = await createTestSystem(profile);
-    admin = await system.as('admin');
-    bob = await system.as('bob');
     await admin.createVault('names');
     await admin.putSecret('names', 'there', 'already');
     db = system.openDatabase();
@@ -30,7 +23,6 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
   });
   afterAll(async () => {
     await db.close();
-    await system[Symbol.asyncDispose]();
   });
 
   function send(method: string, path: string, body?: object): Promise<RawAnswer> {

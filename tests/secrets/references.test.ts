@@ -1,7 +1,5 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
+import { describe, expect, test } from '@jest/globals';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import { grant } from '../access/granting.ts';
 import { countStatuses, recordsOf } from '../identity/identity.ts';
 import { at, contents, countRecords, query, trail } from './ground.ts';
@@ -26,19 +24,7 @@ const spied = (name: string): Target => ({ vault: 'spy', name });
 /** In the vault of the long way. */
 const hop = (i: number): Target => ({ vault: 'long', name: `hop-${i}` });
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let alice: Person;
-  let bob: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    [alice, bob] = [await system.as('alice'), await system.as('bob')];
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
-
+inEachProfile((system, { alice, bob }) => {
   /** A vault that has `target` and, as `ref`, a reference to it; answers the path of the latter. */
   async function given(vault: string, target: object = { value: VALUE }): Promise<string> {
     await alice.createVault(vault);

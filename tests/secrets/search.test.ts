@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Entry, Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
 import { wordsOf, wordsOfQuery } from '@cardea/vault/secrets/listing/search-index';
 import { grant, newApplication, newUser } from '../access/granting.ts';
 import { query } from './ground.ts';
@@ -35,23 +34,11 @@ const NAMES = [
   'z',
 ];
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-  let alice: Person;
-  let bob: Person;
-  let carla: Person;
-
+inEachProfile((system, { admin, alice, bob, carla }) => {
   beforeAll(async () => {
-    system = await createTestSystem(profile);
-    [admin, alice] = [await system.as('admin'), await system.as('alice')];
-    [bob, carla] = [await system.as('bob'), await system.as('carla')];
     await alice.createVault('listed');
     for (const name of NAMES.toReversed()) await alice.putSecret('listed', name, 'v');
     await grant(alice, 'listed', 'user:bob', { secrets: ['list'], pathPrefix: 'apps/ci' }).expect(201);
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
   });
 
   const recordOf = async (requestId: string): Promise<Entry['event']> => {
@@ -297,8 +284,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       expect(await listed(bob, endingBefore(times[3]))).toEqual(['apps/ci/now', 'apps/ci/late']);
 
       system.passTime(2 * HOUR_MS);
-      [admin, alice] = [await system.as('admin'), await system.as('alice')];
-      [bob, carla] = [await system.as('bob'), await system.as('carla')];
+      for (const who of ['admin', 'alice', 'bob', 'carla'] as const) await system.as(who);
       expect(await listed(alice, endingBefore(times[1]))).toEqual(['apps/ci/now']);
     });
   });
@@ -396,13 +382,13 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       expect(await listed(bob, '/secrets?q=search')).toEqual(bobs);
       expect(await listed(bob, '/secrets?metadata.team=core')).toEqual(bobs);
       expect(await listed(bob, '/secrets?q=ci0')).toEqual([]);
-      expect(await listed(await newUser(system, `nobody-${profile}`), path)).toEqual([]);
+      expect(await listed(await newUser(system, `nobody-${system.profile}`), path)).toEqual([]);
 
-      const application = await newApplication(system, `searcher-${profile}`);
+      const application = await newApplication(system, `searcher-${system.profile}`);
       expect(await listed(application, path)).toEqual([]);
-      await grant(alice, 's-one', `application:searcher-${profile}`, { secrets: ['list'] }).expect(201);
+      await grant(alice, 's-one', `application:searcher-${system.profile}`, { secrets: ['list'] }).expect(201);
       expect(await listed(application, path)).toEqual(everything.slice(0, 2));
-      await grant(alice, 's-one', `application:searcher-${profile}`, {
+      await grant(alice, 's-one', `application:searcher-${system.profile}`, {
         secrets: ['list'],
         allowedCidrs: ['10.0.0.0/8'],
       }).expect(200);

@@ -1,9 +1,8 @@
 import { alphabets } from '@cardea/contracts/secrets/secrets';
 import { sha256Hex } from '@cardea/crypto/ids';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
 import { at, contents, query, storedVersions, trail, untilAnswers } from './ground.ts';
@@ -12,17 +11,9 @@ const base64 = (bytes: number, fill = 0xa5) => Buffer.alloc(bytes, fill).toStrin
 
 const labels = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, 'v']));
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let alice: Person;
-
+inEachProfile((system, { alice }) => {
   beforeAll(async () => {
-    system = await createTestSystem(profile);
-    alice = await system.as('alice');
     await alice.createVault('payments');
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
   });
 
   describe('a value that is stored', () => {

@@ -1,8 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
 import type { Db } from '@cardea/storage/db';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import { seededRandom } from '@cardea/testkit/random';
 import { REFERENCE_TYPE, SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
 
@@ -15,14 +14,10 @@ const AT_ONCE = 16;
 
 const at = (vault: string, name: string) => `/vaults/${vault}/secrets/${name}`;
 
-describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
+inEachProfile((system, { admin }) => {
   let db: Db;
 
   beforeAll(async () => {
-    system = await createTestSystem(profile);
-    admin = await system.as('admin');
     for (const vault of ['tampered', 'other']) {
       await admin.createVault(vault);
       await admin.putSecret(vault, 'twin', `${VALUE} of ${vault}`);
@@ -34,7 +29,6 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
   });
   afterAll(async () => {
     await db.close();
-    await system[Symbol.asyncDispose]();
   });
 
   async function stored(vault: string, name: string, version = 1): Promise<Buffer> {
@@ -138,7 +132,7 @@ describe.each(['mini', 'full'] as const)('profile %s', (profile) => {
   }, 60_000);
 
   test('nor can any of two hundred bits of a value of 8 KiB and its tag', async () => {
-    const random = seededRandom(profile);
+    const random = seededRandom(system.profile);
     const [header, all] = [HEADER_BYTES * 8, (OVERHEAD_BYTES + SECRET_BYTES_MAX) * 8];
     const inTag = Array.from({ length: 20 }, () => all - 1 - random.below(128));
     const anywhere = Array.from({ length: 180 }, () => header + random.below(all - header));

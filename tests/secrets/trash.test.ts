@@ -1,22 +1,10 @@
-import type { Person } from '@cardea/testkit/person';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { expect, test } from '@jest/globals';
 import { countStatuses, recordsOf } from '../identity/identity.ts';
 import { DAY_MS, at, contents, namesIn, query, storedVersions, trail } from './ground.ts';
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let alice: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    alice = await system.as('alice');
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
-
+inEachProfile((system, { alice }) => {
   /** A vault of its own with a secret `s` that has these values; answers its path. */
   async function given(vault: string, ...values: string[]): Promise<string> {
     await alice.createVault(vault);
@@ -206,7 +194,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     await restore(at('swept', 'restored')).expect(200);
     const id = await idOf('swept', 's');
     system.passTime(DAY_MS);
-    alice = await system.as('alice');
+    await system.as('alice');
     await alice.delete(at('swept', 'later')).expect(204);
     system.passTime(29 * DAY_MS - 60_000);
     await sweep();
@@ -215,7 +203,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     system.passTime(60_000);
     await Promise.all([sweep(), sweep(), sweep()]);
     await sweep();
-    alice = await system.as('alice');
+    await system.as('alice');
     expect(await rowsOf(id)).toEqual([]);
     await restore(gone).expect(404);
     expect(await storedVersions(system, 'swept', 'renewed')).toEqual({ 2: true });

@@ -1,26 +1,14 @@
+import { inEachProfile } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
 import { at, contents, query, storedVersions, trail } from './ground.ts';
 
 type Listed = { version: number; state: string } & Record<string, unknown>;
 
-describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
-  let system: TestSystem;
-  let admin: Person;
-  let alice: Person;
-
-  beforeAll(async () => {
-    system = await createTestSystem(profile);
-    [admin, alice] = [await system.as('admin'), await system.as('alice')];
-  });
-  afterAll(async () => {
-    await system[Symbol.asyncDispose]();
-  });
-
+inEachProfile((system, { admin, alice }) => {
   /** A vault of its own with a secret `s` that has these values; answers its path. */
   async function given(vault: string, ...values: string[]): Promise<string> {
     await alice.createVault(vault);
@@ -259,7 +247,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     await alice.get(path).expect(200);
     await system.stopService('api');
     await system.startService('api');
-    [admin, alice] = [await system.as('admin'), await system.as('alice')];
+    for (const who of ['admin', 'alice'] as const) await system.as(who);
     const after = new Person(system.url, alice.token);
     expect((await versionsOf(path, after))[0]).toMatchObject({ lastReadBy: { name: 'alice' } });
   });

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '@cardea/testkit/random';
+import { STOPPED_DEADLINE_MS } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 
 /** A service that is stopped while the load runs, and started again. */
@@ -8,8 +9,9 @@ export interface Fault {
   downMs: number;
 }
 
-// Calls wait five seconds for the audit log. From then on they are answered 503, whether they were done or not.
-const AUDIT_LOST_MS = 5_200;
+// Calls wait so long for an audit log that a test system has stopped, and a little. From then on they are answered 503,
+// whether they were done or not.
+const AUDIT_LOST_MS = STOPPED_DEADLINE_MS + 300;
 const BETWEEN_MS = 500;
 
 /** Each kind once: the key service away, the log away for a moment, the log lost. */

@@ -1,5 +1,5 @@
 import { randomSecret } from '@cardea/crypto/ids';
-import { createTestSystem } from '@cardea/testkit/system';
+import { prepareTestSystem } from '@cardea/testkit/system';
 import { describe, expect, test } from '@jest/globals';
 import { disturb, everyFault } from './faults.ts';
 import { runLoad } from './load.ts';
@@ -11,7 +11,9 @@ describe.each([
   ['full', everyFault.slice(0, 2)],
 ] as const)('profile %s', (profile, faults) => {
   test('one order of the calls explains what eight clients saw while services stopped and connections were cut', async () => {
-    await using system = await createTestSystem(profile);
+    await using system = prepareTestSystem(profile);
+    system.keepsSchedule = true;
+    await system.start();
     const admin = await system.as('admin');
     await admin.post('/vaults', { name: 'history', maxVersions: VERSIONS_KEPT }).expect(201);
 

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { randomSecret } from '@cardea/crypto/ids';
 import startTestServers from '@cardea/testkit/jest-global-setup';
 import stopTestServers from '@cardea/testkit/jest-global-teardown';
-import { createTestSystem } from '@cardea/testkit/system';
+import { prepareTestSystem } from '@cardea/testkit/system';
 import { Cardea } from '../kill/cardea.ts';
 import { Client } from '../kill/client.ts';
 import { createToll, killOnce, totalKills } from '../kill/kills.ts';
@@ -78,7 +78,9 @@ async function loadAndKill(cardea: Cardea): Promise<{ recorder: Recorder; kills:
 async function disturbFull(): Promise<void> {
   await startTestServers();
   try {
-    await using system = await createTestSystem('full');
+    await using system = prepareTestSystem('full');
+    system.keepsSchedule = true;
+    await system.start();
     const admin = await system.as('admin');
     await admin.post('/vaults', { name: 'history', maxVersions: VERSIONS_KEPT }).expect(201);
     const random = seededRandom(`${seed}/faults`);

@@ -1,3 +1,7 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ensureCertificates } from '@cardea/deploy/certificates';
 import { startPostgres, startRedis } from './servers.ts';
 
 interface Stoppable {
@@ -10,13 +14,17 @@ declare global {
 }
 
 /**
- * Starts one PostgreSQL and one Redis for the whole run, and puts their URLs into the environment, which jest's workers
- * inherit. If the environment already has a URL, that server is used. If a server cannot start, the tests that need it
- * fail and the others run.
+ * Starts one PostgreSQL and one Redis for the whole run, makes certificates for its systems, and names all of them in the
+ * environment, which jest's workers inherit. What is named there already is used as it is. If a server cannot start, tests
+ * that need it fail, others run.
  */
 export default async function startTestServers(): Promise<void> {
   globalThis.cardeaTestServers = [];
-  await Promise.all([provide('CARDEA_TEST_POSTGRES_URL', startPostgres), provide('CARDEA_TEST_REDIS_URL', startRedis)]);
+  await Promise.all([
+    provide('CARDEA_TEST_POSTGRES_URL', startPostgres),
+    provide('CARDEA_TEST_REDIS_URL', startRedis),
+    provide('CARDEA_TEST_TLS_DIR', makeCertificates),
+  ]);
 }
 
 async function provide(variable: string, start: () => Promise<Stoppable & { url: string }>): Promise<void> {
@@ -28,4 +36,10 @@ async function provide(variable: string, start: () => Promise<Stoppable & { url:
   } catch (error) {
     process.stderr.write(`${variable} is not set, and tests that need it will fail: ${String(error)}\n`);
   }
+}
+
+async function makeCertificates(): Promise<Stoppable & { url: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'cardea-certificates-'));
+  await ensureCertificates(folder, new Date());
+  return { url: folder, stop: () => rm(folder, { recursive: true, force: true }) };
 }

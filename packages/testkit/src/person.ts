@@ -7,8 +7,8 @@ const API = '/api/v1';
 
 /** A client at the front door without a token. */
 export class Stranger {
-  readonly #url: string;
-  readonly #token: string | undefined;
+  #url: string;
+  #token: string | undefined;
   readonly #headers: Record<string, string>;
 
   constructor(url: string, token?: string, headers: Record<string, string> = {}) {
@@ -25,6 +25,12 @@ export class Stranger {
   /** Returns the same client with a token. */
   withToken(token: string): Stranger {
     return new Stranger(this.#url, token, this.#headers);
+  }
+
+  /** Goes on at the address and with the token of another one. */
+  protected become(other: Stranger): void {
+    this.#url = other.#url;
+    this.#token = other.#token;
   }
 
   get token(): string {
@@ -72,6 +78,11 @@ export class Person extends Stranger {
     const credentials = { grant_type: 'client_credentials', client_id: client, client_secret: secret };
     const answer = await new Stranger(url).post('/auth/token', credentials).expect(200);
     return new Person(url, answer.body.access_token as string);
+  }
+
+  /** Goes on in the session of somebody who signed in later: whoever holds on to this one has the new token then. */
+  continueAs(later: Person): void {
+    this.become(later);
   }
 
   async createVault(name: string): Promise<void> {

@@ -70,7 +70,19 @@ export async function testDatabase(): Promise<string> {
   return await createDatabase(url);
 }
 
-/** Makes a new folder that belongs to the user that servers run as. */
+/**
+ * The URL of a database of the Redis that jest's global setup has started, for this worker of jest alone; it is emptied.
+ * Redis has sixteen, and jest numbers its workers from 1.
+ */
+export async function emptyTestRedis(): Promise<string> {
+  const url = process.env['CARDEA_TEST_REDIS_URL'];
+  if (!url) throw new Error('CARDEA_TEST_REDIS_URL is not set: did jest run its globalSetup?');
+  const database = process.env['JEST_WORKER_ID'] ?? '1';
+  await sendRedis(new URL(url).pathname, `SELECT ${database}`, 'FLUSHDB');
+  return `${url}?db=${database}`;
+}
+
+/** A new folder that belongs to whom servers run as. */
 export function temporaryFolder(kind: string): string {
   const folder = mkdtempSync(join(tmpdir(), `cardea-${kind}-`));
   if (isRoot()) chownSync(folder, UNPRIVILEGED, UNPRIVILEGED);
@@ -200,14 +212,16 @@ async function runSql(url: string, sql: string): Promise<void> {
   }
 }
 
-/** Sends one inline command and waits for its one-line answer (redis.io, "RESP protocol spec"). */
-async function sendRedis(socket: string, command: string): Promise<void> {
-  const connection = createConnection(socket);
+/** Sends commands inline and waits for the one line that each is answered with (redis.io, "RESP protocol spec"). */
+async function sendRedis(socket: string, ...commands: string[]): Promise<void> {
+  const connection = createConnection(socket).setEncoding('utf8');
   try {
     await once(connection, 'connect');
-    connection.write(`${command}\r\n`);
-    const [answer] = (await once(connection, 'data')) as [Buffer];
-    if (!answer.toString().startsWith('+')) throw new Error(`Redis answered ${answer.toString().trim()}`);
+    connection.write(commands.map((command) => `${command}\r\n`).join(''));
+    let answered = '';
+    while (answered.split('\r\n').length <= commands.length) answered += (await once(connection, 'data'))[0] as string;
+    const refused = answered.split('\r\n').find((line) => line.startsWith('-'));
+    if (refused !== undefined) throw new Error(`Redis answered ${refused}`);
   } finally {
     connection.destroy();
   }

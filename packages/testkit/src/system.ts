@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startApiService } from '@cardea/api-service/start';
@@ -13,11 +12,11 @@ import { startAuditService } from '@cardea/audit-service/start';
 import type { Role } from '@cardea/contracts/caller';
 import type { JobName, JobPayload } from '@cardea/contracts/jobs';
 import type { PasswordCost } from '@cardea/crypto/password';
-import { ensureCertificates } from '@cardea/deploy/certificates';
-import type { Running } from '@cardea/process/run';
+import { AUDIT_DEADLINE_MS } from '@cardea/http/client/audit-client';
 import { readKekConfig } from '@cardea/kek-service/config';
 import { startKekService } from '@cardea/kek-service/start';
 import type { RunningKekService } from '@cardea/kek-service/start';
+import type { Running } from '@cardea/process/run';
 import type { Db } from '@cardea/storage/db';
 import { openPostgres } from '@cardea/storage/postgres';
 import { openSqlite } from '@cardea/storage/sqlite';
@@ -26,22 +25,29 @@ import { jobHandlers } from '@cardea/vault/jobs';
 import { systemCaller } from '@cardea/vault/system-caller';
 import { createUser } from '@cardea/vault/users/users';
 import { Person, Stranger } from './person.ts';
-import { testDatabase } from './servers.ts';
+import { makeStores } from './stores.ts';
+import type { Stores } from './stores.ts';
 
 export type Profile = 'mini' | 'full';
+export type Username = 'admin' | 'alice' | 'bob' | 'carla';
+export type ServiceName = 'kek' | 'audit' | 'api';
 
-/** Cheap, to make tests fast. The tests of passwords check the real cost. */
+/** Cheap on purpose: what a password or a passphrase costs is tested where those are. */
 const cheapPasswordCost: PasswordCost = { memoryKib: 1_024, passes: 1, parallelism: 1 };
-/** The password of alice, bob and carla. */
+/** How long an append waits for an audit log that the test itself has stopped. For one that runs it waits 5 s, as ever. */
+export const STOPPED_DEADLINE_MS = 200;
+/** Of alice, bob and carla. */
 export const PASSWORD = 'correct horse battery staple';
 /** An access token lives for 300 s. A person whose token is older than this signs in again. */
 const SIGNED_IN_MS = 240_000;
 const people: Record<string, Role> = { alice: 'developer', bob: 'developer', carla: 'ceo' };
 
 /**
- * A whole Cardea in this process. Its services speak mutual TLS to each other on real sockets. It has users (alice and
- * bob are developers, carla is ceo) and its own clock. Profile full has a real PostgreSQL, a real Redis and a worker
- * process.
+ * A whole Cardea in this process, its services speaking mutual TLS to each other on real sockets, with people seeded
+ * (alice and bob develop, carla oversees) and a clock of its own. In full it has a real PostgreSQL and a real Redis.
+ *
+ * No job runs but by `runJob`: a schedule goes by the clock on the wall, and what it finds due it would change while a test
+ * compares all there is with what there was. A test about the schedule itself turns it on.
  */
 export interface TestSystem extends AsyncDisposable {
   readonly profile: Profile;
@@ -54,11 +60,20 @@ export interface TestSystem extends AsyncDisposable {
   readonly stranger: Stranger;
   /** The context of api-service, for state that is not visible from outside. */
   readonly vault: VaultContext;
-  /** The cost of password hashes, from the next start of api-service on. */
+  /** Variables that differ from those of every test system; a service reads them when it starts. */
+  readonly settings: NodeJS.ProcessEnv;
+  /** What api-service hashes passwords at from its next start on. */
   passwordCost: PasswordCost;
-  /** Signs in through the front door, unless a recent token is still valid. */
-  as(username: 'admin' | 'alice' | 'bob' | 'carla'): Promise<Person>;
-  /** Moves the clock of every service forward. */
+  /**
+   * Whether jobs run on their schedule too, from the next start on: in mini in api-service, in full in a worker process,
+   * whose clock is the one on the wall. False unless set.
+   */
+  keepsSchedule: boolean;
+  /** Signs in by the front door, unless they did so a moment ago: always the same `person`, with a newer token. */
+  as(username: Username): Promise<Person>;
+  /** Whom `as` signs in. Until then they are nobody. */
+  person(username: Username): Person;
+  /** Moves the clock of every service on. */
   passTime(ms: number): void;
   now(): Date;
   /** Runs a job at once, by this clock, as a worker does when the job is due. */
@@ -72,25 +87,38 @@ export interface TestSystem extends AsyncDisposable {
   environment(name: ServiceName | 'worker'): NodeJS.ProcessEnv;
 }
 
-export type ServiceName = 'kek' | 'audit' | 'api';
+/** A system that others may hold on to before it is there. */
+export interface PreparedSystem extends TestSystem {
+  start(): Promise<void>;
+}
 
+/** Starts a system. In full it needs the servers that jest's global setup starts, or others named like them. */
 export async function createTestSystem(profile: Profile, settings: NodeJS.ProcessEnv = {}): Promise<TestSystem> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'cardea-system-'));
-  const tlsDir = join(dataDir, 'tls');
-  await ensureCertificates(tlsDir, new Date());
-  const databases =
-    profile === 'full' ? { api: await testDatabase(), audit: await testDatabase(), redis: testRedisUrl() } : undefined;
+  const system = prepareTestSystem(profile, settings);
+  await system.start();
+  return system;
+}
 
+/** What `createTestSystem` starts. */
+export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv = {}): PreparedSystem {
+  let stores: Stores | undefined;
   let offsetMs = 0;
   const now = () => new Date(Date.now() + offsetMs);
   const running = new Map<ServiceName, Running>();
-  const signedIn = new Map<string, { person: Person; until: number }>();
+  const persons = new Map<Username, Person>();
+  const signedInUntil = new Map<Username, number>();
   let passwordCost = cheapPasswordCost;
+  let keepsSchedule = false;
   let worker: ChildProcess | undefined;
   let seeded = false;
 
+  // A service that starts again does so on the port it had, where the others look for it.
+  const ports = new Map<ServiceName, string>();
+  let auditUrl: string | undefined;
+  const portOf = (name: ServiceName) => ports.get(name) ?? '0';
+
   function environment(name: ServiceName | 'worker'): NodeJS.ProcessEnv {
-    const databaseUrl = name === 'audit' ? databases?.audit : databases?.api;
+    const { dataDir, tlsDir, databases } = started(stores);
     return {
       CARDEA_PROFILE: profile,
       CARDEA_DATA_DIR: dataDir,
@@ -107,7 +135,7 @@ export async function createTestSystem(profile: Profile, settings: NodeJS.Proces
       CARDEA_REFUSALS_PER_MINUTE: '1000000',
       ...(databases
         ? {
-            CARDEA_DATABASE_URL: databaseUrl,
+            CARDEA_DATABASE_URL: name === 'audit' ? databases.audit : databases.api,
             CARDEA_REDIS_URL: databases.redis,
             CARDEA_TEST_ALLOW_FSYNC_OFF: 'true',
           }
@@ -116,15 +144,18 @@ export async function createTestSystem(profile: Profile, settings: NodeJS.Proces
     };
   }
 
-  // A service starts again on its previous port, where the other services expect it.
-  const ports = new Map<ServiceName, string>();
-  let auditUrl: string | undefined;
-  const portOf = (name: ServiceName) => ports.get(name) ?? '0';
+  const auditDeadlineMs = () => (running.has('audit') ? AUDIT_DEADLINE_MS : STOPPED_DEADLINE_MS);
 
   const starters: Record<ServiceName, () => Promise<Running>> = {
-    kek: () => startKekService(readKekConfig(environment('kek')), { now: () => now().getTime() }),
+    kek() {
+      const overrides = { now: () => now().getTime(), passphraseCost: cheapPasswordCost };
+      return startKekService(readKekConfig(environment('kek')), overrides);
+    },
     audit: () => startAuditService(readAuditConfig(environment('audit')), { now }),
-    api: () => startApiService(readApiConfig(environment('api')), { now, passwordCost }),
+    api() {
+      const overrides = { now, passwordCost, auditDeadlineMs, keepsSchedule };
+      return startApiService(readApiConfig(environment('api')), overrides);
+    },
   };
 
   async function startService(name: ServiceName): Promise<void> {
@@ -139,31 +170,34 @@ export async function createTestSystem(profile: Profile, settings: NodeJS.Proces
     running.delete(name);
   }
 
-  async function start(): Promise<void> {
+  async function startAll(): Promise<void> {
     for (const name of ['audit', 'kek', 'api'] as const) await startService(name);
-    if (profile === 'full') worker = await startWorker({ ...process.env, ...environment('worker') });
-    if (!seeded) await seed(running.get('api') as RunningApiService);
+    if (profile === 'full' && keepsSchedule) worker = await startWorker(environment('worker'));
+    if (!seeded) await seed(api());
     seeded = true;
   }
 
-  async function stop(): Promise<void> {
+  async function stopAll(): Promise<void> {
     if (worker) await stopWorker(worker);
     for (const name of ['api', 'kek', 'audit'] as const) await stopService(name);
-    signedIn.clear();
+    signedInUntil.clear();
   }
 
-  const api = () => running.get('api') as RunningApiService;
+  function person(username: Username): Person {
+    const known = persons.get(username) ?? new Person('');
+    persons.set(username, known);
+    return known;
+  }
+
+  const api = () => started(running.get('api')) as RunningApiService;
   const url = () => api().url;
 
-  try {
-    await start();
-  } catch (error) {
-    await stop();
-    throw error;
-  }
   return {
     profile,
-    dataDir,
+    settings,
+    get dataDir() {
+      return started(stores).dataDir;
+    },
     get url() {
       return url();
     },
@@ -182,33 +216,57 @@ export async function createTestSystem(profile: Profile, settings: NodeJS.Proces
     set passwordCost(cost) {
       passwordCost = cost;
     },
+    get keepsSchedule() {
+      return keepsSchedule;
+    },
+    set keepsSchedule(keeps) {
+      keepsSchedule = keeps;
+    },
     get stranger() {
       return new Stranger(url());
     },
-    async as(username) {
-      const known = signedIn.get(username);
-      if (known && known.until > now().getTime()) return known.person;
-      const password = username === 'admin' ? await initialPassword(dataDir) : PASSWORD;
-      const person = await Person.signIn(url(), username, password);
-      signedIn.set(username, { person, until: now().getTime() + SIGNED_IN_MS });
-      return person;
+    async start() {
+      stores = await makeStores(profile);
+      try {
+        await startAll();
+      } catch (error) {
+        await stopAll();
+        throw error;
+      }
     },
+    async as(username) {
+      if ((signedInUntil.get(username) ?? 0) <= now().getTime()) {
+        const password = username === 'admin' ? await initialPassword(started(stores).dataDir) : PASSWORD;
+        person(username).continueAs(await Person.signIn(url(), username, password));
+        signedInUntil.set(username, now().getTime() + SIGNED_IN_MS);
+      }
+      return person(username);
+    },
+    person,
     passTime: (ms) => void (offsetMs += ms),
     now,
     runJob: (name, payload) => jobHandlers(api().vault)[name](payload),
-    openDatabase: () => (databases ? openPostgres(databases.api) : openSqlite(join(dataDir, 'api', 'cardea.db'))),
+    openDatabase() {
+      const { dataDir, databases } = started(stores);
+      return databases ? openPostgres(databases.api) : openSqlite(join(dataDir, 'api', 'cardea.db'));
+    },
     startService,
     stopService,
     async restart() {
-      await stop();
-      await start();
+      await stopAll();
+      await startAll();
     },
     environment,
     async [Symbol.asyncDispose]() {
-      await stop();
-      await rm(dataDir, { recursive: true, force: true });
+      await stopAll();
+      await stores?.[Symbol.asyncDispose]();
     },
   };
+}
+
+function started<T>(what: T | undefined): T {
+  if (what === undefined) throw new Error('the test system is not started');
+  return what;
 }
 
 async function initialPassword(dataDir: string): Promise<string> {
@@ -221,17 +279,10 @@ async function seed({ vault }: RunningApiService): Promise<void> {
   }
 }
 
-// Each jest worker gets one of Redis's sixteen databases. Jest numbers its workers from 1.
-function testRedisUrl(): string {
-  const url = process.env['CARDEA_TEST_REDIS_URL'];
-  if (!url) throw new Error('CARDEA_TEST_REDIS_URL is not set: did jest run its globalSetup?');
-  return `${url}?db=${process.env['JEST_WORKER_ID'] ?? '1'}`;
-}
-
-async function startWorker(env: NodeJS.ProcessEnv): Promise<ChildProcess> {
+async function startWorker(environment: NodeJS.ProcessEnv): Promise<ChildProcess> {
   const main = fileURLToPath(import.meta.resolve('@cardea/worker/main'));
   const worker = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main], {
-    env,
+    env: { ...process.env, ...environment },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   const ended = once(worker, 'exit').then(([code]) => {

@@ -66,6 +66,13 @@ function isEndpoint(value: unknown): value is Endpoint {
   return typeof value === 'object' && value !== null && 'method' in value && 'path' in value;
 }
 
+let document: { openapi: string } | undefined;
+
+// Made when somebody first asks for it: it takes longer than all else that a start does.
+function openApi(): { openapi: string } {
+  return (document ??= toOpenApi(endpoints));
+}
+
 // Health stays up for everybody, also for somebody who is being dropped.
 const alwaysAnswered = new Set<Endpoint>([system.readHealth, system.probeHealth, system.readOpenApi]);
 
@@ -119,7 +126,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
   };
   const hot = hotRoutes(vault);
   const routes = [
-    ...systemRoutes(toOpenApi(endpoints)),
+    ...systemRoutes(openApi),
     ...authRoutes(vault, tokens, keys, ctx.forgetInitialPassword),
     ...userRoutes(vault),
     ...applicationRoutes(vault),

@@ -31,6 +31,10 @@ import type { ApiMetrics } from './metrics.ts';
 export interface ApiOverrides {
   now?: () => Date;
   passwordCost?: PasswordCost;
+  /** How long an event waits for the audit log, asked for each. */
+  auditDeadlineMs?: () => number;
+  /** False leaves it to the test when jobs run. */
+  keepsSchedule?: boolean;
 }
 
 export interface ApiContext {
@@ -58,7 +62,7 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
   const kekService = createClient({ url: config.kekUrl, peer: 'kek-service', identity });
   const auditService = createClient({ url: config.auditUrl, peer: 'audit-service', identity });
   const exports = createClient({ url: config.auditUrl, peer: 'audit-service', identity, connections: 2 });
-  const audit = createAuditClient(auditService);
+  const audit = createAuditClient(auditService, overrides.auditDeadlineMs);
   const keks = createKekClient(kekService);
   const redis = config.redisUrl === undefined ? undefined : connectRedis(config.redisUrl, logger);
   const queue = createQueue(config, logger);

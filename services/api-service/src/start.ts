@@ -49,7 +49,9 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
 
   if (config.profile === 'mini') await ctx.queue.work(jobHandlers(vault));
   // Without Redis the schedules are made later, by this process or another; requests are answered all the same (I7).
-  scheduleJobs(ctx.queue).catch((error: unknown) => logger.error('the jobs are not scheduled yet', { error }));
+  if (overrides.keepsSchedule ?? true) {
+    scheduleJobs(ctx.queue).catch((error: unknown) => logger.error('the jobs are not scheduled yet', { error }));
+  }
   const everySecond = setInterval(() => {
     vault.deks.sweep();
     vault.outbox.flush().catch((error: unknown) => logger.warn('outbox rows stay for the relay', { error }));

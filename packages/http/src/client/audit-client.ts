@@ -9,9 +9,11 @@ import type { Client } from './peer-client.ts';
 const BATCHES_UNDER_WAY = 2;
 const WAITING_MAX = 4_096;
 const ATTEMPT_MS = 2_000;
-const DEADLINE_MS = 5_000;
 const RETRY_MS = 50;
 const PROBE_MS = 250;
+
+/** How long an append waits for the log before it is refused. */
+export const AUDIT_DEADLINE_MS = 5_000;
 
 interface Waiting {
   id: string;
@@ -30,9 +32,12 @@ export interface AuditClient extends AuditLog {
 /**
  * Appends to audit-service. Events gather while batches are under way and go out together: no timer,
  * no delay when idle. A batch that got no answer is sent again with the same ids until its events' time
- * is up; from then on everything is refused at once until the log answers a probe.
+ * is up; from then on everything is refused at once until the log answers a probe. `deadlineMs` is asked for each event.
  */
-export function createAuditClient(client: Pick<Client, 'post' | 'text'>): AuditClient {
+export function createAuditClient(
+  client: Pick<Client, 'post' | 'text'>,
+  deadlineMs: () => number = () => AUDIT_DEADLINE_MS,
+): AuditClient {
   const queue: Waiting[] = [];
   const underWay = new Set<Waiting[]>();
   const closing = new AbortController();
@@ -121,7 +126,7 @@ export function createAuditClient(client: Pick<Client, 'post' | 'text'>): AuditC
     append(event: AuditEvent): Promise<Receipt> {
       return new Promise((resolve, reject) => {
         admit();
-        queue.push({ id: event.id, json: canonicalize(event), deadline: Date.now() + DEADLINE_MS, resolve, reject });
+        queue.push({ id: event.id, json: canonicalize(event), deadline: Date.now() + deadlineMs(), resolve, reject });
         pumpSoon();
       });
     },

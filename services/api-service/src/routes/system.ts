@@ -3,11 +3,11 @@ import { plainRoute } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 
 /** What shows nothing and so needs no record. */
-export function systemRoutes(openApi: { openapi: string }): Route[] {
+export function systemRoutes(openApi: () => { openapi: string }): Route[] {
   return [
     plainRoute(readHealth, alive),
     plainRoute(probeHealth, alive),
-    plainRoute(readOpenApi, async () => ({ body: openApi })),
+    plainRoute(readOpenApi, async () => ({ body: openApi() })),
   ];
 }
 
