@@ -1,5 +1,4 @@
-import { mkdirSync } from 'node:fs';
-import { StartError } from '@cardea/process/config';
+import { makeDataFolder } from '@cardea/process/data-folder';
 import { createLogger } from '@cardea/process/logger';
 import type { Logger } from '@cardea/process/logger';
 import { readTlsIdentity } from '@cardea/http/mtls';
@@ -48,7 +47,7 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
   const { onFatal = (error: unknown) => failStop('The audit log stops', error) } = overrides;
   const now = () => (overrides.now?.() ?? new Date()).getTime();
   const identity = readTlsIdentity(config.tlsDir, 'audit-service');
-  makeFolder(config.folder);
+  makeDataFolder(config.folder);
   const db = await openAuditDatabase(config);
   const stopIfFatal = (error: unknown) => {
     if (error instanceof FatalLogError || error instanceof CommitError) onFatal(error);
@@ -81,15 +80,5 @@ async function closeAll({ db, pool, signer, logger }: Pick<AuditContext, 'db' | 
     logger.error('the last entries are not signed', { error });
   } finally {
     await db.close();
-  }
-}
-
-function makeFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    throw new StartError(`The folder ${folder} cannot be made: give Cardea a folder it may write (CARDEA_DATA_DIR).`, {
-      cause,
-    });
   }
 }

@@ -1,0 +1,40 @@
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { repeat } from './repeat.ts';
+
+beforeEach(() => void jest.useFakeTimers());
+afterEach(() => void jest.useRealTimers());
+
+test('work is done once a period, also after it has failed, until it is disposed of', async () => {
+  const errors: unknown[] = [];
+  let runs = 0;
+  const work = async () => {
+    runs += 1;
+    if (runs === 2) throw new Error('once');
+  };
+  const repeated = repeat(1_000, work, (error) => errors.push(error));
+  await jest.advanceTimersByTimeAsync(3_500);
+  expect([runs, errors]).toEqual([3, [new Error('once')]]);
+
+  await repeated[Symbol.asyncDispose]();
+  await jest.advanceTimersByTimeAsync(3_000);
+  expect(runs).toBe(3);
+});
+
+test('work that takes longer than a period is not begun again meanwhile, and is waited for at the end', async () => {
+  const steps: string[] = [];
+  const ending = Promise.withResolvers<void>();
+  const work = async () => {
+    steps.push('began');
+    await ending.promise;
+    steps.push('ended');
+  };
+  const repeated = repeat(1_000, work, () => {});
+  await jest.advanceTimersByTimeAsync(2_500);
+  expect(steps).toEqual(['began']);
+
+  const disposed = Promise.resolve(repeated[Symbol.asyncDispose]()).then(() => steps.push('disposed of'));
+  await jest.advanceTimersByTimeAsync(1_000);
+  ending.resolve();
+  await disposed;
+  expect(steps).toEqual(['began', 'ended', 'disposed of']);
+});
