@@ -4,22 +4,35 @@ import type { Registry } from 'prom-client';
 /** Named checks of what a service depends on. A check throws if its dependency does not answer. */
 export type ReadinessChecks = Record<string, () => Promise<void>>;
 
-/** Serves health and metrics, for a port that must not be public. */
-export function opsListener(registry: Registry, checks: ReadinessChecks): RequestListener {
+/** What a service shows of itself once it has started. */
+export interface OpsView {
+  registry: Registry;
+  checks: ReadinessChecks;
+}
+
+/** Serves health and metrics, for a port that must not be public. While there is no view, the service is alive and not ready. */
+export function opsListener(view: () => OpsView | undefined): RequestListener {
   return (req, res) => {
-    respond(isSupported(req) ? (req.url ?? '') : '').then(
+    respond(view(), isSupported(req) ? (req.url ?? '') : '').then(
       ({ status, type, body }) =>
         res.writeHead(status, { 'Content-Type': type, 'Cache-Control': 'no-store' }).end(body),
       (error: unknown) => res.destroy(error as Error),
     );
   };
+}
 
-  async function respond(url: string): Promise<{ status: number; type: string; body: string }> {
-    if (url === '/healthz') return json(200, { status: 'ok' });
-    if (url === '/readyz') return readiness(checks);
-    if (url === '/metrics') return { status: 200, type: registry.contentType, body: await registry.metrics() };
-    return json(404, { status: 'not_found' });
-  }
+async function respond(view: OpsView | undefined, url: string): Promise<Answer> {
+  if (url === '/healthz') return json(200, { status: 'ok' });
+  if (url !== '/readyz' && url !== '/metrics') return json(404, { status: 'not_found' });
+  if (!view) return json(503, { status: 'not_ready', failed: ['start'] });
+  if (url === '/readyz') return readiness(view.checks);
+  return { status: 200, type: view.registry.contentType, body: await view.registry.metrics() };
+}
+
+interface Answer {
+  status: number;
+  type: string;
+  body: string;
 }
 
 // HEAD is for monitors that only check whether the service answers.
@@ -27,13 +40,13 @@ function isSupported({ method, url }: IncomingMessage): boolean {
   return method === 'GET' || (method === 'HEAD' && url === '/healthz');
 }
 
-async function readiness(checks: ReadinessChecks): Promise<{ status: number; type: string; body: string }> {
+async function readiness(checks: ReadinessChecks): Promise<Answer> {
   const names = Object.keys(checks);
   const results = await Promise.allSettled(names.map((name) => checks[name]!()));
   const failed = names.filter((_name, index) => results[index]!.status === 'rejected');
   return json(failed.length === 0 ? 200 : 503, { status: failed.length === 0 ? 'ready' : 'not_ready', failed });
 }
 
-function json(status: number, body: unknown): { status: number; type: string; body: string } {
+function json(status: number, body: unknown): Answer {
   return { status, type: 'application/json', body: JSON.stringify(body) };
 }

@@ -4,6 +4,8 @@ import { StartError } from './config.ts';
 /** A running service. */
 export interface Running {
   url: string;
+  /** Where health and metrics are. */
+  opsUrl: string;
   /** True if this is a kek-service that waits for its passphrase. */
   sealed?: boolean;
   /** Waits for requests under way, then closes everything. */
@@ -52,7 +54,7 @@ export async function run<Config>(
     running.stop().then(
       () => process.exit(0),
       (error: unknown) => {
-        process.stderr.write(`The service did not stop cleanly: ${String(error)}\n`);
+        process.stderr.write(`The service did not stop cleanly: ${inOrder(error).join('; ')}\n`);
         process.exit(1);
       },
     );
@@ -69,14 +71,21 @@ function endWithSupervisor(): void {
   process.on('disconnect', () => setTimeout(() => process.exit(1), ORPHAN_MS));
 }
 
-/** Returns one sentence that says what to do. @throws `error` if it is not an expected one */
-function explain(error: unknown, expected: (new () => Error)[]): string {
+/** Returns one sentence that says what to do. @throws `thrown` if it is not an expected error */
+function explain(thrown: unknown, expected: (new () => Error)[]): string {
+  // An error of the clean-up is not the reason why the start failed.
+  const [error] = inOrder(thrown);
   if (error instanceof Error && expected.some((kind) => error instanceof kind)) return error.message;
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'SQLITE_NOTADB' || code === 'SQLITE_CORRUPT') {
     return `The database of this service is damaged (${code}): put the data folder back from a backup.`;
   }
-  throw error;
+  throw thrown;
+}
+
+/** The error that was thrown, then those of the clean-up after it, oldest first. */
+function inOrder(thrown: unknown): unknown[] {
+  return thrown instanceof SuppressedError ? [...inOrder(thrown.suppressed), ...inOrder(thrown.error)] : [thrown];
 }
 
 /** Ends the process at once: memory and disk may differ, and only a fresh start reads what is on disk (I5). */

@@ -1,21 +1,16 @@
 import { join } from 'node:path';
-import { Port, StartError, commonSettings, readConfig } from '@cardea/process/config';
-import type { VaultSettings } from '@cardea/vault/context';
-import { toVaultSettings, vaultVariables } from '@cardea/vault/settings';
+import { Port, StartError, readConfig } from '@cardea/process/config';
+import { toVaultConfig, vaultConfigVariables } from '@cardea/wiring/vault-config';
+import type { VaultConfig } from '@cardea/wiring/vault-config';
 import { z } from 'zod';
 
 const Settings = z.object({
-  ...commonSettings,
-  ...vaultVariables,
+  ...vaultConfigVariables,
   CARDEA_PORT: Port.default(8400),
-  CARDEA_KEK_URL: z.url(),
-  CARDEA_AUDIT_URL: z.url(),
   CARDEA_DATABASE_URL: z.url().optional(),
   CARDEA_REDIS_URL: z.url().optional(),
   /** Hops of proxies in front whose X-Forwarded-For is believed. */
   CARDEA_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(8).default(0),
-  /** For tests only: a PostgreSQL that does not wait for its disk loses commits in a power cut. */
-  CARDEA_TEST_ALLOW_FSYNC_OFF: z.stringbool().default(false),
   CARDEA_SIGN_INS_PER_MINUTE: z.coerce.number().int().positive().default(30),
   CARDEA_REQUESTS_PER_MINUTE: z.coerce.number().int().positive().default(6_000),
   /** Refusals a minute after which somebody is dropped for the next one; a third of it for names that do not exist. */
@@ -23,27 +18,19 @@ const Settings = z.object({
   CARDEA_READS_PER_SECOND: z.coerce.number().int().positive().default(5_000),
 });
 
-export interface ApiConfig {
+export interface ApiConfig extends VaultConfig {
   profile: 'mini' | 'full';
   host: string;
   port: number;
   opsHost: string;
   opsPort: number;
   logLevel: string;
-  tlsDir: string;
-  kekUrl: string;
-  auditUrl: string;
-  /** A file (mini) or a PostgreSQL URL (full). */
-  database: string;
-  redisUrl: string | undefined;
-  allowFsyncOff: boolean;
   initialPasswordFile: string;
   trustedProxies: number;
   signInsPerMinute: number;
   requestsPerMinute: number;
   readsPerSecond: number;
   refusalsPerMinute: number;
-  vaultSettings: VaultSettings;
 }
 
 /** @throws StartError */
@@ -53,25 +40,22 @@ export function readApiConfig(env: NodeJS.ProcessEnv): ApiConfig {
   if (full && !(settings.CARDEA_DATABASE_URL && settings.CARDEA_REDIS_URL)) {
     throw new StartError('Profile full needs CARDEA_DATABASE_URL (PostgreSQL) and CARDEA_REDIS_URL.');
   }
+  const where = full
+    ? { database: settings.CARDEA_DATABASE_URL!, redisUrl: settings.CARDEA_REDIS_URL }
+    : { database: join(settings.CARDEA_DATA_DIR, 'api', 'cardea.db'), redisUrl: undefined };
   return {
+    ...toVaultConfig(settings, where),
     profile: settings.CARDEA_PROFILE,
     host: settings.CARDEA_HOST,
     port: settings.CARDEA_PORT,
     opsHost: settings.CARDEA_OPS_HOST,
     opsPort: settings.CARDEA_OPS_PORT,
     logLevel: settings.CARDEA_LOG_LEVEL,
-    tlsDir: settings.CARDEA_TLS_DIR,
-    kekUrl: settings.CARDEA_KEK_URL,
-    auditUrl: settings.CARDEA_AUDIT_URL,
-    database: full ? settings.CARDEA_DATABASE_URL! : join(settings.CARDEA_DATA_DIR, 'api', 'cardea.db'),
-    redisUrl: full ? settings.CARDEA_REDIS_URL : undefined,
-    allowFsyncOff: settings.CARDEA_TEST_ALLOW_FSYNC_OFF,
     initialPasswordFile: join(settings.CARDEA_DATA_DIR, 'initial-admin-password'),
     trustedProxies: settings.CARDEA_TRUSTED_PROXIES,
     signInsPerMinute: settings.CARDEA_SIGN_INS_PER_MINUTE,
     requestsPerMinute: settings.CARDEA_REQUESTS_PER_MINUTE,
     readsPerSecond: settings.CARDEA_READS_PER_SECOND,
     refusalsPerMinute: settings.CARDEA_REFUSALS_PER_MINUTE,
-    vaultSettings: toVaultSettings(settings),
   };
 }

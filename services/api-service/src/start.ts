@@ -1,8 +1,11 @@
-import { AppError } from '@cardea/contracts/errors';
 import { listEntries } from '@cardea/contracts/audit-api';
+import { AppError } from '@cardea/contracts/errors';
 import { sealStatus } from '@cardea/contracts/kek-api';
-import { StartError } from '@cardea/process/config';
+import { refuseBrokenRequests } from '@cardea/http/server/client-errors';
+import { openOpsPort } from '@cardea/http/server/ops-port';
 import { listen } from '@cardea/http/server/serve';
+import { StartError } from '@cardea/process/config';
+import { repeat } from '@cardea/process/repeat';
 import type { Running } from '@cardea/process/run';
 import type { VaultContext } from '@cardea/vault/context';
 import { jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
@@ -14,8 +17,6 @@ import type { ApiContext, ApiOverrides } from './context.ts';
 import { initialPasswordIn } from './initial-password.ts';
 import { createTokenKeys } from './token-keys.ts';
 import { createTokens } from './tokens.ts';
-import { refuseBrokenRequests } from '@cardea/http/server/client-errors';
-import { opsListener } from '@cardea/process/ops';
 
 // A request whose body never comes is cut after this, before the supervisor's patience with a stop ends (10 s).
 const DRAIN_MS = 8_000;
@@ -23,57 +24,46 @@ const SECOND_MS = 1_000;
 
 /** An api-service that answers. */
 export interface RunningApiService extends Running {
-  /** Where health and metrics are. */
-  opsUrl: string;
   /** For the test kit, which seeds people. */
   vault: VaultContext;
 }
 
-/** Starts api-service. Profile mini has no worker: the jobs run here, for one process owns the SQLite file. */
+/** Starts api-service. Profile mini has no worker: the jobs run here, for one process owns the SQLite file. @throws StartError */
 export async function startApiService(config: ApiConfig, overrides: ApiOverrides = {}): Promise<RunningApiService> {
+  await using starting = new AsyncDisposableStack();
+  const ops = await openOpsPort(config);
+  starting.defer(() => ops.close());
   const ctx = await createContext(config, overrides);
-  const { vault, logger } = ctx;
+  starting.defer(() => ctx.close());
+
+  const { vault, logger, queue } = ctx;
   await refuseLostDatabase(ctx);
   await ensureAdmin(vault, initialPasswordIn(config.initialPasswordFile));
   const keys = createTokenKeys(ctx);
   await keys.openIfPossible().catch(refuseForeignKeyring);
 
   const { listener, server, flush } = createListener(ctx, createTokens(keys, vault.now), keys);
+  starting.defer(flush);
   const api = await listen(listener, { host: config.host, port: config.port, variable: 'CARDEA_PORT' });
+  starting.defer(() => api.drain(DRAIN_MS));
   refuseBrokenRequests(api.server, server);
-  const ops = await listen(opsListener(ctx.metrics.registry, readiness(ctx)), {
-    host: config.opsHost,
-    port: config.opsPort,
-    variable: 'CARDEA_OPS_PORT',
-  });
 
-  if (config.profile === 'mini') await ctx.queue.work(jobHandlers(vault));
+  if (config.profile === 'mini') await queue.work(jobHandlers(vault));
   // Without Redis the schedules are made later, by this process or another; requests are answered all the same (I7).
   if (overrides.keepsSchedule ?? true) {
-    scheduleJobs(ctx.queue).catch((error: unknown) => logger.error('the jobs are not scheduled yet', { error }));
+    scheduleJobs(queue).catch((error: unknown) => logger.error('the jobs are not scheduled yet', { error }));
   }
-  const everySecond = setInterval(() => {
-    vault.deks.sweep();
-    vault.outbox.flush().catch((error: unknown) => logger.warn('outbox rows stay for the relay', { error }));
-    keys.openIfPossible().catch((error: unknown) => logger.error('the key that signs tokens does not open', { error }));
-  }, SECOND_MS);
-  const everyTenSeconds = setInterval(() => {
-    vault.lastReads.flush().catch((error: unknown) => logger.warn('who read last is in the audit log only', { error }));
-  }, 10 * SECOND_MS);
-  logger.info('api-service is ready', { url: api.url });
+  const opening = repeat(
+    SECOND_MS,
+    () => keys.openIfPossible(),
+    (error) => logger.error('the key that signs tokens does not open', { error }),
+  );
+  starting.use(opening);
 
-  return {
-    url: api.url,
-    opsUrl: ops.url,
-    vault,
-    async stop() {
-      clearInterval(everySecond);
-      clearInterval(everyTenSeconds);
-      await Promise.all([api.drain(DRAIN_MS), ops.drain(0)]);
-      await flush();
-      await ctx.close();
-    },
-  };
+  ops.show({ registry: ctx.metrics.registry, checks: readiness(ctx) });
+  logger.info('api-service is ready', { url: api.url });
+  const started = starting.move();
+  return { url: api.url, opsUrl: ops.url, vault, stop: () => started.disposeAsync() };
 }
 
 // A database without users is that of a first start, or it is lost: then a new admin, and a new password over the old

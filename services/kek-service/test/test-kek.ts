@@ -2,16 +2,16 @@ import { createClient } from '@cardea/http/client/peer-client';
 import type { Client } from '@cardea/http/client/peer-client';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { ServiceName } from '@cardea/http/mtls';
+import type { Running } from '@cardea/process/run';
 import type { KekConfig } from '../src/config.ts';
 import { startKekService } from '../src/start.ts';
-import type { RunningKekService } from '../src/start.ts';
 import { createRecordingLogger } from './recording-logger.ts';
 import type { LogLine } from './recording-logger.ts';
 
 /** The lowest cost Argon2id knows: a test does not guess passphrases. */
 const cheapPassphrase = { memoryKib: 8, passes: 1, parallelism: 1 };
 
-export interface TestKek extends RunningKekService {
+export interface TestKek extends Running {
   lines: LogLine[];
   clock: { now: number };
   /** A client that shows the certificate of `name`. */

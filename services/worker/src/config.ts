@@ -1,22 +1,28 @@
-import { commonSettings, readConfig } from '@cardea/process/config';
-import { vaultVariables } from '@cardea/vault/settings';
+import { readConfig } from '@cardea/process/config';
+import { toVaultConfig, vaultConfigVariables } from '@cardea/wiring/vault-config';
+import type { VaultConfig } from '@cardea/wiring/vault-config';
 import { z } from 'zod';
 
 const Settings = z.object({
-  ...commonSettings,
-  ...vaultVariables,
+  ...vaultConfigVariables,
   CARDEA_PROFILE: z.literal('full', 'the worker belongs to profile full; in mini api-service runs the jobs'),
-  CARDEA_KEK_URL: z.url(),
-  CARDEA_AUDIT_URL: z.url(),
   CARDEA_DATABASE_URL: z.url(),
   CARDEA_REDIS_URL: z.url(),
-  /** For tests only: a PostgreSQL that does not wait for its disk loses commits in a power cut. */
-  CARDEA_TEST_ALLOW_FSYNC_OFF: z.stringbool().default(false),
 });
 
-export type WorkerConfig = z.output<typeof Settings>;
+export interface WorkerConfig extends VaultConfig {
+  opsHost: string;
+  opsPort: number;
+  logLevel: string;
+}
 
 /** @throws StartError */
 export function readWorkerConfig(env: NodeJS.ProcessEnv): WorkerConfig {
-  return readConfig(Settings, env);
+  const settings = readConfig(Settings, env);
+  return {
+    ...toVaultConfig(settings, { database: settings.CARDEA_DATABASE_URL, redisUrl: settings.CARDEA_REDIS_URL }),
+    opsHost: settings.CARDEA_OPS_HOST,
+    opsPort: settings.CARDEA_OPS_PORT,
+    logLevel: settings.CARDEA_LOG_LEVEL,
+  };
 }

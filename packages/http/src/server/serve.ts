@@ -45,11 +45,11 @@ export async function listen(
   // An expectation nobody knows may be ignored (RFC 9110 section 10.1.1); Node would refuse it by itself, without a record.
   server.on('checkExpectation', listener);
   const unfinished = unfinishedAnswers(server);
-  if (identity) renewServerCertificates(server as ReturnType<typeof createTlsServer>, identity);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, options)));
     server.listen({ host, port }, resolve);
   });
+  if (identity) renewServerCertificates(server as ReturnType<typeof createTlsServer>, identity);
   const { port: actual } = server.address() as AddressInfo;
   const name = host.includes(':') ? `[${host}]` : host;
   return {

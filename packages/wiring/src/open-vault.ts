@@ -1,0 +1,106 @@
+import { AppError } from '@cardea/contracts/errors';
+import { createAuditClient } from '@cardea/http/client/audit-client';
+import { createKekClient } from '@cardea/http/client/kek-client';
+import { createClient } from '@cardea/http/client/peer-client';
+import type { Client } from '@cardea/http/client/peer-client';
+import type { TlsIdentity } from '@cardea/http/mtls';
+import { createBullmqQueue } from '@cardea/jobs/bullmq';
+import { createInProcessQueue } from '@cardea/jobs/in-process';
+import type { OnJobError, Queue } from '@cardea/jobs/queue';
+import type { Logger } from '@cardea/process/logger';
+import { repeat } from '@cardea/process/repeat';
+import { failStop } from '@cardea/process/run';
+import type { Db } from '@cardea/storage/db';
+import { openDatabase } from '@cardea/storage/open';
+import type { VaultContext } from '@cardea/vault/context';
+import { createVaultContext } from '@cardea/vault/create-context';
+import { migrationsFolder } from '@cardea/vault/migrations';
+import type { VaultConfig } from './vault-config.ts';
+
+const SECOND_MS = 1_000;
+
+/** What a service brings along. */
+export interface Service extends Pick<VaultContext, 'passwords' | 'now'> {
+  identity: TlsIdentity;
+  logger: Logger;
+  /** How long an event waits for the audit log, asked for each event. */
+  auditDeadlineMs?: (() => number) | undefined;
+}
+
+/** The product's rules on real ground: its database, kek-service, audit-service and a queue. */
+export interface OpenVault {
+  vault: VaultContext;
+  queue: Queue;
+  kekService: Client;
+  auditService: Client;
+  /** Waits for the jobs that run, writes what was gathered, overwrites the DEKs, and closes every connection. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens all that a service needs to work on vaults, in profile mini as in full. What was opened is closed in the opposite
+ * order, and so it is if opening fails half way.
+ * @throws DbUnavailable, SchemaRefused
+ */
+export async function openVault(config: VaultConfig, service: Service): Promise<OpenVault> {
+  const { identity, logger, passwords, now, auditDeadlineMs } = service;
+  await using opening = new AsyncDisposableStack();
+  const kekService = createClient({ url: config.kekUrl, peer: 'kek-service', identity });
+  opening.defer(() => kekService.close());
+  const auditService = createClient({ url: config.auditUrl, peer: 'audit-service', identity });
+  opening.defer(() => auditService.close());
+  const audit = createAuditClient(auditService, auditDeadlineMs);
+  opening.defer(() => audit.close());
+  const db = await openStore(config);
+  opening.defer(() => db.close());
+
+  const keks = createKekClient(kekService);
+  const vault = createVaultContext({ db, keks, audit, passwords, settings: config.vaultSettings, now });
+  opening.defer(() => vault.deks.clear());
+  opening.defer(() => vault.lastReads.flush());
+  opening.defer(() => vault.outbox.flush());
+  const queue = createQueue(config, logger);
+  opening.defer(() => queue.close());
+  keepUp(vault, logger, opening);
+
+  const opened = opening.move();
+  return { vault, queue, kekService, auditService, close: () => opened.disposeAsync() };
+}
+
+function openStore({ database, allowFsyncOff }: VaultConfig): Promise<Db> {
+  return openDatabase({
+    target: database,
+    migrations: migrationsFolder,
+    onCommitError: (error) => failStop('The database could not commit', error),
+    allowFsyncOff,
+  });
+}
+
+function createQueue({ redisUrl }: VaultConfig, logger: Logger): Queue {
+  const onError: OnJobError = (error, job) => {
+    const what = { job: job?.name, attempt: job?.attempt };
+    // What a job depends on is away: it is tried again, and whoever is away says so itself.
+    const isAway = error instanceof AppError && (error.code === 'sealed' || error.code === 'unavailable');
+    if (isAway) logger.warn('job waits', { ...what, code: error.code });
+    else logger.error('job failed', { ...what, error });
+  };
+  return redisUrl === undefined ? createInProcessQueue({ onError }) : createBullmqQueue({ redisUrl, onError });
+}
+
+/** What a vault gathers in memory must not stay there. Each has a timer of its own: a DEK is not to outlive its time because the database is away. */
+function keepUp(vault: VaultContext, logger: Logger, opening: AsyncDisposableStack): void {
+  const sweeping = setInterval(() => vault.deks.sweep(), SECOND_MS);
+  opening.defer(() => clearInterval(sweeping));
+  const outbox = repeat(
+    SECOND_MS,
+    () => vault.outbox.flush(),
+    (error) => logger.warn('outbox rows stay for the relay', { error }),
+  );
+  opening.use(outbox);
+  const lastReads = repeat(
+    10 * SECOND_MS,
+    () => vault.lastReads.flush(),
+    (error) => logger.warn('who read last is in the audit log only', { error }),
+  );
+  opening.use(lastReads);
+}

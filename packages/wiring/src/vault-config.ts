@@ -1,0 +1,43 @@
+import { commonSettings } from '@cardea/process/config';
+import type { VaultSettings } from '@cardea/vault/context';
+import { toVaultSettings, vaultVariables } from '@cardea/vault/settings';
+import { z } from 'zod';
+
+/** What it takes to open a vault. */
+export interface VaultConfig {
+  tlsDir: string;
+  kekUrl: string;
+  auditUrl: string;
+  /** A file or a PostgreSQL URL. */
+  database: string;
+  /** Where processes share their jobs; without it each has its own. */
+  redisUrl: string | undefined;
+  allowFsyncOff: boolean;
+  vaultSettings: VaultSettings;
+}
+
+/** Settings of every service that opens a vault. Which database and which Redis, each service says itself. */
+export const vaultConfigVariables = {
+  ...commonSettings,
+  ...vaultVariables,
+  CARDEA_KEK_URL: z.url(),
+  CARDEA_AUDIT_URL: z.url(),
+  /** For tests only: a PostgreSQL that does not wait for its disk loses commits in a power cut. */
+  CARDEA_TEST_ALLOW_FSYNC_OFF: z.stringbool().default(false),
+};
+
+const Variables = z.object(vaultConfigVariables);
+
+export function toVaultConfig(
+  variables: z.output<typeof Variables>,
+  where: Pick<VaultConfig, 'database' | 'redisUrl'>,
+): VaultConfig {
+  return {
+    ...where,
+    tlsDir: variables.CARDEA_TLS_DIR,
+    kekUrl: variables.CARDEA_KEK_URL,
+    auditUrl: variables.CARDEA_AUDIT_URL,
+    allowFsyncOff: variables.CARDEA_TEST_ALLOW_FSYNC_OFF,
+    vaultSettings: toVaultSettings(variables),
+  };
+}

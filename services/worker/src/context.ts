@@ -1,0 +1,28 @@
+import { createPasswordHasher, defaultPasswordCost } from '@cardea/crypto/password';
+import { readTlsIdentity } from '@cardea/http/mtls';
+import { createLogger } from '@cardea/process/logger';
+import type { Logger } from '@cardea/process/logger';
+import { createMetrics } from '@cardea/process/metrics';
+import type { Metrics } from '@cardea/process/metrics';
+import { openVault } from '@cardea/wiring/open-vault';
+import type { OpenVault } from '@cardea/wiring/open-vault';
+import type { WorkerConfig } from './config.ts';
+
+/** What a worker works with. */
+export interface WorkerContext extends OpenVault {
+  logger: Logger;
+  metrics: Metrics;
+}
+
+/** Builds what the service is made of. @throws StartError, and what `openVault` throws */
+export async function createContext(config: WorkerConfig): Promise<WorkerContext> {
+  const logger = createLogger('worker', config.logLevel);
+  const opened = await openVault(config, {
+    identity: readTlsIdentity(config.tlsDir, 'worker'),
+    logger,
+    // No job hashes a password.
+    passwords: createPasswordHasher(defaultPasswordCost, { concurrent: 1, queued: 0 }),
+    now: () => new Date(),
+  });
+  return { ...opened, logger, metrics: createMetrics('worker') };
+}
