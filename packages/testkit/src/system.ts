@@ -15,7 +15,6 @@ import type { PasswordCost } from '@cardea/crypto/password';
 import { AUDIT_DEADLINE_MS } from '@cardea/http/client/audit-client';
 import { readKekConfig } from '@cardea/kek-service/config';
 import { startKekService } from '@cardea/kek-service/start';
-import type { RunningKekService } from '@cardea/kek-service/start';
 import type { Running } from '@cardea/process/run';
 import type { Db } from '@cardea/storage/db';
 import { openPostgres } from '@cardea/storage/postgres';
@@ -205,7 +204,7 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
       return api().opsUrl;
     },
     get kekOpsUrl() {
-      return (running.get('kek') as RunningKekService).opsUrl;
+      return running.get('kek')!.opsUrl;
     },
     get vault() {
       return api().vault;
