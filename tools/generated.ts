@@ -1,16 +1,16 @@
 /**
- * `node tools/generated.ts check` makes the generated files of the repository again and fails if one differs. With
- * `write` it writes them. The schemas need a PostgreSQL, which this program starts itself.
+ * `node tools/generated.ts check` makes again what the repository holds of generated files, and fails if
+ * one differs; with `write` it writes them. It starts what they are made by: a Cardea for the OpenAPI file, and a
+ * PostgreSQL for the schemas.
  */
 import { readFile, writeFile } from 'node:fs/promises';
-import { endpoints } from '@cardea/api-service/app';
-import { toOpenApi } from '@cardea/http/server/openapi';
 import type { Db } from '@cardea/storage/db';
 import { migrate, readMigrations } from '@cardea/storage/migrate';
 import { openPostgres } from '@cardea/storage/postgres';
 import { dumpSchema } from '@cardea/storage/schema-snapshot';
 import { openSqlite } from '@cardea/storage/sqlite';
 import { startPostgres } from '@cardea/testkit/servers';
+import { createTestSystem } from '@cardea/testkit/system';
 
 const root = new URL('../', import.meta.url);
 const foldersWithMigrations = ['packages/vault', 'services/audit-service'];
@@ -40,8 +40,14 @@ interface GeneratedFile {
 }
 
 async function makeAll(): Promise<GeneratedFile[]> {
-  const openApi = { path: 'services/api-service/openapi.json', text: toJsonText(toOpenApi(endpoints)) };
-  return [openApi, ...(await makeSqliteSchemas()), ...(await makePostgresSchemas())];
+  return [await fetchOpenApi(), ...(await makeSqliteSchemas()), ...(await makePostgresSchemas())];
+}
+
+// What a running system serves, for only it knows all its routes.
+async function fetchOpenApi(): Promise<GeneratedFile> {
+  await using system = await createTestSystem('mini');
+  const answer = await fetch(`${system.url}/api/v1/openapi.json`);
+  return { path: 'services/api-service/openapi.json', text: toJsonText(await answer.json()) };
 }
 
 function makeSqliteSchemas(): Promise<GeneratedFile[]> {

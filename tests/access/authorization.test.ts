@@ -1,5 +1,4 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { endpoints } from '@cardea/api-service/app';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { sha256Hex } from '@cardea/crypto/ids';
 import { useSystem } from '@cardea/testkit/use-system';
@@ -8,6 +7,7 @@ import { Person } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import { PASSWORD } from '@cardea/testkit/system';
+import { endpoints } from '../front-door/served-endpoints.ts';
 import { columns, expectedStatus, ground, table, verbs } from './access-table.ts';
 import type { Principal, Sending } from './access-table.ts';
 

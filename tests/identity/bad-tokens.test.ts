@@ -1,8 +1,8 @@
-import { endpoints } from '@cardea/api-service/app';
 import { useSystem } from '@cardea/testkit/use-system';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import { beforeAll, describe, expect, test } from '@jest/globals';
+import { endpoints } from '../front-door/served-endpoints.ts';
 import { CANARY, expectRefusal } from '../access/refusals.ts';
 import { anyJwk, anyKey, createForger } from './forged-tokens.ts';
 import type { Forger } from './forged-tokens.ts';
@@ -133,9 +133,8 @@ describe.each(ways)('when %s', (_way, send) => {
 });
 
 describe('every route', () => {
-  const protectedRoutes = endpoints.filter((endpoint) => endpoint.auth !== 'none');
-
   test('asks for a token, but for those that say they do not', async () => {
+    const protectedRoutes = system.endpoints.filter((endpoint) => endpoint.auth !== 'none');
     expect(protectedRoutes.length).toBeGreaterThan(8);
     for (const { method, path, action } of protectedRoutes) {
       const target = path.replaceAll(/\{[+*]?\w+\}/g, 'x');

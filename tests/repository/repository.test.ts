@@ -22,7 +22,7 @@ const mayImport: Record<string, string[]> = {
   deploy: ['process'],
   tests: [...product, 'api-service', 'testkit', 'deploy'],
   trials: [...product, 'testkit', 'deploy'],
-  tools: [...product, 'api-service', 'testkit'],
+  tools: [...product, 'testkit'],
 };
 // Folders without `src`.
 const flat = ['deploy', 'tests', 'trials', 'tools'];

@@ -1,4 +1,3 @@
-import { endpoints } from '@cardea/api-service/app';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
@@ -8,6 +7,7 @@ import type { TestSystem } from '@cardea/testkit/system';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { ground, table } from '../access/access-table.ts';
 import { grant, newApplication } from '../access/granting.ts';
+import { endpoints } from '../front-door/served-endpoints.ts';
 import { countStatuses, expectRecords, recordsOf } from '../identity/identity.ts';
 import { at, contents, countRecords, query, storedVersions, trail } from './ground.ts';
 

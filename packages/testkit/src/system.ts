@@ -10,6 +10,7 @@ import { readApiConfig } from '@cardea/api-service/config';
 import { readAuditConfig } from '@cardea/audit-service/config';
 import { startAuditService } from '@cardea/audit-service/start';
 import type { Role } from '@cardea/contracts/caller';
+import type { Endpoint } from '@cardea/contracts/endpoint';
 import type { JobName, JobPayload } from '@cardea/contracts/jobs';
 import type { PasswordCost } from '@cardea/crypto/password';
 import { AUDIT_DEADLINE_MS } from '@cardea/http/client/audit-client';
@@ -61,6 +62,8 @@ export interface TestSystem extends AsyncDisposable {
   readonly vault: VaultContext;
   /** Variables that differ from those of every test system; a service reads them when it starts. */
   readonly settings: NodeJS.ProcessEnv;
+  /** What api-service answers, in the order of its document. */
+  readonly endpoints: readonly Endpoint[];
   /** What api-service hashes passwords at from its next start on. */
   passwordCost: PasswordCost;
   /**
@@ -208,6 +211,9 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
     },
     get vault() {
       return api().vault;
+    },
+    get endpoints() {
+      return api().endpoints;
     },
     get passwordCost() {
       return passwordCost;

@@ -1,21 +1,9 @@
 import type { RequestListener } from 'node:http';
-import * as auditLog from '@cardea/contracts/audit-log';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
-import * as events from '@cardea/contracts/events';
-import * as grants from '@cardea/contracts/grants';
-import * as applications from '@cardea/contracts/identity/applications';
-import * as auth from '@cardea/contracts/identity/auth';
-import * as users from '@cardea/contracts/identity/users';
-import * as secretsBreakGlass from '@cardea/contracts/secrets/break-glass';
-import * as secretsBulk from '@cardea/contracts/secrets/bulk';
-import * as secretDocuments from '@cardea/contracts/secrets/documents';
-import * as secretsLifecycle from '@cardea/contracts/secrets/lifecycle';
-import * as secretsListing from '@cardea/contracts/secrets/listing';
-import * as secrets from '@cardea/contracts/secrets/secrets';
-import * as system from '@cardea/contracts/system';
-import * as vaults from '@cardea/contracts/vaults';
+import { clientCredentials, login, refresh } from '@cardea/contracts/identity/auth';
+import { probeHealth, readHealth, readOpenApi } from '@cardea/contracts/system';
 import { createApp } from '@cardea/http/server/app';
 import type { ServerContext } from '@cardea/http/server/exchange';
 import { createHotPath } from '@cardea/http/server/hot-path';
@@ -44,49 +32,22 @@ import { vaultRoutes } from './routes/vaults.ts';
 import type { TokenKeys } from './token-keys.ts';
 import type { Tokens } from './tokens.ts';
 
-/** Every endpoint of the public interface, in the order of its document. */
-export const endpoints: Endpoint[] = [
-  system,
-  auth,
-  users,
-  applications,
-  vaults,
-  events,
-  grants,
-  secrets,
-  secretsLifecycle,
-  secretsBreakGlass,
-  secretsBulk,
-  secretDocuments,
-  secretsListing,
-  auditLog,
-].flatMap((module) => Object.values(module).filter((value): value is Endpoint => isEndpoint(value)));
-
-function isEndpoint(value: unknown): value is Endpoint {
-  return typeof value === 'object' && value !== null && 'method' in value && 'path' in value;
-}
-
-let document: { openapi: string } | undefined;
-
-// Made when somebody first asks for it: it takes longer than all else that a start does.
-function openApi(): { openapi: string } {
-  return (document ??= toOpenApi(endpoints));
-}
-
 // Health stays up for everybody, also for somebody who is being dropped.
-const alwaysAnswered = new Set<Endpoint>([system.readHealth, system.probeHealth, system.readOpenApi]);
+const alwaysAnswered = new Set<Endpoint>([readHealth, probeHealth, readOpenApi]);
 
 // Nor do those who are dropped lose the ways in for strangers: behind one address there may be a whole office, or
 // everybody where a proxy is not trusted, and one of them must not take sign-in from the others. That opens nothing. A
 // password is guarded by its throttle, by name and by address, and by the limit of sign-ins; refresh tokens and client
 // secrets have 256 random bits, so guessing them is only a load, which the limit of requests bears. Refusals here are
 // counted and recorded as everywhere.
-const waysIn = new Set<Endpoint>([auth.login, auth.refresh, auth.clientCredentials]);
+const waysIn = new Set<Endpoint>([login, refresh, clientCredentials]);
 
 /** What answers the public port. */
 export interface Front {
   listener: RequestListener;
   server: ServerContext;
+  /** What it answers, in the order of its document. */
+  endpoints: Endpoint[];
   /** Records what is still to be recorded of requests that were answered. */
   flush(): Promise<void>;
 }
@@ -133,17 +94,23 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
     ...vaultRoutes(vault),
     ...eventRoutes(vault),
     ...grantRoutes(vault),
+    ...hot,
     ...secretRoutes(vault),
     ...lifecycleRoutes(vault),
     ...breakGlassRoutes(vault, metrics),
     ...bulkRoutes(vault),
     ...documentRoutes(vault),
     ...listingRoutes(vault),
-    ...hot,
     ...auditRoutes(vault, ctx.auditService, ctx.exports),
   ];
+  const endpoints = routes.map(({ endpoint }) => endpoint);
+  let document: { openapi: string } | undefined;
+  // Made when a client first asks for it: it takes longer than the rest of a start.
+  function openApi(): { openapi: string } {
+    return (document ??= toOpenApi(endpoints));
+  }
   const app = createApp({ ctx: server, routes, before: limitRequests(ctx, stranger) });
   const hotPath = createHotPath({ ctx: server, routes: hot, recall, limit: limitReads(config.readsPerSecond) });
   const listener: RequestListener = (req, res) => void (hotPath(req, res) || app(req, res));
-  return { listener, server, flush: () => floods.flush() };
+  return { listener, server, endpoints, flush: () => floods.flush() };
 }

@@ -1,5 +1,6 @@
 import { listEntries } from '@cardea/contracts/audit-api';
 import { AppError } from '@cardea/contracts/errors';
+import type { Endpoint } from '@cardea/contracts/endpoint';
 import { sealStatus } from '@cardea/contracts/kek-api';
 import { refuseBrokenRequests } from '@cardea/http/server/client-errors';
 import { openOpsPort } from '@cardea/http/server/ops-port';
@@ -26,6 +27,8 @@ const SECOND_MS = 1_000;
 export interface RunningApiService extends Running {
   /** For the test kit, which seeds people. */
   vault: VaultContext;
+  /** What it answers, in the order of its document. */
+  endpoints: Endpoint[];
 }
 
 /** Starts api-service. Profile mini has no worker: the jobs run here, for one process owns the SQLite file. @throws StartError */
@@ -42,7 +45,7 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   const keys = createTokenKeys(ctx);
   await keys.openIfPossible().catch(refuseForeignKeyring);
 
-  const { listener, server, flush } = createListener(ctx, createTokens(keys, vault.now), keys);
+  const { listener, server, endpoints, flush } = createListener(ctx, createTokens(keys, vault.now), keys);
   starting.defer(flush);
   const api = await listen(listener, { host: config.host, port: config.port, variable: 'CARDEA_PORT' });
   starting.defer(() => api.drain(DRAIN_MS));
@@ -63,7 +66,7 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   ops.show({ registry: ctx.metrics.registry, checks: readiness(ctx) });
   logger.info('api-service is ready', { url: api.url });
   const started = starting.move();
-  return { url: api.url, opsUrl: ops.url, vault, stop: () => started.disposeAsync() };
+  return { url: api.url, opsUrl: ops.url, vault, endpoints, stop: () => started.disposeAsync() };
 }
 
 // A database without users is that of a first start, or it is lost: then a new admin, and a new password over the old

@@ -1,0 +1,42 @@
+import { globSync } from 'node:fs';
+import type { Endpoint } from '@cardea/contracts/endpoint';
+import { createTestSystem } from '@cardea/testkit/system';
+import type { TestSystem } from '@cardea/testkit/system';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+
+const contracts = new URL('../../packages/contracts/src/', import.meta.url);
+let system: TestSystem;
+
+beforeAll(async () => {
+  system = await createTestSystem('mini');
+});
+afterAll(async () => {
+  await system[Symbol.asyncDispose]();
+});
+
+const nameOf = ({ method, path }: Endpoint) => `${method} ${path}`;
+
+test('every public endpoint of the contracts is served, once, and nothing else', async () => {
+  const described = await publicEndpoints();
+  expect(described.length).toBeGreaterThan(50);
+  expect(system.endpoints.map(nameOf).toSorted()).toEqual(described.map(nameOf).toSorted());
+  expect(system.endpoints.filter((endpoint) => !described.includes(endpoint))).toEqual([]);
+});
+
+test('the document has them all, in their order', async () => {
+  const { body } = await system.stranger.get('/openapi.json').expect(200);
+  const paths = system.endpoints.map(({ path }) => path.replaceAll(/\{[+*]/g, '{'));
+  expect(Object.keys(body.paths as object)).toEqual([...new Set(paths)]);
+});
+
+/** Whatever a file of the contracts exports that anybody, or anybody with a token, may call. */
+async function publicEndpoints(): Promise<Endpoint[]> {
+  const files = globSync('**/*.ts', { cwd: contracts, exclude: ['**/*.test.ts'] });
+  const modules = await Promise.all(files.map(async (file) => import(new URL(file, contracts).href)));
+  const exported = modules.flatMap((module) => Object.values(module as Record<string, unknown>));
+  return exported.filter(isEndpoint).filter(({ auth }) => auth !== 'peer');
+}
+
+function isEndpoint(value: unknown): value is Endpoint {
+  return typeof value === 'object' && value !== null && 'method' in value && 'path' in value;
+}
