@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const start = fileURLToPath(new URL('../../deploy/start.mjs', import.meta.url));
 
-/** A Cardea of profile mini as its start command starts it, with limits that a benchmark does not reach. */
+/** A Cardea of profile mini, started by its start command, with limits that a benchmark does not reach. */
 export interface Cardea {
   url: string;
   pid: number;

@@ -12,8 +12,8 @@ import { memoryOf } from './memory.ts';
 import type { ProcessMemory } from './memory.ts';
 
 /**
- * Audited reads and writes a second beside two baselines in the same run, and memory. The load generator runs on the
- * same machine, so the figures are ratios: divide by the baseline above them.
+ * Measures audited reads and writes per second, two baselines in the same run, and memory. The load generator runs on
+ * the same machine, so only the ratios count: divide each figure by the baseline above it.
  *
  *   pnpm bench [seconds] [connections,…]
  */
@@ -22,7 +22,8 @@ const connectionCounts = (process.argv[3] ?? '1,16,64,256').split(',').map(Numbe
 const PORT = 8600;
 const BASELINE_PORT = 8599;
 const VALUE = 'x'.repeat(64);
-// A service runs for weeks. V8 compiles the way of a read for some seconds, and on two cores that is in its way.
+// A service runs for weeks, so only compiled code counts. V8 compiles the code of a read for some seconds, and on two
+// cores that slows the reads down.
 const WARM_UP_SECONDS = 3;
 const ROUNDS = 3;
 
@@ -39,7 +40,7 @@ async function main(): Promise<void> {
   const dataDir = mkdtempSync(join(tmpdir(), 'cardea-bench-'));
   const first = await startCardea(PORT, dataDir);
   await first.stop();
-  // What is measured is the second one: the first start compiles, and keeps what it took for that.
+  // The second start is measured: the first start compiles, and keeps the memory that it needed for that.
   const cardea = await startCardea(PORT, dataDir);
   try {
     const token = await prepare(cardea);
@@ -92,7 +93,7 @@ async function measureAll({ secret, token, baseline }: Targets): Promise<void> {
   for (const connections of connectionCounts) {
     const load = (url: string, bearer: string) => measure({ url, connections, token: bearer });
     const bare = await load(`${base}/bare`, baseline.token);
-    // By turns, because the speed of a shared machine drifts; the pair of the median ratio counts.
+    // Measured in turns, because the speed of a shared machine drifts. The pair with the median ratio counts.
     const pairs: { opened: Measured; reads: Measured }[] = [];
     for (let round = 0; round < ROUNDS; round += 1) {
       pairs.push({ opened: await load(`${base}/open`, baseline.token), reads: await load(secret, token) });

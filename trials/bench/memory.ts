@@ -1,13 +1,16 @@
 import { readFileSync, readdirSync } from 'node:fs';
 
-/** Memory of one process in MiB. `pss` counts what it shares with others in proportion, so sums are true; `rss` counts it whole. */
+/**
+ * Memory of one process in MiB. `pssMib` counts a proportional share of shared memory, so sums are correct. `rssMib`
+ * counts shared memory in full.
+ */
 export interface ProcessMemory {
   name: string;
   pssMib: number;
   rssMib: number;
 }
 
-/** Memory of the process `root` and of everything it started, by /proc (Linux). */
+/** Returns the memory of the process `root` and of its descendants, read from /proc (Linux). */
 export function memoryOf(root: number): ProcessMemory[] {
   return familyOf(root).map((pid) => {
     const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
@@ -23,7 +26,7 @@ function familyOf(root: number): number[] {
   return [root, ...children.flatMap(familyOf)];
 }
 
-// A process that ends while the list is read has no parent any more.
+// Undefined if the process has ended since the list was read.
 function parentOf(pid: number): number | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');

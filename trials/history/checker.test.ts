@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { findAnomaly } from './linearizability.ts';
-import type { Operation, Outcome, Question } from './operations.ts';
+import type { Operation, Outcome, Request } from './operations.ts';
 import { step, unwritten } from './register.ts';
 import { seededRandom } from '@cardea/testkit/random';
 import type { Random } from '@cardea/testkit/random';
@@ -11,12 +11,12 @@ const missing: Outcome = { is: 'missing' };
 const failed: Outcome = { is: 'precondition failed' };
 const deleted: Outcome = { is: 'deleted' };
 
-const put = (value: string, condition: { ifMatch?: number; ifAbsent?: true } = {}): Question => {
+const put = (value: string, condition: { ifMatch?: number; ifAbsent?: true } = {}): Request => {
   return { kind: 'put', value, ...condition };
 };
-const get: Question = { kind: 'get' };
-const remove: Question = { kind: 'delete' };
-const restore: Question = { kind: 'restore' };
+const get: Request = { kind: 'get' };
+const remove: Request = { kind: 'delete' };
+const restore: Request = { kind: 'restore' };
 
 function written(version: number, how: { changed?: boolean; isNew?: boolean } = {}): Outcome {
   return { is: 'written', version, changed: true, isNew: version === 1, ...how };
@@ -26,14 +26,16 @@ function read(version: number, value: string): Outcome {
   return { is: 'read', version, value };
 }
 
-type Call = [question: Question, outcome: Outcome, at?: [from: number, to: number]];
+type Call = [request: Request, outcome: Outcome, at?: [from: number, to: number]];
 
-/** Calls one after the other, but for those that say when they were under way: `[3, 8]` is from the 3rd call's time to the 8th's. */
+/**
+ * Calls one after the other, except calls with `at`: `[3, 8]` runs from the time of the 3rd call to that of the 8th.
+ */
 function history(...calls: Call[]): Operation[] {
-  return calls.map(([question, outcome, [from, to] = [0, 0]], index) => ({
+  return calls.map(([request, outcome, [from, to] = [0, 0]], index) => ({
     client: index,
     name: 's',
-    question,
+    request,
     outcome,
     invokedAt: (from || index + 1) * 100 + index,
     answeredAt: outcome.is === 'lost' ? Infinity : (to || index + 1) * 100 + 50 + index,
@@ -46,7 +48,7 @@ function isExplained(operations: Operation[]): boolean {
 
 describe('one order explains', () => {
   test.each<[string, Call[]]>([
-    ['nothing', []],
+    ['no calls', []],
     [
       'calls one after the other',
       [
@@ -71,7 +73,7 @@ describe('one order explains', () => {
       ],
     ],
     [
-      'reads beside a write, of which one sees it and one does not',
+      'two reads during a write, of which one sees the write and one does not',
       [
         [put('a'), written(1)],
         [put('b'), written(2), [2, 5]],
@@ -89,7 +91,7 @@ describe('one order explains', () => {
       ],
     ],
     [
-      'a lost write that nobody sees, of which a number is missing',
+      'a lost write that no read sees but whose version number is used',
       [
         [put('a'), written(1)],
         [put('b'), lost],
@@ -115,7 +117,7 @@ describe('one order explains', () => {
       ],
     ],
     [
-      'a trash that keeps what is in it, however much is written after',
+      'a trash that keeps its versions, even after many later writes',
       [
         [put('a'), written(1)],
         [remove, deleted],
@@ -136,7 +138,7 @@ describe('one order explains', () => {
 });
 
 describe('no order explains', () => {
-  const begun: Call[] = [[put('a'), written(1)]];
+  const firstCalls: Call[] = [[put('a'), written(1)]];
   test.each<[string, Call[]]>([
     [
       'a stale read',
@@ -156,7 +158,7 @@ describe('no order explains', () => {
       ],
     ],
     [
-      'a 304 for what the client does not have',
+      'a 304 for a version that the client does not have',
       [
         [
           { kind: 'get', unlessVersion: 7 },
@@ -173,14 +175,14 @@ describe('no order explains', () => {
       ],
     ],
     [
-      'a lost update: a write on a condition that another has made untrue',
+      'a lost update: a write whose condition another write has made false',
       [
         [put('b'), written(2)],
         [put('c', { ifMatch: 1 }), written(3)],
       ],
     ],
     [
-      'a write that was acknowledged and is gone',
+      'an acknowledged write that is lost',
       [
         [put('b'), written(2)],
         [put('c'), written(2)],
@@ -223,10 +225,10 @@ describe('no order explains', () => {
         [put('b'), written(1)],
       ],
     ],
-    ['a version number left out', [[put('b'), written(3)]]],
+    ['a skipped version number', [[put('b'), written(3)]]],
     ['a value that was never written', [[get, read(1, 'x')]]],
     [
-      'a value of another version',
+      'the value of another version',
       [
         [put('b'), written(2)],
         [{ kind: 'get', version: 1 }, read(1, 'b')],
@@ -249,7 +251,7 @@ describe('no order explains', () => {
       ],
     ],
     [
-      'a lost write on a condition that did not hold',
+      'a lost write whose condition was false',
       [
         [put('b', { ifMatch: 2 }), lost],
         [get, read(2, 'b')],
@@ -270,7 +272,7 @@ describe('no order explains', () => {
       ],
     ],
     [
-      'an old version that a new write brings back',
+      'an old version that is readable again after a new write',
       [
         [remove, deleted],
         [put('b'), written(2, { isNew: true })],
@@ -278,7 +280,7 @@ describe('no order explains', () => {
       ],
     ],
     [
-      'a deletion that comes undone',
+      'a deletion that is undone',
       [
         [remove, deleted],
         [get, missing],
@@ -293,16 +295,16 @@ describe('no order explains', () => {
       ],
     ],
     [
-      'a restored secret that is not there',
+      'a restored secret that does not exist',
       [
         [remove, deleted],
         [restore, { is: 'restored', version: 1 }],
         [get, missing],
       ],
     ],
-    ['something restored that was never deleted', [[restore, { is: 'restored', version: 1 }]]],
+    ['a restored secret that was never deleted', [[restore, { is: 'restored', version: 1 }]]],
     [
-      'a version that is kept for too long',
+      'a version that is kept too long',
       [
         [put('b'), written(2)],
         [put('c'), written(3)],
@@ -310,24 +312,24 @@ describe('no order explains', () => {
         [{ kind: 'get', version: 1 }, read(1, 'a')],
       ],
     ],
-    ['an identical value that makes a version', [[put('a'), written(2)]]],
-    ['another value that makes none', [[put('b'), written(1, { changed: false, isNew: false })]]],
+    ['an identical value that makes a new version', [[put('a'), written(2)]]],
+    ['another value that makes no new version', [[put('b'), written(1, { changed: false, isNew: false })]]],
     [
-      'a new secret that is said to be old',
+      'a new secret that is reported as existing',
       [
         [remove, deleted],
         [put('b'), written(2)],
       ],
     ],
   ])('%s', (_what, calls) => {
-    const anomaly = findAnomaly(history(...begun, ...calls), KEPT);
+    const anomaly = findAnomaly(history(...firstCalls, ...calls), KEPT);
     expect(anomaly).toMatchObject({ name: 's', of: expect.any(Number) });
     expect(anomaly!.explained).toBeLessThan(anomaly!.of);
   });
 
-  test('what one reader cannot see, though every other answer fits', () => {
+  test('one stale read among correct answers', () => {
     const anomaly = findAnomaly(
-      history(...begun, [put('b'), written(2)], [get, read(1, 'a')], [get, read(2, 'b')]),
+      history(...firstCalls, [put('b'), written(2)], [get, read(1, 'a')], [get, read(2, 'b')]),
       KEPT,
     );
     expect(anomaly).toMatchObject({
@@ -339,17 +341,17 @@ describe('no order explains', () => {
   });
 });
 
-describe('of four hundred calls', () => {
+describe('for four hundred calls', () => {
   const seeds = Array.from({ length: 8 }, (_, number) => `seed ${number}`);
 
   test.each(seeds)(
-    'that eight clients made of one register, a tenth of them lost, one order explains all: %s',
+    'of eight clients to one register, a tenth of them lost, one order explains all answers: %s',
     (seed) => {
       expect(isExplained(simulate(seededRandom(seed), { calls: 400, overlap: 8, lost: 0.1 }))).toBe(true);
     },
   );
 
-  test.each(seeds)('that were made one by one, any changed answer is found: %s', (seed) => {
+  test.each(seeds)('one after the other, a changed answer is found: %s', (seed) => {
     const random = seededRandom(seed);
     const calls = simulate(random, { calls: 400, overlap: 0, lost: 0 });
     const index = random.below(calls.length);
@@ -363,7 +365,7 @@ function isSame(one: Outcome, other: Outcome): boolean {
   return JSON.stringify(one) === JSON.stringify(other);
 }
 
-/** Calls of a register that keeps the contract: each is done at a moment of its own between its two times. */
+/** Calls to a register that keeps the contract. Each call takes effect at one moment between its two times. */
 function simulate(random: Random, how: { calls: number; overlap: number; lost: number }): Operation[] {
   const plans = Array.from({ length: how.calls }, (_, number) => {
     const isLost = random.chance(how.lost);
@@ -373,14 +375,14 @@ function simulate(random: Random, how: { calls: number; overlap: number; lost: n
   const operations: Operation[] = [];
   let register = unwritten;
   for (const plan of plans.toSorted((a, b) => a.doneAt - b.doneAt)) {
-    const question = ask(random, plan.number, register.newest);
-    const { outcome, next } = step(register, question, KEPT);
+    const request = ask(random, plan.number, register.newest);
+    const { outcome, next } = step(register, request, KEPT);
     if (plan.isDone) register = next;
     const spread = (random.below(1_000) / 1_000) * how.overlap;
     operations.push({
       client: 0,
       name: 's',
-      question,
+      request,
       outcome: plan.isLost ? lost : outcome,
       invokedAt: plan.isLost ? plan.number : plan.doneAt - spread,
       answeredAt: plan.isLost ? Infinity : plan.doneAt + (random.below(1_000) / 1_000) * how.overlap,
@@ -389,10 +391,10 @@ function simulate(random: Random, how: { calls: number; overlap: number; lost: n
   return operations;
 }
 
-function ask(random: Random, number: number, newest: number): Question {
+function ask(random: Random, number: number, newest: number): Request {
   const value = random.chance(0.1) ? 'the same' : `value ${number}`;
   const version = Math.max(0, newest - random.below(3));
-  return random.pick<Question>([
+  return random.pick<Request>([
     put(value),
     put(value),
     put(value, { ifMatch: version }),

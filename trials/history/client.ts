@@ -1,23 +1,23 @@
 import type { Random } from '@cardea/testkit/random';
 import { FrontDoor } from '../kill/front-door.ts';
-import type { Answer, Question as Request } from '../kill/front-door.ts';
+import type { Answer, HttpRequest } from '../kill/front-door.ts';
 import { Violation } from '../kill/ledger.ts';
-import type { Outcome, Question } from './operations.ts';
+import type { Outcome, Request } from './operations.ts';
 import type { Recorder } from './recorder.ts';
 
 const HANG_UP = 0.04;
 const HANG_UP_MS_MAX = 8;
 
-/** What every client of a trial shares. */
+/** The part of a trial that all its clients share. */
 export interface Trial {
   url: string;
   vault: string;
   recorder: Recorder;
-  /** Of whoever may do everything in the vault; may be another one each time. */
+  /** A token of a user that may do everything in the vault. It may change between calls. */
   token(): Promise<string>;
 }
 
-/** One client with a connection of its own, which it hangs up now and then. */
+/** One client with its own connection, which it sometimes closes in the middle of a request. */
 export class Client {
   readonly #trial: Trial;
   readonly #number: number;
@@ -31,37 +31,37 @@ export class Client {
     this.#door = new FrontDoor(trial.url);
   }
 
-  /** Asks, and has noted what came of it. @throws Violation for an answer that nothing explains */
-  async ask(name: string, question: Question): Promise<Outcome> {
+  /** Sends a request and records its outcome. @throws Violation for an answer that the contract does not have */
+  async send(name: string, request: Request): Promise<Outcome> {
     const { recorder, vault } = this.#trial;
     const token = await this.#trial.token();
-    const request = { ...toRequest(`/api/v1/vaults/${vault}/secrets/${name}`, question), token, ...this.#hangUp() };
-    const call = recorder.begin({ client: this.#number, name, question });
-    const answer = await this.#door.ask(request);
-    // Nobody has taken the connection, so nothing was asked.
+    const httpRequest = toHttpRequest(`/api/v1/vaults/${vault}/secrets/${name}`, request);
+    const call = recorder.begin({ client: this.#number, name, request });
+    const answer = await this.#door.send({ ...httpRequest, token, ...this.#hangUp() });
+    // The connection was refused, so nothing was sent.
     if (answer.kind === 'unsent') return call.forget();
-    return call.end(answer.kind === 'cut' ? { is: 'lost' } : toOutcome(question, answer));
+    return call.end(answer.kind === 'cut' ? { is: 'lost' } : toOutcome(request, answer));
   }
 
   close(): void {
     this.#door.close();
   }
 
-  #hangUp(): Pick<Request, 'hangUp'> {
+  #hangUp(): Pick<HttpRequest, 'hangUp'> {
     if (!this.#random.chance(HANG_UP)) return {};
     if (this.#random.chance(0.2)) return { hangUp: 'within the body' };
     return { hangUp: { afterMs: this.#random.below(HANG_UP_MS_MAX) } };
   }
 }
 
-function toRequest(path: string, question: Question): Request {
-  if (question.kind === 'restore') return { method: 'POST', path: `${path}:restore` };
-  if (question.kind === 'delete') return { method: 'DELETE', path, headers: ifMatch(question.ifMatch) };
-  if (question.kind === 'put') {
-    const headers = { ...ifMatch(question.ifMatch), ...(question.ifAbsent ? { 'If-None-Match': '*' } : {}) };
-    return { method: 'PUT', path, headers, body: { value: question.value } };
+function toHttpRequest(path: string, request: Request): HttpRequest {
+  if (request.kind === 'restore') return { method: 'POST', path: `${path}:restore` };
+  if (request.kind === 'delete') return { method: 'DELETE', path, headers: ifMatch(request.ifMatch) };
+  if (request.kind === 'put') {
+    const headers = { ...ifMatch(request.ifMatch), ...(request.ifAbsent ? { 'If-None-Match': '*' } : {}) };
+    return { method: 'PUT', path, headers, body: { value: request.value } };
   }
-  const { version, unlessVersion } = question;
+  const { version, unlessVersion } = request;
   const headers: Record<string, string> = unlessVersion === undefined ? {} : { 'If-None-Match': `"${unlessVersion}"` };
   return { method: 'GET', path: version === undefined ? path : `${path}?version=${version}`, headers };
 }
@@ -70,15 +70,15 @@ function ifMatch(version: number | undefined): Record<string, string> {
   return version === undefined ? {} : { 'If-Match': `"${version}"` };
 }
 
-function toOutcome(question: Question, answer: Answer): Outcome {
+function toOutcome(request: Request, answer: Answer): Outcome {
   const { status, text, etag } = answer;
   if (status === 503) return { is: 'lost' };
-  if (status === 404 && question.kind !== 'put') return { is: 'missing' };
+  if (status === 404 && request.kind !== 'put') return { is: 'missing' };
   if (status === 412) return { is: 'precondition failed' };
   if (status === 304) return { is: 'known already', version: Number(etag) };
-  const outcome = successes[question.kind][status]?.(text === '' ? {} : (JSON.parse(text) as Body));
+  const outcome = successes[request.kind][status]?.(text === '' ? {} : (JSON.parse(text) as Body));
   if (outcome) return outcome;
-  throw new Violation(`${JSON.stringify(question)} was answered ${status}: ${text}`);
+  throw new Violation(`${JSON.stringify(request)} was answered ${status}: ${text}`);
 }
 
 interface Body {
@@ -91,7 +91,7 @@ const written = (isNew: boolean) => (body: Body) => {
   return { is: 'written', version: body.version!, changed: body.changed!, isNew } as const;
 };
 
-const successes: Record<Question['kind'], Record<number, (body: Body) => Outcome>> = {
+const successes: Record<Request['kind'], Record<number, (body: Body) => Outcome>> = {
   put: { 200: written(false), 201: written(true) },
   get: { 200: ({ version, value }) => ({ is: 'read', version: version!, value: value! }) },
   delete: { 204: () => ({ is: 'deleted' }) },

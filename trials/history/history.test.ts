@@ -10,7 +10,7 @@ describe.each([
   ['mini', everyFault],
   ['full', everyFault.slice(0, 2)],
 ] as const)('profile %s', (profile, faults) => {
-  test('one order of the calls explains what eight clients saw while services stopped and connections were cut', async () => {
+  test('one order of the calls explains the answers of eight clients while services stop and connections are cut', async () => {
     await using system = prepareTestSystem(profile);
     system.keepsSchedule = true;
     await system.start();
@@ -26,7 +26,7 @@ describe.each([
     await load;
 
     requireLinearizable(recorder.operations);
-    // A history in which little happened would say little.
+    // A history without these outcomes would prove little.
     expect(Object.keys(recorder.counts())).toEqual(
       expect.arrayContaining([
         'put: written',

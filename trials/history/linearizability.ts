@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { BeenThere } from './been-there.ts';
+import { VisitedStates } from './visited-states.ts';
 import { groupLost } from './lost-calls.ts';
 import type { LostGroup } from './lost-calls.ts';
 import type { Operation } from './operations.ts';
@@ -8,32 +8,34 @@ import type { Register, Step } from './register.ts';
 
 const STATES_MAX = 500_000;
 
-/** Nobody knows: the search was given up. */
+/** The search had to be given up, so it is unknown whether an order exists. */
 export class Undecided extends Error {
   override name = 'Undecided';
 }
 
-/** How far an order of the calls can go, where none explains all of them. */
+/** The longest order of the calls, if no order explains all answers. */
 export interface Anomaly {
   name: string;
-  /** How many answers the longest order explains. */
+  /** The number of answers that the longest order explains. */
   explained: number;
+  /** The number of all answers. */
   of: number;
-  /** What the secret is after those. */
+  /** The state of the secret after the explained answers. */
   register: Register;
-  /** The answers of which one had to come next, and none can. */
+  /** The calls of which one had to come next. The answer of none of them is right in this state. */
   stuck: Operation[];
 }
 
 /**
- * Looks for one order of all the calls to one name in which each call stands between its invocation and its answer and
- * each answer is right: linearizability (Herlihy and Wing 1990). The search is that of Wing and Gong (1993), which tries
- * every call that may come next, with the memory of Lowe (2017) for where it has been. What was lost may stand anywhere
- * after its invocation, or nowhere. @throws Undecided
+ * Looks for one order of all calls to one name in which each call takes effect between its invocation and its answer,
+ * and each answer is right: linearizability (Herlihy and Wing 1990). The search is that of Wing and Gong (1993), which
+ * tries every call that may come next, with Lowe's (2017) memory of visited states. A lost call may take effect at any
+ * time after its invocation, or never.
+ * @throws Undecided
  */
 export function findAnomaly(operations: Operation[], kept: number): Anomaly | undefined {
   const calls = prepare(operations, kept);
-  const beenThere = new BeenThere();
+  const visited = new VisitedStates();
   const open: Order[] = [{ register: unwritten, first: 0, ahead: new Set(), used: calls.lost.map(() => 0) }];
   let furthest = open[0]!;
 
@@ -41,9 +43,9 @@ export function findAnomaly(operations: Operation[], kept: number): Anomaly | un
     const due = placeWithoutEffect(calls, order);
     if (due.calls.length === 0) return undefined;
     if (placed(order) > placed(furthest)) furthest = order;
-    if (beenThere.note(keyOf(order), order.used)) continue;
-    if (beenThere.size > STATES_MAX) throw new Undecided(`${operations[0]!.name}: too many orders to try`);
-    // The newest is the next to be looked at, so what was lost is tried last.
+    if (visited.covers(keyOf(order), order.used)) continue;
+    if (visited.size > STATES_MAX) throw new Undecided(`${operations[0]!.name}: too many orders to try`);
+    // The last order pushed is the next one tried, so lost calls are tried last.
     open.push(...placeLost(calls, order, due.deadline), ...placeDue(calls, order, due.calls));
   }
   return {
@@ -55,12 +57,12 @@ export function findAnomaly(operations: Operation[], kept: number): Anomaly | un
   };
 }
 
-/** All that is to be ordered. */
+/** The calls to put in order. */
 interface Calls {
-  /** By invocation. */
+  /** In the order of their invocations. */
   answered: Operation[];
   lost: LostGroup[];
-  /** The values that answers tell, by version: no version ever has another. */
+  /** The values in answers, by version: a version never has another value. */
   values: Map<number, string>;
   kept: number;
 }
@@ -68,28 +70,28 @@ interface Calls {
 function prepare(operations: Operation[], kept: number): Calls {
   const ordered = operations.toSorted((a, b) => a.invokedAt - b.invokedAt);
   const answered = ordered.filter(({ outcome }) => outcome.is !== 'lost');
-  return { answered, lost: groupLost(ordered), values: new Map(answered.flatMap(valueTold)), kept };
+  return { answered, lost: groupLost(ordered), values: new Map(answered.flatMap(valueInAnswer)), kept };
 }
 
-function valueTold({ question, outcome }: Operation): [number, string][] {
+function valueInAnswer({ request, outcome }: Operation): [number, string][] {
   if (outcome.is === 'read') return [[outcome.version, outcome.value]];
-  return question.kind === 'put' && outcome.is === 'written' ? [[outcome.version, question.value]] : [];
+  return request.kind === 'put' && outcome.is === 'written' ? [[outcome.version, request.value]] : [];
 }
 
-/** An order so far. */
+/** The beginning of an order. */
 interface Order {
   register: Register;
-  /** The first answered call that has no place yet. */
+  /** The first answered call that is not placed yet. */
   first: number;
-  /** Those after it that have one. */
+  /** The placed calls after `first`. */
   ahead: Set<number>;
-  /** How many lost calls of each group have one. */
+  /** How many lost calls of each group are placed. */
   used: number[];
 }
 
 /**
- * Gives every call that is due, and right, and changes nothing, its place at once: it could come later only if it could
- * come now. Answers what is due then.
+ * Places every call that is due, has the right answer and changes nothing: if it can come later, it can also come now.
+ * Returns the calls that are due after that.
  */
 function placeWithoutEffect(calls: Calls, order: Order): Due {
   for (;;) {
@@ -102,7 +104,7 @@ function placeWithoutEffect(calls: Calls, order: Order): Due {
 
 interface Due {
   calls: number[];
-  /** The soonest answer among them: nothing that began after it may come before it. */
+  /** The time of the earliest answer among them: a call that began later cannot come before it. */
   deadline: number;
 }
 
@@ -118,8 +120,8 @@ function dueAfter({ answered }: Calls, { first, ahead }: Order): Due {
 }
 
 function explain({ answered, kept }: Calls, call: number, register: Register): Step | undefined {
-  const { question, outcome } = answered[call]!;
-  const expected = step(register, question, kept);
+  const { request, outcome } = answered[call]!;
+  const expected = step(register, request, kept);
   return isDeepStrictEqual(expected.outcome, outcome) ? expected : undefined;
 }
 
@@ -139,10 +141,10 @@ function placeDue(calls: Calls, order: Order, due: number[]): Order[] {
 }
 
 function placeLost(calls: Calls, order: Order, deadline: number): Order[] {
-  return calls.lost.flatMap(({ questions, invokedAt }, group) => {
+  return calls.lost.flatMap(({ requests, invokedAt }, group) => {
     const count = order.used[group] ?? 0;
     if (!((invokedAt[count] ?? Infinity) < deadline)) return [];
-    const register = step(order.register, questions[count]!, calls.kept).next;
+    const register = step(order.register, requests[count]!, calls.kept).next;
     if (register === order.register || isContradicted(calls, register)) return [];
     const used = order.used.with(group, count + 1);
     return [{ ...order, register, ahead: new Set(order.ahead), used }];
@@ -150,8 +152,8 @@ function placeLost(calls: Calls, order: Order, deadline: number): Order[] {
 }
 
 function isContradicted({ values }: Calls, { newest, values: own }: Register): boolean {
-  const told = values.get(newest);
-  return told !== undefined && told !== own.at(-1);
+  const answered = values.get(newest);
+  return answered !== undefined && answered !== own.at(-1);
 }
 
 function placed({ first, ahead }: Order): number {

@@ -3,14 +3,14 @@ import { seededRandom } from '@cardea/testkit/random';
 import type { Random } from '@cardea/testkit/random';
 import { Client } from './client.ts';
 import type { Trial } from './client.ts';
-import type { Outcome, Question } from './operations.ts';
+import type { Outcome, Request } from './operations.ts';
 
 const CLIENTS = 8;
 const NAMES = 16;
-// A client that gets no answer waits a moment as a sensible one would.
+// A client that gets no answer waits a moment, as a real client would.
 const AFTER_LOSS_MS = 20;
 
-/** Eight clients that call sixteen names in an order that the seed chooses, until `stop` aborts. */
+/** Runs eight clients that call sixteen names, with calls that the seed chooses, until `stop` aborts. */
 export async function runLoad(trial: Trial, { seed, stop }: { seed: string; stop: AbortSignal }): Promise<void> {
   const failed = new AbortController();
   const ended = AbortSignal.any([stop, failed.signal]);
@@ -33,17 +33,17 @@ export async function runLoad(trial: Trial, { seed, stop }: { seed: string; stop
 
 interface Turn {
   random: Random;
-  /** The newest version of each name that any client was told of: a guess, and often a stale one. */
+  /** The newest version of each name in any answer so far. Often a newer version exists already. */
   newest: Map<string, number>;
-  /** Nobody else writes it. */
+  /** No other call writes this value. */
   value: string;
 }
 
 async function callOnce(client: Client, turn: Turn): Promise<void> {
   const { random, newest } = turn;
-  // Some names are called far more often than others, so that calls meet.
+  // Some names are called far more often than others, so that calls overlap.
   const name = `s${Math.min(...[NAMES, NAMES, NAMES].map(random.below))}`;
-  const outcome = await client.ask(name, chooseQuestion(turn, newest.get(name) ?? 0));
+  const outcome = await client.send(name, chooseRequest(turn, newest.get(name) ?? 0));
   const version = versionIn(outcome);
   if (version !== undefined) newest.set(name, Math.max(version, newest.get(name) ?? 0));
   if (outcome.is === 'lost') await sleep(AFTER_LOSS_MS);
@@ -53,12 +53,12 @@ function versionIn(outcome: Outcome): number | undefined {
   return 'version' in outcome ? outcome.version : undefined;
 }
 
-function chooseQuestion({ random, value }: Turn, newest: number): Question {
+function chooseRequest({ random, value }: Turn, newest: number): Request {
   const choice = random.below(100);
   if (choice < 15) return { kind: 'put', value };
   if (choice < 28) return { kind: 'put', value, ifMatch: newest };
   if (choice < 34) return { kind: 'put', value, ifAbsent: true };
-  // The same value again and again makes one version as long as nobody writes another.
+  // The same value, written several times in a row, makes one version.
   if (choice < 38) return { kind: 'put', value: 'the same' };
   if (choice < 62) return { kind: 'get' };
   if (choice < 72) return { kind: 'get', unlessVersion: newest };

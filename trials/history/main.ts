@@ -1,8 +1,8 @@
-// Eight clients call sixteen secrets at once while connections are cut, services stop and processes are killed, and what
-// they saw must fit one order of their calls:
+// Eight clients call sixteen secrets concurrently while connections are cut, services stop and processes are killed.
+// One order of their calls must explain all answers:
 //   pnpm test:history [seconds] [seed]
-// Half of the time on a real Cardea of profile mini whose processes are killed, half on profile full, whose services
-// are stopped and started again. Ends with 1 and tells of the first secret whose answers nothing explains.
+// Half of the time it uses a real Cardea of profile mini and kills its processes, and half of the time profile full and
+// stops and starts its services. It exits with 1 and names the secrets whose answers no order explains.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import stopTestServers from '@cardea/testkit/jest-global-teardown';
 import { prepareTestSystem } from '@cardea/testkit/system';
 import { Cardea } from '../kill/cardea.ts';
 import { Client } from '../kill/client.ts';
-import { createToll, killOnce, totalKills } from '../kill/kills.ts';
+import { createKillCounts, killOnce, totalKills } from '../kill/kills.ts';
 import { Ledger } from '../kill/ledger.ts';
 import { seededRandom } from '@cardea/testkit/random';
 import { chooseFault, disturb } from './faults.ts';
@@ -38,7 +38,7 @@ try {
   process.exit(0);
 } catch (error) {
   say(String(error));
-  // The load, if it still runs, has nobody to ask any more.
+  // Ends the load too, which may still run and gets no answers any more.
   process.exit(1);
 }
 
@@ -48,7 +48,7 @@ async function killMini(): Promise<void> {
   try {
     const { recorder, kills } = await loadAndKill(cardea);
     await cardea.stop();
-    judge(`profile mini, ${kills} kills`, recorder);
+    requireOneOrder(`profile mini, ${kills} kills`, recorder);
     rmSync(folder, { recursive: true });
   } catch (error) {
     say(`its data and its log are in ${folder}`);
@@ -64,15 +64,15 @@ async function loadAndKill(cardea: Cardea): Promise<{ recorder: Recorder; kills:
   await client.createVault('history', VERSIONS_KEPT);
 
   const random = seededRandom(`${seed}/kills`);
-  const toll = createToll();
+  const killCounts = createKillCounts();
   let signedInAt = performance.now();
   const killAndSignIn = async () => {
-    await killOnce({ cardea, ledger, client, random, toll });
+    await killOnce({ cardea, ledger, client, random, killCounts });
     const isDue = performance.now() - signedInAt > NEW_SESSION_MS;
     if (isDue && (await client.signIn(cardea.password))) signedInAt = performance.now();
   };
   const recorder = await underLoad(cardea.url, async () => session.token, killAndSignIn);
-  return { recorder, kills: totalKills(toll) };
+  return { recorder, kills: totalKills(killCounts) };
 }
 
 async function disturbFull(): Promise<void> {
@@ -95,13 +95,13 @@ async function disturbFull(): Promise<void> {
         stops += 1;
       },
     );
-    judge(`profile full, ${stops} stops`, recorder);
+    requireOneOrder(`profile full, ${stops} stops`, recorder);
   } finally {
     await stopTestServers();
   }
 }
 
-/** Makes trouble again and again for half of the time. */
+/** Runs the load and repeats `trouble` for half of the time. */
 async function underLoad(url: string, token: () => Promise<string>, trouble: () => Promise<void>): Promise<Recorder> {
   const recorder = new Recorder();
   const stop = new AbortController();
@@ -116,12 +116,12 @@ async function underLoad(url: string, token: () => Promise<string>, trouble: () 
   return recorder;
 }
 
-function judge(what: string, recorder: Recorder): void {
+function requireOneOrder(what: string, recorder: Recorder): void {
   const counts = Object.entries(recorder.counts()).toSorted(([a], [b]) => (a < b ? -1 : 1));
   say(`${what}: ${recorder.operations.length} calls`);
   for (const [outcome, count] of counts) say(`  ${outcome.padEnd(28)}${count}`);
   requireLinearizable(recorder.operations);
-  say('  one order of them explains every answer');
+  say('  one order of the calls explains every answer');
 }
 
 function say(text: string): void {

@@ -1,11 +1,11 @@
-/** What a client asks of one secret. */
-export type Question =
+/** A request of a client for one secret. */
+export type Request =
   | { kind: 'put'; value: string; ifMatch?: number; ifAbsent?: true }
   | { kind: 'get'; version?: number; unlessVersion?: number }
   | { kind: 'delete'; ifMatch?: number }
   | { kind: 'restore' };
 
-/** What it was told. `lost`: it got no answer, or none that says whether it was done. */
+/** The answer to a request. `lost` means no answer, or an answer that does not say whether the request was done. */
 export type Outcome =
   | { is: 'written'; version: number; changed: boolean; isNew: boolean }
   | { is: 'read'; version: number; value: string }
@@ -17,22 +17,22 @@ export type Outcome =
   | { is: 'lost' };
 
 /**
- * One call from its invocation to its answer. Both times are numbers of one clock that no two events share; what was
- * lost is answered at `Infinity`, since it may be done at any time after its invocation, or never.
+ * One call from its invocation to its answer. Both times are numbers of one clock, and no two events have the same
+ * number. A lost call is answered at `Infinity`, because it may be done at any time after its invocation, or never.
  */
 export interface Operation {
   client: number;
   name: string;
-  question: Question;
+  request: Request;
   outcome: Outcome;
   invokedAt: number;
   answeredAt: number;
 }
 
-/** One line, for people. */
-export function describeCall({ client, question, outcome, invokedAt, answeredAt }: Operation): string {
-  const { kind, ...asked } = question;
-  const { is, ...told } = outcome;
+/** Describes a call on one line, for people. */
+export function describeCall({ client, request, outcome, invokedAt, answeredAt }: Operation): string {
+  const { kind, ...parameters } = request;
+  const { is, ...details } = outcome;
   const when = `${invokedAt}–${answeredAt === Infinity ? '' : answeredAt}`;
-  return `${when} client ${client}: ${kind} ${JSON.stringify(asked)} → ${is} ${JSON.stringify(told)}`;
+  return `${when} client ${client}: ${kind} ${JSON.stringify(parameters)} → ${is} ${JSON.stringify(details)}`;
 }

@@ -3,19 +3,19 @@ import type { Operation, Outcome } from './operations.ts';
 /** A call that is under way. */
 export interface Call {
   end<O extends Outcome>(outcome: O): O;
-  /** It was never asked. */
+  /** Forgets the call, because it was never sent. */
   forget(): Outcome;
 }
 
 /**
- * Notes calls by a clock of its own that counts events: what one process sees has an order, however close together it
- * is.
+ * Records calls with a clock that counts events, so that two events in this process always have an order, even within
+ * one millisecond.
  */
 export class Recorder {
   readonly operations: Operation[] = [];
   #now = 0;
 
-  begin(call: Pick<Operation, 'client' | 'name' | 'question'>): Call {
+  begin(call: Pick<Operation, 'client' | 'name' | 'request'>): Call {
     const invokedAt = ++this.#now;
     return {
       end: (outcome) => {
@@ -27,9 +27,9 @@ export class Recorder {
     };
   }
 
-  /** How many calls came to each outcome. */
+  /** The number of calls with each outcome. */
   counts(): Record<string, number> {
-    const groups = Map.groupBy(this.operations, ({ question, outcome }) => `${question.kind}: ${outcome.is}`);
+    const groups = Map.groupBy(this.operations, ({ request, outcome }) => `${request.kind}: ${outcome.is}`);
     return Object.fromEntries([...groups].map(([what, calls]) => [what, calls.length]));
   }
 }

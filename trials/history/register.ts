@@ -1,34 +1,37 @@
-import type { Outcome, Question } from './operations.ts';
+import type { Outcome, Request } from './operations.ts';
 
-/** What a secret is at one moment, as the contract has it: a register whose values count up. */
+/** The state of a secret by the contract: a register whose values are numbered. */
 export interface Register {
   /** The number of the newest version, in the trash or not; 0 if nothing was ever written. */
   readonly newest: number;
   /** Versions up to this one are in the trash. */
   readonly trashedThrough: number;
-  /** The values of the last versions, the newest last; null for one that made way while others in the trash stayed. */
+  /**
+   * The values of the last versions, the newest last. Null for a version that was destroyed while older versions stayed
+   * in the trash.
+   */
   readonly values: readonly (string | null)[];
 }
 
-/** A name that nobody has written to. */
+/** A name that was never written. */
 export const unwritten: Register = { newest: 0, trashedThrough: 0, values: [] };
 
-/** A register and the only right answer; the very same register if the call changes nothing. */
+/** The only right answer and the next register, which is the same object if the call changes nothing. */
 export interface Step {
   outcome: Outcome;
   next: Register;
 }
 
-/** What one call does, and what it must answer, if `kept` versions of a secret are kept. */
-export function step(register: Register, question: Question, kept: number): Step {
-  if (question.kind === 'put') return put(register, question, kept);
-  if (question.kind === 'get') return { outcome: get(register, question), next: register };
-  return question.kind === 'delete' ? remove(register, question) : restore(register);
+/** Returns the effect of one call and the answer it must get, if `kept` versions of a secret are kept. */
+export function step(register: Register, request: Request, kept: number): Step {
+  if (request.kind === 'put') return put(register, request, kept);
+  if (request.kind === 'get') return { outcome: get(register, request), next: register };
+  return request.kind === 'delete' ? remove(register, request) : restore(register);
 }
 
-type Asked<K extends Question['kind']> = Extract<Question, { kind: K }>;
+type RequestOf<K extends Request['kind']> = Extract<Request, { kind: K }>;
 
-function put(register: Register, { value, ifMatch, ifAbsent }: Asked<'put'>, kept: number): Step {
+function put(register: Register, { value, ifMatch, ifAbsent }: RequestOf<'put'>, kept: number): Step {
   const { newest, trashedThrough, values } = register;
   const live = isLive(register);
   if ((ifMatch !== undefined && !(live && ifMatch === newest)) || (ifAbsent && live)) return refused(register);
@@ -46,7 +49,7 @@ function put(register: Register, { value, ifMatch, ifAbsent }: Asked<'put'>, kep
   };
 }
 
-/** Without the versions after `after` and up to `through`: what is in the trash neither counts nor goes. */
+/** Removes the versions after `after` and up to `through`. Versions in the trash are not counted and not removed. */
 function withRoom(
   values: (string | null)[],
   { newest, after, through }: { newest: number; after: number; through: number },
@@ -56,14 +59,14 @@ function withRoom(
   return left.slice(left.findIndex((value) => value !== null));
 }
 
-function get(register: Register, { version = register.newest, unlessVersion }: Asked<'get'>): Outcome {
+function get(register: Register, { version = register.newest, unlessVersion }: RequestOf<'get'>): Outcome {
   const { newest, trashedThrough, values } = register;
   const value = version > trashedThrough ? values[version - newest + values.length - 1] : undefined;
   if (value === undefined || value === null) return { is: 'missing' };
   return unlessVersion === version ? { is: 'known already', version } : { is: 'read', version, value };
 }
 
-function remove(register: Register, { ifMatch }: Asked<'delete'>): Step {
+function remove(register: Register, { ifMatch }: RequestOf<'delete'>): Step {
   if (!isLive(register)) return { outcome: { is: 'missing' }, next: register };
   if (ifMatch !== undefined && ifMatch !== register.newest) return refused(register);
   return { outcome: { is: 'deleted' }, next: { ...register, trashedThrough: register.newest } };

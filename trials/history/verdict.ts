@@ -4,10 +4,10 @@ import type { Anomaly } from './linearizability.ts';
 import { describeCall } from './operations.ts';
 import type { Operation } from './operations.ts';
 
-/** How many versions of a secret the vault of a trial keeps: few, so that some go. */
+/** How many versions of a secret the vault of a trial keeps: few, so that old versions are destroyed. */
 export const VERSIONS_KEPT = 4;
 
-/** @throws Violation that tells of every name whose calls no order explains; Undecided */
+/** @throws Violation that describes every name whose calls no order explains; Undecided */
 export function requireLinearizable(operations: Operation[]): void {
   const anomalies = [...Map.groupBy(operations, ({ name }) => name).values()].flatMap((calls) => {
     const anomaly = findAnomaly(calls, VERSIONS_KEPT);
@@ -17,7 +17,7 @@ export function requireLinearizable(operations: Operation[]): void {
     throw new Violation(`no order of the calls explains their answers:\n${anomalies.join('\n')}`);
 }
 
-/** The place where it ends, and what was around it. */
+/** Describes where the longest order ends, with the calls around that time. */
 function render({ name, explained, of, register, stuck }: Anomaly, calls: Operation[]): string {
   const from = Math.min(...stuck.map(({ invokedAt }) => invokedAt));
   const to = Math.max(...stuck.map(({ answeredAt }) => answeredAt));
@@ -27,9 +27,9 @@ function render({ name, explained, of, register, stuck }: Anomaly, calls: Operat
     .slice(-60);
   const state = `version ${register.newest}, in the trash through ${register.trashedThrough}, values ${register.values.join()}`;
   return [
-    `${name}: ${explained} of ${of} answers are explained; after them it is ${state}, and none of these can come next:`,
+    `${name}: ${explained} of ${of} answers are explained. After them the state is ${state}, and none of these can come next:`,
     ...stuck.map((call) => `  ${describeCall(call)}`),
-    ' around them:',
+    ' other calls at that time:',
     ...around.map((call) => `  ${describeCall(call)}`),
   ].join('\n');
 }

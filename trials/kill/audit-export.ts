@@ -21,8 +21,9 @@ export interface LoggedEntry {
 }
 
 /**
- * Exports the whole log, has it verified against the first and the newest of the checkpoints that were held (what was
- * signed before a crash is still true after it), and hands on its entries. @throws Violation if the verifier refuses it
+ * Exports the whole log, verifies it against the first and the newest held checkpoint (a checkpoint signed before a
+ * crash must still be true after it), and returns the entries.
+ * @throws Violation if the verifier refuses the export
  */
 export async function exportAuditLog(
   client: Client,

@@ -7,29 +7,29 @@ import { fileURLToPath } from 'node:url';
 import { planMini } from '@cardea/deploy/mini';
 import { checkAddresses } from '@cardea/deploy/preflight';
 import { Violation } from './ledger.ts';
-import { serviceNames } from './orders.ts';
-import type { Order, ServiceName, Tidings } from './orders.ts';
+import { serviceNames } from './messages.ts';
+import type { KillOrder, ServiceName, ServiceEvent } from './messages.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const supervised = fileURLToPath(new URL('supervised.ts', import.meta.url));
-// Below the ports that outgoing connections are given, so that none of these takes one of ours between two starts.
+// Below the ports of outgoing connections, so that no connection takes one of these ports between two starts.
 const FIRST_PORT = 21_000;
 const PORTS = 10_000;
 const PORTS_EACH = 13;
 
-/** A real Cardea of profile mini under its real supervisor, and the means to kill any of its processes. */
+/** A real Cardea of profile mini under its real supervisor. Can kill each of its processes. */
 export class Cardea {
   readonly dataDir: string;
   readonly logFile: string;
   readonly url: string;
-  /** Services that ended without being killed, by name and exit code. */
-  readonly endedAlone = new Map<string, number>();
+  /** How many times a service ended without being killed, by its name and exit code. */
+  readonly endedByItself = new Map<string, number>();
 
   readonly #env: NodeJS.ProcessEnv;
   readonly #ready = new Set<ServiceName>();
-  /** Whether the newest order to kill a service found it running; without an entry the order is under way. */
+  /** True if the last kill order found the service running. Without an entry the order is still under way. */
   readonly #killed = new Map<ServiceName, boolean>();
-  readonly #news = new EventEmitter();
+  readonly #changes = new EventEmitter();
   #supervisor: ChildProcess | undefined;
   #end: { code: number | null; how: string } | undefined;
 
@@ -40,7 +40,7 @@ export class Cardea {
     this.url = planMini(this.#env, root).url;
   }
 
-  /** Finds ports and starts; `folder` takes its data and its log. */
+  /** Finds free ports and starts Cardea, with its data and its log in `folder`. */
   static async start(folder: string): Promise<Cardea> {
     const cardea = new Cardea(folder, await findPorts());
     cardea.startSupervisor();
@@ -53,63 +53,63 @@ export class Cardea {
 
   startSupervisor(): void {
     const child = fork(supervised, { env: this.#env, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
-    let said = '';
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (said += text));
-    child.on('message', (tidings: Tidings) => this.#hear(tidings));
+    let output = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (output += text));
+    child.on('message', (event: ServiceEvent) => this.#onEvent(event));
     child.once('exit', (code, signal) => {
-      this.#end = { code, how: `the supervisor ended with ${code ?? signal} ${said}` };
-      this.#news.emit('news');
+      this.#end = { code, how: `the supervisor ended with ${code ?? signal} ${output}` };
+      this.#changes.emit('change');
     });
     this.#supervisor = child;
     this.#end = undefined;
   }
 
-  /** Resolves when it is dead; false if it was not running. */
+  /** Kills a service. Resolves when it has ended, to false if it was not running. */
   async kill(name: ServiceName): Promise<boolean> {
     this.#killed.delete(name);
-    this.#supervisor?.send({ kill: name } satisfies Order);
+    this.#supervisor?.send({ kill: name } satisfies KillOrder);
     await this.#until(() => this.#killed.has(name));
     return this.#killed.get(name) === true;
   }
 
-  /** Its services notice and end by themselves, later. */
+  /** Kills the supervisor. Its services notice that later and end by themselves. */
   async killSupervisor(): Promise<void> {
     this.#supervisor?.kill('SIGKILL');
-    while (!this.#end) await once(this.#news, 'news');
+    while (!this.#end) await once(this.#changes, 'change');
     this.#ready.clear();
   }
 
-  /** Resolves when every service has said that it is ready. @throws Violation if the supervisor ends, or it takes longer */
+  /** Resolves when every service is ready. @throws Violation if the supervisor ends, or after `withinMs` */
   async untilReady(withinMs: number): Promise<void> {
     await this.#until(() => this.#ready.size === serviceNames.length, AbortSignal.timeout(withinMs));
   }
 
-  /** An orderly end. @throws Violation if it is none */
+  /** Stops Cardea in order. @throws Violation if the exit code is not 0 */
   async stop(): Promise<void> {
     this.#supervisor?.kill('SIGTERM');
-    while (!this.#end) await once(this.#news, 'news');
-    if (this.#end.code !== 0) throw new Violation(`asked to end, ${this.#end.how}`);
+    while (!this.#end) await once(this.#changes, 'change');
+    if (this.#end.code !== 0) throw new Violation(`after SIGTERM ${this.#end.how}`);
   }
 
   async #until(condition: () => boolean, late?: AbortSignal): Promise<void> {
     while (!condition()) {
-      if (this.#end) throw new Violation(`by itself ${this.#end.how}`);
+      if (this.#end) throw new Violation(`${this.#end.how}, but nobody stopped it`);
       if (late?.aborted) throw new Violation(`not ready in time: ${this.#missing()}`);
-      await once(this.#news, 'news', late ? { signal: late } : {}).catch(() => undefined);
+      await once(this.#changes, 'change', late ? { signal: late } : {}).catch(() => undefined);
     }
   }
 
-  #hear(tidings: Tidings): void {
-    const { name } = tidings;
-    if (tidings.is === 'ready') this.#ready.add(name);
+  #onEvent(event: ServiceEvent): void {
+    const { name } = event;
+    if (event.is === 'ready') this.#ready.add(name);
     else this.#ready.delete(name);
-    if (tidings.is === 'not running') this.#killed.set(name, false);
-    if (tidings.is === 'ended' && tidings.code === null) this.#killed.set(name, true);
-    if (tidings.is === 'ended' && tidings.code !== null) {
-      const how = `${name} with ${tidings.code}`;
-      this.endedAlone.set(how, (this.endedAlone.get(how) ?? 0) + 1);
+    if (event.is === 'not running') this.#killed.set(name, false);
+    if (event.is === 'ended' && event.code === null) this.#killed.set(name, true);
+    if (event.is === 'ended' && event.code !== null) {
+      const how = `${name} with ${event.code}`;
+      this.endedByItself.set(how, (this.endedByItself.get(how) ?? 0) + 1);
     }
-    this.#news.emit('news');
+    this.#changes.emit('change');
   }
 
   #missing(): string {

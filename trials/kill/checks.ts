@@ -16,7 +16,7 @@ export interface Checked {
 }
 
 /**
- * Holds everything that was ever answered against everything that is there. Nothing else may be under way.
+ * Compares every answer of the trial with the stored state and the audit log. No other request may be under way.
  * @throws Violation that names the first difference
  */
 export async function checkEverything(trial: {
@@ -41,7 +41,7 @@ export async function checkEverything(trial: {
   return { entries: entries.length, versions: stored.versions.length, secrets: ledger.secrets().length };
 }
 
-/** Versions run from 1 without a gap up to the current one, and there are no more of them than writes were sent. */
+/** Checks that versions run from 1 to the current one without a gap, and that every acknowledged version is stored. */
 function checkVersions(ledger: Ledger, versions: StoredVersion[]): void {
   const byPath = Map.groupBy(versions, (row) => row.path);
   for (const secret of ledger.secrets()) {
@@ -49,16 +49,20 @@ function checkVersions(ledger: Ledger, versions: StoredVersion[]): void {
     byPath.delete(secret.path);
     const current = rows[0]?.currentVersion ?? 0;
     if (rows.length !== current || rows.some((row, index) => row.version !== index + 1)) {
-      throw new Violation(`${secret.path}: stored are versions ${rows.map((row) => row.version).join()} of ${current}`);
+      const stored = rows.map((row) => row.version).join();
+      throw new Violation(`${secret.path}: the versions ${stored} are stored, and the current one is ${current}`);
     }
     if (current < secret.newest) {
-      throw new Violation(`${secret.path}: version ${secret.newest} was acknowledged, stored are ${current}`);
+      throw new Violation(`${secret.path}: version ${secret.newest} was acknowledged, but the newest is ${current}`);
     }
   }
-  for (const path of byPath.keys()) throw new Violation(`${path}: nobody wrote such a secret`);
+  for (const path of byPath.keys()) throw new Violation(`${path}: this secret was never written`);
 }
 
-/** Every version of every secret, and every vault, through the front door. What is read must fit all that was told before. */
+/**
+ * Reads every version of every secret, and every vault, through the front door. No value may differ from an earlier
+ * answer for the same version.
+ */
 async function readEverything(ledger: Ledger, clients: Client[], versions: StoredVersion[]): Promise<void> {
   const secrets = new Map(ledger.secrets().map((secret) => [secret.path, secret]));
   const reads = versions.map((row) => (client: Client) => client.read(secrets.get(row.path)!, row.version));
@@ -69,7 +73,8 @@ async function readEverything(ledger: Ledger, clients: Client[], versions: Store
   await Promise.all(
     clients.map(async (client) => {
       for (const ask of asked) {
-        if ((await ask(client)) !== 'answered') throw new Violation('nothing is killed, and a read was not answered');
+        if ((await ask(client)) !== 'answered')
+          throw new Violation('a read was not answered, although nothing was killed');
       }
     }),
   );
@@ -79,22 +84,25 @@ async function readEverything(ledger: Ledger, clients: Client[], versions: Store
 function checkTimesSent(secret: { path: string; known: Map<number, string>; timesSent(value: string): number }): void {
   for (const [value, versions] of Map.groupBy(secret.known, ([, value]) => value)) {
     if (versions.length <= secret.timesSent(value)) continue;
-    const which = versions.map(([version]) => version).join();
-    throw new Violation(`${secret.path}: a value sent ${secret.timesSent(value)} times makes versions ${which}`);
+    const numbers = versions.map(([version]) => version).join();
+    throw new Violation(`${secret.path}: a value sent ${secret.timesSent(value)} times has the versions ${numbers}`);
   }
 }
 
-/** Every answer has one entry: with its request's id, where its receipt says, of the right kind. */
+/**
+ * Checks that every answer has one entry, with the id of the request, the position of the receipt, and the right action
+ * and decision.
+ */
 function checkAnswers(answers: Ledger['answers'], entries: LoggedEntry[]): void {
   const ids = new Set(entries.map(({ entry }) => entry.event.id));
-  if (ids.size !== entries.length) throw new Violation(`${entries.length - ids.size} event ids are in the log twice`);
+  if (ids.size !== entries.length) throw new Violation(`the log has ${entries.length - ids.size} event ids twice`);
 
   const byRequest = Map.groupBy(entries, ({ entry }) => entry.event.requestId);
   for (const { requestId, action, decision, receipt } of answers) {
     const found = byRequest.get(requestId) ?? [];
     const wanted = `${action} ${decision} of request ${requestId}${receipt ? ` at ${receipt.seq}` : ''}`;
     const [only] = found;
-    if (!only || found.length > 1) throw new Violation(`the log has ${found.length} entries of ${wanted}`);
+    if (!only || found.length > 1) throw new Violation(`the log has ${found.length} entries for ${wanted}`);
     const { event, seq } = only.entry;
     const isRight =
       event.action === action &&
@@ -104,7 +112,9 @@ function checkAnswers(answers: Ledger['answers'], entries: LoggedEntry[]): void 
   }
 }
 
-/** Every stored version and every vault has one record, every record of one is stored, and the hashes agree. */
+/**
+ * Checks that every stored version and vault has one record, that every record has its row, and that the hashes agree.
+ */
 function checkRecords(stored: StoredState, entries: LoggedEntry[]): void {
   const changes = entries.map(({ entry }) => entry.event).filter((event) => event.decision === 'allow');
   const writes = changes.filter((event) => event.action === 'secret.write' && event.reason !== 'unchanged');
@@ -126,6 +136,6 @@ function checkRecords(stored: StoredState, entries: LoggedEntry[]): void {
 function compareSets(what: string, stored: string[], recorded: string[]): void {
   const [inDatabase, inLog] = [new Set(stored), new Set(recorded)];
   if (inLog.size !== recorded.length) throw new Violation(`the log has the same ${what} twice`);
-  for (const one of inDatabase) if (!inLog.has(one)) throw new Violation(`stored without a record: ${what} ${one}`);
-  for (const one of inLog) if (!inDatabase.has(one)) throw new Violation(`recorded and not stored: ${what} ${one}`);
+  for (const item of inDatabase) if (!inLog.has(item)) throw new Violation(`stored without a record: ${what} ${item}`);
+  for (const item of inLog) if (!inDatabase.has(item)) throw new Violation(`recorded but not stored: ${what} ${item}`);
 }

@@ -4,7 +4,7 @@ import { sha256Hex } from '@cardea/crypto/ids';
 import Database from 'better-sqlite3';
 import { Violation } from './ledger.ts';
 
-/** One stored version, as the database file has it. */
+/** One version as it is stored in the database file. */
 export interface StoredVersion {
   vaultId: string;
   /** `<vault>/secrets/<name>` */
@@ -15,7 +15,7 @@ export interface StoredVersion {
   ciphertextSha256: string;
 }
 
-/** What api-service's database holds. Opened beside the running service, which it cannot disturb: it only reads. */
+/** The content of api-service's database. It is read while the service runs, on a connection that cannot write. */
 export interface StoredState {
   versions: StoredVersion[];
   vaultIds: string[];
@@ -41,7 +41,7 @@ export function readStored(dataDir: string): StoredState {
   return { versions, vaultIds: vaultIds.map((row) => row.id) };
 }
 
-/** Resolves when every event has been handed to the audit log. @throws Violation after `withinMs` */
+/** Resolves when every event is in the audit log. @throws Violation after `withinMs` */
 export async function untilOutboxIsEmpty(dataDir: string, withinMs: number): Promise<void> {
   const deadline = performance.now() + withinMs;
   while (performance.now() < deadline) {

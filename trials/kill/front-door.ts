@@ -1,38 +1,40 @@
 import { createWriteStream } from 'node:fs';
-import { Agent, request } from 'node:http';
+import { Agent, request as startRequest } from 'node:http';
 import type { ClientRequest, IncomingMessage } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { buffer } from 'node:stream/consumers';
 
 const PATIENCE_MS = 20_000;
 
-/** One request. */
-export interface Question {
+/** One request of a client. */
+export interface HttpRequest {
   method: 'GET' | 'PUT' | 'POST' | 'DELETE';
   path: string;
   token?: string | undefined;
   body?: object;
   headers?: Record<string, string>;
-  /** When the client hangs up by itself: so many milliseconds after it has sent everything, or in the middle of its body. */
+  /**
+   * When the client closes the connection: a number of milliseconds after it has sent everything, or within the body.
+   */
   hangUp?: { afterMs: number } | 'within the body';
 }
 
-/** A whole answer, whatever its status. */
+/** A complete answer of any status. */
 export interface Answer {
   kind: 'answered';
   status: number;
   text: string;
   requestId: string;
-  /** What the header Cardea-Receipt says. */
+  /** From the header Cardea-Receipt. */
   receipt: { seq: number; leaf: string } | undefined;
   /** Without its quotes. */
   etag: string | undefined;
 }
 
-/** `cut`: it may have been done, nobody can know. `unsent`: there was nobody to connect to. */
+/** `cut`: the connection broke, so it is unknown whether the request was done. `unsent`: the connection was refused. */
 export type Outcome = Answer | { kind: 'cut' } | { kind: 'unsent' };
 
-/** One client with one kept-alive connection, over plain HTTP. Nothing is ever sent twice by itself. */
+/** One client with one kept-alive connection, over plain HTTP. It never sends a request again by itself. */
 export class FrontDoor {
   readonly #url: string;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -41,10 +43,10 @@ export class FrontDoor {
     this.#url = url;
   }
 
-  /** Resolves however it ends. */
-  async ask(question: Question): Promise<Outcome> {
+  /** Sends a request. Resolves with its outcome and never rejects. */
+  async send(request: HttpRequest): Promise<Outcome> {
     try {
-      const response = await this.#send(question);
+      const response = await this.#start(request);
       const bytes = await buffer(response);
       return response.complete ? toAnswer(response, bytes.toString()) : { kind: 'cut' };
     } catch (error) {
@@ -52,11 +54,11 @@ export class FrontDoor {
     }
   }
 
-  /** Writes the body of a successful answer into a file. @throws Error if there is no whole one */
-  async download(question: Question, file: string): Promise<Answer> {
-    const response = await this.#send(question);
+  /** Writes the body of a successful answer into a file. @throws Error if the answer is not complete or not 200 */
+  async download(request: HttpRequest, file: string): Promise<Answer> {
+    const response = await this.#start(request);
     await pipeline(response, createWriteStream(file));
-    if (response.statusCode !== 200) throw new Error(`${question.path} answered ${response.statusCode}`);
+    if (response.statusCode !== 200) throw new Error(`${request.path} answered ${response.statusCode}`);
     return toAnswer(response, '');
   }
 
@@ -64,7 +66,7 @@ export class FrontDoor {
     this.#agent.destroy();
   }
 
-  #send({ method, path, token, body, headers: own, hangUp }: Question): Promise<IncomingMessage> {
+  #start({ method, path, token, body, headers: own, hangUp }: HttpRequest): Promise<IncomingMessage> {
     const json = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
       ...own,
@@ -74,7 +76,7 @@ export class FrontDoor {
         : { 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(json)) }),
     };
     return new Promise((resolve, reject) => {
-      const sent: ClientRequest = request(this.#url + path, { method, headers, agent: this.#agent }, resolve);
+      const sent: ClientRequest = startRequest(this.#url + path, { method, headers, agent: this.#agent }, resolve);
       sent.setTimeout(PATIENCE_MS, () => sent.destroy(new Error('no answer')));
       sent.on('error', reject);
       if (json !== undefined && hangUp === 'within the body') {

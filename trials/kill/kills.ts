@@ -4,63 +4,66 @@ import type { Cardea } from './cardea.ts';
 import type { Client } from './client.ts';
 import { Violation } from './ledger.ts';
 import type { Ledger } from './ledger.ts';
-import { serviceNames } from './orders.ts';
-import type { ServiceName } from './orders.ts';
+import { serviceNames } from './messages.ts';
+import type { ServiceName } from './messages.ts';
 
-/** From the kill until the whole of Cardea must work again. */
+/** All of Cardea must work again within this time after a kill. */
 const UP_WITHIN_MS = 15_000;
 const BETWEEN_MS_MAX = 800;
 const DURING_RECOVERY_MS_MAX = 600;
 const SUPERVISOR_EVERY = 25;
 
-/** What was killed, and how long it took to come back. */
-export interface Toll {
+/** How many processes were killed, and how long Cardea took to recover. */
+export interface KillCounts {
   killed: Record<ServiceName | 'supervisor', number>;
   twoAtOnce: number;
   duringRecovery: number;
   recoveriesMs: number[];
 }
 
-export function createToll(): Toll {
+export function createKillCounts(): KillCounts {
   const killed = { 'kek-service': 0, 'audit-service': 0, 'api-service': 0, supervisor: 0 };
   return { killed, twoAtOnce: 0, duringRecovery: 0, recoveriesMs: [] };
 }
 
-export function totalKills({ killed }: Toll): number {
+export function totalKills({ killed }: KillCounts): number {
   return Object.values(killed).reduce((sum, count) => sum + count, 0);
 }
 
-/** What a killer works with. */
-export interface Killing {
+/** The parts of a trial that kills need. */
+export interface KillContext {
   cardea: Cardea;
   ledger: Ledger;
   client: Client;
   random: Random;
-  toll: Toll;
+  killCounts: KillCounts;
 }
 
-/** Kills at a random moment, waits until all is up again, and notes how long that took. @throws Violation if it is too long */
-export async function killOnce(killing: Killing): Promise<void> {
-  const { cardea, random, toll } = killing;
+/**
+ * Kills processes at a random moment, waits until Cardea works again, and records how long that took.
+ * @throws Violation if it takes too long
+ */
+export async function killOnce(context: KillContext): Promise<void> {
+  const { cardea, random, killCounts } = context;
   await sleep(random.below(BETWEEN_MS_MAX));
   let diedAt = performance.now();
-  if (isSupervisorDue(toll)) {
-    await killSupervisor(killing);
+  if (isSupervisorDue(killCounts)) {
+    await killSupervisor(context);
   } else {
-    await killServices(killing, chooseServices(random));
+    await killServices(context, chooseServices(random));
     if (random.chance(0.25)) {
       await sleep(random.below(DURING_RECOVERY_MS_MAX));
       diedAt = performance.now();
-      toll.duringRecovery += await killServices(killing, [random.pick(serviceNames)]);
+      killCounts.duringRecovery += await killServices(context, [random.pick(serviceNames)]);
     }
   }
   await cardea.untilReady(UP_WITHIN_MS);
-  await untilWorking(killing, diedAt + UP_WITHIN_MS);
-  toll.recoveriesMs.push(performance.now() - diedAt);
+  await untilWorking(context, diedAt + UP_WITHIN_MS);
+  killCounts.recoveriesMs.push(performance.now() - diedAt);
 }
 
-function isSupervisorDue(toll: Toll): boolean {
-  return totalKills(toll) >= (toll.killed.supervisor + 1) * SUPERVISOR_EVERY;
+function isSupervisorDue(killCounts: KillCounts): boolean {
+  return totalKills(killCounts) >= (killCounts.killed.supervisor + 1) * SUPERVISOR_EVERY;
 }
 
 function chooseServices(random: Random): ServiceName[] {
@@ -68,26 +71,32 @@ function chooseServices(random: Random): ServiceName[] {
   return random.chance(0.2) ? [...new Set([first, random.pick(serviceNames)])] : [first];
 }
 
-/** Answers how many were running. */
-async function killServices({ cardea, toll }: Killing, names: ServiceName[]): Promise<number> {
+/** Kills services. Returns how many of them were running. */
+async function killServices({ cardea, killCounts }: KillContext, names: ServiceName[]): Promise<number> {
   const found = await Promise.all(names.map((name) => cardea.kill(name)));
   const dead = names.filter((_name, index) => found[index]);
-  for (const name of dead) toll.killed[name] += 1;
-  if (dead.length > 1) toll.twoAtOnce += 1;
+  for (const name of dead) killCounts.killed[name] += 1;
+  if (dead.length > 1) killCounts.twoAtOnce += 1;
   return dead.length;
 }
 
-/** Now and then with a service beside it, and started again at once, while what it left behind is still ending. */
-async function killSupervisor(killing: Killing): Promise<void> {
-  const { cardea, random, toll } = killing;
-  if (random.chance(0.5)) toll.twoAtOnce += await killServices(killing, [random.pick(serviceNames)]);
+/**
+ * Kills the supervisor, half of the time with a service, and starts it again while its old services are still ending.
+ */
+async function killSupervisor(context: KillContext): Promise<void> {
+  const { cardea, random, killCounts } = context;
+  if (random.chance(0.5)) killCounts.twoAtOnce += await killServices(context, [random.pick(serviceNames)]);
   await cardea.killSupervisor();
-  toll.killed.supervisor += 1;
+  killCounts.killed.supervisor += 1;
   cardea.startSupervisor();
 }
 
-/** Whether all three services do their work: a new vault needs a wrapped DEK, its secret an unwrapped one, each a record. */
-async function untilWorking({ client, ledger }: Killing, deadline: number): Promise<void> {
+/**
+ * Waits until all three services work: a new vault needs a wrapped DEK, its secret an unwrapped one, and each call
+ * needs a record.
+ * @throws Violation after `deadline`
+ */
+async function untilWorking({ client, ledger }: KillContext, deadline: number): Promise<void> {
   for (let attempt = 0; ; attempt += 1) {
     const vault = `probe-${ledger.answers.length}-${attempt}`;
     const secret = ledger.secret(vault, 'probe');

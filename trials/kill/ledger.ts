@@ -1,20 +1,20 @@
 import type { Answer, Outcome } from './front-door.ts';
 
-/** Cardea broke a promise; the message says which. */
+/** Cardea broke a promise. The message says which one. */
 export class Violation extends Error {
   override name = 'Violation';
 }
 
-/** What the audit log must have about an answer, exactly once. */
+/** The entry that the audit log must have exactly once for an answer. */
 export interface Expected {
   requestId: string;
   action: string;
   decision: 'allow' | 'deny';
-  /** Where the receipt says the entry is; a refusal has none. */
+  /** The position of the entry by the receipt. A refusal has no receipt. */
   receipt: { seq: number; leaf: string } | undefined;
 }
 
-/** All that was asked and answered, and so all that Cardea may no longer lose. */
+/** All requests and answers of a trial: everything that Cardea must not lose. */
 export class Ledger {
   readonly answers: Expected[] = [];
   readonly vaults: string[] = [];
@@ -22,7 +22,7 @@ export class Ledger {
 
   readonly #secrets = new Map<string, SecretHistory>();
 
-  /** What is known of one secret, from now on if it was unknown. */
+  /** Returns the history of one secret. Begins it if the secret is new. */
   secret(vault: string, name: string): SecretHistory {
     const path = `${vault}/secrets/${name}`;
     const known = this.#secrets.get(path) ?? new SecretHistory(path);
@@ -35,8 +35,9 @@ export class Ledger {
   }
 
   /**
-   * Notes how a request ended, and hands on an answer that was given: 2xx or 404. Undefined means that nobody knows.
-   * @throws Violation for an answer that must not come, or that comes without what ties it to the audit log
+   * Records the outcome of a request. Returns an answer of 2xx or 404, or undefined if it is unknown whether the
+   * request was done.
+   * @throws Violation for an answer that must not occur, or that lacks its request id or receipt
    */
   note(action: string, outcome: Outcome): Answer | undefined {
     if (outcome.kind !== 'answered') {
@@ -63,16 +64,16 @@ function kindOf(action: string): 'writes' | 'reads' | 'others' {
   return action === 'secret.read' ? 'reads' : 'others';
 }
 
-/** What may be known of a secret from outside, whatever was killed on the way. */
+/** What a client knows of a secret from its requests and their answers. */
 export class SecretHistory {
   /** `<vault>/secrets/<name>` */
   readonly path: string;
-  /** The newest version that any answer told of: no later answer may tell of an older one as the newest. */
+  /** The newest version in any answer. No later answer may have an older version as the newest. */
   newest = 0;
-  /** Versions whose value an answer has told. */
+  /** The values in answers, by version. */
   readonly known = new Map<number, string>();
 
-  /** How often each value was sent. What was sent may be stored, and nothing else. */
+  /** How many times each value was sent. Only a value that was sent may be stored. */
   readonly #sent = new Map<string, number>();
   readonly #made = new Set<number>();
 
@@ -88,25 +89,28 @@ export class SecretHistory {
     return this.#sent.get(value) ?? 0;
   }
 
-  /** A write was acknowledged; `floor` is `newest` as it was when the write was sent. */
+  /** Records an acknowledged write. `floor` is the value of `newest` when the write was sent. */
   written(write: { version: number; changed: boolean; value: string; floor: number }): void {
     const { version, changed, value, floor } = write;
     if (changed ? version <= floor : version < floor) {
-      throw new Violation(`${this.path}: version ${version} was made after version ${floor} had been acknowledged`);
+      throw new Violation(`${this.path}: version ${version} was made after version ${floor} was acknowledged`);
     }
     if (changed && this.#made.has(version)) throw new Violation(`${this.path}: version ${version} was made twice`);
     if (changed) this.#made.add(version);
     this.#learn(version, value);
   }
 
-  /** A value was read; without `wanted` as the newest one, and then `floor` is `newest` as it was when it was asked for. */
+  /**
+   * Records a value that was read: of the version `wanted`, or of the newest version if it is undefined. `floor` is the
+   * value of `newest` when the read was sent.
+   */
   read(read: { version: number; value: string; wanted: number | undefined; floor: number }): void {
     const { version, value, wanted, floor } = read;
     if (wanted !== undefined && version !== wanted) {
-      throw new Violation(`${this.path}: asked for version ${wanted}, got ${version}`);
+      throw new Violation(`${this.path}: a read of version ${wanted} was answered with version ${version}`);
     }
     if (wanted === undefined && version < floor) {
-      throw new Violation(`${this.path}: version ${version} is the newest after ${floor} had been acknowledged`);
+      throw new Violation(`${this.path}: version ${version} is read as the newest after ${floor} was acknowledged`);
     }
     this.#learn(version, value);
   }
@@ -114,17 +118,17 @@ export class SecretHistory {
   #learn(version: number, value: string): void {
     const known = this.known.get(version);
     if (known !== undefined && known !== value) {
-      throw new Violation(`${this.path}: version ${version} was ${brief(known)} and is ${brief(value)}`);
+      throw new Violation(`${this.path}: version ${version} was ${brief(known)} and is now ${brief(value)}`);
     }
     if (this.timesSent(value) === 0) {
-      throw new Violation(`${this.path}: version ${version} is ${brief(value)}, which nobody wrote`);
+      throw new Violation(`${this.path}: version ${version} is ${brief(value)}, which was never written`);
     }
     this.known.set(version, value);
     this.newest = Math.max(this.newest, version);
   }
 }
 
-/** Enough of a value to find it by. */
+/** The first 60 characters of a value, enough to find it. */
 export function brief(value: string): string {
   return value.length > 60 ? `${value.slice(0, 60)}…` : value;
 }

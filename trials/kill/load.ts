@@ -7,23 +7,23 @@ import type { Ledger, SecretHistory } from './ledger.ts';
 
 const WORKERS = 8;
 const PAUSE_MS_MAX = 40;
-// A client that is refused, or finds nobody, waits a moment as a sensible one would.
+// A client that is refused or cannot connect waits a moment, as a real client would.
 const AFTER_FAILURE_MS = 50;
 const OWN_SECRETS_MAX = 40;
 const SHARED_SECRETS = 6;
-// The vaults keep a thousand versions of a secret: before the first of one go, others are written.
+// The vaults keep a thousand versions of a secret. The load changes to other secrets before old versions are destroyed.
 const VERSIONS_WRITTEN_MAX = 900;
 const LARGE_BYTES = 8_000;
 
-/** The vaults that the load writes to; they must be there. */
+/** The vaults that the load writes to. They must exist. */
 export const loadVaults = ['own', 'shared'] as const;
 
-/** What one worker does again and again. */
+/** The step that a worker repeats. */
 type Step = (client: Client) => Promise<Result>;
 
-/** Eight writers and eight readers, each with a connection of its own. */
+/** Runs eight writers and eight readers, each with its own connection. */
 export class Load {
-  /** Rejects with the first violation that a worker met; resolves when all have ended. */
+  /** Rejects with the first violation of a worker. Resolves when all workers have ended. */
   readonly ended: Promise<unknown>;
 
   #state: 'running' | 'paused' | 'ending' = 'running';
@@ -40,7 +40,7 @@ export class Load {
       }
     }
     this.ended = Promise.all(workers);
-    // Whoever waits for something of the load races with this; until then it is nobody's.
+    // The trial races with this promise later. Until then a rejection must not count as unhandled.
     this.ended.catch(() => undefined);
   }
 
@@ -81,7 +81,7 @@ interface Worker {
   number: number;
 }
 
-/** Writes new versions of secrets of its own and of shared ones, and makes new ones. Half of what got lost it sends again. */
+/** Writes new versions of its own and of shared secrets, and makes new secrets. Sends half of the lost writes again. */
 function writer({ ledger, random, number }: Worker): Step {
   const own: SecretHistory[] = [];
   let count = 0;
@@ -107,7 +107,7 @@ function writer({ ledger, random, number }: Worker): Step {
 
   function nextValue(secret: SecretHistory): string {
     const current = secret.known.get(secret.newest);
-    // The identical value again makes no version.
+    // An identical value makes no new version.
     if (current !== undefined && random.chance(0.05)) return current;
     const text = `${secret.path} by writer ${number}, ${count++}`;
     return random.chance(0.05) ? text.padEnd(LARGE_BYTES, '.') : text;
@@ -126,7 +126,7 @@ function hasRoom(secret: SecretHistory): boolean {
   return secret.newest < VERSIONS_WRITTEN_MAX;
 }
 
-/** Reads secrets and versions of them, now and then one that may not be there. */
+/** Reads secrets and their versions, sometimes a version that may not exist. */
 function reader({ ledger, random }: Worker): Step {
   return async (client) => {
     const [first, ...others] = ledger.secrets();

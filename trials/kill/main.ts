@@ -1,6 +1,6 @@
-// Kills a real Cardea of profile mini under load, again and again, and looks for anything that was lost:
+// Kills processes of a real Cardea of profile mini under load, many times, and checks that nothing is lost:
 //   pnpm test:kill [kills] [seed]
-// Ends with 1 and names the first promise that was broken, and then leaves its data and its log where it says.
+// If a promise is broken, it exits with 1, names the first one, and prints where it leaves the data and the log.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { Cardea } from './cardea.ts';
 import { checkEverything } from './checks.ts';
 import type { Checked } from './checks.ts';
 import { Client } from './client.ts';
-import { createToll, killOnce, totalKills } from './kills.ts';
+import { createKillCounts, killOnce, totalKills } from './kills.ts';
 import { Ledger } from './ledger.ts';
 import { Load, loadVaults } from './load.ts';
 import { seededRandom } from '@cardea/testkit/random';
@@ -39,23 +39,30 @@ try {
 } catch (error) {
   say(`\n${String(error)}\nits data and its log are in ${folder}`);
   await cardea.stop().catch((error: unknown) => say(String(error)));
-  // The load, if it still runs, has nobody to ask any more.
+  // Ends the load too, which may still run and gets no answers any more.
   process.exit(1);
 }
 
 async function runTrial(): Promise<string> {
   const trial = await begin();
-  const { load, ledger, toll } = trial;
+  const { load, ledger, killCounts } = trial;
   await Promise.race([killUntil(trial, Math.ceil(kills / 2)), load.ended]);
   const midway = await check(trial);
-  say(`midway all of ${midway.entries} entries and ${midway.versions} versions is as it must be`);
+  say(`midway: all ${midway.entries} entries and ${midway.versions} versions are correct`);
 
   await Promise.race([killUntil(trial, kills), load.ended]);
   const checked = await check(trial);
   await load.end();
   const readBack = midway.versions + checked.versions;
   const seconds = performance.now() / 1000;
-  return renderReport({ toll, checked, readBack, counts: ledger.counts, endedAlone: cardea.endedAlone, seconds });
+  return renderReport({
+    killCounts,
+    checked,
+    readBack,
+    counts: ledger.counts,
+    endedByItself: cardea.endedByItself,
+    seconds,
+  });
 }
 
 type Trial = Awaited<ReturnType<typeof begin>>;
@@ -72,12 +79,12 @@ async function begin() {
   const random = seededRandom(`${seed}/kills`);
   const load = new Load(cardea.url, { ledger, session, seed });
   const held: string[] = [];
-  return { cardea, folder, ledger, clients, client, random, load, held, toll: createToll(), signedInAt: 0 };
+  return { cardea, folder, ledger, clients, client, random, load, held, killCounts: createKillCounts(), signedInAt: 0 };
 }
 
 async function killUntil(trial: Trial, total: number): Promise<void> {
-  const { client, held, toll } = trial;
-  while (totalKills(toll) < total) {
+  const { client, held, killCounts } = trial;
+  while (totalKills(killCounts) < total) {
     await killOnce(trial);
     const checkpoint = await client.readCheckpoint();
     if (checkpoint !== undefined) held.push(checkpoint);

@@ -1,5 +1,5 @@
-// A process of its own: the real supervisor on the real plan, which tells its parent what its services do and kills
-// them when told to. It runs until SIGTERM, or until its parent is gone.
+// A separate process that runs the real supervisor with the real plan. It reports to its parent what the services do,
+// and kills a service when the parent orders it. It runs until SIGTERM, or until its parent has ended.
 import type { ChildProcess } from 'node:child_process';
 import { subscribe } from 'node:diagnostics_channel';
 import { createWriteStream } from 'node:fs';
@@ -7,7 +7,7 @@ import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { planMini } from '@cardea/deploy/mini';
 import { runSupervisor } from '@cardea/deploy/supervisor';
-import type { Order, ServiceName, Tidings } from './orders.ts';
+import type { KillOrder, ServiceName, ServiceEvent } from './messages.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const running = new Map<ServiceName, ChildProcess>();
@@ -16,7 +16,7 @@ const stop = new AbortController();
 process.umask(0o077);
 process.on('SIGTERM', () => stop.abort());
 process.on('disconnect', () => stop.abort());
-process.on('message', (order: Order) => kill(order.kill));
+process.on('message', (order: KillOrder) => kill(order.kill));
 subscribe('child_process', (message) => {
   const child = (message as { process: ChildProcess }).process;
   child.once('spawn', () => watch(child));
@@ -27,7 +27,7 @@ const restartDelays = { firstRestartDelayMs: 20, lastRestartDelayMs: 200 };
 const signals = { stop: stop.signal, kill: new AbortController().signal };
 process.exit(await runSupervisor({ ...planMini(process.env, root), ...restartDelays, ...signals, out: log }));
 
-/** The supervisor starts services and, at first, a process that makes certificates, which is left alone. */
+/** Watches a service. Ignores other processes of the supervisor, such as the one that makes certificates. */
 function watch(child: ChildProcess): void {
   const script = child.spawnargs.at(-1) ?? '';
   if (basename(script) !== 'main.ts') return;
@@ -48,7 +48,7 @@ function kill(name: ServiceName): void {
   else tell({ name, is: 'not running' });
 }
 
-function tell(tidings: Tidings): void {
-  // The parent may be gone, and then nobody needs to know.
-  process.send?.(tidings, () => {});
+function tell(event: ServiceEvent): void {
+  // The parent may have ended, and then nobody needs the message.
+  process.send?.(event, () => {});
 }

@@ -1,8 +1,8 @@
-// Whether a call costs the same however many secrets a vault holds, measured by the front door of profile mini:
+// Checks that a call costs the same for a vault of any size, measured at the front door of profile mini:
 //   pnpm test:scale [sizes,…]
-// One Cardea keeps a vault of the first size, that of another is filled step by step, and every call is made to both in
-// turn, so that whatever else this machine does meets both. Ends with 1 if a median, or what a page takes of the heap, is
-// more than three times that of the first size.
+// One Cardea has a vault of the first size. The vault of another Cardea is filled step by step. Every call is made to
+// both in turn, so that other work on this machine affects both. Exits with 1 if a median time, or the heap that a page
+// takes, is more than three times that of the first size.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { addManySecrets, nameOf } from '@cardea/testkit/many-secrets';
@@ -21,12 +21,12 @@ if (
   !sizes.every((size, i) => Number.isInteger(size) && size >= 1_000 && size > (sizes[i - 1] ?? 0))
 ) {
   process.stderr.write(
-    'usage: pnpm test:scale [sizes,…], two or more from 1,000 on, each larger than the one before\n',
+    'usage: pnpm test:scale [sizes,…], two or more sizes of at least 1,000, each larger than the previous one\n',
   );
   process.exit(78);
 }
 
-/** One request: what is random in it is so within the secrets that are there. */
+/** One request. Its random parts name secrets that exist in a vault of this size. */
 interface Call {
   method?: 'PUT';
   path(size: number): string;
@@ -35,7 +35,7 @@ interface Call {
 const inVault = `/vaults/${VAULT}/secrets`;
 let made = 0;
 
-// Each answers the same number of items at every size.
+// Each call returns the same number of items at every size.
 const calls: Record<string, Call> = {
   'get a secret': { path: () => `${inVault}/${ownName((made += 1) % SAMPLES)}` },
   'put a new secret': { method: 'PUT', path: () => `${inVault}/area${random(100)}/new${(made += 1)}/password` },
@@ -43,7 +43,7 @@ const calls: Record<string, Call> = {
   'list, page in the middle': { path: (size) => `${inVault}?limit=50&cursor=${nameOf(random(size / 2))}` },
   'list folded at /': { path: () => `${inVault}?limit=50&delimiter=/` },
   'list the trash': { path: () => `${inVault}?limit=50&deleted=true` },
-  'list what ends': { path: () => `${inVault}?limit=50&expiringBefore=2200-01-01T00:00:00Z` },
+  'list what expires': { path: () => `${inVault}?limit=50&expiringBefore=2200-01-01T00:00:00Z` },
   'search a rare word': { path: (size) => `/secrets?limit=50&q=item${rareNumber(size)}` },
   'search a common word': { path: () => '/secrets?limit=50&q=passw' },
   'search a common and a rare word': { path: (size) => `/secrets?limit=50&q=passw%20item${rareNumber(size)}` },
@@ -51,13 +51,13 @@ const calls: Record<string, Call> = {
 };
 
 /** A Cardea with one vault of many secrets. */
-interface Ground {
+interface FilledVault {
   system: TestSystem;
   vaultId: string;
   size: number;
 }
 
-/** Medians of the same, at the first size and at another. */
+/** The medians of one measurement, at the first size and at another. */
 interface Pair {
   base: number;
   figure: number;
@@ -71,68 +71,68 @@ await using small = await createTestSystem('mini', unlimited);
 await using large = await createTestSystem('mini', unlimited);
 process.exitCode = (await main(await prepare(small), await prepare(large))) ? 0 : 1;
 
-async function main(base: Ground, ground: Ground): Promise<boolean> {
+async function main(base: FilledVault, vault: FilledVault): Promise<boolean> {
   const [first = 0, ...others] = sizes;
   await fill(base, first);
   const bySize: Record<string, Pair>[] = [];
   for (const size of others) {
     const began = performance.now();
-    await fill(ground, size);
+    await fill(vault, size);
     process.stderr.write(`${size} secrets, filled in ${((performance.now() - began) / 1000).toFixed(0)} s\n`);
-    bySize.push(await measureAll(base, ground));
+    bySize.push(await measureAll(base, vault));
   }
   return report(bySize);
 }
 
-async function prepare(system: TestSystem): Promise<Ground> {
+async function prepare(system: TestSystem): Promise<FilledVault> {
   const admin = await system.as('admin');
   const { body } = await admin.post('/vaults', { name: VAULT }).expect(201);
-  // Those that are read have a value that opens.
+  // The secrets that are read need a value that opens.
   for (let i = 0; i < SAMPLES; i += 1) await admin.putSecret(VAULT, ownName(i), `value ${i}`);
   return { system, vaultId: body.id as string, size: 0 };
 }
 
-async function fill(ground: Ground, size: number): Promise<void> {
-  const db = ground.system.openDatabase();
+async function fill(vault: FilledVault, size: number): Promise<void> {
+  const db = vault.system.openDatabase();
   try {
-    await addManySecrets(db, { vaultId: ground.vaultId, from: ground.size, to: size });
+    await addManySecrets(db, { vaultId: vault.vaultId, from: vault.size, to: size });
   } finally {
     await db.close();
   }
-  ground.size = size;
+  vault.size = size;
 }
 
-async function measureAll(base: Ground, ground: Ground): Promise<Record<string, Pair>> {
+async function measureAll(base: FilledVault, vault: FilledVault): Promise<Record<string, Pair>> {
   const figures: Record<string, Pair> = {};
   for (const [what, call] of Object.entries(calls)) {
-    for (let i = 0; i < WARM_UP; i += 1) await inTurn(base, ground, (one) => timed(one, call));
-    figures[`${what}, ms`] = await medians(base, ground, SAMPLES, (one) => timed(one, call));
+    for (let i = 0; i < WARM_UP; i += 1) await inTurn(base, vault, (one) => timed(one, call));
+    figures[`${what}, ms`] = await medians(base, vault, SAMPLES, (one) => timed(one, call));
   }
-  figures['heap of a page of 500, KiB'] = await medians(base, ground, 15, heapOfPage);
+  figures['heap of a page of 500, KiB'] = await medians(base, vault, 15, heapOfPage);
   return figures;
 }
 
-type Measure = (ground: Ground) => Promise<number>;
+type Measure = (vault: FilledVault) => Promise<number>;
 
-async function medians(base: Ground, ground: Ground, samples: number, measure: Measure): Promise<Pair> {
+async function medians(base: FilledVault, vault: FilledVault, samples: number, measure: Measure): Promise<Pair> {
   const pairs: Pair[] = [];
-  for (let i = 0; i < samples; i += 1) pairs.push(await inTurn(base, ground, measure));
+  for (let i = 0; i < samples; i += 1) pairs.push(await inTurn(base, vault, measure));
   return { base: median(pairs.map((pair) => pair.base)), figure: median(pairs.map((pair) => pair.figure)) };
 }
 
-async function inTurn(base: Ground, ground: Ground, measure: Measure): Promise<Pair> {
-  return { base: await measure(base), figure: await measure(ground) };
+async function inTurn(base: FilledVault, vault: FilledVault, measure: Measure): Promise<Pair> {
+  return { base: await measure(base), figure: await measure(vault) };
 }
 
 /** Milliseconds from the request to the whole answer. */
-async function timed(ground: Ground, call: Call): Promise<number> {
-  const { token } = await ground.system.as('admin');
+async function timed(vault: FilledVault, call: Call): Promise<number> {
+  const { token } = await vault.system.as('admin');
   const began = performance.now();
-  await send(ground, token, call);
+  await send(vault, token, call);
   return performance.now() - began;
 }
 
-async function send({ system, size }: Ground, token: string, { method, path }: Call): Promise<void> {
+async function send({ system, size }: FilledVault, token: string, { method, path }: Call): Promise<void> {
   const target = path(size);
   const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
   const body = method === 'PUT' ? JSON.stringify({ value: 'new', metadata: { env: 'test' } }) : null;
@@ -142,18 +142,18 @@ async function send({ system, size }: Ground, token: string, { method, path }: C
 }
 
 /** How much the heap of this process, client and services together, grows by one page, in KiB. */
-async function heapOfPage(ground: Ground): Promise<number> {
-  const { token } = await ground.system.as('admin');
+async function heapOfPage(vault: FilledVault): Promise<number> {
+  const { token } = await vault.system.as('admin');
   collectGarbage();
   const before = process.memoryUsage().heapUsed;
-  await send(ground, token, { path: () => `${inVault}?limit=500` });
+  await send(vault, token, { path: () => `${inVault}?limit=500` });
   return (process.memoryUsage().heapUsed - before) / 1024;
 }
 
-/** Prints what was measured; false if something grew with the number of secrets. */
+/** Prints the figures. Returns false if a figure grew with the number of secrets. */
 function report(bySize: Record<string, Pair>[]): boolean {
   const [first, ...others] = sizes.map((size) => size.toLocaleString('en'));
-  const header = ['median', ...others.map((size) => `${size} (beside ${first})`)];
+  const header = ['median', ...others.map((size) => `${size} (compared with ${first})`)];
   const rows = Object.keys(bySize[0] ?? {}).map((what) => ({ what, pairs: bySize.map((figures) => figures[what]!) }));
   const lines = [header, header.map(() => '---'), ...rows.map(({ what, pairs }) => [what, ...pairs.map(cell)])];
   process.stdout.write(`${lines.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`);
@@ -165,7 +165,7 @@ function report(bySize: Record<string, Pair>[]): boolean {
 
 function cell({ base, figure }: Pair): string {
   const [a, b] = [figure, base].map((value) => value.toFixed(value < 10 ? 2 : 0));
-  return `${a} (beside ${b}: ${(figure / base).toFixed(2)}×)`;
+  return `${a} (at the first size ${b}: ${(figure / base).toFixed(2)}×)`;
 }
 
 function ownName(i: number): string {
@@ -176,7 +176,7 @@ function random(below: number): number {
   return Math.floor(Math.random() * below);
 }
 
-// As many digits as the largest numbers have, so that no longer one begins with it; and none that is in the trash.
+// A number with as many digits as the largest ones, so that it is no prefix of a longer one, and not one in the trash.
 function rareNumber(size: number): number {
   const number = size / 10 + random(size * 0.9);
   return number % 19 === 0 ? number + 1 : number;

@@ -1,11 +1,11 @@
-// Whether the time of a failed sign-in tells if there is such a user (CVE-2025-6011), measured by the front door:
+// Checks at the front door that the time of a failed sign-in does not reveal if the user exists (CVE-2025-6011):
 //   pnpm test:timing [samples]
-// Ends with 1 if the medians differ by more than a millisecond and that is no accident.
+// Exits with 1 if the medians differ by more than a millisecond and the difference is significant.
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { mannWhitney, median } from './rank-test.ts';
 
-// Far from today's cost, so that hundreds fit into a minute, and still far above what is looked for.
+// Far below the real cost, so that hundreds of sign-ins fit into a minute, and still far above the difference to find.
 const COST = { memoryKib: 8_192, passes: 1, parallelism: 1 };
 const DIFFERENCE_MS = 1;
 const P_MAX = 0.001;
@@ -13,7 +13,7 @@ const WARM_UP = 40;
 // A name is locked after five failures, and an address after fifty.
 const TRIES_PER_NAME = 4;
 const TRIES_PER_ADDRESS = 40;
-// After two thousand failures everybody has to wait.
+// After two thousand failures every client has to wait.
 const SAMPLES_MAX = 900;
 
 const samples = Number(process.argv[2] ?? '400');
@@ -47,14 +47,14 @@ async function measure(system: TestSystem): Promise<{ known: number[]; unknown: 
   for (let at = 0; at < samples; at += 1) {
     const name = Math.floor(at / TRIES_PER_NAME);
     const address = `192.0.2.${Math.floor((2 * at) / TRIES_PER_ADDRESS)}`;
-    // One after the other, so that whatever else this machine does meets both, and now one first, now the other.
+    // In turns and in random order, so that other work on this machine affects both.
     const kinds = Math.random() < 0.5 ? (['known', 'unknown'] as const) : (['unknown', 'known'] as const);
     for (const kind of kinds) times[kind].push(await timeSignIn(system, nameOf(kind, name), address));
   }
   return times;
 }
 
-/** Milliseconds from the request to the whole answer. @throws Error unless the sign-in was looked at and refused */
+/** Milliseconds from the request to the whole answer. @throws Error unless the answer is 401 */
 async function timeSignIn(system: TestSystem, username: string, address: string): Promise<number> {
   const headers = { 'Content-Type': 'application/json', 'X-Forwarded-For': address };
   const body = JSON.stringify({ username, password: 'not the password' });
@@ -62,11 +62,11 @@ async function timeSignIn(system: TestSystem, username: string, address: string)
   const answer = await fetch(`${system.url}/api/v1/auth/login`, { method: 'POST', headers, body });
   await answer.text();
   const took = performance.now() - began;
-  if (answer.status !== 401) throw new Error(`a sign-in that was to be refused was answered ${answer.status}`);
+  if (answer.status !== 401) throw new Error(`a sign-in with a wrong password was answered ${answer.status}, not 401`);
   return took;
 }
 
-/** Prints what was measured; false if the two can be told apart. */
+/** Prints the figures. Returns false if the two kinds of sign-in can be told apart. */
 function report(known: number[], unknown: number[]): boolean {
   const difference = median(known) - median(unknown);
   const { p } = mannWhitney(known, unknown);
@@ -74,10 +74,10 @@ function report(known: number[], unknown: number[]): boolean {
   process.stdout.write(
     [
       `failed sign-ins of each kind   ${samples}, argon2id m=${COST.memoryKib} KiB t=${COST.passes}`,
-      `median, a user who is there    ${ms(median(known))}`,
-      `median, a user who is not      ${ms(median(unknown))}`,
+      `median, a user who exists      ${ms(median(known))}`,
+      `median, an unknown user        ${ms(median(unknown))}`,
       `difference                     ${ms(difference)} (more than ${DIFFERENCE_MS} ms is too much)`,
-      `Mann-Whitney U test            p = ${p.toPrecision(3)} (less than ${P_MAX} is no accident)`,
+      `Mann-Whitney U test            p = ${p.toPrecision(3)} (less than ${P_MAX} is significant)`,
       differs ? 'FAILED: the two can be told apart' : 'ok: the two cannot be told apart',
       '',
     ].join('\n'),
@@ -89,7 +89,7 @@ function ms(value: number): string {
   return `${value.toFixed(3)} ms`;
 }
 
-// Of one length whichever kind, so that neither request is the longer one.
+// Both kinds of names have the same length, so that the requests have the same length.
 function nameOf(kind: 'known' | 'unknown', at: number): string {
   return `${kind === 'known' ? 'known' : 'other'}-${String(at).padStart(5, '0')}`;
 }

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { mannWhitney, median } from './rank-test.ts';
 
-test('two samples that do not overlap differ, by the known value', () => {
+test('two samples that do not overlap have the known p', () => {
   // U = 0, mean 12.5, variance 25 · 11 / 12: z = 2.6112.
   const { u, p } = mannWhitney([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]);
   expect(u).toBe(0);
@@ -17,7 +17,7 @@ test('ties share a rank, and equal samples do not differ', () => {
   expect(mannWhitney([7, 7], [7, 7]).p).toBeCloseTo(1, 6);
 });
 
-test('a shift by half of the spread is seen in four hundred, and none in the same numbers shuffled', () => {
+test('400 values show a shift by a quarter of their range, and no shift when they are only reordered', () => {
   const values = Array.from({ length: 400 }, (_, i) => (i * 7_919) % 401);
   expect(mannWhitney(values, values.toReversed()).p).toBeCloseTo(1, 6);
   const shifted = values.map((value) => value + 100);
@@ -25,7 +25,7 @@ test('a shift by half of the spread is seen in four hundred, and none in the sam
   expect(median(shifted) - median(values)).toBe(100);
 });
 
-test('the median is in the middle', () => {
+test('the median is the middle value, or the mean of the two middle values', () => {
   expect(median([3, 1, 2])).toBe(2);
   expect(median([4, 1, 3, 2])).toBe(2.5);
 });

@@ -1,14 +1,14 @@
 /** How much two samples differ. */
 export interface RankTest {
-  /** How often a value of the first sample is greater than one of the second, of all pairs; ties count half. */
+  /** In how many of all pairs the value of the first sample is greater than that of the second. Ties count half. */
   u: number;
-  /** How likely two samples of the same origin differ at least as much, two-sided. */
+  /** How likely two samples of the same distribution differ at least as much, two-sided. */
   p: number;
 }
 
 /**
- * The Mann-Whitney U test, which asks nothing of how times are distributed: ranks with ties averaged, and the normal
- * approximation with the correction for ties, good for samples of twenty and more.
+ * The Mann-Whitney U test, which needs no assumption about the distribution of times. Ranks with ties averaged, and the
+ * normal approximation with the correction for ties, good for samples of twenty and more.
  */
 export function mannWhitney(first: number[], second: number[]): RankTest {
   const [n1, n2] = [first.length, second.length];
@@ -21,14 +21,14 @@ export function mannWhitney(first: number[], second: number[]): RankTest {
   return { u, p: complementaryError(Math.abs(z) / Math.SQRT2) };
 }
 
-/** The value in the middle; the mean of the two in the middle of an even number. */
+/** The middle value, or the mean of the two middle values if their number is even. */
 export function median(values: number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const half = Math.floor(sorted.length / 2);
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
-/** Ranks from 1, in the order given; `ties` is the sum of t³ - t over groups of t equal values. */
+/** The ranks of the values, from 1, in the order given. `ties` is the sum of t³ - t over groups of t equal values. */
 function rank(values: number[]): { ranks: number[]; ties: number } {
   const order = values.map((_, index) => index).toSorted((a, b) => values[a]! - values[b]!);
   const ranks = Array.from({ length: values.length }, () => 0);
@@ -43,7 +43,7 @@ function rank(values: number[]): { ranks: number[]; ties: number } {
   return { ranks, ties };
 }
 
-/** erfc(x) for x ≥ 0, right to 1.5e-7 (Abramowitz and Stegun, 7.1.26). */
+/** erfc(x) for x ≥ 0, exact to 1.5e-7 (Abramowitz and Stegun, 7.1.26). */
 function complementaryError(x: number): number {
   const t = 1 / (1 + 0.327_591_1 * x);
   const factors = [1.061_405_429, -1.453_152_027, 1.421_413_741, -0.284_496_736, 0.254_829_592];

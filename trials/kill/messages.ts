@@ -3,13 +3,13 @@ export const serviceNames = ['kek-service', 'audit-service', 'api-service'] as c
 
 export type ServiceName = (typeof serviceNames)[number];
 
-/** What the process that runs the supervisor is told. */
-export interface Order {
+/** A message to the process that runs the supervisor. */
+export interface KillOrder {
   kill: ServiceName;
 }
 
-/** What it tells of its services. `code` is null for one that was killed. */
-export type Tidings =
+/** A message from that process about a service. `code` is null if the service was killed. */
+export type ServiceEvent =
   | { name: ServiceName; is: 'ready' }
   | { name: ServiceName; is: 'ended'; code: number | null }
   | { name: ServiceName; is: 'not running' };
