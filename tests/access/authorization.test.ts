@@ -1,13 +1,14 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import type { Endpoint } from '@cardea/contracts/endpoint';
-import { sha256Hex } from '@cardea/crypto/ids';
+import { contentsOf } from '@cardea/testkit/contents';
 import { useSystem } from '@cardea/testkit/use-system';
-import type { Entry } from '@cardea/testkit/person';
 import { Person } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import { PASSWORD } from '@cardea/testkit/system';
 import { endpoints } from '../front-door/served-endpoints.ts';
+import { recordsOf } from '../identity/identity.ts';
+import { query } from '../secrets/ground.ts';
 import { columns, expectedStatus, ground, table, verbs } from './access-table.ts';
 import type { Principal, Sending } from './access-table.ts';
 
@@ -166,11 +167,11 @@ function parametersOf(path: string): Record<string, string> {
 async function expectRecords(endpoint: Endpoint, calls: Called[], decision: 'allow' | 'deny'): Promise<void> {
   const { action, auth } = endpoint;
   const { each } = table[nameOf(endpoint)]!;
-  const { body } = await admin.get(`/audit/entries?limit=500&decision=${decision}`).expect(200);
-  const entries = (body.items as Entry[]).map(({ event }) => event);
+  const answers = calls.map(({ answer }) => answer);
+  const all = (await recordsOf(system, ...answers)).filter((event) => event.decision === decision);
   for (const { principal, answer } of calls) {
     const who = `${principal.verb ?? principal.column}, ${answer.headers['x-request-id']}`;
-    const ofIt = entries.filter(({ requestId }) => requestId === answer.headers['x-request-id']).toReversed();
+    const ofIt = all.filter(({ requestId }) => requestId === answer.headers['x-request-id']);
     const records = ofIt.filter((event, i) => i === 0 || event.action !== each);
     const name = principal.column === 'stranger' ? undefined : principal.id;
     expect([who, ...records]).toEqual([
@@ -181,22 +182,16 @@ async function expectRecords(endpoint: Endpoint, calls: Called[], decision: 'all
   }
 }
 
-/** Everything that is in the database but what waits for the audit log; by table, a digest of its rows. */
-async function contents(): Promise<Record<string, string>> {
-  // Or it would be written down between two looks who read what last.
-  await system.vault.lastReads.flush();
-  const db = system.openDatabase();
-  try {
-    const digests: Record<string, string> = {};
-    const tables = await db.query<{ name: string }>(
-      `select name from sqlite_schema where type = 'table' and name <> 'outbox'`,
-    );
-    for (const { name } of tables) {
-      digests[name] = sha256Hex(JSON.stringify(await db.query(`select * from ${name} order by 1, 2`)));
-    }
-    expect(Object.keys(digests)).toEqual(expect.arrayContaining(['app_user', 'vault_grant', 'secret_version']));
-    return digests;
-  } finally {
-    await db.close();
-  }
+/** Everything that is in the database but what waits for the audit log. */
+async function contents(): Promise<Record<string, string[]>> {
+  const tables = await query<{ name: string }>(
+    system,
+    `select name from sqlite_schema where type = 'table' and name <> 'outbox'`,
+  );
+  const found = await contentsOf(
+    system,
+    tables.map(({ name }) => name),
+  );
+  expect(Object.keys(found)).toEqual(expect.arrayContaining(['app_user', 'vault_grant', 'secret_version']));
+  return found;
 }

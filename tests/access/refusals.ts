@@ -1,7 +1,7 @@
 import { expect } from '@jest/globals';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { ErrorCode } from '@cardea/contracts/errors';
-import { sha256Hex } from '@cardea/crypto/ids';
+import { contentsOf } from '@cardea/testkit/contents';
 import type { Entry } from '@cardea/testkit/person';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import type { TestSystem } from '@cardea/testkit/system';
@@ -26,9 +26,9 @@ export async function expectRefusal(
   send: () => Promise<RawAnswer>,
   expected: ExpectedRefusal,
 ): Promise<RawAnswer> {
-  const before = await contentsOf(system);
+  const before = await contentsOf(system, tables);
   const answer = await send();
-  expect(await contentsOf(system)).toEqual(before);
+  expect(await contentsOf(system, tables)).toEqual(before);
   expectProblem(answer, expected);
   await expectRecord(system, answer, expected);
   return answer;
@@ -89,18 +89,5 @@ async function expectRecord(
   expect(JSON.stringify(records)).not.toContain(CANARY);
 }
 
+/** All that people keep in Cardea. */
 const tables = ['vault', 'vault_grant', 'dek', 'secret', 'secret_version', 'signing_key'];
-
-/** All that people keep in Cardea, as it lies in the database; by table, a digest of its rows. */
-async function contentsOf(system: TestSystem): Promise<Record<string, string>> {
-  const db = system.openDatabase();
-  try {
-    const contents: Record<string, string> = {};
-    for (const table of tables) {
-      contents[table] = sha256Hex(JSON.stringify(await db.query(`select * from ${table} order by 1, 2`)));
-    }
-    return contents;
-  } finally {
-    await db.close();
-  }
-}

@@ -2,7 +2,7 @@ import type { Person } from '@cardea/testkit/person';
 import { recordsOf } from '../identity/identity.ts';
 import { expect, test } from '@jest/globals';
 import { inEachProfile } from '@cardea/testkit/use-system';
-import { addMany } from '../secrets/digests.ts';
+import { addMany } from '../secrets/ground.ts';
 import { grant, ownersOf } from './granting.ts';
 
 inEachProfile((system, { admin, alice, bob }) => {

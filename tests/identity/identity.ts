@@ -10,6 +10,8 @@ import type { TestSystem } from '@cardea/testkit/system';
 import { expect } from '@jest/globals';
 
 const TOTP_STEP_MS = 30_000;
+const LOOK_BACK = 500;
+const OTHERS_IN_A_ROW = 40;
 
 /** Somebody who has signed in, with what renews it. */
 export interface SignedIn {
@@ -49,14 +51,27 @@ export function clientAt(system: TestSystem, address: string): Stranger {
   return system.stranger.with({ 'X-Forwarded-For': address });
 }
 
-/** What the audit log holds about one request, oldest first. */
-export async function recordsOf(system: TestSystem, answer: { headers: Answer['headers'] }): Promise<AuditEvent[]> {
-  const admin = await system.as('admin');
-  const { body } = await admin.get('/audit/entries?limit=500').expect(200);
-  return (body.items as Entry[])
-    .map(({ event }) => event)
-    .filter(({ requestId }) => requestId === answer.headers['x-request-id'])
-    .toReversed();
+/**
+ * What the audit log holds about requests that were answered a moment ago, oldest first: among its newest entries, up to
+ * where many in a row are of other requests, for the records of one are written together.
+ */
+export async function recordsOf(
+  system: TestSystem,
+  ...answers: { headers: Record<string, string | undefined> }[]
+): Promise<AuditEvent[]> {
+  const asked = new Set(answers.map(({ headers }) => headers['x-request-id']));
+  const records: AuditEvent[] = [];
+  const missing = new Set(asked);
+  let [looked, others] = [0, 0];
+  for await (const { event } of (await system.as('admin')).newestEntries()) {
+    const isAskedFor = asked.has(event.requestId);
+    if (isAskedFor) records.push(event);
+    missing.delete(event.requestId);
+    others = isAskedFor ? 0 : others + 1;
+    looked += 1;
+    if (looked === LOOK_BACK || (missing.size === 0 && others === OTHERS_IN_A_ROW)) break;
+  }
+  return records.toReversed();
 }
 
 /** Expects exactly these records of one request, each with at least what is said. */

@@ -4,8 +4,7 @@ import type { Person } from '@cardea/testkit/person';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
-import { digests } from './digests.ts';
-import { at, query, untilAnswers } from './ground.ts';
+import { at, contents, query, untilAnswers } from './ground.ts';
 
 type Item = { name: string; value: string };
 
@@ -230,7 +229,7 @@ inEachProfile((system, { admin, alice }) => {
       const read = await alice.post(batch('large', 'Read'), { names: names(100) }).expect(200);
       expect(new Set((read.body.items as Item[]).map((item) => item.value))).toEqual(new Set([value]));
 
-      const before = await digests(system);
+      const before = await contents(system);
       const oneTooLarge = secrets.map((secret, i) =>
         i === 42 ? { name: secret.name, value: 'x'.repeat(8_193) } : secret,
       );
@@ -238,7 +237,7 @@ inEachProfile((system, { admin, alice }) => {
       expect(refused.body.errors).toMatchObject([{ path: 'body.secrets.42.value' }]);
       const metadata = Object.fromEntries(names(64).map((key) => [key, 'x'.repeat(512)]));
       await alice.post(batch('large', 'Write'), { secrets: secrets.map((one) => ({ ...one, metadata })) }).expect(413);
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
     });
 
     test('of which one cannot be written writes none, and names it', async () => {
@@ -246,7 +245,7 @@ inEachProfile((system, { admin, alice }) => {
       const bob = await system.as('bob');
       await grant(alice, 'whole', 'user:bob', { secrets: ['write'], pathPrefix: 'apps' }).expect(201);
       const good = { name: 'apps/good', value: 'v' };
-      const before = await digests(system);
+      const before = await contents(system);
       const past = new Date(system.now().getTime() - 1).toISOString();
       const cases: [Person, number, string, string | undefined, object[]][] = [
         [bob, 400, 'body.secrets.1', undefined, [good, { name: 'apps/b', value: 'v', expiresAt: past }]],
@@ -279,7 +278,7 @@ inEachProfile((system, { admin, alice }) => {
           ]);
         }
       }
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
     });
 
     test('at the same time as others is never mixed with them, nor is one of them lost', async () => {
@@ -309,7 +308,7 @@ inEachProfile((system, { admin, alice }) => {
       () => alice.post(batch('away', 'Read'), { names: ['s'] }),
       () => alice.post(batch('away', 'Write'), { secrets: names(3).map((name) => ({ name, value: 'w' })) }),
     ];
-    const before = await digests(system);
+    const before = await contents(system);
     const expectAway = async () => {
       for (const call of calls) {
         const { status, text } = await call();
@@ -326,7 +325,7 @@ inEachProfile((system, { admin, alice }) => {
     // From then on the log is known to be away.
     await alice.get('/auth/me').expect(503);
     await expectAway();
-    expect(await digests(system)).toEqual(before);
+    expect(await contents(system)).toEqual(before);
     await system.startService('audit');
     await untilAnswers(alice);
   }, 60_000);

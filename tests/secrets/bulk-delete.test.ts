@@ -3,8 +3,7 @@ import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Entry } from '@cardea/testkit/person';
 import { grant } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
-import { addMany, digests } from './digests.ts';
-import { at, namesIn, query, trail, untilAnswers } from './ground.ts';
+import { addMany, at, contents, namesIn, query, trail, untilAnswers } from './ground.ts';
 
 type Item = { name: string; dependants: number };
 
@@ -76,9 +75,9 @@ inEachProfile((system, { alice, bob }) => {
       [{ prefix: 'app' }, { name: 'app', count: 4 }],
       [{ names: ['other', 'app/a'] }, { count: 2 }],
     ] as const) {
-      const before = await digests(system);
+      const before = await contents(system);
       const dry = await alice.post(path('dry'), { ...selection, dryRun: true }).expect(200);
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
       const vault = { vault: 'dry', vaultId: expect.any(String) };
       expect(
         (await recordsOf(system, dry)).map(({ action, resource, rule, reason }) => ({
@@ -100,7 +99,7 @@ inEachProfile((system, { alice, bob }) => {
   test('where one is not there none goes, and it is named', async () => {
     await fill('missing');
     await alice.delete(at('missing', 'app0')).expect(204);
-    const before = await digests(system);
+    const before = await contents(system);
     for (const dryRun of [false, true]) {
       for (const name of ['nowhere', 'app0']) {
         const answer = await alice.post(path('missing'), { names: ['other', 'app', name], dryRun }).expect(404);
@@ -111,13 +110,13 @@ inEachProfile((system, { alice, bob }) => {
       }
       await alice.post(path('missing'), { prefix: 'nowhere', dryRun }).expect(404);
     }
-    expect(await digests(system)).toEqual(before);
+    expect(await contents(system)).toEqual(before);
   });
 
   test('whoever may delete below a path deletes there and nowhere else, and other verbs delete nothing', async () => {
     await fill('granted');
     await grant(alice, 'granted', 'user:bob', { secrets: ['delete'], pathPrefix: 'app/b' }).expect(201);
-    const before = await digests(system);
+    const before = await contents(system);
     for (const [selection, name] of [
       [{ prefix: 'app' }, 'app'],
       [{ prefix: 'app/a' }, 'app/a'],
@@ -133,14 +132,14 @@ inEachProfile((system, { alice, bob }) => {
     for (const selection of [{ prefix: 'app' }, { names: ['other'] }]) {
       for (const dryRun of [false, true]) await bob.post(path('granted'), { ...selection, dryRun }).expect(403);
     }
-    expect(await digests(system)).toEqual(before);
+    expect(await contents(system)).toEqual(before);
     // What lies below a prefix is shown only to those who may list it; a name they know they may delete.
     await grant(alice, 'granted', 'user:bob', { secrets: ['delete'], pathPrefix: 'app/b' }).expect(200);
     for (const dryRun of [false, true]) {
       const answer = await bob.post(path('granted'), { prefix: 'app/b', dryRun }).expect(403);
       expect(await recordsOf(system, answer)).toMatchObject([{ decision: 'deny', rule: 'grant:secret.list' }]);
     }
-    expect(await digests(system)).toEqual(before);
+    expect(await contents(system)).toEqual(before);
     await bob.post(path('granted'), { names: ['app/b/c'], dryRun: true }).expect(200);
     await grant(alice, 'granted', 'user:bob', { secrets: ['list', 'delete'], pathPrefix: 'app/b' }).expect(200);
     const deleted = await bob.post(path('granted'), { prefix: 'app/b' }).expect(200);
@@ -173,7 +172,7 @@ inEachProfile((system, { alice, bob }) => {
     await addMany(system, { vault: 'many', prefix: long, count: 1_000 });
 
     await alice.putSecret('many', 'short/more', 'v');
-    const before = await digests(system);
+    const before = await contents(system);
     for (const dryRun of [false, true]) {
       const { body } = await alice.post(path('many'), { prefix: 'short', dryRun }).expect(413);
       expect(body).toMatchObject({
@@ -181,7 +180,7 @@ inEachProfile((system, { alice, bob }) => {
         detail: expect.stringMatching(/more than 1000 secrets.*longer prefix/),
       });
     }
-    expect(await digests(system)).toEqual(before);
+    expect(await contents(system)).toEqual(before);
     await alice.delete(at('many', 'short/more')).expect(204);
 
     for (const selection of [{ prefix: 'short' }, { names: below(long) }]) {
@@ -221,11 +220,11 @@ inEachProfile((system, { alice, bob }) => {
 
   test('while the audit log is away the answer is 503, and nothing goes', async () => {
     await fill('unheard');
-    const before = await digests(system);
+    const before = await contents(system);
     await system.stopService('audit');
     await alice.get('/auth/me').expect(503);
     for (const dryRun of [false, true]) await alice.post(path('unheard'), { prefix: 'app', dryRun }).expect(503);
-    expect(await digests(system)).toEqual(before);
+    expect(await contents(system)).toEqual(before);
     await system.startService('audit');
     await untilAnswers(alice);
   }, 60_000);

@@ -1,4 +1,5 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
+import { contentsOf } from '@cardea/testkit/contents';
 import type { Person, Stranger } from '@cardea/testkit/person';
 import type { TestSystem } from '@cardea/testkit/system';
 
@@ -15,6 +16,23 @@ export async function query<Row>(system: TestSystem, sql: string, params: (strin
   } finally {
     await db.close();
   }
+}
+
+/** Adds secrets to a vault, faster than by the front door: `<prefix>/1000` and so on, without a value. */
+export async function addMany(
+  system: TestSystem,
+  { vault, prefix, count }: { vault: string; prefix: string; count: number },
+): Promise<void> {
+  await query(
+    system,
+    `with recursive n (i) as (select 1000 union all select i + 1 from n where i + 1 < 1000 + $3)
+     insert into secret (id, vault_id, name, current_version, metadata, trashed_through, live,
+                         created_at, created_by, updated_at)
+     select v.id || $2 || cast(n.i as text), v.id, $2 || '/' || cast(n.i as text), 1, '{}', 0, 1, 1, 'service:test', 1
+       from n
+       join vault v on v.name = $1`,
+    [vault, prefix, count],
+  );
 }
 
 /** The versions of a secret that have a row, and whether that has a value. */
@@ -36,39 +54,20 @@ export async function storedVersions(
   return Object.fromEntries(rows.map((row) => [row.version, row.has_value === 1]));
 }
 
-/**
- * All rows of secrets, and of what hangs on them, but for who read last, which is written down at times of its own, and
- * for those of deleted vaults, which a job removes at times of its own.
- */
-export async function contents(system: TestSystem): Promise<Record<string, string[]>> {
-  const ofVault = 'vault_id in (select id from vault)';
-  const ofSecret = `secret_id in (select id from secret where ${ofVault})`;
-  const tables = {
-    secret: ofVault,
-    secret_version: ofSecret,
-    secret_word: ofVault,
-    secret_label: ofVault,
-    secret_reference: ofSecret,
-    event: ofVault,
-  };
-  const rows: Record<string, string[]> = {};
-  // In an order of their own, for a row that is updated may move.
-  for (const [table, still] of Object.entries(tables))
-    rows[table] = (await query<object>(system, `select * from ${table} where ${still}`)).map(asText).toSorted();
-  return rows;
-}
+const SECRET_TABLES = [
+  'secret',
+  'secret_version',
+  'secret_word',
+  'secret_label',
+  'secret_reference',
+  'given_up_name',
+  'break_glass',
+  'event',
+];
 
-function asText(row: object): string {
-  const columns = Object.entries<unknown>(row as Record<string, unknown>).filter(
-    ([name]) => !name.startsWith('last_read'),
-  );
-  return columns
-    .map(([name, value]) => `${name}=${ArrayBuffer.isView(value) ? base64Of(value) : String(value)}`)
-    .join(' ');
-}
-
-function base64Of({ buffer, byteOffset, byteLength }: ArrayBufferView): string {
-  return Buffer.from(buffer, byteOffset, byteLength).toString('base64');
+/** All rows of secrets, and of what hangs on them. */
+export function contents(system: TestSystem): Promise<Record<string, string[]>> {
+  return contentsOf(system, SECRET_TABLES);
 }
 
 /** What the audit log tells of a vault's secrets, oldest first: `secret.read! db/password 1 expired gone` if denied. */

@@ -3,8 +3,7 @@ import { sha256Hex } from '@cardea/crypto/ids';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { grant, newUser } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
-import { addMany, digests } from './digests.ts';
-import { DAY_MS, at, namesIn, query, untilAnswers } from './ground.ts';
+import { DAY_MS, addMany, at, contents, namesIn, query, untilAnswers } from './ground.ts';
 
 type Listed = { version: number; state: string; createdAt: string };
 
@@ -173,7 +172,7 @@ inEachProfile((system, { admin, alice }) => {
       // `waiting` points to a name that is not there yet.
       await alice.put(at('round', 'waiting'), reference('round', 'end')).expect(201);
       await alice.put(at('round', 'a'), reference('round', 'waiting')).expect(201);
-      const before = await digests(system);
+      const before = await contents(system);
       for (const answer of [
         await alice.post(one('round', 'a'), { name: 'end' }).expect(409),
         await alice.post(all('round'), { prefix: 'a', toPrefix: 'end' }).expect(409),
@@ -183,7 +182,7 @@ inEachProfile((system, { admin, alice }) => {
           { action: 'secret.move', decision: 'deny', rule: 'reference-circle', resource: { name: 'a', toName: 'end' } },
         ]);
       }
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
       // Not so once the version that leads there is destroyed.
       await alice.put(at('round', 'a'), { value: 'v' }).expect(200);
       await alice.post(`${at('round', 'a')}:destroy`, { versions: [1] }).expect(200);
@@ -196,7 +195,7 @@ inEachProfile((system, { admin, alice }) => {
       for (const name of ['s', 'live', 'trashed', 'gone']) await alice.putSecret('names', name, 'v');
       for (const name of ['trashed', 'gone']) await alice.delete(at('names', name)).expect(204);
       await alice.putSecret('names-2', 's', 'v');
-      const before = await digests(system);
+      const before = await contents(system);
       for (const [name, body, status, rule] of [
         ['s', { name: 'live' }, 409, 'name-taken'],
         ['s', { name: 'trashed' }, 409, 'name-taken'],
@@ -223,7 +222,7 @@ inEachProfile((system, { admin, alice }) => {
       ]) {
         await alice.post(one('names', 's'), body).expect(400);
       }
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
     });
 
     test('is not moved if one of its versions is not what it should be', async () => {
@@ -238,7 +237,7 @@ inEachProfile((system, { admin, alice }) => {
             and version = 2`,
         [first!.secret_id],
       );
-      const before = await digests(system);
+      const before = await contents(system);
       for (const answer of [
         await alice.post(one('broken', 's'), { name: 't' }).expect(500),
         await alice.post(all('broken'), { prefix: 's', toPrefix: 't' }).expect(500),
@@ -252,7 +251,7 @@ inEachProfile((system, { admin, alice }) => {
           },
         ]);
       }
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
     });
   });
 
@@ -264,7 +263,7 @@ inEachProfile((system, { admin, alice }) => {
       await alice.putSecret('theirs', 'other/s', CANARY);
       const everything = ['list', 'read', 'write', 'delete', 'destroy', 'manage'];
       const but = (verb: string) => everything.filter((other) => other !== verb);
-      const before = await digests(system);
+      const before = await contents(system);
       const cases: [string, object, object, number, string][] = [
         ['no reading here', { secrets: but('read') }, { secrets: everything }, 403, 'grant:secret.read'],
         ['no deleting here', { secrets: but('delete') }, { secrets: everything }, 403, 'grant:secret.delete'],
@@ -293,7 +292,7 @@ inEachProfile((system, { admin, alice }) => {
           ]);
         }
       }
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
       await (await system.as('carla')).post(one('theirs', 'apps/s'), { name: 'x' }).expect(403);
 
       await grant(alice, 'theirs', 'user:mallory', { secrets: ['read', 'delete'], pathPrefix: 'apps' });
@@ -329,10 +328,10 @@ inEachProfile((system, { admin, alice }) => {
       await fill('below');
       await alice.createVault('below-2');
       await alice.put(at('below', 'ref'), reference('below', 'app/a')).expect(201);
-      const before = await digests(system);
+      const before = await contents(system);
       const request = { prefix: 'app', vault: 'below-2', toPrefix: 'svc/app' };
       const dry = await alice.post(all('below'), { ...request, dryRun: true }).expect(200);
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
       const done = await alice.post(all('below'), request).expect(200);
       expect(done.body).toEqual({
         items: ['app', 'app/a', 'app/b/c', 'app/trashed'].map((name) => ({ name, toName: `svc/${name}` })),
@@ -396,7 +395,7 @@ inEachProfile((system, { admin, alice }) => {
         .map((letter) => letter.repeat(128))
         .join('/')
         .slice(0, 509);
-      const before = await digests(system);
+      const before = await contents(system);
       for (const [body, status, resource, detail] of [
         [{ prefix: 'app', toPrefix: 'full/app' }, 409, { name: 'app/b/c' }, /^app\/b\/c: full\/app\/b\/c is taken/],
         [{ prefix: 'app', toPrefix: 'bin/app' }, 409, { name: 'app/a' }, /^app\/a: bin\/app\/a is taken/],
@@ -425,7 +424,7 @@ inEachProfile((system, { admin, alice }) => {
       ]) {
         await alice.post(all('stuck'), body).expect(400);
       }
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
     });
 
     test('is a thousand secrets at most, and five thousand versions: more are refused, and what to do is said', async () => {
@@ -441,7 +440,7 @@ inEachProfile((system, { admin, alice }) => {
            join n on true
           where s.name like 'few/%'`,
       );
-      const before = await digests(system);
+      const before = await contents(system);
       for (const [prefix, detail] of [
         ['many', 'more than 1000 secrets are below it: move what is below longer prefixes'],
         ['few', 'more than 5000 versions are below it: move what is below longer prefixes'],
@@ -449,7 +448,7 @@ inEachProfile((system, { admin, alice }) => {
         const { body } = await alice.post(all('many'), { prefix, toPrefix: 'x' }).expect(413);
         expect(body).toMatchObject({ code: 'too_large', detail });
       }
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
       await alice.post(one('many', 'many/2000'), { name: 'apart' }).expect(200);
       const { body } = await alice.post(all('many'), { prefix: 'many', toPrefix: 'y' }).expect(200);
       expect(body.items).toHaveLength(1_000);
@@ -528,13 +527,13 @@ inEachProfile((system, { admin, alice }) => {
     for (const vault of ['away', 'away-2']) await alice.createVault(vault);
     for (const name of ['s', 's/t']) await alice.putSecret('away', name, CANARY);
     await alice.putSecret('away-2', 'x', 'v');
-    const before = await digests(system);
+    const before = await contents(system);
     const expectAway = async () => {
       await alice.post(one('away', 's'), { vault: 'away-2', name: 's' }).expect(503);
       for (const dryRun of [false, true]) {
         await alice.post(all('away'), { prefix: 's', vault: 'away-2', toPrefix: 's', dryRun }).expect(503);
       }
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
     };
     await system.stopService('kek');
     for (const vault of ['away', 'away-2']) {

@@ -1,0 +1,30 @@
+import type { TestSystem } from './system.ts';
+
+/**
+ * All rows of some tables as they lie in the database, each as a text, sorted, for a row that is updated may move; but for
+ * who read what last, which api-service writes down at times of its own.
+ */
+export async function contentsOf(system: TestSystem, tables: readonly string[]): Promise<Record<string, string[]>> {
+  const contents: Record<string, string[]> = {};
+  const db = system.openDatabase();
+  try {
+    for (const table of tables) {
+      const rows = await db.query<Record<string, unknown>>(`select * from ${table}`);
+      contents[table] = rows.map(toText).toSorted();
+    }
+    return contents;
+  } finally {
+    await db.close();
+  }
+}
+
+function toText(row: Record<string, unknown>): string {
+  return Object.entries(row)
+    .filter(([column]) => !column.startsWith('last_read'))
+    .map(([column, value]) => `${column}=${ArrayBuffer.isView(value) ? toBase64(value) : String(value)}`)
+    .join(' ');
+}
+
+function toBase64({ buffer, byteOffset, byteLength }: ArrayBufferView): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('base64');
+}
