@@ -2,12 +2,12 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { VaultAction } from '@cardea/contracts/grants';
 import type { Queryable } from '@cardea/storage/db';
+import { findGrantedIn } from './access-store.ts';
+import type { VaultRow } from './access-store.ts';
 import type { VaultContext } from './context.ts';
 import { decide } from './decide.ts';
 import type { Decision } from './decide.ts';
-import { findGrantedIn } from './grants/grant-store.ts';
 import { vaultNotThere } from './not-there.ts';
-import type { VaultRow } from './vaults/vault-store.ts';
 
 /** What one may ask to do outside of any vault. */
 export type SystemAction = 'vault.create' | 'audit.read' | 'audit.export' | 'user.manage' | 'application.manage';

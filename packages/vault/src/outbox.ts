@@ -1,18 +1,11 @@
 import { AuditEvent } from '@cardea/contracts/audit-event';
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { Db, Transaction } from '@cardea/storage/db';
+import type { Outbox } from './context.ts';
 
 /** Rows younger than this belong to a request that still waits for its own append. */
 const RELAY_AFTER_MS = 10_000;
 const RELAY_PAGE = 256;
-
-/** Forgets outbox rows that the audit log has acknowledged. */
-export interface Outbox {
-  /** Notes that the log has an event. Its row goes soon, together with others: losing this note only costs a repeat. */
-  acknowledge(id: string): void;
-  /** Deletes the rows of what was acknowledged until now. Resolves once they are gone, whichever call deletes them. */
-  flush(): Promise<void>;
-}
 
 export function createOutbox(db: Db): Outbox {
   let acknowledged: string[] = [];

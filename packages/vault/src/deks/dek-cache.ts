@@ -3,36 +3,11 @@ import type { DekRef } from '@cardea/contracts/kek-api';
 import type { Keks } from '@cardea/contracts/keks';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
 import type { Queryable } from '@cardea/storage/db';
+import type { DekCache } from '../context.ts';
 import { findWrappedDek, missingDek } from './dek-store.ts';
 
 const DEKS_MAX = 1_024;
 const KEPT_MS = 5 * 60_000;
-
-/**
- * Unwrapped DEKs, in this process's memory only, at most 1,024 of them and 5 minutes each. The way to all that is sealed
- * goes through here, and the audit log is asked each time: while it is known to be away, no key is handed out.
- */
-export interface DekCache {
-  /**
-   * Runs `work` with a DEK. `work` is synchronous: the key may be overwritten as soon as it returns.
-   * @throws AppError `sealed`, `unavailable` if the key service cannot unwrap it now, or the audit log is away
-   */
-  use<T>(ref: DekRef, work: (dek: EnvelopeKey) => T): Promise<T>;
-  /**
-   * The DEK if it is here, to be used before anything is awaited. For transactions, which never wait for the key
-   * service: `load` it outside, and run the transaction again.
-   * @throws DekNotLoaded; AppError `unavailable` while the audit log is away
-   */
-  get(ref: DekRef): EnvelopeKey;
-  /** Makes `get` answer. @throws AppError `sealed`, `unavailable` */
-  load(ref: DekRef): Promise<void>;
-  /** Overwrites the keys whose time is up: called every second or so, for nobody may ask for them again. */
-  sweep(): void;
-  /** Overwrites the keys of a vault, those too that are being unwrapped now. */
-  forget(vaultId: string): void;
-  /** Overwrites every key. */
-  clear(): void;
-}
 
 /** A DEK is asked for inside of a transaction and must be unwrapped first. */
 export class DekNotLoaded extends Error {

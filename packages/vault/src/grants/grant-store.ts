@@ -1,38 +1,7 @@
-import type { KeyVerb, SecretVerb } from '@cardea/contracts/grants';
 import type { Queryable, Transaction } from '@cardea/storage/db';
+import { toGranted } from '../access-store.ts';
+import type { GrantColumns, VaultRow } from '../access-store.ts';
 import type { Granted } from '../decide.ts';
-import type { VaultRow } from '../vaults/vault-store.ts';
-
-interface GrantColumns {
-  owner: number;
-  secrets: string;
-  keys: string;
-  allowed_cidrs: string;
-  path_prefix: string | null;
-  expires_at: number | null;
-}
-
-/** The vault of a name, with what one principal was granted in it. */
-export async function findGrantedIn(
-  db: Queryable,
-  vaultName: string,
-  principal: string,
-): Promise<{ vault: VaultRow; granted: Granted | undefined } | undefined> {
-  const [row] = await db.query<VaultRow & Nullable<GrantColumns>>(
-    `select v.id, v.name, v.description, v.max_versions, v.created_at,
-            g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
-       from vault v
-       left join vault_grant g on g.vault_id = v.id and g.principal = $2
-      where v.name = $1`,
-    [vaultName, principal],
-  );
-  if (!row) return undefined;
-  const { id, name, description, max_versions, created_at } = row;
-  const granted = row.owner === null ? undefined : toGranted(row as GrantColumns);
-  return { vault: { id, name, description, max_versions, created_at }, granted };
-}
-
-type Nullable<T> = { [K in keyof T]: T[K] | null };
 
 export interface PrincipalGrant extends Granted {
   /** `user:alice`, `application:ci`. */
@@ -158,15 +127,4 @@ export async function findPrincipal(
       ? await db.query<{ id: string; role: string }>(`select id, role from app_user where username = $1`, [name])
       : await db.query<{ id: string; role?: string }>(`select id from application where name = $1`, [name]);
   return row && { principal: `${type}:${row.id}`, role: row.role };
-}
-
-function toGranted(row: GrantColumns): Granted {
-  return {
-    owner: row.owner === 1,
-    secrets: JSON.parse(row.secrets) as SecretVerb[],
-    keys: JSON.parse(row.keys) as KeyVerb[],
-    allowedCidrs: JSON.parse(row.allowed_cidrs) as string[],
-    pathPrefix: row.path_prefix ?? undefined,
-    expiresAt: row.expires_at ?? undefined,
-  };
 }

@@ -3,6 +3,7 @@ import type { Caller, Role } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { VaultAction } from '@cardea/contracts/grants';
 import type { Transaction } from '@cardea/storage/db';
+import { findGrantedIn } from '../access-store.ts';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { decide } from '../decide.ts';
@@ -12,14 +13,7 @@ import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
 import { askedResource, principalResource } from '../resource.ts';
-import {
-  findGrantedIn,
-  findPrincipal,
-  listGrantsOf,
-  listVaultsOwnedAlone,
-  removeGrant,
-  upsertGrant,
-} from './grant-store.ts';
+import { findPrincipal, listGrantsOf, listVaultsOwnedAlone, removeGrant, upsertGrant } from './grant-store.ts';
 import type { PrincipalGrant } from './grant-store.ts';
 
 /** Names what one principal was granted in one vault; `principal` is `user:alice` or `application:ci`. */

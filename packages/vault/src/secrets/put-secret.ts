@@ -4,8 +4,9 @@ import type { Conditions } from '@cardea/contracts/conditions';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
+import type { SecretValue } from './secret.ts';
 import { writeVersion } from './write-version.ts';
-import type { PutOptions, PutOutcome, SecretValue } from './write-version.ts';
+import type { PutOptions, PutOutcome } from './write-version.ts';
 
 /**
  * Stores a value as the newest version; the identical value again makes none.

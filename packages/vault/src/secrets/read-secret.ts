@@ -4,9 +4,10 @@ import type { Conditions } from '@cardea/contracts/conditions';
 import { isKnown, requireMatch } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { audited } from '../record.ts';
-import { noteReads } from './readable.ts';
+import { noteReads } from './lifecycle/last-reads.ts';
 import { findHop, followReferences, happeningsOf, openLast, tagOf } from './reference-hops.ts';
-import type { Hops, Secret, SecretRef } from './reference-hops.ts';
+import type { Hops } from './reference-hops.ts';
+import type { Secret, SecretRef } from './secret.ts';
 
 /** How a secret is read. */
 export interface Reading {

@@ -1,12 +1,10 @@
-import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { Queryable } from '@cardea/storage/db';
-import { principalOf } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { secretNotThere } from '../not-there.ts';
 import { dueAt } from './lifecycle/due.ts';
 import { findReadable } from './secret-store.ts';
-import type { ReadableRow, VersionRow } from './secret-store.ts';
+import type { ReadableRow } from './secret-store.ts';
 
 /** A version whose value is there and may be read. */
 export type FoundVersion = ReadableRow & { ciphertext: Uint8Array };
@@ -38,11 +36,4 @@ export function requireReadable(ctx: Pick<VaultContext, 'now'>, row: ReadableRow
 
 function hasValue(row: ReadableRow): row is FoundVersion {
   return row.ciphertext !== null;
-}
-
-/** Notes who has read these versions, once that is recorded: what the log did not take was read by nobody. */
-export function noteReads(ctx: VaultContext, caller: Caller, rows: Pick<VersionRow, 'secret_id' | 'version'>[]): void {
-  const at = ctx.now().getTime();
-  const by = principalOf(caller);
-  for (const { secret_id: secretId, version } of rows) ctx.lastReads.note({ secretId, version, at, by });
 }

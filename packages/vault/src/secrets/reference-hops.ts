@@ -12,26 +12,7 @@ import { getReadable } from './readable.ts';
 import type { FoundVersion } from './readable.ts';
 import { REFERENCE_HOPS_MAX, parseReference, tooManyHops } from './references.ts';
 import { openVersionSoon } from './sealing.ts';
-import type { SecretValue } from './write-version.ts';
-
-/** Names one secret; without a version, its newest one. */
-export interface SecretRef {
-  vault: string;
-  name: string;
-  version?: number | undefined;
-}
-
-export interface Secret extends SecretValue {
-  name: string;
-  version: number;
-  metadata: Metadata;
-  createdAt: Date;
-  expiresAt?: Date | undefined;
-  /** What a reference led to. */
-  target?: { vault: string; name: string; version: number };
-  /** Changes whenever what is read does: the version, and of a reference the versions on the way. */
-  tag: string;
-}
+import type { Secret, SecretRef } from './secret.ts';
 
 /** One secret on the way to a value. */
 export interface Hop {
@@ -54,6 +35,7 @@ export async function followReferences(ctx: VaultContext, caller: Caller, asked:
   return hops;
 }
 
+/** A secret that the caller may read. @throws AppError as `readSecret` */
 export async function findHop(ctx: VaultContext, caller: Caller, ref: SecretRef): Promise<Hop> {
   const { vault, rule } = await authorize(ctx, caller, 'secret.read', ref);
   const row = await getReadable(ctx, ctx.db, { vaultId: vault.id, ...ref });

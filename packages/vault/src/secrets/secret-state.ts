@@ -1,8 +1,7 @@
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { secretNotThere } from '../not-there.ts';
-import { handDownEnd } from './lifecycle/expiry-store.ts';
-import { findSecret } from './secret-store.ts';
+import { findSecret, handDownEnd } from './secret-store.ts';
 import type { SecretRow, SecretState } from './secret-store.ts';
 
 /** What a secret is now, to be changed and written again. */

@@ -231,6 +231,24 @@ export async function setVersionExpiry(
   ]);
 }
 
+/**
+ * Hands the end of a secret down to its versions, those that end sooner left as they are: from then on it is theirs,
+ * and the next value begins without one.
+ */
+export async function handDownEnd(
+  tx: Transaction,
+  { id, expiresAt }: { id: string; expiresAt: number },
+): Promise<void> {
+  await tx.query(
+    `update secret_version
+        set expires_at = $2
+      where secret_id = $1
+        and coalesce(expires_at, $2) >= $2`,
+    [id, expiresAt],
+  );
+  await tx.query(`update secret set expires_at = null where id = $1`, [id]);
+}
+
 /** Overwrites a value; the row stays and says who did it and when. False if there was none. */
 export async function destroyVersion(
   tx: Transaction,

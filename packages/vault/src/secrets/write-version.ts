@@ -6,23 +6,24 @@ import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 import { IntegrityError } from '@cardea/crypto/envelope';
 import { constantTimeEqual, sha256Hex, uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
+import type { VaultRow } from '../access-store.ts';
 import { principalOf } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { getNewestDekVersion } from '../deks/dek-store.ts';
 import type { Happening, Happenings } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
-import type { VaultRow } from '../vaults/vault-store.ts';
 import { announcementOf, dueAt } from './lifecycle/due.ts';
-import { handDownEnd } from './lifecycle/expiry-store.ts';
 import { indexSecret } from './listing/search-index.ts';
 import { noteReference } from './references.ts';
 import { openVersion, sealVersion } from './sealing.ts';
+import type { SecretValue } from './secret.ts';
 import { settleEnd, stateOf, unborn } from './secret-state.ts';
 import {
   findLastVersion,
   findSecret,
   findVersion,
+  handDownEnd,
   insertSecret,
   insertVersion,
   removeVersions,
@@ -30,13 +31,6 @@ import {
   updateSecret,
 } from './secret-store.ts';
 import type { SecretRow, SecretState, VersionRow } from './secret-store.ts';
-
-/** A value as it is kept: bytes, how the caller wrote them, and of what kind they are. */
-export interface SecretValue {
-  bytes: Uint8Array;
-  encoding: 'utf8' | 'base64';
-  contentType?: string | undefined;
-}
 
 /** What may be said beside a value. Undefined leaves what is there; the end is the new version's. */
 export interface PutOptions {

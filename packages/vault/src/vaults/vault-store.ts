@@ -1,13 +1,5 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
-
-export interface VaultRow {
-  id: string;
-  name: string;
-  description: string;
-  /** How many versions of a secret are kept that does not say so itself. */
-  max_versions: number;
-  created_at: number;
-}
+import type { VaultRow } from '../access-store.ts';
 
 /** Vaults after `cursor` by name. */
 export async function listVaultRows(

@@ -3,6 +3,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { UniqueViolation } from '@cardea/storage/db';
+import type { VaultRow } from '../access-store.ts';
 import { authorize, authorizeSystem, principalOf } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import type { Granted } from '../decide.ts';
@@ -15,7 +16,7 @@ import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
 import { insertVault, listVaultRows, updateVault } from './vault-store.ts';
-import type { VaultChange, VaultRow } from './vault-store.ts';
+import type { VaultChange } from './vault-store.ts';
 
 export interface Vault {
   id: string;

@@ -5,17 +5,18 @@ import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 import { envelopeKeyVersion } from '@cardea/crypto/envelope';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
+import type { VaultRow } from '../../access-store.ts';
 import { authorize } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeSecrets } from '../../deks/change-sealed.ts';
 import { addEvent } from '../../events/events.ts';
 import type { Happening } from '../../record.ts';
-import type { VaultRow } from '../../vaults/vault-store.ts';
 import { dueAt } from '../lifecycle/due.ts';
-import { getReadable, noteReads } from '../readable.ts';
+import { noteReads } from '../lifecycle/last-reads.ts';
+import { getReadable } from '../readable.ts';
 import type { FoundVersion } from '../readable.ts';
-import type { Secret } from '../reference-hops.ts';
 import { openVersionSoon } from '../sealing.ts';
+import type { Secret } from '../secret.ts';
 import { insertBreakGlass } from './break-glass-store.ts';
 
 /** What oversight wants to see, and why. */

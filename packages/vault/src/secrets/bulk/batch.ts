@@ -8,11 +8,13 @@ import type { VaultContext } from '../../context.ts';
 import { changeSecrets } from '../../deks/change-sealed.ts';
 import { audited } from '../../record.ts';
 import type { Happenings } from '../../record.ts';
-import { noteReads, requireReadable } from '../readable.ts';
+import { noteReads } from '../lifecycle/last-reads.ts';
+import { requireReadable } from '../readable.ts';
 import { followReferences, happeningsOf, openLast } from '../reference-hops.ts';
-import type { Hops, Secret } from '../reference-hops.ts';
+import type { Hops } from '../reference-hops.ts';
+import type { Secret, SecretValue } from '../secret.ts';
 import { writeVersion } from '../write-version.ts';
-import type { PutOptions, PutOutcome, SecretValue } from '../write-version.ts';
+import type { PutOptions, PutOutcome } from '../write-version.ts';
 import { findAllReadable } from './batch-store.ts';
 
 /**

@@ -4,7 +4,8 @@ import { DOCUMENT_BYTES_MAX, documentFormats } from '@cardea/contracts/secrets/d
 import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
 import * as fc from 'fast-check';
 import { formatDocument, parseDocument } from './document.ts';
-import type { DocumentFormat, DocumentItem } from './document.ts';
+import type { DocumentFormat } from './document.ts';
+import type { DocumentItem } from './document-item.ts';
 
 /** Values that some format takes for something else, unless they are written with care. */
 const nastyTexts = [

@@ -1,26 +1,14 @@
 import { AppError } from '@cardea/contracts/errors';
 import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
 import type { documentFormats } from '@cardea/contracts/secrets/documents';
+import type { DocumentItem, ParsedItem } from './document-item.ts';
 import { readDotenv, writeDotenv } from './dotenv.ts';
 import { readJson, writeJson } from './json.ts';
 import { malformed } from './malformed.ts';
 import { itemsOf } from './tree.ts';
-import type { DocumentValue } from './value.ts';
 import { readYaml, writeYaml } from './yaml.ts';
 
 export type DocumentFormat = (typeof documentFormats)[number];
-
-/** A secret as a document has it. */
-export interface DocumentItem {
-  /** Relative to a prefix; empty for the secret that is called as the prefix itself. Whether it is a name is not looked at. */
-  name: string;
-  value: DocumentValue;
-}
-
-export interface ParsedItem extends DocumentItem {
-  /** Where in the document it stands, from 1. */
-  line: number;
-}
 
 /** How a document names the secret that is called as the prefix itself: no segment of a name is a dot. */
 export const ITSELF = '.';

@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer';
-import type { DocumentItem, ParsedItem } from './document.ts';
+import type { SecretValue } from '../secret.ts';
+import type { DocumentItem, ParsedItem } from './document-item.ts';
 import { malformed } from './malformed.ts';
 import { base64Value, shown, textValue } from './value.ts';
-import type { DocumentValue } from './value.ts';
 
 // A line of an environment file is empty or one of these; LF or CRLF ends it.
 //
@@ -149,7 +149,7 @@ function afterQuote(text: string, close: number, line: Line): number {
   return end + 1;
 }
 
-function toValue(written: string, mark: Mark | undefined, line: number): DocumentValue {
+function toValue(written: string, mark: Mark | undefined, line: number): SecretValue {
   if (!mark) return textValue(written, line);
   const value = mark.written === 'as-is' ? textValue(written, line) : base64Value(written, line);
   const encoding = mark.written === 'base64-text' ? textEncoding(value.bytes, line) : value.encoding;
@@ -169,11 +169,11 @@ export function writeDotenv(items: DocumentItem[]): string {
 // Of the characters that do not show, a tab, a line feed and a carriage return alone are meant to be in text.
 const unfit = /[^\P{Cc}\t\n\r]/u;
 
-function isUnfit({ bytes, encoding }: DocumentValue): boolean {
+function isUnfit({ bytes, encoding }: SecretValue): boolean {
   return encoding === 'utf8' && unfit.test(shown({ bytes, encoding }));
 }
 
-function writeMark(value: DocumentValue): string {
+function writeMark(value: SecretValue): string {
   const written = isUnfit(value) ? ['base64-text'] : value.encoding === 'base64' ? ['base64'] : [];
   const said = value.contentType === undefined ? written : [...written, `contentType=${value.contentType}`];
   return said.length === 0 ? '' : `${MARK}${said.join(' ')}\n`;
@@ -181,7 +181,7 @@ function writeMark(value: DocumentValue): string {
 
 // Single quotes first: within them a shell, `dotenv` and this file agree. A shell runs what stands between backticks
 // or after a `$` in double quotes, so these are escaped there.
-function writeValue(value: DocumentValue): string {
+function writeValue(value: SecretValue): string {
   const text = isUnfit(value) ? shown({ ...value, encoding: 'base64' }) : shown(value);
   if (/^[\w.,:/@%+=-]+$/.test(text)) return text;
   if (!/['\r]/.test(text)) return `'${text}'`;

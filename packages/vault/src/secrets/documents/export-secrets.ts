@@ -14,10 +14,11 @@ import type { NameRange } from '../../name-ranges.ts';
 import { vaultNotThere } from '../../not-there.ts';
 import { audited } from '../../record.ts';
 import type { Happening } from '../../record.ts';
-import { noteReads } from '../readable.ts';
+import { noteReads } from '../lifecycle/last-reads.ts';
 import { openVersionSoon } from '../sealing.ts';
 import { formatDocument } from './document.ts';
-import type { DocumentFormat, DocumentItem } from './document.ts';
+import type { DocumentFormat } from './document.ts';
+import type { DocumentItem } from './document-item.ts';
 
 export interface ExportRequest {
   format: DocumentFormat;

@@ -13,7 +13,8 @@ import { audited } from '../../record.ts';
 import type { Happening, Happenings } from '../../record.ts';
 import { writeVersion } from '../write-version.ts';
 import { ITSELF, parseDocument } from './document.ts';
-import type { DocumentFormat, ParsedItem } from './document.ts';
+import type { DocumentFormat } from './document.ts';
+import type { ParsedItem } from './document-item.ts';
 import { shown } from './value.ts';
 
 export interface ImportRequest {

@@ -1,10 +1,10 @@
 import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
-import type { DocumentItem } from './document.ts';
+import type { SecretValue } from '../secret.ts';
+import type { DocumentItem } from './document-item.ts';
 import { malformed } from './malformed.ts';
 import { DEPTH_MAX, addNode } from './tree.ts';
 import type { Branch, Node } from './tree.ts';
 import { shown } from './value.ts';
-import type { DocumentValue } from './value.ts';
 
 /** More than any 1,000 secrets need, and little enough to hold. */
 const MEMBERS_MAX = 8 * BULK_MAX;
@@ -118,7 +118,7 @@ export function writeJson(items: DocumentItem[]): string {
   return members.length === 0 ? '{}\n' : `{\n${members.join(',\n')}\n}\n`;
 }
 
-function writeValue(value: DocumentValue): string {
+function writeValue(value: SecretValue): string {
   const text = quote(shown(value));
   if (value.encoding === 'utf8' && value.contentType === undefined) return text;
   const contentType = value.contentType === undefined ? '' : `, "contentType": ${quote(value.contentType)}`;

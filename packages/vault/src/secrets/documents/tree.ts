@@ -1,7 +1,7 @@
-import type { ParsedItem } from './document.ts';
+import type { SecretValue } from '../secret.ts';
+import type { ParsedItem } from './document-item.ts';
 import { malformed } from './malformed.ts';
 import { base64Value, textValue } from './value.ts';
-import type { DocumentValue } from './value.ts';
 
 /** How deep names may be nested. A name of more segments can be written flat, with `/`. */
 export const DEPTH_MAX = 32;
@@ -33,7 +33,7 @@ const describing: ReadonlySet<string> = new Set(['encoding', 'value', 'contentTy
 
 // A branch with an encoding, a value and nothing strange is one secret, as in the body of a PUT. Two secrets that
 // are called so can be written flat.
-function describedValue(branch: Branch, line: number): DocumentValue | undefined {
+function describedValue(branch: Branch, line: number): SecretValue | undefined {
   if (branch.size === 0) throw malformed(line, 'has neither a value nor names');
   if (!branch.has('encoding') || !branch.has('value')) return undefined;
   if (![...branch.keys()].every((key) => describing.has(key))) return undefined;
@@ -48,7 +48,7 @@ function textOf(branch: Branch, key: string, line: number): string {
   return node;
 }
 
-function encodedValue(encoding: string, text: string, line: number): DocumentValue {
+function encodedValue(encoding: string, text: string, line: number): SecretValue {
   if (encoding === 'utf8') return textValue(text, line);
   if (encoding === 'base64') return base64Value(text, line);
   throw malformed(line, 'the encoding must be utf8 or base64');

@@ -1,12 +1,12 @@
 import { LineCounter, Lexer, isMap, isScalar, isSeq, parseDocument } from 'yaml';
 import type { ErrorCode, ParsedNode, YAMLMap } from 'yaml';
-import type { DocumentItem } from './document.ts';
+import type { SecretValue } from '../secret.ts';
+import type { DocumentItem } from './document-item.ts';
 import { quote } from './json.ts';
 import { malformed } from './malformed.ts';
 import { DEPTH_MAX, addNode } from './tree.ts';
 import type { Branch, Node } from './tree.ts';
 import { shown } from './value.ts';
-import type { DocumentValue } from './value.ts';
 
 /** Tokens and lines: more than any 1,000 secrets need with a comment each, and little enough to parse in a moment. */
 const PARTS_MAX = 100_000;
@@ -123,7 +123,7 @@ function writeName(name: string): string {
   return isPlain ? name : quote(name);
 }
 
-function writeValue(value: DocumentValue): string {
+function writeValue(value: SecretValue): string {
   const text = quote(shown(value));
   if (value.encoding === 'utf8' && value.contentType === undefined) return ` ${text}`;
   const contentType = value.contentType === undefined ? '' : `\n  contentType: ${quote(value.contentType)}`;

@@ -4,16 +4,9 @@ import type { VaultContext } from '../../context.ts';
 import { addEvent } from '../../events/events.ts';
 import { NotDue, changeIfDue, runEach, sweepPages } from '../../sweep.ts';
 import { systemCaller } from '../../system-caller.ts';
-import { destroyVersion, findVersion } from '../secret-store.ts';
+import { destroyVersion, findVersion, handDownEnd } from '../secret-store.ts';
 import { nextAnnouncement } from './due.ts';
-import {
-  findDueSecret,
-  handDownEnd,
-  listEndedSecrets,
-  listEndedVersions,
-  listToAnnounce,
-  setAnnouncement,
-} from './expiry-store.ts';
+import { findDueSecret, listEndedSecrets, listEndedVersions, listToAnnounce, setAnnouncement } from './expiry-store.ts';
 import type { DueSecret } from './expiry-store.ts';
 
 /** Tells the owners of what ends soon, once for each lead that is reached. */

@@ -1,28 +1,18 @@
+import type { Caller } from '@cardea/contracts/caller';
 import type { Db, Transaction } from '@cardea/storage/db';
+import { principalOf } from '../../authorize.ts';
+import type { LastRead, LastReads, VaultContext } from '../../context.ts';
+import type { VersionRow } from '../secret-store.ts';
 
 const WAITING_MAX = 10_000;
 // How many are written in one transaction: in SQLite all others wait for it.
 const PAGE = 100;
 
-/** Who read a version last, and when. */
-export interface LastRead {
-  secretId: string;
-  version: number;
-  at: number;
-  /** A principal: `user:<id>`. */
-  by: string;
-}
-
-/**
- * Remembers who read what last and writes it down now and then: a read must not cost a write. A crash loses a few
- * seconds of it, which the audit log has.
- */
-export interface LastReads {
-  note(read: LastRead): void;
-  /** What is noted of a secret and not written down yet. */
-  of(secretId: string): LastRead[];
-  /** Writes down what was noted until now. What it could not stays noted. @throws DbUnavailable */
-  flush(): Promise<void>;
+/** Notes who has read these versions, once that is recorded: what the log did not take was read by nobody. */
+export function noteReads(ctx: VaultContext, caller: Caller, rows: Pick<VersionRow, 'secret_id' | 'version'>[]): void {
+  const at = ctx.now().getTime();
+  const by = principalOf(caller);
+  for (const { secret_id: secretId, version } of rows) ctx.lastReads.note({ secretId, version, at, by });
 }
 
 export function createLastReads(db: Db): LastReads {

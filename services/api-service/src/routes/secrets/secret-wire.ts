@@ -1,8 +1,8 @@
 import { toText } from '@cardea/crypto/encoding';
 import { expiryOf } from '@cardea/vault/secrets/lifecycle/due';
-import type { Secret } from '@cardea/vault/secrets/reference-hops';
+import type { Secret, SecretValue } from '@cardea/vault/secrets/secret';
 import type { SecretSummary } from '@cardea/vault/secrets/summary';
-import type { PutOptions, PutOutcome, SecretValue } from '@cardea/vault/secrets/write-version';
+import type { PutOptions, PutOutcome } from '@cardea/vault/secrets/write-version';
 
 /** A value of the wire as bytes. */
 export function valueOf(body: {
