@@ -66,6 +66,20 @@ test('packages/contracts runs in a browser: it imports its own files and zod', (
   expect(imported.filter((it) => it !== 'zod' && !it.startsWith('.'))).toEqual([]);
 });
 
+// What stands side by side in a folder, be it a file or a folder, imports each other in one direction only.
+describe.each(folders.filter((folder) => !flat.includes(folder)))('%s', (folder) => {
+  const levels = new Set(sourcesOf(folder).flatMap(foldersAbove(`${folder}/src`)));
+
+  test.each([...levels])('%s holds nothing that leads back to itself', (level) => {
+    expect(findCircle(importsWithin(level))).toEqual([]);
+  });
+});
+
+test('a way back is found, however long it is', () => {
+  const imports = { a: ['b'], b: ['c', 'd'], c: [], d: ['e'], e: ['b'] };
+  expect(findCircle(new Map(Object.entries(imports)))).toEqual(['b', 'd', 'e', 'b']);
+});
+
 test('the scan of imports sees what is there', () => {
   const seen = sourcesOf('services/api-service').flatMap(importsOf);
   expect(ofCardea(seen)).toEqual(expect.arrayContaining(['contracts', 'http', 'vault']));
@@ -95,6 +109,57 @@ function sourcesOf(folder: string): string[] {
   const pattern = flat.includes(folder) ? `${folder}/**/*.{ts,mjs}` : `${folder}/src/**/*.{ts,mjs}`;
   const files = globSync(pattern, { cwd: root, exclude: ['**/node_modules'] });
   return files.filter((file) => folder === 'tests' || !file.endsWith('.test.ts'));
+}
+
+/** The folders that a file lies in, from `top` down. */
+function foldersAbove(top: string): (file: string) => string[] {
+  return (file) => {
+    const parts = file.slice(top.length + 1).split('/');
+    return parts.map((_part, depth) => [top, ...parts.slice(0, depth)].join('/'));
+  };
+}
+
+/** Which of the files and folders of a folder import which others of it, by their names. */
+function importsWithin(level: string): Map<string, string[]> {
+  const imports = new Map<string, string[]>();
+  for (const file of sourcesBelow(level)) {
+    const from = nameWithin(level, file)!;
+    const targets = importsOf(file)
+      .filter((imported) => imported.startsWith('.'))
+      .map((imported) => nameWithin(level, new URL(imported, `file:///${file}`).pathname.slice(1)));
+    const others = targets.filter((target) => target !== undefined && target !== from) as string[];
+    imports.set(from, [...(imports.get(from) ?? []), ...others]);
+  }
+  return imports;
+}
+
+function sourcesBelow(level: string): string[] {
+  const files = globSync(`${level}/**/*.{ts,mjs}`, { cwd: root });
+  return files.filter((file) => !file.endsWith('.test.ts'));
+}
+
+function nameWithin(level: string, file: string): string | undefined {
+  return file.startsWith(`${level}/`) ? file.slice(level.length + 1).split('/')[0] : undefined;
+}
+
+/** A way that ends where it begins; empty if there is none. */
+function findCircle(imports: Map<string, string[]>): string[] {
+  const done = new Set<string>();
+  const visit = (name: string, way: string[]): string[] => {
+    if (way.includes(name)) return [...way.slice(way.indexOf(name)), name];
+    if (done.has(name)) return [];
+    for (const next of imports.get(name) ?? []) {
+      const circle = visit(next, [...way, name]);
+      if (circle.length > 0) return circle;
+    }
+    done.add(name);
+    return [];
+  };
+  for (const name of imports.keys()) {
+    const circle = visit(name, []);
+    if (circle.length > 0) return circle;
+  }
+  return [];
 }
 
 function importsOf(file: string): string[] {

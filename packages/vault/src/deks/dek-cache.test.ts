@@ -6,7 +6,7 @@ import type { Db } from '@cardea/storage/db';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { migrationsFolder } from '../migrations.ts';
 import { createDekCache } from './dek-cache.ts';
-import type { DekCache } from './dek-cache.ts';
+import type { DekCache } from '../context.ts';
 import { insertDek } from './dek-store.ts';
 
 const ref = { vaultId: '01980000-0000-7000-8000-000000000001', dekVersion: 1 };
