@@ -13,10 +13,11 @@ import { errorCode } from './cannot-start.ts';
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
 const signing = { name: 'ECDSA', hash: 'SHA-256' };
+const MINUTE_MS = 60_000;
 const caDays = 3652;
 const leafDays = 90;
 // The clocks of two machines differ, and a certificate that was just made must be valid on both.
-const backdateMs = 5 * 60_000;
+const backdateMs = 5 * MINUTE_MS;
 
 /**
  * Makes the missing certificates in `folder` (a CA for 10 years, a leaf for each service for 90 days; ECDSA P-256, RFC

@@ -49,7 +49,8 @@ export interface Supervision {
 // --disable-sigusr1: without it, that signal opens the debugger, and so all memory, to any program of the same user.
 const nodeFlags = ['--disable-warning=ExperimentalWarning', '--disable-sigusr1'];
 
-const healthyAfterMs = 60_000;
+const MINUTE_MS = 60_000;
+const healthyAfterMs = MINUTE_MS;
 const stopPatienceMs = 10_000;
 const outputPatienceMs = 1_000;
 

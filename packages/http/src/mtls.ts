@@ -21,7 +21,7 @@ export interface TlsIdentity {
   current(): TlsFiles;
 }
 
-const CHECK_MS = 60_000;
+const MINUTE_MS = 60_000;
 
 /**
  * Reads `<name>.pem`, `<name>.key` and `ca.pem` from `folder`, and again once a minute if the certificate changed.
@@ -36,7 +36,7 @@ export function readTlsIdentity(folder: string, name: ServiceName): TlsIdentity 
   return {
     name,
     current() {
-      if (Date.now() - readAt < CHECK_MS) return files;
+      if (Date.now() - readAt < MINUTE_MS) return files;
       readAt = Date.now();
       const now = modifiedAt(certPath);
       if (now === undefined || now === modified) return files;
@@ -81,7 +81,7 @@ export function renewServerCertificates(server: Server, identity: TlsIdentity): 
     if (now === used) return;
     used = now;
     server.setSecureContext({ ...now, minVersion: 'TLSv1.3' });
-  }, CHECK_MS).unref();
+  }, MINUTE_MS).unref();
   server.on('close', () => clearInterval(timer));
 }
 

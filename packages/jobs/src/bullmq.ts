@@ -9,6 +9,7 @@ const QUEUE_NAME = 'jobs';
 const ANSWER_WITHIN_MS = 5000;
 const PROBE_WITHIN_MS = 1000;
 const RECONNECT_MAX_MS = 2000;
+const MINUTE_MS = 60_000;
 
 export interface BullmqOptions {
   /** See `parseRedisUrl`. */
@@ -29,7 +30,7 @@ export interface BullmqOptions {
  * after Redis was unavailable. Redis needs `maxmemory-policy noeviction`: with another policy it may delete jobs.
  */
 export function createBullmqQueue(options: BullmqOptions): Queue {
-  const { onError, prefix = 'cardea', retryDelayMs = RETRY_DELAY_MS, reregisterMs = 60_000 } = options;
+  const { onError, prefix = 'cardea', retryDelayMs = RETRY_DELAY_MS, reregisterMs = MINUTE_MS } = options;
   const inTime = <T>(work: Promise<T>) => within(options.answerWithinMs ?? ANSWER_WITHIN_MS, work);
   let leaving = false;
   const connection = {

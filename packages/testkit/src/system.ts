@@ -21,6 +21,7 @@ import type { Db } from '@cardea/storage/db';
 import { openPostgres } from '@cardea/storage/postgres';
 import { openSqlite } from '@cardea/storage/sqlite';
 import type { VaultContext } from '@cardea/vault/context';
+import { MINUTE_MS } from '@cardea/vault/durations';
 import { jobHandlers } from '@cardea/vault/jobs';
 import { systemCaller } from '@cardea/vault/system-caller';
 import { createUser } from '@cardea/vault/users/users';
@@ -39,7 +40,7 @@ export const STOPPED_DEADLINE_MS = 200;
 /** Of alice, bob and carla. */
 export const PASSWORD = 'correct horse battery staple';
 /** An access token lives for 300 s. A person whose token is older than this signs in again. */
-const SIGNED_IN_MS = 240_000;
+const SIGNED_IN_MS = 4 * MINUTE_MS;
 const people: Record<string, Role> = { alice: 'developer', bob: 'developer', carla: 'ceo' };
 
 /**

@@ -1,6 +1,7 @@
 import type { JobHandlers, Queue } from '@cardea/jobs/queue';
 import type { VaultContext } from './context.ts';
-import { clearEvents, sweepEvents } from './events/events.ts';
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from './durations.ts';
+import { sweepEvents } from './events/events.ts';
 import { relayOutbox } from './outbox.ts';
 import { clearGivenUpNames, clearSecrets } from './secrets/clear-vault.ts';
 import { announceEnds, sweepExpired } from './secrets/lifecycle/expiry.ts';
@@ -47,11 +48,11 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
 
 /** What runs again and again. Due work lies in SQL; a schedule only looks for it. */
 export async function scheduleJobs(queue: Queue): Promise<void> {
-  await queue.every('outbox.relay', 10_000, {});
-  await queue.every('session.sweep', 10 * 60_000, {});
-  await queue.every('user.sweep', 60_000, {});
-  await queue.every('secret.sweep', 60_000, {});
-  await queue.every('vault.sweep', 60_000, {});
-  await queue.every('event.sweep', 60 * 60_000, {});
-  await queue.every('signing-key.rotate', 60 * 60_000, {});
+  await queue.every('outbox.relay', 10 * SECOND_MS, {});
+  await queue.every('session.sweep', 10 * MINUTE_MS, {});
+  await queue.every('user.sweep', MINUTE_MS, {});
+  await queue.every('secret.sweep', MINUTE_MS, {});
+  await queue.every('vault.sweep', MINUTE_MS, {});
+  await queue.every('event.sweep', HOUR_MS, {});
+  await queue.every('signing-key.rotate', HOUR_MS, {});
 }

@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import type { VaultSettings } from './context.ts';
-
-const DAY_MS = 24 * 60 * 60_000;
+import { DAY_MS } from './durations.ts';
 
 /** Settings of every service that runs the product's rules, by the names of their variables. */
 export const vaultVariables = {

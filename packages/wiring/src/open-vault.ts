@@ -14,10 +14,9 @@ import type { Db } from '@cardea/storage/db';
 import { openDatabase } from '@cardea/storage/open';
 import type { VaultContext } from '@cardea/vault/context';
 import { createVaultContext } from '@cardea/vault/create-context';
+import { SECOND_MS } from '@cardea/vault/durations';
 import { migrationsFolder } from '@cardea/vault/migrations';
 import type { VaultConfig } from './vault-config.ts';
-
-const SECOND_MS = 1_000;
 
 /** What a service brings along. */
 export interface Service extends Pick<VaultContext, 'passwords' | 'now'> {

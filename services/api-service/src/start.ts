@@ -9,6 +9,7 @@ import { StartError } from '@cardea/process/config';
 import { repeat } from '@cardea/process/repeat';
 import type { Running } from '@cardea/process/run';
 import type { VaultContext } from '@cardea/vault/context';
+import { SECOND_MS } from '@cardea/vault/durations';
 import { jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
 import { ensureAdmin, hasUsers } from '@cardea/vault/users/first-admin';
 import { createListener } from './app.ts';
@@ -21,7 +22,6 @@ import { createTokens } from './tokens.ts';
 
 // A request whose body never comes is cut after this, before the supervisor's patience with a stop ends (10 s).
 const DRAIN_MS = 8_000;
-const SECOND_MS = 1_000;
 
 /** An api-service that answers. */
 export interface RunningApiService extends Running {

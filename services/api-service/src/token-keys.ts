@@ -1,11 +1,9 @@
 import { AppError } from '@cardea/contracts/errors';
 import type { Logger } from '@cardea/process/logger';
 import type { VaultContext } from '@cardea/vault/context';
+import { MINUTE_MS } from '@cardea/vault/durations';
 import { ensureSigningKeys, findNewestSigningKey, findSigningKey } from '@cardea/vault/users/signing-keys';
 import type { SigningKey } from '@cardea/vault/users/signing-keys';
-
-/** How long this process signs by a key before it looks for a newer one. */
-const LOOK_AGAIN_MS = 60_000;
 
 /** The keys of this installation's tokens. They open once kek-service lets them. */
 export interface TokenKeys {
@@ -32,7 +30,8 @@ export function createTokenKeys({ vault, logger }: { vault: VaultContext; logger
     if (access && access.until > now) return access.key;
     if (!access) await ensureSigningKeys(vault);
     const key = (await findNewestSigningKey(vault, 'access'))!;
-    access = { key, until: now + LOOK_AGAIN_MS };
+    // This process signs by it for so long before it looks for a newer one.
+    access = { key, until: now + MINUTE_MS };
     return key;
   }
 

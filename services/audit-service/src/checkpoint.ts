@@ -15,9 +15,10 @@ import { verifyStored } from './reread.ts';
 import type { Verified } from './reread.ts';
 import { TreeHead } from './tree-head.ts';
 
+const MINUTE_MS = 60_000;
 /** A quiet log signs again after this, so that silence shows. */
-const HEARTBEAT_MS = 10 * 60_000;
-const CLOCK_AHEAD_MS_MAX = 5 * 60_000;
+const HEARTBEAT_MS = 10 * MINUTE_MS;
+const CLOCK_AHEAD_MS_MAX = 5 * MINUTE_MS;
 
 export interface SignerOptions {
   origin: string;

@@ -13,8 +13,7 @@ import { FatalLogError } from './log.ts';
 
 // As long as those who append wait for an answer.
 const DRAIN_MS = 5_000;
-const SIGN_EVERY_MS = 10_000;
-const READ_AHEAD_EVERY_MS = 1_000;
+const SECOND_MS = 1_000;
 
 /** Starts audit-service in this process. @throws StartError */
 export async function startAuditService(config: AuditConfig, overrides: AuditOverrides = {}): Promise<Running> {
@@ -32,10 +31,8 @@ export async function startAuditService(config: AuditConfig, overrides: AuditOve
   refuseBrokenRequests(api.server, server);
   reportRefusedHandshakes(api.server, { logger, refused: metrics.handshakesRefused });
 
-  starting.use(
-    repeat(READ_AHEAD_EVERY_MS, () => signer.readAhead(), stopUnlessAway(ctx, 'what is new was not read again')),
-  );
-  starting.use(repeat(SIGN_EVERY_MS, () => signer.tick(), stopUnlessAway(ctx, 'no checkpoint was signed')));
+  starting.use(repeat(SECOND_MS, () => signer.readAhead(), stopUnlessAway(ctx, 'what is new was not read again')));
+  starting.use(repeat(10 * SECOND_MS, () => signer.tick(), stopUnlessAway(ctx, 'no checkpoint was signed')));
 
   ops.show({ registry: metrics.registry, checks: { database: () => db.ping() } });
   logger.info('audit-service is ready', { url: api.url });

@@ -1,7 +1,7 @@
 import { AppError } from '@cardea/contracts/errors';
 
-const DELAY_MS = 1_000;
-const DELAY_MS_MAX = 60_000;
+const SECOND_MS = 1_000;
+const MINUTE_MS = 60_000;
 
 /** Slows guessing down: one attempt at a time, and after each wrong one a wait that doubles, up to a minute. */
 export interface UnsealAttempts {
@@ -20,10 +20,10 @@ export function createUnsealAttempts(now: () => number): UnsealAttempts {
   function refuseTooEarly(peer: string): void {
     const failed = failures.get(peer);
     if (!failed) return;
-    const delayMs = Math.min(DELAY_MS * 2 ** (failed.count - 1), DELAY_MS_MAX);
+    const delayMs = Math.min(SECOND_MS * 2 ** (failed.count - 1), MINUTE_MS);
     // A clock that stepped back must not make the wait longer.
     const leftMs = delayMs - Math.max(0, now() - failed.at);
-    if (leftMs > 0) throw tooEarly('the passphrase was wrong', Math.ceil(leftMs / 1_000));
+    if (leftMs > 0) throw tooEarly('the passphrase was wrong', Math.ceil(leftMs / SECOND_MS));
   }
 
   return {

@@ -31,7 +31,8 @@ export interface Client {
 }
 
 const TIMEOUT_MS = 5_000;
-const STREAM_MS = 60 * 60_000;
+const MINUTE_MS = 60_000;
+const STREAM_MS = 60 * MINUTE_MS;
 
 interface RequestOptions {
   method: Dispatcher.HttpMethod;
@@ -47,7 +48,7 @@ type Body = Dispatcher.ResponseData['body'];
 const json = (body: Body) => body.json();
 
 export function createClient({ url, peer, identity, connections = 4 }: ClientOptions): Client {
-  const pool = new Pool(url, { connections, connect: connector(peer, identity), keepAliveTimeout: 60_000 });
+  const pool = new Pool(url, { connections, connect: connector(peer, identity), keepAliveTimeout: MINUTE_MS });
 
   async function request(options: RequestOptions): Promise<Dispatcher.ResponseData> {
     const { method, path, body, timeoutMs = TIMEOUT_MS, waitMs = timeoutMs * 2 } = options;
@@ -91,7 +92,7 @@ export function createClient({ url, peer, identity, connections = 4 }: ClientOpt
     },
     post: (path, body, timeoutMs) => requestBody(json, { method: 'POST', path, body, timeoutMs }),
     stream: async (path, query) =>
-      (await request({ method: 'GET', path: path + search(query), timeoutMs: 60_000, waitMs: STREAM_MS })).body,
+      (await request({ method: 'GET', path: path + search(query), timeoutMs: MINUTE_MS, waitMs: STREAM_MS })).body,
     text: (path) => requestBody((body) => body.text(), { method: 'GET', path }),
     close: () => pool.destroy(),
   };

@@ -13,6 +13,8 @@ import type { RedisReply } from 'rate-limit-redis';
 import type { Exchange } from './exchange.ts';
 import { createTokenBuckets } from './token-buckets.ts';
 
+const MINUTE_MS = 60_000;
+
 export interface Limits {
   config: { signInsPerMinute: number; requestsPerMinute: number };
   /** Shared by all processes in full; each process counts for itself without it. */
@@ -26,7 +28,7 @@ type Stranger = (req: IncomingMessage, requestId: string) => Caller;
 export function limitRequests({ config, redis, logger }: Limits, stranger: Stranger): RequestHandler[] {
   const limit = (name: string, limitPerMinute: number, skip: (path: string) => boolean) =>
     rateLimit({
-      windowMs: 60_000,
+      windowMs: MINUTE_MS,
       limit: limitPerMinute,
       standardHeaders: 'draft-8',
       legacyHeaders: false,

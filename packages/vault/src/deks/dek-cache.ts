@@ -4,10 +4,11 @@ import type { Keks } from '@cardea/contracts/keks';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
 import type { Queryable } from '@cardea/storage/db';
 import type { DekCache } from '../context.ts';
+import { MINUTE_MS } from '../durations.ts';
 import { findWrappedDek, missingDek } from './dek-store.ts';
 
 const DEKS_MAX = 1_024;
-const KEPT_MS = 5 * 60_000;
+const KEPT_MS = 5 * MINUTE_MS;
 
 /** A DEK is asked for inside of a transaction and must be unwrapped first. */
 export class DekNotLoaded extends Error {

@@ -6,13 +6,14 @@ import { uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
+import { DAY_MS } from '../durations.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited } from '../record.ts';
 import { insertEvent, listEventRows, removeEventsBefore, removeEventsOf } from './event-store.ts';
 import type { EventRow } from './event-store.ts';
 
-const KEPT_MS = 90 * 24 * 60 * 60_000;
+const KEPT_MS = 90 * DAY_MS;
 const SWEEP_PAGE = 1_000;
 
 /** Something the owners of a vault should hear of. */

@@ -6,6 +6,7 @@ import { refreshSuccessor } from '@cardea/crypto/credential';
 import { sha256 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
+import { DAY_MS } from '../durations.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
@@ -28,7 +29,7 @@ import { ownUser } from './totp.ts';
 const GRACE_MS = 10_000;
 
 /** Who comes back with a token of a session that has ended is late, and not to be taken for somebody who guesses. */
-const REMEMBERED_MS = 7 * 24 * 60 * 60_000;
+const REMEMBERED_MS = 7 * DAY_MS;
 
 /** Who a session belongs to, as they are now. @throws AppError `unauthenticated` if it has ended */
 export async function callerOfSession(

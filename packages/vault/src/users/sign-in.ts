@@ -6,6 +6,7 @@ import { sha256, uuidv7 } from '@cardea/crypto/ids';
 import { PasswordQueueFull } from '@cardea/crypto/password';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
+import { HOUR_MS } from '../durations.ts';
 import { changed } from '../record.ts';
 import { insertRefreshToken, insertSession } from './session-store.ts';
 import { forgetFailures, normalizeUsername, throttled } from './throttle.ts';
@@ -14,7 +15,7 @@ import type { SecondFactor } from './totp.ts';
 import { findUser, findUserById, replacePassword, useOneTimePassword } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
 
-const SESSION_MS = 12 * 60 * 60_000;
+const SESSION_MS = 12 * HOUR_MS;
 
 /** A session that has begun, with the first of its refresh tokens. */
 export interface SignedIn {

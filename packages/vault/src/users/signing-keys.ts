@@ -3,6 +3,7 @@ import { hmacKey } from '@cardea/crypto/token-key';
 import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
+import { DAY_MS, MINUTE_MS } from '../durations.ts';
 import { SYSTEM_VAULT_ID, findNewestDekVersion, insertDek } from '../deks/dek-store.ts';
 import { wrapNewDek } from '../deks/new-dek.ts';
 import { openForSystem, sealForSystem } from '../deks/system-sealing.ts';
@@ -23,9 +24,9 @@ export interface SigningKey {
 /** What these keys are called where the system seals what it keeps. */
 export const SIGNING_KEY_KIND = 'signing-key';
 
-const ROTATE_AFTER_MS = 24 * 60 * 60_000;
+const ROTATE_AFTER_MS = DAY_MS;
 /** A replaced access key is honoured until the tokens it signed have ended: 5 minutes, and as much again for clocks. */
-const HONOURED_MS = 10 * 60_000;
+const HONOURED_MS = 10 * MINUTE_MS;
 
 /** Makes the system's DEK and its first keys where there are none. */
 export async function ensureSigningKeys(ctx: VaultContext): Promise<void> {

@@ -4,6 +4,7 @@ import { AppError } from '@cardea/contracts/errors';
 import { sha256Hex } from '@cardea/crypto/ids';
 import type { Db, Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
+import { MINUTE_MS } from '../durations.ts';
 
 interface Limit {
   /** Failures that cost nothing. */
@@ -14,13 +15,13 @@ interface Limit {
 }
 
 const limits = {
-  user: { free: 5, firstLockMs: 5_000, mostLockMs: 15 * 60_000 },
-  address: { free: 50, firstLockMs: 5_000, mostLockMs: 15 * 60_000 },
+  user: { free: 5, firstLockMs: 5_000, mostLockMs: 15 * MINUTE_MS },
+  address: { free: 50, firstLockMs: 5_000, mostLockMs: 15 * MINUTE_MS },
   everybody: { free: 2_000, firstLockMs: 1_000, mostLockMs: 10_000 },
 } satisfies Record<string, Limit>;
 
 /** Without a failure for this long, the count begins anew. */
-const FORGET_MS = 15 * 60_000;
+const FORGET_MS = 15 * MINUTE_MS;
 
 /** The one form of a name that is counted and looked up. Vault counted names as typed (CVE-2025-6004). */
 export function normalizeUsername(username: string): string {

@@ -4,6 +4,7 @@ import { clientNetwork } from '@cardea/contracts/cidr';
 import { AppError } from '@cardea/contracts/errors';
 import type { ErrorCode } from '@cardea/contracts/errors';
 import type { SuspiciousRule } from '@cardea/contracts/suspicious';
+import { MINUTE_MS } from '@cardea/vault/durations';
 
 interface Rule {
   rule: SuspiciousRule;
@@ -21,7 +22,6 @@ const rules: Rule[] = [
   },
 ];
 
-const WINDOW_MS = 60_000;
 const WATCHED_MAX = 10_000;
 
 /**
@@ -52,7 +52,7 @@ export function createDenialWatch(options: { refusalsPerMinute: number; now: () 
 
   function watch(key: string, time: number): Watched {
     const known = watched.get(key);
-    if (known && time - known.since < WINDOW_MS) return known;
+    if (known && time - known.since < MINUTE_MS) return known;
     const fresh = { since: time, counts: new Map<SuspiciousRule, number>() };
     putLast(watched, key, fresh);
     return fresh;
@@ -80,7 +80,7 @@ export function createDenialWatch(options: { refusalsPerMinute: number; now: () 
         counts.set(rule, count);
         return count === Math.ceil(refusalsPerMinute * share) + 1;
       });
-      if (tripped.length > 0) putLast(droppedUntil, key, time + WINDOW_MS);
+      if (tripped.length > 0) putLast(droppedUntil, key, time + MINUTE_MS);
       return tripped[0]?.rule;
     },
   };
