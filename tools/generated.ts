@@ -1,7 +1,6 @@
 /**
- * `node tools/generated.ts check` makes again what the repository holds of generated files, and fails if
- * one differs; with `write` it writes them. It starts what they are made by: a Cardea for the OpenAPI file, and a
- * PostgreSQL for the schemas.
+ * `node tools/generated.ts check` makes the generated files of the repository again and fails if one differs. With
+ * `write` it writes them. It starts a Cardea for the OpenAPI file and a PostgreSQL for the schemas.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Db } from '@cardea/storage/db';
@@ -43,7 +42,7 @@ async function makeAll(): Promise<GeneratedFile[]> {
   return [await fetchOpenApi(), ...(await makeSqliteSchemas()), ...(await makePostgresSchemas())];
 }
 
-// What a running system serves, for only it knows all its routes.
+// The file is read from a running system, because only that knows all its routes.
 async function fetchOpenApi(): Promise<GeneratedFile> {
   await using system = await createTestSystem('mini');
   const answer = await fetch(`${system.url}/api/v1/openapi.json`);

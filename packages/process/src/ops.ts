@@ -4,13 +4,16 @@ import type { Registry } from 'prom-client';
 /** Named checks of what a service depends on. A check throws if its dependency does not answer. */
 export type ReadinessChecks = Record<string, () => Promise<void>>;
 
-/** What a service shows of itself once it has started. */
+/** The metrics and checks of a started service. */
 export interface OpsView {
   registry: Registry;
   checks: ReadinessChecks;
 }
 
-/** Serves health and metrics, for a port that must not be public. While there is no view, the service is alive and not ready. */
+/**
+ * Serves health and metrics, for a port that must not be public. As long as `view` returns undefined, the service is
+ * alive but not ready.
+ */
 export function opsListener(view: () => OpsView | undefined): RequestListener {
   return (req, res) => {
     respond(view(), isSupported(req) ? (req.url ?? '') : '').then(

@@ -4,7 +4,7 @@ import { repeat } from './repeat.ts';
 beforeEach(() => void jest.useFakeTimers());
 afterEach(() => void jest.useRealTimers());
 
-test('work is done once a period, also after it has failed, until it is disposed of', async () => {
+test('work runs once per period until disposal, even after a failure', async () => {
   const errors: unknown[] = [];
   let runs = 0;
   const work = async () => {
@@ -20,7 +20,7 @@ test('work is done once a period, also after it has failed, until it is disposed
   expect(runs).toBe(3);
 });
 
-test('work that takes longer than a period is not begun again meanwhile, and is waited for at the end', async () => {
+test('work that takes longer than a period does not run twice at the same time, and disposal waits for it', async () => {
   const steps: string[] = [];
   const ending = Promise.withResolvers<void>();
   const work = async () => {

@@ -1,6 +1,6 @@
 /**
- * Does `work` every `periodMs`, and never twice at once: a period that ends while it is still under way is left out.
- * What it throws goes to `onError`. Disposing of it ends that, and waits for what is under way.
+ * Runs `work` every `periodMs`. If a run is still under way when the next one is due, that one is skipped. Passes
+ * errors of `work` to `onError`. Disposal ends the repetition and waits for the run under way.
  */
 export function repeat(
   periodMs: number,

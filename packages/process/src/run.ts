@@ -4,7 +4,7 @@ import { StartError } from './config.ts';
 /** A running service. */
 export interface Running {
   url: string;
-  /** Where health and metrics are. */
+  /** The URL of health and metrics. */
   opsUrl: string;
   /** True if this is a kek-service that waits for its passphrase. */
   sealed?: boolean;
@@ -83,7 +83,7 @@ function explain(thrown: unknown, expected: (new () => Error)[]): string {
   throw thrown;
 }
 
-/** The error that was thrown, then those of the clean-up after it, oldest first. */
+/** Returns the thrown error and then the errors of the clean-up after it, oldest first. */
 function inOrder(thrown: unknown): unknown[] {
   return thrown instanceof SuppressedError ? [...inOrder(thrown.suppressed), ...inOrder(thrown.error)] : [thrown];
 }

@@ -35,12 +35,12 @@ export async function openDatabase(options: OpenOptions): Promise<Db> {
 }
 
 async function openOwnSqlite(path: string, onCommitError: OnCommitError): Promise<Db> {
-  const letGo = await ownSqliteFile(path);
+  const release = await ownSqliteFile(path);
   try {
     const db = openSqlite(path, { onCommitError });
-    return { ...db, close: () => db.close().then(letGo) };
+    return { ...db, close: () => db.close().then(release) };
   } catch (error) {
-    letGo();
+    release();
     throw error;
   }
 }

@@ -39,7 +39,7 @@ export async function ownSqliteFile(path: string, waitMs = WAIT_MS): Promise<() 
 async function takeLock(path: string, waitMs: number): Promise<Database.Database | undefined> {
   const giveUpAt = performance.now() + waitMs;
   const lock = openLock(path);
-  while (!isTaken(lock)) {
+  while (!tryLock(lock)) {
     if (performance.now() >= giveUpAt) {
       lock.close();
       return undefined;
@@ -54,8 +54,8 @@ function openLock(path: string): Database.Database {
   return new Database(path, { timeout: 0 });
 }
 
-// The operating system holds the lock for the connection and drops it with the process, after kill -9 too.
-function isTaken(database: Database.Database): boolean {
+// The operating system releases the lock when the process ends, after kill -9 too.
+function tryLock(database: Database.Database): boolean {
   try {
     database.exec('begin exclusive');
     return true;

@@ -74,12 +74,12 @@ test('the owner of a SQLite file may open it several times, and only its user ca
 });
 
 test('a SQLite file is free once each holder has released it, and a holder releases it only once', async () => {
-  const letGo = await ownSqliteFile(file.path, 0);
-  const letGoToo = await ownSqliteFile(file.path, 0);
-  letGo();
-  letGo();
+  const release = await ownSqliteFile(file.path, 0);
+  const releaseSecond = await ownSqliteFile(file.path, 0);
+  release();
+  release();
   await expect(otherProcessCanOwn()).resolves.toBe(false);
-  letGoToo();
+  releaseSecond();
   await expect(otherProcessCanOwn()).resolves.toBe(true);
 });
 
@@ -91,7 +91,7 @@ test('another process can open a database that was closed or could not be opened
   await db.close();
   await expect(otherProcessCanOwn()).resolves.toBe(true);
 
-  const missing = new URL('migrations-that-are-not-there/', folder);
+  const missing = new URL('missing-migrations/', folder);
   await expect(openDatabase({ ...options, migrations: missing })).rejects.toThrow('ENOENT');
   await expect(otherProcessCanOwn()).resolves.toBe(true);
 });

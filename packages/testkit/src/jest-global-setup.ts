@@ -14,9 +14,9 @@ declare global {
 }
 
 /**
- * Starts one PostgreSQL and one Redis for the whole run, makes certificates for its systems, and names all of them in the
- * environment, which jest's workers inherit. What is named there already is used as it is. If a server cannot start, tests
- * that need it fail, others run.
+ * Starts one PostgreSQL and one Redis for the whole run and makes certificates for its systems. Puts their URLs and the
+ * folder of the certificates into the environment, which jest's workers inherit. If a variable is set already, its
+ * value is used. If a server cannot start, the tests that need it fail and the others run.
  */
 export default async function startTestServers(): Promise<void> {
   globalThis.cardeaTestServers = [];

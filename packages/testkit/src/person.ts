@@ -27,7 +27,7 @@ export class Stranger {
     return new Stranger(this.#url, token, this.#headers);
   }
 
-  /** Goes on at the address and with the token of another one. */
+  /** Takes the URL and the token of another client. */
   protected become(other: Stranger): void {
     this.#url = other.#url;
     this.#token = other.#token;
@@ -80,7 +80,7 @@ export class Person extends Stranger {
     return new Person(url, answer.body.access_token as string);
   }
 
-  /** Goes on in the session of somebody who signed in later: whoever holds on to this one has the new token then. */
+  /** Takes the session of a later sign-in, so that every reference to this person has the new token. */
   continueAs(later: Person): void {
     this.become(later);
   }

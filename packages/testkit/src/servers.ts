@@ -71,8 +71,8 @@ export async function testDatabase(): Promise<string> {
 }
 
 /**
- * The URL of a database of the Redis that jest's global setup has started, for this worker of jest alone; it is emptied.
- * Redis has sixteen, and jest numbers its workers from 1.
+ * Empties one database of the Redis that jest's global setup has started, and returns its URL. Each jest worker has its
+ * own: Redis has sixteen databases, and jest numbers its workers from 1.
  */
 export async function emptyTestRedis(): Promise<string> {
   const url = process.env['CARDEA_TEST_REDIS_URL'];
@@ -82,7 +82,7 @@ export async function emptyTestRedis(): Promise<string> {
   return `${url}?db=${database}`;
 }
 
-/** A new folder that belongs to whom servers run as. */
+/** Makes a new folder that belongs to the user that servers run as. */
 export function temporaryFolder(kind: string): string {
   const folder = mkdtempSync(join(tmpdir(), `cardea-${kind}-`));
   if (isRoot()) chownSync(folder, UNPRIVILEGED, UNPRIVILEGED);
@@ -212,7 +212,7 @@ async function runSql(url: string, sql: string): Promise<void> {
   }
 }
 
-/** Sends commands inline and waits for the one line that each is answered with (redis.io, "RESP protocol spec"). */
+/** Sends inline commands and waits for the one-line answer to each (redis.io, "RESP protocol spec"). */
 async function sendRedis(socket: string, ...commands: string[]): Promise<void> {
   const connection = createConnection(socket).setEncoding('utf8');
   try {

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { emptyTestRedis, testDatabase } from './servers.ts';
 
-/** Where a test system keeps what it keeps: nothing lies there yet but its certificates. */
+/** The data folder and the databases of a new test system. They are empty except for the certificates. */
 export interface Stores extends AsyncDisposable {
   dataDir: string;
   tlsDir: string;
-  /** Of profile full: their URLs. */
+  /** The URLs of the databases. Undefined in profile mini. */
   databases: { api: string; audit: string; redis: string } | undefined;
 }
 
@@ -28,7 +28,9 @@ async function makeDatabases(): Promise<Stores['databases']> {
   return { api, audit, redis };
 }
 
-/** Jest's global setup has made some for all systems of the run, which takes longer than all else at a start. */
+/**
+ * Copies the certificates that jest's global setup has made, because making them takes longer than the rest of a start.
+ */
 async function makeCertificates(tlsDir: string): Promise<void> {
   const made = process.env['CARDEA_TEST_TLS_DIR'];
   if (made !== undefined) return cp(made, tlsDir, { recursive: true });

@@ -33,22 +33,22 @@ export type Profile = 'mini' | 'full';
 export type Username = 'admin' | 'alice' | 'bob' | 'carla';
 export type ServiceName = 'kek' | 'audit' | 'api';
 
-/** Cheap on purpose: what a password or a passphrase costs is tested where those are. */
+/** Cheap, to make tests fast. The tests of passwords and passphrases check the real cost. */
 const cheapPasswordCost: PasswordCost = { memoryKib: 1_024, passes: 1, parallelism: 1 };
-/** How long an append waits for an audit log that the test itself has stopped. For one that runs it waits 5 s, as ever. */
+/** How long an append waits for an audit log that the test has stopped. For a running one it waits 5 s, as usual. */
 export const STOPPED_DEADLINE_MS = 200;
-/** Of alice, bob and carla. */
+/** The password of alice, bob and carla. */
 export const PASSWORD = 'correct horse battery staple';
 /** An access token lives for 300 s. A person whose token is older than this signs in again. */
 const SIGNED_IN_MS = 4 * MINUTE_MS;
 const people: Record<string, Role> = { alice: 'developer', bob: 'developer', carla: 'ceo' };
 
 /**
- * A whole Cardea in this process, its services speaking mutual TLS to each other on real sockets, with people seeded
- * (alice and bob develop, carla oversees) and a clock of its own. In full it has a real PostgreSQL and a real Redis.
+ * A whole Cardea in this process. Its services speak mutual TLS to each other on real sockets. It has users (alice and
+ * bob are developers, carla is ceo) and its own clock. In profile full it has a real PostgreSQL and a real Redis.
  *
- * No job runs but by `runJob`: a schedule goes by the clock on the wall, and what it finds due it would change while a test
- * compares all there is with what there was. A test about the schedule itself turns it on.
+ * Jobs run only by `runJob`. A schedule follows the real clock, and its jobs would change rows while a test compares
+ * the new state with the old one. A test of the schedule turns it on with `keepsSchedule`.
  */
 export interface TestSystem extends AsyncDisposable {
   readonly profile: Profile;
@@ -56,27 +56,27 @@ export interface TestSystem extends AsyncDisposable {
   readonly dataDir: string;
   /** The URL of api-service's health and metrics. */
   readonly opsUrl: string;
-  /** Health and metrics of kek-service. */
+  /** The URL of kek-service's health and metrics. */
   readonly kekOpsUrl: string;
   readonly stranger: Stranger;
   /** The context of api-service, for state that is not visible from outside. */
   readonly vault: VaultContext;
-  /** Variables that differ from those of every test system; a service reads them when it starts. */
+  /** Environment variables of this system only. A service reads them when it starts. */
   readonly settings: NodeJS.ProcessEnv;
-  /** What api-service answers, in the order of its document. */
+  /** The endpoints of api-service, in the order of its OpenAPI document. */
   readonly endpoints: readonly Endpoint[];
-  /** What api-service hashes passwords at from its next start on. */
+  /** The cost of password hashes, from the next start of api-service on. */
   passwordCost: PasswordCost;
   /**
-   * Whether jobs run on their schedule too, from the next start on: in mini in api-service, in full in a worker process,
-   * whose clock is the one on the wall. False unless set.
+   * True if jobs also run on their schedule, from the next start on: in mini in api-service, in full in a worker
+   * process, which uses the real clock. The default is false.
    */
   keepsSchedule: boolean;
-  /** Signs in by the front door, unless they did so a moment ago: always the same `person`, with a newer token. */
+  /** Signs in through the front door, unless a recent token is still valid. Returns the same object as `person`. */
   as(username: Username): Promise<Person>;
-  /** Whom `as` signs in. Until then they are nobody. */
+  /** The person that `as` signs in. It has no token until then. */
   person(username: Username): Person;
-  /** Moves the clock of every service on. */
+  /** Moves the clock of every service forward. */
   passTime(ms: number): void;
   now(): Date;
   /** Runs a job at once, by this clock, as a worker does when the job is due. */
@@ -90,19 +90,21 @@ export interface TestSystem extends AsyncDisposable {
   environment(name: ServiceName | 'worker'): NodeJS.ProcessEnv;
 }
 
-/** A system that others may hold on to before it is there. */
+/** A system that is not started yet. Tests may keep a reference to it before `start`. */
 export interface PreparedSystem extends TestSystem {
   start(): Promise<void>;
 }
 
-/** Starts a system. In full it needs the servers that jest's global setup starts, or others named like them. */
+/**
+ * Starts a system. Profile full needs the servers of jest's global setup, or others in the same environment variables.
+ */
 export async function createTestSystem(profile: Profile, settings: NodeJS.ProcessEnv = {}): Promise<TestSystem> {
   const system = prepareTestSystem(profile, settings);
   await system.start();
   return system;
 }
 
-/** What `createTestSystem` starts. */
+/** Makes a system like `createTestSystem`, without starting it. */
 export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv = {}): PreparedSystem {
   let stores: Stores | undefined;
   let offsetMs = 0;
@@ -115,7 +117,7 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
   let worker: ChildProcess | undefined;
   let seeded = false;
 
-  // A service that starts again does so on the port it had, where the others look for it.
+  // A service starts again on its previous port, where the other services expect it.
   const ports = new Map<ServiceName, string>();
   let auditUrl: string | undefined;
   const portOf = (name: ServiceName) => ports.get(name) ?? '0';

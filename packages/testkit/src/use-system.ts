@@ -3,11 +3,11 @@ import type { Person } from './person.ts';
 import { prepareTestSystem } from './system.ts';
 import type { Profile, TestSystem, Username } from './system.ts';
 
-/** The people of a system. Whom a test names is signed in before its first test begins. */
+/** The people of a system. Each person that a block of tests uses is signed in before its first test. */
 export type People = Readonly<Record<Username, Person>>;
 
 /**
- * The same tests on a system of each profile, which is there from before the first of them until after the last:
+ * Runs the same tests on a system of each profile, which runs from before the first test until after the last:
  *
  *     inEachProfile((system, { alice }) => {
  *       test('…', async () => { await alice.createVault('payments'); … });
@@ -18,12 +18,12 @@ export function inEachProfile(tests: (system: TestSystem, people: People) => voi
     const system = prepareTestSystem(profile);
     beforeAll(async () => system.start());
     tests(system, peopleOf(system));
-    // Last, so that what the tests themselves do in the end still finds it.
+    // Registered last, so that it runs after the `afterAll` hooks of the tests.
     afterAll(async () => system[Symbol.asyncDispose]());
   });
 }
 
-/** A system for the tests of this file, or of this block: there from before the first of them until after the last. */
+/** Makes a system for the tests of this file or block. It runs from before the first test until after the last. */
 export function useSystem(profile: Profile, settings: NodeJS.ProcessEnv = {}): [TestSystem, People] {
   const system = prepareTestSystem(profile, settings);
   beforeAll(async () => system.start());
