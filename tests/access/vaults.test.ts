@@ -1,4 +1,3 @@
-import type { Person } from '@cardea/testkit/person';
 import { recordsOf } from '../identity/identity.ts';
 import { expect, test } from '@jest/globals';
 import { inEachProfile } from '@cardea/testkit/use-system';

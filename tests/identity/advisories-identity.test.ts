@@ -4,7 +4,6 @@ import { sha256 } from '@cardea/crypto/ids';
 import { normalizeRecoveryCode } from '@cardea/crypto/totp';
 import { useSystem } from '@cardea/testkit/use-system';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
-import { endpoints } from '../front-door/served-endpoints.ts';
 import { createForger } from './forged-tokens.ts';
 import {
   clientAt,

@@ -2,7 +2,6 @@ import { useSystem } from '@cardea/testkit/use-system';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { endpoints } from '../front-door/served-endpoints.ts';
 import { CANARY, expectRefusal } from '../access/refusals.ts';
 import { anyJwk, anyKey, createForger } from './forged-tokens.ts';
 import type { Forger } from './forged-tokens.ts';

@@ -1,7 +1,7 @@
 import type { JobHandlers, Queue } from '@cardea/jobs/queue';
 import type { VaultContext } from './context.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from './durations.ts';
-import { sweepEvents } from './events/events.ts';
+import { clearEvents, sweepEvents } from './events/events.ts';
 import { relayOutbox } from './outbox.ts';
 import { clearGivenUpNames, clearSecrets } from './secrets/clear-vault.ts';
 import { announceEnds, sweepExpired } from './secrets/lifecycle/expiry.ts';
