@@ -209,23 +209,24 @@ inEachProfile((system, { admin }) => {
     }
     const reference = { value: '{"$ref":{"vault":"left","name":"same"}}', contentType: REFERENCE_TYPE };
     await admin.put(at('tampered', 'to-the-left'), reference).expect(201);
-    const swap = async () => {
-      for (const [from, to] of [
-        ['left', 'swapped'],
-        ['right', 'left'],
-        ['swapped', 'right'],
-      ] as const) {
-        await db.query(`update vault set name = $2 where name = $1`, [from, to]);
-      }
-    };
-    await swap();
+    await swapNames();
     for (const vault of ['left', 'right']) await expectDamageHowever(vault, 'same');
     await expectDamage(at('tampered', 'to-the-left'));
 
-    await swap();
+    await swapNames();
     for (const vault of ['left', 'right']) expect(await admin.readSecret(vault, 'same')).toBe(`${VALUE} of ${vault}`);
     expect(await admin.readSecret('tampered', 'to-the-left')).toBe(`${VALUE} of left`);
   });
+
+  async function swapNames(): Promise<void> {
+    for (const [from, to] of [
+      ['left', 'swapped'],
+      ['right', 'left'],
+      ['swapped', 'right'],
+    ] as const) {
+      await db.query(`update vault set name = $2 where name = $1`, [from, to]);
+    }
+  }
 
   const text = { value: VALUE };
   const page = { value: VALUE, contentType: 'text/plain' };

@@ -85,7 +85,7 @@ describe('a context', () => {
   test.each(contexts)('of kind $kind changes with each of its parts', (vector) => {
     const { kind, ref } = vector;
     const own = encode(vector);
-    for (const [part, value] of Object.entries<unknown>({ ...ref })) {
+    for (const [part, value] of Object.entries<Part>({ ...ref })) {
       for (const other of unlike(value)) {
         expect([part, encode({ kind, ref: { ...ref, [part]: other } } as ContextInput)]).not.toEqual([part, own]);
       }
@@ -107,11 +107,13 @@ describe('a context', () => {
   });
 });
 
+type Part = string | number | null;
+
 /** Other values that a part might have, none and nothing among them. */
-function unlike(value: unknown): unknown[] {
+function unlike(value: Part): Part[] {
   if (typeof value === 'number') return [value - 1, 0];
   if (value === null) return ['', 'null', '\0'];
-  return [`${String(value)}x`, `\0${String(value)}`, String(value).slice(1)].filter((other) => other !== value);
+  return [`${value}x`, `\0${value}`, value.slice(1)].filter((other) => other !== value);
 }
 
 function readBack(bytes: Uint8Array, like: object): (string | number | null)[] {
