@@ -17,7 +17,10 @@ import {
   listByWord,
 } from '@cardea/vault/secrets/listing/search-store';
 import { findReadable, findSecret, findVersion, listLiveSecretsIn } from '@cardea/vault/secrets/secret-store';
-import { findNewestDekVersion } from '@cardea/vault/deks/dek-store';
+import { SYSTEM_VAULT_ID, findNewestDekVersion } from '@cardea/vault/deks/dek-store';
+import { FIRST_ROW } from '@cardea/vault/deks/resealable';
+import { secretVersions } from '@cardea/vault/secrets/reseal-versions';
+import { totpSecrets } from '@cardea/vault/users/reseal-totp';
 import { Client } from 'pg';
 import { listVaultsFrom } from '@cardea/vault/vaults/vault-store';
 
@@ -25,6 +28,7 @@ const BIG = '00000000-0000-7000-8000-000000000000';
 const SECRETS = 15_000;
 const SMALL_VAULTS = 50;
 const EMPTY_VAULTS = 5_000;
+const USERS = 3_000;
 const LIMIT = 100;
 
 /** One statement and how the engine means to carry it out. */
@@ -40,6 +44,12 @@ type Explain = (sql: string, params: SqlValue[]) => Promise<Plan[]>;
 const folded = { vaultId: BIG, prefix: '', range: { from: '', to: '~' }, limit: LIMIT };
 const deep = { vaultId: BIG, range: { from: 'area5/item9', to: '~' }, limit: LIMIT };
 const label = { vaultId: BIG, key: 'env', value: 'prod', range: deep.range, limit: LIMIT };
+// The second DEK has sealed nothing yet.
+const secondDek = { vaultId: BIG, dekVersion: 2 };
+const secondOfSystem = { vaultId: SYSTEM_VAULT_ID, dekVersion: 2 };
+const firstPage = { after: FIRST_ROW, limit: LIMIT };
+const deepPage = { after: { dek_version: 1, id: idOf({ vaultId: BIG }, 5_000), version: 1 }, limit: LIMIT };
+const deepInUsers = { after: { dek_version: 1, id: 'user-1500', version: 0 }, limit: LIMIT };
 const vaultIds = [BIG, ...Array.from({ length: SMALL_VAULTS }, (_, i) => smallVault(i))];
 
 const lookUps: Record<string, (db: Db) => Promise<unknown>> = {
@@ -49,6 +59,10 @@ const lookUps: Record<string, (db: Db) => Promise<unknown>> = {
   'looking a version up before it is written': (db) =>
     findVersion(db, { secretId: idOf({ vaultId: BIG }, 77), version: 1 }),
   'the newest DEK of a vault': (db) => findNewestDekVersion(db, BIG),
+  'seeing that no version of a vault is under an older DEK': (db) =>
+    secretVersions.listOlder(db, { vaultId: BIG, dekVersion: 1 }, firstPage),
+  'seeing that no TOTP secret is under an older DEK': (db) =>
+    totpSecrets.listOlder(db, { vaultId: SYSTEM_VAULT_ID, dekVersion: 1 }, firstPage),
 };
 
 const pages: Record<string, (db: Db) => Promise<unknown[]>> = {
@@ -69,6 +83,21 @@ const pages: Record<string, (db: Db) => Promise<unknown[]>> = {
     listByWord(db, { vaultId: BIG, from: { word: 'password', name: 'area5/item9' }, to: 'pass~', limit: LIMIT }),
   'a search by metadata': (db) => listByLabel(db, { ...label, range: { from: '', to: '~' } }),
   'a page deep in a search by metadata': (db) => listByLabel(db, label),
+  'versions under an older DEK': (db) => secretVersions.listOlder(db, secondDek, firstPage),
+  'a page deep in the versions under an older DEK': (db) => secretVersions.listOlder(db, secondDek, deepPage),
+  'TOTP secrets under an older DEK': (db) => totpSecrets.listOlder(db, secondOfSystem, firstPage),
+  'a page deep in the TOTP secrets under an older DEK': (db) => totpSecrets.listOlder(db, secondOfSystem, deepInUsers),
+  'DEKs under an older KEK': (db) =>
+    db.query(
+      `select vault_id, version, wrapped, kek_version
+         from dek
+        where kek_version < $1
+          and wrapped is not null
+          and (kek_version, vault_id, version) > ($2, $3, $4)
+        order by kek_version, vault_id, version
+        limit $5`,
+      [2, 1, smallVault(1_000), 0, LIMIT],
+    ),
 };
 
 const several: Record<string, (db: Db) => Promise<unknown>> = {
@@ -205,6 +234,7 @@ function smallVault(i: number): string {
 
 async function fill(db: Db): Promise<void> {
   await addVaults(db);
+  await addUsers(db);
   for (const id of vaultIds) {
     await addManySecrets(db, { vaultId: id, from: 0, to: id === BIG ? SECRETS : 100 });
   }
@@ -223,6 +253,18 @@ async function addVaults(db: Db): Promise<void> {
      select id, 1, 'active', $1, 1, 0
        from vault`,
     [new Uint8Array(60)],
+  );
+}
+
+/** Users with TOTP. */
+async function addUsers(db: Db): Promise<void> {
+  await db.query(
+    `with recursive number (i) as (select 0 union all select i + 1 from number where i < $1)
+     insert into app_user (id, username, role, password_hash, password_state, disabled, totp_ciphertext, totp_dek_version,
+                           totp_enabled, totp_last_step, created_at, updated_at)
+     select 'user-' || i, 'user-' || i, 'developer', '', 'chosen', 0, $2, 1, 1, 0, 0, 0
+       from number`,
+    [USERS, new Uint8Array(60)],
   );
 }
 
