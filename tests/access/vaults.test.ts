@@ -54,8 +54,8 @@ inEachProfile((system, { admin, alice, bob }) => {
         const id = `${vaultId}-${i}`;
         await tx.query(
           `insert into secret (id, vault_id, name, current_version, metadata, expires_at, due_at, announce_at,
-                               trashed_through, trashed_at, live, created_at, created_by, updated_at)
-           values ($1, $2, $3, 2, '{}', $4, $4, $4, 0, $4, 1, 0, 'user:x', 0)`,
+                               trashed_at, live, created_at, created_by, updated_at)
+           values ($1, $2, $3, 2, '{}', $4, $4, $4, $4, 1, 0, 'user:x', 0)`,
           [id, vaultId, `name-${i}`, ended ? 1 : null],
         );
         for (const version of [1, 2]) {

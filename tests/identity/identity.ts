@@ -4,6 +4,7 @@ import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { Role } from '@cardea/contracts/caller';
 import { hotpCode } from '@cardea/crypto/totp';
 import type { Running } from '@cardea/process/run';
+import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { expect } from '@jest/globals';

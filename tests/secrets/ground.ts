@@ -26,9 +26,8 @@ export async function addMany(
   await query(
     system,
     `with recursive n (i) as (select 1000 union all select i + 1 from n where i + 1 < 1000 + $3)
-     insert into secret (id, vault_id, name, current_version, metadata, trashed_through, live,
-                         created_at, created_by, updated_at)
-     select v.id || $2 || cast(n.i as text), v.id, $2 || '/' || cast(n.i as text), 1, '{}', 0, 1, 1, 'service:test', 1
+     insert into secret (id, vault_id, name, current_version, metadata, live, created_at, created_by, updated_at)
+     select v.id || $2 || cast(n.i as text), v.id, $2 || '/' || cast(n.i as text), 1, '{}', 1, 1, 'service:test', 1
        from n
        join vault v on v.name = $1`,
     [vault, prefix, count],

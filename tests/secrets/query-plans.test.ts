@@ -7,6 +7,7 @@ import { addManySecrets, idOf, nameOf } from '@cardea/testkit/many-secrets';
 import { testDatabase } from '@cardea/testkit/servers';
 import { migrationsFolder } from '@cardea/vault/migrations';
 import { findAllReadable } from '@cardea/vault/secrets/bulk/batch-store';
+import { listTrashedBefore, trashVersions } from '@cardea/vault/secrets/lifecycle/trash-store';
 import { listDue, listFolded, listLive, listTrashed } from '@cardea/vault/secrets/listing/list-store';
 import { listUnder } from '@cardea/vault/secrets/listing/list-under';
 import { indexSecret, unindexSecret, wordsOf } from '@cardea/vault/secrets/listing/search-index';
@@ -16,11 +17,12 @@ import {
   listByLabel,
   listByWord,
 } from '@cardea/vault/secrets/listing/search-store';
-import { findReadable, findSecret, findVersion, listLiveSecretsIn } from '@cardea/vault/secrets/secret-store';
-import { SYSTEM_VAULT_ID, findNewestDekVersion } from '@cardea/vault/deks/dek-store';
 import { FIRST_ROW } from '@cardea/vault/deks/resealable';
 import { secretVersions } from '@cardea/vault/secrets/reseal-versions';
 import { totpSecrets } from '@cardea/vault/users/reseal-totp';
+import { findSecret, listLiveSecretsIn } from '@cardea/vault/secrets/secret-store';
+import { findReadable, findVersion, removeVersions } from '@cardea/vault/secrets/version-store';
+import { SYSTEM_VAULT_ID, findNewestDekVersion } from '@cardea/vault/deks/dek-store';
 import { Client } from 'pg';
 import { listVaultsFrom } from '@cardea/vault/vaults/vault-store';
 
@@ -70,6 +72,7 @@ const pages: Record<string, (db: Db) => Promise<unknown[]>> = {
   'a page deep in a list': (db) => listLive(db, deep),
   'a page of what lies below a prefix': (db) => listLive(db, { ...deep, range: { from: 'area5/', to: 'area5/~' } }),
   'a page of the trash': (db) => listTrashed(db, deep),
+  'what has been in the trash for long': (db) => listTrashedBefore(db, { before: 5e12, limit: LIMIT }),
   'a folded page': (db) => listFolded(db, folded),
   'a folded page of what lies below a prefix': (db) =>
     listFolded(db, { ...folded, prefix: 'area5/', range: { from: 'area5/', to: 'area5/~' } }),
@@ -191,6 +194,31 @@ describe.each([
     }
   });
 
+  test('a write and a deletion look at no version that is in the trash, however many are', async () => {
+    await addTrashed(db, { secretId: idOf({ vaultId: BIG }, 77), from: 2, to: 5_000 });
+    if (analysed === 'analysed') await db.query('analyze');
+    const secretId = idOf({ vaultId: BIG }, 77);
+    const asked: [string, SqlValue[]][] = [];
+    const work = db.transaction(async (tx) => {
+      const recording: Transaction = {
+        ...tx,
+        query: (sql, params = []) => {
+          asked.push([sql, params]);
+          return tx.query(sql, params);
+        },
+      };
+      await removeVersions(recording, { secretId, through: 0 });
+      await trashVersions(recording, { secretId, at: 1, by: 'user:nobody' });
+      throw new Undone();
+    });
+    await expect(work).rejects.toBeInstanceOf(Undone);
+    expect(asked).toHaveLength(2);
+    for (const [sql, params] of asked) {
+      for (const { lines } of await explain(sql, params))
+        expect([sql, lines.join(), lines.some(usesKept)]).toEqual([sql, lines.join(), true]);
+    }
+  });
+
   test('listing what lies below a prefix does not go through what lies between it and its slash', async () => {
     await addBeside(db, 3_000);
     const listed = await plansOf((recording) =>
@@ -272,15 +300,37 @@ async function addUsers(db: Db): Promise<void> {
 async function addBeside(db: Db, count: number): Promise<void> {
   await db.query(
     `with recursive number (i) as (select 1 union all select i + 1 from number where i < $2)
-     insert into secret (id, vault_id, name, current_version, metadata, trashed_through, live, created_at, created_by,
-                         updated_at)
+     insert into secret (id, vault_id, name, current_version, metadata, live, created_at, created_by, updated_at)
      select 'beside-' || i,
             $1,
             case i when 1 then 'beside' when 2 then 'beside/below' else 'beside-' || i end,
-            1, '{}', 0, 1, 0, 'user:nobody', 0
+            1, '{}', 1, 0, 'user:nobody', 0
        from number`,
     [BIG, count],
   );
+}
+
+/** Versions of a secret that are in the trash. */
+async function addTrashed(
+  db: Db,
+  { secretId, from, to }: { secretId: string; from: number; to: number },
+): Promise<void> {
+  await db.query(
+    `with recursive number (i) as (select cast($2 as bigint) union all select i + 1 from number where i < $3)
+     insert into secret_version (secret_id, version, deleted_at, deleted_by, ciphertext, encoding, created_at, created_by)
+     select $1, i, 1, 'user:nobody', $4, 'utf8', 0, 'user:nobody'
+       from number`,
+    [secretId, from, to, new Uint8Array(128)],
+  );
+}
+
+/** Ends a transaction that is to leave nothing behind. */
+class Undone extends Error {
+  override name = 'Undone';
+}
+
+function usesKept(line: string): boolean {
+  return line.includes('secret_version_kept');
 }
 
 function expectIndexed(
@@ -308,6 +358,7 @@ function explainSqlite(db: Db): Explain {
 interface PostgresNode {
   'Node Type': string;
   'Relation Name'?: string;
+  'Index Name'?: string;
   'Actual Rows'?: number;
   'Actual Loops'?: number;
   'Rows Removed by Filter'?: number;
@@ -325,7 +376,7 @@ function explainPostgres(client: Client): Explain {
     const touched = nodes.filter((node) => node['Relation Name'] !== undefined && node['Actual Rows'] !== undefined);
     return {
       sql,
-      lines: nodes.map((node) => `${node['Node Type']} on ${node['Relation Name'] ?? '('}`),
+      lines: nodes.map((node) => `${node['Node Type']} on ${node['Relation Name'] ?? '('} ${node['Index Name'] ?? ''}`),
       rows: touched.reduce((sum, node) => sum + touchedBy(node), 0),
     };
   };

@@ -5,7 +5,7 @@ import type { Person } from '@cardea/testkit/person';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import type { VaultContext } from '@cardea/vault/context';
-import { allResealables } from '@cardea/vault/deks/all-resealables';
+import { allResealables } from '@cardea/vault/resealables';
 import { DekNotLoaded } from '@cardea/vault/deks/dek-cache';
 import { SYSTEM_VAULT_ID, insertDek } from '@cardea/vault/deks/dek-store';
 import { wrapNewDek } from '@cardea/vault/deks/new-dek';
@@ -16,8 +16,7 @@ import { secretVersions } from '@cardea/vault/secrets/reseal-versions';
 import { replaceCiphertext } from '@cardea/vault/secrets/sealed-version-store';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { codeOf, createUser, nextTotpStep, recordsOf, signIn, turnOnTotp } from '../identity/identity.ts';
-import { digests } from './digests.ts';
-import { at, query } from './ground.ts';
+import { at, contents, query } from './ground.ts';
 
 // Two a page, so that there are several pages.
 const LIMIT = 2;
@@ -227,14 +226,14 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     test('are not moved over what somebody else has written meanwhile: that move is to be repeated', async () => {
       await admin.createVault('outrun');
       for (const name of ['a', 'b']) await admin.putSecret('outrun', name, name);
-      const before = await digests(system);
+      const before = await contents(system);
       const { body: me } = await admin.get('/auth/me').expect(200);
       const actor = { id: me.id as string, type: 'user' as const, name: 'admin' };
       const caller: Caller = { actor, role: 'admin', source: {}, requestId: crypto.randomUUID() };
       const move = { from: { vault: 'outrun', name: 'a' }, to: { vault: 'outrun', name: 'c' }, conditions: {} };
       const moving = moveSecret(outrunAtEachReplacement(system.vault), caller, move);
       await expect(moving).rejects.toMatchObject({ code: 'unavailable', message: expect.stringContaining('repeat') });
-      expect(await digests(system)).toEqual(before);
+      expect(await contents(system)).toEqual(before);
       expect(await admin.readSecret('outrun', 'a')).toBe('a');
     });
   });

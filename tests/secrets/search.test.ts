@@ -53,11 +53,10 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     await query(
       system,
       `with recursive place (i) as (select 1 union all select i + 1 from place where i < 5000)
-       insert into secret (id, vault_id, name, current_version, metadata, due_at, trashed_through, live, created_at,
-                           created_by, updated_at)
+       insert into secret (id, vault_id, name, current_version, metadata, due_at, live, created_at, created_by, updated_at)
        select '${vault}-' || i, (select id from vault where name = '${vault}'),
               'apps/' || case when i % 2 = 0 then 'hidden-' else 'an-hidden-' end || i, 1, '{}',
-              ${end} + ${stepMs} * i, 0, 1, 0, 'user:x', 0
+              ${end} + ${stepMs} * i, 1, 0, 'user:x', 0
          from place`,
     );
     const late = new Date(end + 5_000 * stepMs).toISOString();
@@ -475,9 +474,8 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
         const [vault] = await db.query<{ id: string }>(`select id from vault where name = 'frequent'`);
         await db.query(
           `with recursive place (i) as (select 1 union all select i + 1 from place where i < 5000)
-           insert into secret (id, vault_id, name, current_version, metadata, trashed_through, live, created_at, created_by,
-                               updated_at)
-           select 'frequent-' || i, $1, 'frequentword/' || i, 1, '{}', 0, 1, 0, 'user:x', 0
+           insert into secret (id, vault_id, name, current_version, metadata, live, created_at, created_by, updated_at)
+           select 'frequent-' || i, $1, 'frequentword/' || i, 1, '{}', 1, 0, 'user:x', 0
              from place`,
           [vault!.id],
         );

@@ -130,6 +130,40 @@ inEachProfile((system, { alice }) => {
     expect((await alice.get(`${path}?version=1`).expect(200)).body.value).toBe('one');
   });
 
+  test('one version may be in the trash by itself, whichever it is', async () => {
+    const path = await given('single', 'one', 'two', 'three');
+    const id = await idOf('single', 's');
+    const hide = async (version: number) => {
+      const now = system.now().getTime();
+      await query(system, `update secret_version set deleted_at = $3 where secret_id = $1 and version = $2`, [
+        id,
+        version,
+        now,
+      ]);
+      await query(system, `update secret set trashed_at = $2 where id = $1`, [id, now]);
+    };
+    const statuses = () =>
+      Promise.all(
+        ['', '?version=1', '?version=2', '?version=3'].map(async (version) => (await alice.get(path + version)).status),
+      );
+    await hide(2);
+    expect(await statuses()).toEqual([200, 200, 404, 200]);
+    await alice.post(`${path}:destroy`, { versions: [1, 2] }).expect(404);
+    await restore(path).expect(200);
+    expect(await statuses()).toEqual([200, 200, 200, 200]);
+
+    await hide(3);
+    expect(await statuses()).toEqual([404, 200, 200, 404]);
+    expect(await namesIn(alice, 'single')).toEqual(['s']);
+    const exported = await alice.post('/vaults/single/secrets:export', { format: 'json' }).expect(200);
+    expect(exported.body.count).toBe(0);
+    // Hidden, so the identical value is a new one.
+    expect((await alice.put(path, { value: 'three' }).expect(200)).body).toMatchObject({ version: 4, changed: true });
+    await alice.delete(path).expect(204);
+    await restore(path).expect(200);
+    expect(await alice.readSecret('single', 's')).toBe('three');
+  });
+
   test('a name in the trash begins anew: with no metadata, number of versions or end of what is hidden', async () => {
     await alice.createVault('fresh');
     const path = at('fresh', 's');
@@ -183,7 +217,45 @@ inEachProfile((system, { alice }) => {
     expect(countStatuses(restored)).toEqual({ 200: 1, 404: 7 });
   });
 
-  // The last one here, for a month passes.
+  // The last ones here, for months pass.
+  test('each version keeps who deleted it and when, and all of a name stay as long as the last of them', async () => {
+    const path = await given('marked', 'one');
+    await alice.put('/vaults/marked/grants/user:bob', { secrets: ['delete', 'write'] }).expect(201);
+    await alice.delete(path).expect(204);
+    const first = system.now().getTime();
+    system.passTime(20 * DAY_MS);
+    const bob = await system.as('bob');
+    await bob.put(path, { value: 'two' }).expect(201);
+    await bob.delete(path).expect(204);
+    const id = await idOf('marked', 's');
+    const ids = await Promise.all(
+      ['alice', 'bob'].map(
+        async (name) => (await (await system.as(name as 'alice')).get('/auth/me')).body.id as string,
+      ),
+    );
+    const marks = await query<{ version: number; deleted_at: number; deleted_by: string }>(
+      system,
+      `select version, deleted_at, deleted_by from secret_version where secret_id = $1 order by version`,
+      [id],
+    );
+    expect(marks.map(({ version, deleted_by: by }) => [version, by])).toEqual([
+      [1, `user:${ids[0]}`],
+      [2, `user:${ids[1]}`],
+    ]);
+    const [one, two] = marks.map(({ deleted_at: at }) => at) as [number, number];
+    expect(Math.abs(one - first)).toBeLessThan(60_000);
+    expect(Math.abs(two - one - 20 * DAY_MS)).toBeLessThan(60_000);
+
+    system.passTime(29 * DAY_MS);
+    await sweep();
+    expect(await storedVersions(system, 'marked', 's')).toEqual({ 1: true, 2: true });
+    system.passTime(DAY_MS);
+    await sweep();
+    expect(await rowsOf(id)).toEqual([]);
+    expect(await trail(system, 'marked', 'secret.purge')).toEqual(['secret.purge s 2 trash-retention']);
+    alice = await system.as('alice');
+  });
+
   test('after thirty days a sweep removes what is in the trash, and nothing else, once', async () => {
     const gone = await given('swept', 'one');
     await alice.putSecret('swept', 'renewed', 'one');

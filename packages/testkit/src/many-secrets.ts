@@ -37,15 +37,13 @@ export function nameOf(i: number): string {
 async function addSecrets(tx: Transaction, { vaultId, from, to }: Numbers): Promise<void> {
   await tx.query(
     `with recursive number (i) as (select cast($2 as bigint) union all select i + 1 from number where i + 1 < $3)
-     insert into secret (id, vault_id, name, current_version, metadata, due_at, trashed_through, trashed_at, live,
-                         created_at, created_by, updated_at)
+     insert into secret (id, vault_id, name, current_version, metadata, due_at, trashed_at, live, created_at, created_by, updated_at)
      select $1 || '-' || i,
             $1,
             'area' || (i % 100) || '/item' || i || '/password',
             1,
             '{"env":"prod","owner":"o' || (i % 1000) || '"}',
             case when i % 10 = 1 then 4000000000000 + i end,
-            case when i % 19 = 0 then 1 else 0 end,
             case when i % 19 = 0 then 4000000000000 end,
             case when i % 19 = 0 then 0 else 1 end,
             0,
@@ -56,8 +54,18 @@ async function addSecrets(tx: Transaction, { vaultId, from, to }: Numbers): Prom
   );
   await tx.query(
     `with recursive number (i) as (select cast($2 as bigint) union all select i + 1 from number where i + 1 < $3)
-     insert into secret_version (secret_id, vault_id, version, ciphertext, dek_version, encoding, created_at, created_by)
-     select $1 || '-' || i, $1, 1, $4, 1, 'utf8', 0, 'user:nobody'
+     insert into secret_version (secret_id, vault_id, version, deleted_at, deleted_by, ciphertext, dek_version, encoding,
+                                 created_at, created_by)
+     select $1 || '-' || i,
+            $1,
+            1,
+            case when i % 19 = 0 then 4000000000000 end,
+            case when i % 19 = 0 then 'user:nobody' end,
+            $4,
+            1,
+            'utf8',
+            0,
+            'user:nobody'
        from number`,
     [vaultId, from, to, new Uint8Array(128)],
   );

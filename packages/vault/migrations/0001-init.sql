@@ -154,12 +154,10 @@ create table secret (
   due_at bigint,
   -- When that is to be announced next; null if it was announced for the last time.
   announce_at bigint,
-  -- Versions up to this one are in the trash; 0 if none is.
-  trashed_through bigint not null,
-  trashed_at bigint,
-  trashed_by text,
   -- 1 if some version is not in the trash.
   live bigint not null check (live in (0, 1)),
+  -- When the last of its versions in the trash came there; null if none is in it.
+  trashed_at bigint,
   created_at bigint not null,
   created_by text not null,
   updated_at bigint not null,
@@ -170,9 +168,10 @@ create table secret (
 
 create index secret_live on secret (vault_id, name) where live = 1;
 
-create index secret_trashed on secret (vault_id, name) where trashed_through > 0;
+create index secret_trashed on secret (vault_id, name) where trashed_at is not null;
 
-create index secret_trashed_at on secret (trashed_at) where trashed_at is not null;
+-- For the sweep alone: with the same condition as above PostgreSQL would list the trash of a vault by it, and sort.
+create index secret_trashed_at on secret (trashed_at) where trashed_at > 0;
 
 create index secret_expires_at on secret (expires_at) where expires_at is not null;
 
@@ -186,6 +185,9 @@ create table secret_version (
   -- version under another vault would be lost.
   vault_id text not null,
   version bigint not null,
+  -- Null unless it is in the trash. These stand before the ciphertext: SQLite reads a row from its start.
+  deleted_at bigint,
+  deleted_by text,
   -- Null once it is destroyed.
   ciphertext bytea,
   -- Of the DEK it is sealed under, as the ciphertext begins with it; null once it is destroyed.
@@ -205,6 +207,9 @@ create table secret_version (
   foreign key (secret_id, vault_id) references secret (id, vault_id) on update cascade,
   check ((ciphertext is null) = (dek_version is null))
 );
+
+-- However much of a name is in the trash, a write finds the versions that are not.
+create index secret_version_kept on secret_version (secret_id, version) where deleted_at is null;
 
 create index secret_version_expires_at on secret_version (expires_at) where expires_at is not null and ciphertext is not null;
 

@@ -2,13 +2,16 @@ import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
 import { AppError } from '@cardea/contracts/errors';
+import type { Transaction } from '@cardea/storage/db';
 import { authorize, principalOf } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
 import type { Happening, Happenings } from '../record.ts';
-import { getLiveSecret, stateOf } from './secret-state.ts';
-import { destroyVersion, updateSecret } from './secret-store.ts';
+import { getLiveSecret } from './secret-state.ts';
+import { updateSecret } from './secret-store.ts';
+import type { SecretRow } from './secret-store.ts';
+import { destroyVersion, findVersion } from './version-store.ts';
 
 /**
  * Destroys the values of versions; those that have none any more stay as they are.
@@ -25,17 +28,15 @@ export async function destroyVersions(
   return changeSecrets(ctx, caller, async (tx) => {
     const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
     requireConditions(conditions, secret.current_version);
-    const beyond = versions.find((version) => version <= secret.trashed_through || version > secret.current_version);
-    if (beyond !== undefined)
-      throw new AppError('not_found', `no such version: ${beyond}`, { rule: 'no-such-version' });
     const [at, by] = [ctx.now().getTime(), principalOf(caller)];
     const destroyed: number[] = [];
     for (const version of new Set(versions)) {
+      await requireOutsideTrash(tx, secret, version);
       if (await destroyVersion(tx, { secretId: secret.id, version, at, by })) destroyed.push(version);
     }
     // Of a value that is gone there is no end to come.
     if (destroyed.includes(secret.current_version)) {
-      await updateSecret(tx, { ...stateOf(secret), dueAt: null, announceAt: null });
+      await updateSecret(tx, { ...secret, due_at: null, announce_at: null });
     }
     const [first, ...rest] = destroyed.map((version): Happening => ({
       action: 'secret.destroy',
@@ -48,4 +49,11 @@ export async function destroyVersions(
     ];
     return { value: { name: ref.name, destroyed }, happenings };
   });
+}
+
+// A version that made way for newer ones was there, and is destroyed already.
+async function requireOutsideTrash(tx: Transaction, secret: SecretRow, version: number): Promise<void> {
+  const row = await findVersion(tx, { secretId: secret.id, version });
+  if (version <= secret.current_version && !row?.deleted_at) return;
+  throw new AppError('not_found', `no such version: ${version}`, { rule: 'no-such-version' });
 }

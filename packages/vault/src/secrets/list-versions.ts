@@ -3,7 +3,6 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { authorize } from '../authorize.ts';
 import type { LastRead, VaultContext } from '../context.ts';
-import { secretNotThere } from '../not-there.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { namesOf } from '../principal-names.ts';
@@ -11,7 +10,7 @@ import type { Who } from '../principal-names.ts';
 import { audited } from '../record.ts';
 import { listBreakGlass } from './break-glass/break-glass-store.ts';
 import { dueAt } from './lifecycle/due.ts';
-import { findSecret } from './secret-store.ts';
+import { getLiveSecret } from './secret-state.ts';
 import type { SecretRow } from './secret-store.ts';
 import { listVersionRows } from './version-list-store.ts';
 import type { ListedVersion } from './version-list-store.ts';
@@ -39,8 +38,7 @@ export async function listVersions(
   { limit, cursor }: PageRequest,
 ): Promise<Audited<Page<Version>>> {
   const { vault, rule } = await authorize(ctx, caller, 'secret.list', ref);
-  const secret = await findSecret(ctx.db, { vaultId: vault.id, name: ref.name });
-  if (secret?.live !== 1) throw secretNotThere();
+  const secret = await getLiveSecret(ctx.db, { vaultId: vault.id, name: ref.name });
   // What this process has noted of reads may not be in the rows yet. Looked at first, for it is then in one of both.
   const noted = ctx.lastReads.of(secret.id);
   const stored = await listVersionRows(ctx.db, { secretId: secret.id, before: beforeOf(cursor), limit: limit + 1 });
@@ -94,7 +92,7 @@ function toVersion(
 }
 
 function fateOf(secret: SecretRow, row: ListedVersion, hasEnded: boolean): Version['state'] {
-  if (row.version <= secret.trashed_through) return 'deleted';
+  if (row.deleted_at !== null) return 'deleted';
   if (hasEnded) return 'expired';
   if (row.destroyed_at !== null) return 'destroyed';
   return row.version === secret.current_version ? 'current' : 'superseded';

@@ -14,14 +14,15 @@ import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
 import { getNewestDekVersion } from '../deks/dek-store.ts';
 import type { Happening } from '../record.ts';
+import { giveUpName } from './given-up-names.ts';
 import { indexSecret } from './listing/search-index.ts';
 import { relocateSecret } from './move-store.ts';
 import { countDependants, requireNoCircle } from './references.ts';
 import { listSealedVersions, replaceCiphertext } from './sealed-version-store.ts';
 import { resealVersion } from './sealing.ts';
 import type { VersionId } from './sealing.ts';
-import { getLiveSecret, stateOf } from './secret-state.ts';
-import { findSecret, giveUpName } from './secret-store.ts';
+import { getLiveSecret } from './secret-state.ts';
+import { findSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
 import { toSummary } from './summary.ts';
 import type { SecretSummary } from './summary.ts';
@@ -68,8 +69,7 @@ export async function moveSecret(
     const moved = await moveTo(ctx, tx, { ...way, dekVersion }, { secret, toName: to.name });
     await requireNoCircle(ctx, tx, caller, { vault: way.to.name, name: to.name, secretId: secret.id });
     const dependants = await countDependants(tx, { vault: way.from.name, name: from.name });
-    const state = { ...stateOf(secret), updatedAt: ctx.now().getTime() };
-    const summary = toSummary({ ...secret, name: to.name }, state);
+    const summary = toSummary({ ...secret, name: to.name, updated_at: ctx.now().getTime() });
     const resource = resourceOf(way, from.name, to.name);
     return {
       value: { vault: way.to.name, secret: summary, dependants },

@@ -11,11 +11,13 @@ import { changeSecrets } from '../deks/change-sealed.ts';
 import { refusePast } from '../refuse-past.ts';
 import { announcementOf, dueAt } from './lifecycle/due.ts';
 import { indexSecret } from './listing/search-index.ts';
-import { getLiveSecret, settleEnd, stateOf } from './secret-state.ts';
-import { findVersion, setVersionExpiry, updateSecret } from './secret-store.ts';
-import type { SecretState, VersionRow } from './secret-store.ts';
+import { getLiveSecret, settleEnd } from './secret-state.ts';
+import { updateSecret } from './secret-store.ts';
+import type { SecretRow } from './secret-store.ts';
 import { toSummary } from './summary.ts';
 import type { SecretSummary } from './summary.ts';
+import { findVersion, setVersionExpiry } from './version-store.ts';
+import type { VersionRow } from './version-store.ts';
 
 /** A merge patch (RFC 7396): undefined leaves, null takes away. */
 export interface SecretPatch {
@@ -42,16 +44,16 @@ export async function patchSecret(
   return changeSecrets(ctx, caller, async (tx) => {
     const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
     requireConditions(conditions, secret.current_version);
-    const state = await patched(ctx, tx, await settleEnd(ctx, tx, stateOf(secret)), patch);
-    await updateSecret(tx, state);
+    const changed = await patched(ctx, tx, await settleEnd(ctx, tx, secret), patch);
+    await updateSecret(tx, changed);
     if (patch.metadata) {
-      const metadata = JSON.parse(state.metadata) as Metadata;
+      const metadata = JSON.parse(changed.metadata) as Metadata;
       await indexSecret(tx, ctx.db.engine, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
     }
     const version = patch.version === undefined ? {} : { version: patch.version };
     const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, ...version };
     const happening = { action: 'secret.update', resource, rule, reason: fieldsOf(patch).join(' ') || 'unchanged' };
-    return { value: toSummary(secret, state), happening };
+    return { value: toSummary(changed), happening };
   });
 }
 
@@ -61,15 +63,10 @@ function rightsFor({ expiresAt, maxVersions }: SecretPatch): ['secret.write', ..
   return takesAway ? ['secret.write', 'secret.delete'] : ['secret.write'];
 }
 
-async function patched(
-  ctx: VaultContext,
-  tx: Transaction,
-  state: SecretState,
-  patch: SecretPatch,
-): Promise<SecretState> {
-  const { version = state.currentVersion } = patch;
-  const named = await getVersion(tx, state, version);
-  let secretEnd = state.expiresAt;
+async function patched(ctx: VaultContext, tx: Transaction, secret: SecretRow, patch: SecretPatch): Promise<SecretRow> {
+  const { version = secret.current_version } = patch;
+  const named = await getVersion(tx, { secretId: secret.id, version });
+  let secretEnd = secret.expires_at;
   if (patch.expiresAt !== undefined && patch.version === undefined) {
     secretEnd = patch.expiresAt;
     // What the newest version was given when it was written is what is being changed, unless it has come.
@@ -78,19 +75,19 @@ async function patched(
   }
   if (patch.expiresAt !== undefined && patch.version !== undefined) await setEnd(ctx, tx, named, patch.expiresAt);
   // An empty patch takes nothing and changes nothing.
-  if (fieldsOf(patch).length === 0) return state;
-  const current = await getVersion(tx, state, state.currentVersion);
+  if (fieldsOf(patch).length === 0) return secret;
+  const current = await getVersion(tx, { secretId: secret.id, version: secret.current_version });
   const now = ctx.now().getTime();
   const due = dueAt(secretEnd, current.expires_at);
   return {
-    ...state,
-    metadata: patch.metadata ? JSON.stringify(merged(state.metadata, patch.metadata)) : state.metadata,
-    maxVersions: patch.maxVersions === undefined ? state.maxVersions : patch.maxVersions,
-    expiresAt: secretEnd,
-    dueAt: due,
+    ...secret,
+    metadata: patch.metadata ? JSON.stringify(merged(secret.metadata, patch.metadata)) : secret.metadata,
+    max_versions: patch.maxVersions === undefined ? secret.max_versions : patch.maxVersions,
+    expires_at: secretEnd,
+    due_at: due,
     // Of a value that is gone there is no end to come.
-    announceAt: current.ciphertext === null ? null : announcementOf(ctx, state, { due, now }),
-    updatedAt: now,
+    announce_at: current.ciphertext === null ? null : announcementOf(ctx, secret, { due, now }),
+    updated_at: now,
   };
 }
 
@@ -108,9 +105,9 @@ async function setEnd(
   await setVersionExpiry(tx, { secretId, version, expiresAt });
 }
 
-async function getVersion(tx: Transaction, { id, trashedThrough }: SecretState, version: number): Promise<VersionRow> {
-  const row = await findVersion(tx, { secretId: id, version });
-  if (row && version > trashedThrough) return row;
+async function getVersion(tx: Transaction, id: { secretId: string; version: number }): Promise<VersionRow> {
+  const row = await findVersion(tx, id);
+  if (row?.deleted_at === null) return row;
   throw new AppError('not_found', 'no such version', { rule: 'no-such-version' });
 }
 

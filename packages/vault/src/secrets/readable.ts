@@ -3,8 +3,8 @@ import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { secretNotThere } from '../not-there.ts';
 import { dueAt } from './lifecycle/due.ts';
-import { findReadable } from './secret-store.ts';
-import type { ReadableRow } from './secret-store.ts';
+import { findReadable } from './version-store.ts';
+import type { ReadableRow } from './version-store.ts';
 
 /** A version whose value is there and may be read. */
 export type FoundVersion = ReadableRow & { ciphertext: Uint8Array };
@@ -23,7 +23,7 @@ export async function getReadable(
 
 /** @throws AppError as `getReadable` */
 export function requireReadable(ctx: Pick<VaultContext, 'now'>, row: ReadableRow | undefined): FoundVersion {
-  if (!row || row.version <= row.trashed_through) {
+  if (!row || row.deleted_at !== null) {
     throw secretNotThere('no such secret, or no such version');
   }
   const due = dueAt(row.secret_expires_at, row.expires_at);

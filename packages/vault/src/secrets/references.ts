@@ -72,9 +72,8 @@ export async function requireNoCircle(
     `select r.version, r.target_vault, r.target_name, r.target_version
        from secret_reference r
        join secret_version v on v.secret_id = r.secret_id and v.version = r.version
-       join secret s on s.id = r.secret_id
       where r.secret_id = $1
-        and r.version > s.trashed_through
+        and v.deleted_at is null
         and v.ciphertext is not null
       order by r.version`,
     [from.secretId],
@@ -133,7 +132,7 @@ async function findNext(db: Queryable, { vault, name, version }: Target): Promis
        join secret_reference r on r.secret_id = e.secret_id and r.version = e.version
       where v.name = $1
         and s.name = $2
-        and e.version > s.trashed_through
+        and e.deleted_at is null
         and e.ciphertext is not null`,
     [vault, name, version ?? null],
   );
@@ -153,7 +152,7 @@ export async function countDependants(
        join vault v on v.id = s.vault_id
       where r.target_vault = $1
         and r.target_name = $2
-        and s.live = 1
+        and e.deleted_at is null
         and e.ciphertext is not null`,
     [vault, name],
   );

@@ -1,7 +1,7 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { OlderPage, SealedRow } from '../deks/resealable.ts';
-import type { VersionRow } from './secret-store.ts';
+import type { VersionRow } from './version-store.ts';
 
 /** A version as it is sealed; without a ciphertext once it is destroyed. */
 export type SealedVersion = Pick<VersionRow, 'version' | 'ciphertext' | 'encoding' | 'content_type'>;

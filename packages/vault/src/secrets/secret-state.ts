@@ -1,50 +1,46 @@
-import type { Transaction } from '@cardea/storage/db';
+import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { secretNotThere } from '../not-there.ts';
-import { findSecret, handDownEnd } from './secret-store.ts';
-import type { SecretRow, SecretState } from './secret-store.ts';
+import { findSecret } from './secret-store.ts';
+import type { SecretRow } from './secret-store.ts';
+import { moveExpiryToVersions } from './version-store.ts';
 
-/** What a secret is now, to be changed and written again. */
-export function stateOf(row: SecretRow): SecretState {
-  return {
-    id: row.id,
-    currentVersion: row.current_version,
-    maxVersions: row.max_versions,
-    metadata: row.metadata,
-    expiresAt: row.expires_at,
-    dueAt: row.due_at,
-    announceAt: row.announce_at,
-    trashedThrough: row.trashed_through,
-    trashedAt: row.trashed_at,
-    trashedBy: row.trashed_by,
-    updatedAt: row.updated_at,
-  };
-}
-
-/** A secret that is not in the trash. @throws AppError `not_found` */
+/** A secret with a version that is not in the trash. @throws AppError `not_found` */
 export async function getLiveSecret(
-  tx: Transaction,
+  db: Queryable,
   { vaultId, name }: { vaultId: string; name: string },
 ): Promise<SecretRow> {
-  const row = await findSecret(tx, { vaultId, name });
+  const row = await findSecret(db, { vaultId, name });
   if (row?.live === 1) return row;
   throw secretNotThere();
 }
 
-/** What a secret is before its first version. */
-export function unborn(id: string): SecretState {
+/** What a secret is before its first version; `at` is now, in milliseconds since 1970. */
+export function newSecret({
+  id,
+  vaultId,
+  name,
+  at,
+}: {
+  id: string;
+  vaultId: string;
+  name: string;
+  at: number;
+}): SecretRow {
   return {
     id,
-    currentVersion: 0,
-    maxVersions: null,
+    vault_id: vaultId,
+    name,
+    current_version: 0,
+    max_versions: null,
     metadata: '{}',
-    expiresAt: null,
-    dueAt: null,
-    announceAt: null,
-    trashedThrough: 0,
-    trashedAt: null,
-    trashedBy: null,
-    updatedAt: 0,
+    expires_at: null,
+    due_at: null,
+    announce_at: null,
+    live: 0,
+    trashed_at: null,
+    created_at: at,
+    updated_at: at,
   };
 }
 
@@ -55,10 +51,10 @@ export function unborn(id: string): SecretState {
 export async function settleEnd(
   ctx: Pick<VaultContext, 'now'>,
   tx: Transaction,
-  state: SecretState,
-): Promise<SecretState> {
-  const { id, expiresAt } = state;
-  if (expiresAt === null || expiresAt > ctx.now().getTime()) return state;
-  await handDownEnd(tx, { id, expiresAt });
-  return { ...state, expiresAt: null };
+  secret: SecretRow,
+): Promise<SecretRow> {
+  const { id, expires_at: expiresAt } = secret;
+  if (expiresAt === null || expiresAt > ctx.now().getTime()) return secret;
+  await moveExpiryToVersions(tx, { id, expiresAt });
+  return { ...secret, expires_at: null };
 }

@@ -1,5 +1,5 @@
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
-import type { SecretRow, SecretState } from './secret-store.ts';
+import type { ListedRow } from './listing/list-store.ts';
 
 /** A secret without its value; `version` is the newest one. */
 export interface SecretSummary {
@@ -12,14 +12,14 @@ export interface SecretSummary {
   expiresAt?: Date;
 }
 
-export function toSummary(row: Pick<SecretRow, 'name' | 'created_at'>, state: SecretState): SecretSummary {
+export function toSummary(row: ListedRow): SecretSummary {
   return {
     name: row.name,
-    version: state.currentVersion,
-    metadata: JSON.parse(state.metadata) as Metadata,
-    ...(state.maxVersions === null ? {} : { maxVersions: state.maxVersions }),
+    version: row.current_version,
+    metadata: JSON.parse(row.metadata) as Metadata,
+    ...(row.max_versions === null ? {} : { maxVersions: row.max_versions }),
     createdAt: new Date(row.created_at),
-    updatedAt: new Date(state.updatedAt),
-    ...(state.dueAt === null ? {} : { expiresAt: new Date(state.dueAt) }),
+    updatedAt: new Date(row.updated_at),
+    ...(row.due_at === null ? {} : { expiresAt: new Date(row.due_at) }),
   };
 }

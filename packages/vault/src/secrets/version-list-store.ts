@@ -7,6 +7,7 @@ export interface ListedVersion {
   expires_at: number | null;
   created_at: number;
   created_by: string;
+  deleted_at: number | null;
   destroyed_at: number | null;
   destroyed_by: string | null;
   last_read_at: number | null;
@@ -20,7 +21,7 @@ export async function listVersionRows(
 ): Promise<ListedVersion[]> {
   return db.query<ListedVersion>(
     `select version, encoding, content_type, expires_at, created_at, created_by,
-            destroyed_at, destroyed_by, last_read_at, last_read_by
+            deleted_at, destroyed_at, destroyed_by, last_read_at, last_read_by
        from secret_version
       where secret_id = $1
         and version < $2

@@ -13,24 +13,17 @@ import type { VaultContext } from '../context.ts';
 import { getNewestDekVersion } from '../deks/dek-store.ts';
 import type { Happening, Happenings } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
+import { findLastVersion } from './given-up-names.ts';
 import { announcementOf, dueAt } from './lifecycle/due.ts';
 import { indexSecret } from './listing/search-index.ts';
 import { noteReference } from './references.ts';
 import { openVersion, sealVersion } from './sealing.ts';
+import { newSecret, settleEnd } from './secret-state.ts';
+import { findSecret, insertSecret, updateSecret } from './secret-store.ts';
+import type { SecretRow } from './secret-store.ts';
 import type { SecretValue } from './secret.ts';
-import { settleEnd, stateOf, unborn } from './secret-state.ts';
-import {
-  findLastVersion,
-  findSecret,
-  findVersion,
-  handDownEnd,
-  insertSecret,
-  insertVersion,
-  removeVersions,
-  setVersionExpiry,
-  updateSecret,
-} from './secret-store.ts';
-import type { SecretRow, SecretState, VersionRow } from './secret-store.ts';
+import { findVersion, insertVersion, moveExpiryToVersions, removeVersions, setVersionExpiry } from './version-store.ts';
+import type { VersionRow } from './version-store.ts';
 
 /** What may be said beside a value. Undefined leaves what is there; the end is the new version's. */
 export interface PutOptions {
@@ -106,11 +99,11 @@ function damageOf({ vault, action, name }: Write, version: number): Happening {
   };
 }
 
-// A value that has ended is not there any more, so the same one again is a new version.
+// A value that has ended or is in the trash is not there any more, so the same one again is a new version.
 function holds(ctx: VaultContext, { vault, name, value }: Write, secret: SecretRow, current: VersionRow): boolean {
   const { ciphertext, encoding, content_type: contentType, version } = current;
   const due = dueAt(secret.expires_at, current.expires_at);
-  if (ciphertext === null || (due !== null && due <= ctx.now().getTime())) return false;
+  if (ciphertext === null || current.deleted_at !== null || (due !== null && due <= ctx.now().getTime())) return false;
   if (encoding !== value.encoding || contentType !== (value.contentType ?? null)) return false;
   const id = { vault, name, secretId: secret.id, version };
   const bytes = openVersion(ctx, id, { ciphertext, encoding, content_type: contentType });
@@ -132,7 +125,7 @@ async function keepVersion(
   const isTouched = Object.values(options).some((option) => option !== undefined);
   if (isTouched) {
     await setVersionExpiry(tx, { secretId: secret.id, version, expiresAt });
-    await updateSecret(tx, nextState(ctx, stateOf(secret), { version, expiresAt, options, at: ctx.now().getTime() }));
+    await updateSecret(tx, withVersion(ctx, secret, { version, expiresAt, options, at: ctx.now().getTime() }));
     if (options.metadata) await index(ctx, tx, write, secret.id, options.metadata);
   }
   const resource = { vault: vault.name, vaultId: vault.id, name, version };
@@ -153,32 +146,33 @@ async function addVersion(
 ): Promise<{ outcome: PutOutcome; happenings: Happenings }> {
   const { vault, rule, action, name, value, options } = write;
   const createdAt = ctx.now().getTime();
+  const createdBy = principalOf(caller);
   const secretId = secret?.id ?? uuidv7(createdAt);
-  const before = await stateBefore(ctx, tx, write, secret ?? secretId);
-  const version = before.currentVersion + 1;
+  const found = secret ?? newSecret({ id: secretId, vaultId: vault.id, name, at: createdAt });
+  const before = await secretBefore(ctx, tx, found);
+  const version = before.current_version + 1;
   const expiresAt = options.expiresAt ?? null;
   const dekVersion = await getNewestDekVersion(tx, vault.id);
   const ciphertext = sealVersion(ctx, { vault, name, secretId, version }, { dekVersion, value });
 
-  const state = nextState(ctx, before, { version, expiresAt, options, at: createdAt });
-  const createdBy = principalOf(caller);
-  if (secret) await updateSecret(tx, state);
-  else await insertSecret(tx, { ...state, vaultId: vault.id, name, createdBy });
+  const next = withVersion(ctx, before, { version, expiresAt, options, at: createdAt });
+  const through = version - (next.max_versions ?? vault.max_versions);
+  // What is in the trash does not count, and stays there.
+  const removed = await removeVersions(tx, { secretId, through });
+  if (secret) await updateSecret(tx, next);
+  else await insertSecret(tx, { ...next, created_by: createdBy });
   const { encoding, contentType = null } = value;
   const sealed = { ciphertext, dekVersion, encoding, contentType };
   await insertVersion(tx, { secretId, vaultId: vault.id, version, ...sealed, expiresAt, createdAt, createdBy });
   if (contentType === REFERENCE_TYPE)
     await noteReference(ctx, tx, caller, { vault: vault.name, name, secretId, version }, value.bytes);
   if (secret?.live !== 1 || options.metadata)
-    await index(ctx, tx, write, secretId, JSON.parse(state.metadata) as Metadata);
+    await index(ctx, tx, write, secretId, JSON.parse(next.metadata) as Metadata);
 
-  // What lies in the trash is kept for as long as the trash is, and does not count.
-  const through = version - (state.maxVersions ?? vault.max_versions);
-  const removed = await removeVersions(tx, { secretId, after: state.trashedThrough, through });
   const resource = { vault: vault.name, vaultId: vault.id, name, version };
   const outcome = { name, version, changed: true, isNew: secret?.live !== 1, createdAt: new Date(createdAt) };
   return {
-    outcome: { ...outcome, ...expiry(state.dueAt) },
+    outcome: { ...outcome, ...expiry(next.due_at) },
     happenings: [
       { action, resource, rule, dekVersion, ciphertextSha256: sha256Hex(ciphertext) },
       ...removalOf(removed, resource),
@@ -198,37 +192,33 @@ function removalOf(removed: number[], resource: AuditResource): Happening[] {
 
 /**
  * What a secret is before its next version. A name in the trash begins anew: what was said of the old secret stays with
- * what is hidden of it. One whose secret is gone goes on counting.
+ * what is hidden of it. A new one goes on counting where others of its name have ended.
  */
-async function stateBefore(
-  ctx: VaultContext,
-  tx: Transaction,
-  { vault, name }: Write,
-  secret: SecretRow | string,
-): Promise<SecretState> {
-  if (typeof secret === 'string') {
-    return { ...unborn(secret), currentVersion: await findLastVersion(tx, { vaultId: vault.id, name }) };
+async function secretBefore(ctx: VaultContext, tx: Transaction, secret: SecretRow): Promise<SecretRow> {
+  const { id, vault_id: vaultId, name } = secret;
+  if (secret.live === 1) return settleEnd(ctx, tx, secret);
+  if (secret.current_version === 0) {
+    return { ...secret, current_version: await findLastVersion(tx, { vaultId, name }) };
   }
-  if (secret.live === 1) return settleEnd(ctx, tx, stateOf(secret));
-  if (secret.expires_at !== null) await handDownEnd(tx, { id: secret.id, expiresAt: secret.expires_at });
-  const { currentVersion, trashedThrough, trashedAt, trashedBy } = stateOf(secret);
-  return { ...unborn(secret.id), currentVersion, trashedThrough, trashedAt, trashedBy };
+  if (secret.expires_at !== null) await moveExpiryToVersions(tx, { id, expiresAt: secret.expires_at });
+  return { ...secret, max_versions: null, metadata: '{}', expires_at: null, due_at: null, announce_at: null };
 }
 
-function nextState(
+function withVersion(
   ctx: VaultContext,
-  state: SecretState,
+  secret: SecretRow,
   { version, expiresAt, options, at }: { version: number; expiresAt: number | null; options: PutOptions; at: number },
-): SecretState {
-  const due = dueAt(state.expiresAt, expiresAt);
+): SecretRow {
+  const due = dueAt(secret.expires_at, expiresAt);
   return {
-    ...state,
-    currentVersion: version,
-    maxVersions: options.maxVersions ?? state.maxVersions,
-    metadata: options.metadata ? JSON.stringify(options.metadata) : state.metadata,
-    dueAt: due,
-    announceAt: announcementOf(ctx, state, { due, now: at }),
-    updatedAt: at,
+    ...secret,
+    current_version: version,
+    max_versions: options.maxVersions ?? secret.max_versions,
+    metadata: options.metadata ? JSON.stringify(options.metadata) : secret.metadata,
+    due_at: due,
+    announce_at: announcementOf(ctx, secret, { due, now: at }),
+    live: 1,
+    updated_at: at,
   };
 }
 

@@ -1,15 +1,15 @@
 import type { Db } from '@cardea/storage/db';
-import type { ReadableRow } from '../secret-store.ts';
+import type { ReadableRow } from '../version-store.ts';
 
 // `cross join` keeps SQLite to this order: by itself it would go through the whole vault and look each name up in the list.
 const READABLE: Record<Db['engine'], string> = {
   sqlite: `select s.name, v.secret_id, v.version, v.ciphertext, v.encoding, v.content_type, v.expires_at, v.created_at,
-            s.trashed_through, s.metadata, s.expires_at as secret_expires_at
+            v.deleted_at, s.metadata, s.expires_at as secret_expires_at
        from json_each($2) as asked
       cross join secret s on s.vault_id = $1 and s.name = asked.value
        join secret_version v on v.secret_id = s.id and v.version = s.current_version`,
   postgres: `select s.name, v.secret_id, v.version, v.ciphertext, v.encoding, v.content_type, v.expires_at, v.created_at,
-            s.trashed_through, s.metadata, s.expires_at as secret_expires_at
+            v.deleted_at, s.metadata, s.expires_at as secret_expires_at
        from json_array_elements_text($2::json) as asked (name)
        join secret s on s.vault_id = $1 and s.name = asked.name
        join secret_version v on v.secret_id = s.id and v.version = s.current_version`,

@@ -15,8 +15,8 @@ import type { Done, Happening } from '../../record.ts';
 import { listUnder, tooMany } from '../listing/list-under.ts';
 import { authorizeMove, moveTo, resourceOf } from '../move-secret.ts';
 import type { Place, Way } from '../move-secret.ts';
-import { listSecretsIn } from '../move-store.ts';
 import { countDependants, requireNoCircle } from '../references.ts';
+import { listSecretsIn } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
 
 const ADVICE = 'move what is below longer prefixes';

@@ -97,6 +97,7 @@ async function listNewestVersions(
         and s.live = 1
         and s.name >= $2
         and s.name < $3
+        and v.deleted_at is null
         and (s.due_at is null or s.due_at > $4)
         and v.ciphertext is not null
       order by s.name

@@ -20,10 +20,10 @@ export function nextAnnouncement(
 /** The same after a change: what has been reached and not been told yet is told still, unless the end was moved. */
 export function announcementOf(
   ctx: Pick<VaultContext, 'settings'>,
-  before: { dueAt: number | null; announceAt: number | null },
+  before: { due_at: number | null; announce_at: number | null },
   { due, now }: { due: number | null; now: number },
 ): number | null {
-  return due === before.dueAt ? before.announceAt : nextAnnouncement(ctx, due, now);
+  return due === before.due_at ? before.announce_at : nextAnnouncement(ctx, due, now);
 }
 
 /** The end that was asked for, in milliseconds since 1970; undefined if nothing was said of it. */

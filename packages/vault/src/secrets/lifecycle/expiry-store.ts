@@ -2,7 +2,7 @@ import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { SecretRow } from '../secret-store.ts';
 
 /** Something of a secret that has come due, with the name of its vault. */
-export type DueSecret = Pick<SecretRow, 'id' | 'vault_id' | 'name' | 'current_version' | 'live'> & {
+export type DueSecret = Pick<SecretRow, 'id' | 'vault_id' | 'name' | 'current_version'> & {
   vault_name: string;
 };
 
@@ -66,7 +66,7 @@ export async function findDueSecret(
   id: string,
 ): Promise<(DueSecret & Pick<SecretRow, 'expires_at' | 'due_at' | 'announce_at'>) | undefined> {
   const [row] = await tx.query<DueSecret & Pick<SecretRow, 'expires_at' | 'due_at' | 'announce_at'>>(
-    `select s.id, s.vault_id, s.name, s.current_version, s.live, s.expires_at, s.due_at, s.announce_at,
+    `select s.id, s.vault_id, s.name, s.current_version, s.expires_at, s.due_at, s.announce_at,
             v.name as vault_name
        from secret s
        join vault v on v.id = s.vault_id

@@ -4,7 +4,7 @@ import type { VaultContext } from '../../context.ts';
 import { addEvent } from '../../events/events.ts';
 import { NotDue, changeIfDue, runEach, sweepPages } from '../../sweep.ts';
 import { systemCaller } from '../../system-caller.ts';
-import { destroyVersion, findVersion, handDownEnd } from '../secret-store.ts';
+import { destroyVersion, findVersion, moveExpiryToVersions } from '../version-store.ts';
 import { nextAnnouncement } from './due.ts';
 import { findDueSecret, listEndedSecrets, listEndedVersions, listToAnnounce, setAnnouncement } from './expiry-store.ts';
 import type { DueSecret } from './expiry-store.ts';
@@ -54,7 +54,7 @@ async function endSecret(ctx: VaultContext, id: string): Promise<boolean> {
   return ctx.db.transaction(async (tx) => {
     const secret = await findDueSecret(tx, id);
     if (!secret?.expires_at || secret.expires_at > ctx.now().getTime()) return false;
-    await handDownEnd(tx, { id, expiresAt: secret.expires_at });
+    await moveExpiryToVersions(tx, { id, expiresAt: secret.expires_at });
     return true;
   });
 }
@@ -66,10 +66,11 @@ async function endVersion(
   return changeIfDue(ctx, async (tx) => {
     const now = ctx.now().getTime();
     const secret = await findDueSecret(tx, secretId);
-    const dueAt = (await findVersion(tx, { secretId, version }))?.expires_at;
+    const ended = await findVersion(tx, { secretId, version });
+    const dueAt = ended?.expires_at;
     if (!secret || !dueAt || dueAt > now) throw new NotDue();
     if (!(await destroyVersion(tx, { secretId, version, at: now, by: principalOf(systemCaller) }))) throw new NotDue();
-    if (secret.live === 1 && version === secret.current_version) {
+    if (ended.deleted_at === null && version === secret.current_version) {
       await setAnnouncement(tx, { id: secretId, announceAt: null });
       await addEvent(tx, eventOf(secret, 'secret.expired', { at: now, version, dueAt }));
     }

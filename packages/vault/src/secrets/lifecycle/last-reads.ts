@@ -2,7 +2,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Db, Transaction } from '@cardea/storage/db';
 import { principalOf } from '../../authorize.ts';
 import type { LastRead, LastReads, VaultContext } from '../../context.ts';
-import type { VersionRow } from '../secret-store.ts';
+import type { VersionRow } from '../version-store.ts';
 
 const WAITING_MAX = 10_000;
 // How many are written in one transaction: in SQLite all others wait for it.

@@ -10,14 +10,17 @@ import type { VaultContext } from '../../context.ts';
 import { changeSecrets } from '../../deks/change-sealed.ts';
 import { secretNotThere } from '../../not-there.ts';
 import type { Happening } from '../../record.ts';
+import { giveUpName } from '../given-up-names.ts';
 import { indexSecret, unindexSecret } from '../listing/search-index.ts';
 import { countDependants } from '../references.ts';
-import { getLiveSecret, stateOf } from '../secret-state.ts';
-import { findSecret, findVersion, giveUpName, removeSecret, updateSecret } from '../secret-store.ts';
+import { getLiveSecret } from '../secret-state.ts';
+import { findSecret, removeSecret, updateSecret } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
 import { toSummary } from '../summary.ts';
 import type { SecretSummary } from '../summary.ts';
+import { findVersion } from '../version-store.ts';
 import { dueAt, nextAnnouncement } from './due.ts';
+import { restoreVersions, trashVersions } from './trash-store.ts';
 
 /** Puts a secret into the trash. Answers how many references pointed to it. @throws AppError `not_found`, `precondition_failed` */
 export async function deleteSecret(
@@ -39,14 +42,8 @@ export async function deleteSecret(
 /** Puts one secret into the trash as part of a transaction. */
 export async function trash(ctx: VaultContext, tx: Transaction, caller: Caller, secret: SecretRow): Promise<void> {
   const now = ctx.now().getTime();
-  await updateSecret(tx, {
-    ...stateOf(secret),
-    announceAt: null,
-    trashedThrough: secret.current_version,
-    trashedAt: now,
-    trashedBy: principalOf(caller),
-    updatedAt: now,
-  });
+  await trashVersions(tx, { secretId: secret.id, at: now, by: principalOf(caller) });
+  await updateSecret(tx, { ...secret, announce_at: null, live: 0, trashed_at: now, updated_at: now });
   await unindexSecret(tx, secret.id);
 }
 
@@ -77,29 +74,23 @@ export async function restoreSecret(
   const { vault, rule } = await authorize(ctx, caller, 'secret.delete', ref);
   return changeSecrets(ctx, caller, async (tx) => {
     const secret = await findSecret(tx, { vaultId: vault.id, name: ref.name });
-    if (!secret || secret.trashed_through === 0) {
+    if (!secret || secret.trashed_at === null) {
       throw new AppError('not_found', 'nothing of this name is in the trash', { rule: 'not-in-trash' });
     }
     requireConditions(conditions, newestOf(secret));
     const now = ctx.now().getTime();
     const current = await findVersion(tx, { secretId: secret.id, version: secret.current_version });
+    const restored = await restoreVersions(tx, secret.id);
     const due = dueAt(secret.expires_at, current?.expires_at ?? null);
     // Of a value that is gone there is no end to come.
     const announceAt = current?.ciphertext ? nextAnnouncement(ctx, due, now) : null;
-    const state = {
-      ...stateOf(secret),
-      dueAt: due,
-      announceAt,
-      trashedThrough: 0,
-      trashedAt: null,
-      trashedBy: null,
-      updatedAt: now,
-    };
-    await updateSecret(tx, state);
+    const times = { due_at: due, announce_at: announceAt, trashed_at: null, updated_at: now };
+    const changed: SecretRow = { ...secret, ...times, live: 1 };
+    await updateSecret(tx, changed);
     const metadata = JSON.parse(secret.metadata) as Metadata;
     await indexSecret(tx, ctx.db.engine, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
-    const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, version: secret.trashed_through };
-    return { value: toSummary(secret, state), happening: { action: 'secret.restore', resource, rule } };
+    const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, version: restored.at(-1)! };
+    return { value: toSummary(changed), happening: { action: 'secret.restore', resource, rule } };
   });
 }
 

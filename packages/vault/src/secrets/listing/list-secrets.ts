@@ -1,12 +1,12 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
-import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 import { authorize } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { endOf, justAfter, nameRanges } from '../../name-ranges.ts';
 import { pageOf } from '../../page.ts';
 import type { Page, PageRequest } from '../../page.ts';
 import { audited } from '../../record.ts';
+import { toSummary } from '../summary.ts';
 import type { SecretSummary } from '../summary.ts';
 import { pageOfDue } from './due-list.ts';
 import { listFolded, listLive, listTrashed } from './list-store.ts';
@@ -131,14 +131,6 @@ function fold(row: ListedRow, prefix: string): ListedSecret | Folded {
 
 /** What a list shows of a row. */
 export function listedOf(row: ListedRow, isTrash = false): ListedSecret {
-  return {
-    name: row.name,
-    version: row.current_version,
-    metadata: JSON.parse(row.metadata) as Metadata,
-    ...(row.max_versions === null ? {} : { maxVersions: row.max_versions }),
-    createdAt: new Date(row.created_at),
-    updatedAt: new Date(row.updated_at),
-    ...(row.due_at === null ? {} : { expiresAt: new Date(row.due_at) }),
-    ...(isTrash && row.trashed_at !== null ? { deletedAt: new Date(row.trashed_at) } : {}),
-  };
+  const deletedAt = isTrash && row.trashed_at !== null ? { deletedAt: new Date(row.trashed_at) } : {};
+  return { ...toSummary(row), ...deletedAt };
 }

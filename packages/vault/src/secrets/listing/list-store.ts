@@ -1,35 +1,19 @@
 import type { Queryable } from '@cardea/storage/db';
-import type { NameRange } from '../../name-ranges.ts';
-import type { SecretRow } from '../secret-store.ts';
+import type { Part, SecretRow } from '../secret-store.ts';
 
 /** What a list shows of a secret. */
 export type ListedRow = Pick<
   SecretRow,
-  | 'name'
-  | 'current_version'
-  | 'max_versions'
-  | 'metadata'
-  | 'due_at'
-  | 'trashed_through'
-  | 'trashed_at'
-  | 'created_at'
-  | 'updated_at'
+  'name' | 'current_version' | 'max_versions' | 'metadata' | 'due_at' | 'trashed_at' | 'created_at' | 'updated_at'
 >;
 
 /** A secret that ends. */
 export type DueRow = ListedRow & { due_at: number };
 
-/** A part of a vault, in the order of names. */
-export interface Part {
-  vaultId: string;
-  range: NameRange;
-  limit: number;
-}
-
 /** Secrets that are not in the trash. */
 export async function listLive(db: Queryable, { vaultId, range, limit }: Part): Promise<ListedRow[]> {
   return db.query<ListedRow>(
-    `select name, current_version, max_versions, metadata, due_at, trashed_through, trashed_at, created_at, updated_at
+    `select name, current_version, max_versions, metadata, due_at, trashed_at, created_at, updated_at
        from secret
       where vault_id = $1
         and live = 1
@@ -44,10 +28,10 @@ export async function listLive(db: Queryable, { vaultId, range, limit }: Part): 
 /** Secrets of which some version is in the trash. */
 export async function listTrashed(db: Queryable, { vaultId, range, limit }: Part): Promise<ListedRow[]> {
   return db.query<ListedRow>(
-    `select name, current_version, max_versions, metadata, due_at, trashed_through, trashed_at, created_at, updated_at
+    `select name, current_version, max_versions, metadata, due_at, trashed_at, created_at, updated_at
        from secret
       where vault_id = $1
-        and trashed_through > 0
+        and trashed_at is not null
         and name >= $2
         and name < $3
       order by name
@@ -96,7 +80,7 @@ export async function listFolded(
         where step.name is not null
           and n < $6
      )
-     select s.name, s.current_version, s.max_versions, s.metadata, s.due_at, s.trashed_through, s.trashed_at,
+     select s.name, s.current_version, s.max_versions, s.metadata, s.due_at, s.trashed_at,
             s.created_at, s.updated_at
        from step
       cross join secret s
@@ -114,7 +98,7 @@ export async function listDue(
 ): Promise<DueRow[]> {
   const { vaultId, from, before, limit } = query;
   return db.query<DueRow>(
-    `select name, current_version, max_versions, metadata, due_at, trashed_through, trashed_at, created_at, updated_at
+    `select name, current_version, max_versions, metadata, due_at, trashed_at, created_at, updated_at
        from secret
       where vault_id = $1
         and live = 1

@@ -12,7 +12,7 @@ export async function listByWord(
 ): Promise<WordRow[]> {
   const { vaultId, from, to, limit } = query;
   return db.query<WordRow>(
-    `select w.word, s.name, s.current_version, s.max_versions, s.metadata, s.due_at, s.trashed_through, s.trashed_at,
+    `select w.word, s.name, s.current_version, s.max_versions, s.metadata, s.due_at, s.trashed_at,
             s.created_at, s.updated_at
        from secret_word w
        join secret s on s.id = w.secret_id
@@ -32,7 +32,7 @@ export async function listByLabel(
 ): Promise<ListedRow[]> {
   const { vaultId, key, value, range, limit } = query;
   return db.query<ListedRow>(
-    `select s.name, s.current_version, s.max_versions, s.metadata, s.due_at, s.trashed_through, s.trashed_at,
+    `select s.name, s.current_version, s.max_versions, s.metadata, s.due_at, s.trashed_at,
             s.created_at, s.updated_at
        from secret_label l
        join secret s on s.id = l.secret_id

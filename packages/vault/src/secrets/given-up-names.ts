@@ -1,0 +1,31 @@
+import type { Queryable, Transaction } from '@cardea/storage/db';
+
+/** Notes that a name is free again, and how far its versions have counted. */
+export async function giveUpName(
+  tx: Transaction,
+  { vaultId, name, version }: { vaultId: string; name: string; version: number },
+): Promise<void> {
+  await tx.query(
+    `insert into given_up_name (vault_id, name, version)
+     values ($1, $2, $3)
+     on conflict (vault_id, name) do update
+        set version = case when excluded.version > given_up_name.version then excluded.version
+                           else given_up_name.version end`,
+    [vaultId, name, version],
+  );
+}
+
+/** The last version that a name has had whose secrets are gone; 0 if it never had one. */
+export async function findLastVersion(
+  db: Queryable,
+  { vaultId, name }: { vaultId: string; name: string },
+): Promise<number> {
+  const [row] = await db.query<{ version: number }>(
+    `select version
+       from given_up_name
+      where vault_id = $1
+        and name = $2`,
+    [vaultId, name],
+  );
+  return row?.version ?? 0;
+}

@@ -1,0 +1,153 @@
+import type { Queryable, Transaction } from '@cardea/storage/db';
+import type { SecretRow } from './secret-store.ts';
+
+export interface VersionRow {
+  secret_id: string;
+  version: number;
+  /** Null once it is destroyed. */
+  ciphertext: Uint8Array | null;
+  encoding: 'utf8' | 'base64';
+  content_type: string | null;
+  expires_at: number | null;
+  created_at: number;
+  /** Null unless it is in the trash. */
+  deleted_at: number | null;
+}
+
+export async function findVersion(
+  db: Queryable,
+  { secretId, version }: { secretId: string; version: number },
+): Promise<VersionRow | undefined> {
+  const [row] = await db.query<VersionRow>(
+    `select secret_id, version, ciphertext, encoding, content_type, expires_at, created_at, deleted_at
+       from secret_version
+      where secret_id = $1
+        and version = $2`,
+    [secretId, version],
+  );
+  return row;
+}
+
+/** A version with what its secret says of it. */
+export type ReadableRow = VersionRow & Pick<SecretRow, 'metadata'> & { secret_expires_at: number | null };
+
+/** One version of a secret, the newest if `version` is null, in one statement: every read begins with it. */
+export async function findReadable(
+  db: Queryable,
+  { vaultId, name, version }: { vaultId: string; name: string; version: number | null },
+): Promise<ReadableRow | undefined> {
+  const [row] = await db.query<ReadableRow>(
+    `select v.secret_id, v.version, v.ciphertext, v.encoding, v.content_type, v.expires_at, v.created_at, v.deleted_at,
+            s.metadata, s.expires_at as secret_expires_at
+       from secret s
+       join secret_version v on v.secret_id = s.id
+      where s.vault_id = $1
+        and s.name = $2
+        and v.version = coalesce($3, s.current_version)`,
+    [vaultId, name, version],
+  );
+  return row;
+}
+
+export interface NewVersion {
+  secretId: string;
+  /** Of the secret: a rotation looks for the versions of a vault. */
+  vaultId: string;
+  version: number;
+  ciphertext: Uint8Array;
+  /** Of the DEK it is sealed under. */
+  dekVersion: number;
+  encoding: 'utf8' | 'base64';
+  contentType: string | null;
+  expiresAt: number | null;
+  createdAt: number;
+  createdBy: string;
+}
+
+export async function insertVersion(tx: Transaction, row: NewVersion): Promise<void> {
+  await tx.query(
+    `insert into secret_version (secret_id, vault_id, version, ciphertext, dek_version, encoding, content_type,
+                                 expires_at, created_at, created_by)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    [
+      row.secretId,
+      row.vaultId,
+      row.version,
+      row.ciphertext,
+      row.dekVersion,
+      row.encoding,
+      row.contentType,
+      row.expiresAt,
+      row.createdAt,
+      row.createdBy,
+    ],
+  );
+}
+
+export async function setVersionExpiry(
+  tx: Transaction,
+  { secretId, version, expiresAt }: { secretId: string; version: number; expiresAt: number | null },
+): Promise<void> {
+  await tx.query(`update secret_version set expires_at = $3 where secret_id = $1 and version = $2`, [
+    secretId,
+    version,
+    expiresAt,
+  ]);
+}
+
+/**
+ * Gives the expiry of a secret to its versions and takes it from the secret, so that the next value begins without one.
+ * Versions that expire sooner keep their own expiry.
+ */
+export async function moveExpiryToVersions(
+  tx: Transaction,
+  { id, expiresAt }: { id: string; expiresAt: number },
+): Promise<void> {
+  await tx.query(
+    `update secret_version
+        set expires_at = $2
+      where secret_id = $1
+        and coalesce(expires_at, $2) >= $2`,
+    [id, expiresAt],
+  );
+  await tx.query(`update secret set expires_at = null where id = $1`, [id]);
+}
+
+/** Overwrites a value; the row stays and says who did it and when. False if there was none. */
+export async function destroyVersion(
+  tx: Transaction,
+  { secretId, version, at, by }: { secretId: string; version: number; at: number; by: string },
+): Promise<boolean> {
+  const rows = await tx.query(
+    `update secret_version
+        set ciphertext = null,
+            dek_version = null,
+            destroyed_at = $3,
+            destroyed_by = $4
+      where secret_id = $1
+        and version = $2
+        and ciphertext is not null
+     returning version`,
+    [secretId, version, at, by],
+  );
+  return rows.length === 1;
+}
+
+/** Removes the versions up to `through` that are not in the trash; answers those that still had a value, in order. */
+export async function removeVersions(
+  tx: Transaction,
+  { secretId, through }: { secretId: string; through: number },
+): Promise<number[]> {
+  const rows = await tx.query<{ version: number; had_value: number }>(
+    `delete from secret_version
+      where secret_id = $1
+        and version <= $2
+        and deleted_at is null
+     returning version, case when ciphertext is null then 0 else 1 end as had_value`,
+    [secretId, through],
+  );
+  return rows
+    .filter((row) => row.had_value === 1)
+    .map((row) => row.version)
+    .toSorted((a, b) => a - b);
+}
