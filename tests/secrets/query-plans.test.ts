@@ -7,7 +7,7 @@ import { addManySecrets, idOf, nameOf } from '@cardea/testkit/many-secrets';
 import { testDatabase } from '@cardea/testkit/servers';
 import { migrationsFolder } from '@cardea/vault/migrations';
 import { findAllReadable } from '@cardea/vault/secrets/bulk/batch-store';
-import { listTrashedBefore, trashVersions } from '@cardea/vault/secrets/lifecycle/trash-store';
+import { listTrashedBefore, returnVersions, trashVersions } from '@cardea/vault/secrets/lifecycle/trash-store';
 import { listDue, listFolded, listLive, listTrashed } from '@cardea/vault/secrets/listing/list-store';
 import { listUnder } from '@cardea/vault/secrets/listing/list-under';
 import { indexSecret, unindexSecret, wordsOf } from '@cardea/vault/secrets/listing/search-index';
@@ -207,12 +207,13 @@ describe.each([
           return tx.query(sql, params);
         },
       };
+      await returnVersions(recording, { secretId, through: 5_000, at: 1, by: 'user:nobody' });
       await removeVersions(recording, { secretId, through: 0 });
       await trashVersions(recording, { secretId, at: 1, by: 'user:nobody' });
       throw new Undone();
     });
     await expect(work).rejects.toBeInstanceOf(Undone);
-    expect(asked).toHaveLength(2);
+    expect(asked).toHaveLength(3);
     for (const [sql, params] of asked) {
       for (const { lines } of await explain(sql, params))
         expect([sql, lines.join(), lines.some(usesKept)]).toEqual([sql, lines.join(), true]);

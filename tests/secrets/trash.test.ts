@@ -130,6 +130,48 @@ inEachProfile((system, { alice }) => {
     expect((await alice.get(`${path}?version=1`).expect(200)).body.value).toBe('one');
   });
 
+  test('what was restored beside newer versions returns to the trash when it is too many, and can be restored again', async () => {
+    await alice.post('/vaults', { name: 'returned', maxVersions: 2 }).expect(201);
+    const path = at('returned', 's');
+    for (const value of ['one', 'two']) await alice.putSecret('returned', 's', value);
+    await alice.delete(path).expect(204);
+    for (const value of ['three', 'four']) await alice.putSecret('returned', 's', value);
+    const states = async () =>
+      (await alice.get(`${path}:versions`).expect(200)).body.items.map(
+        ({ version, state }: { version: number; state: string }) => `${version} ${state}`,
+      );
+
+    await restore(path).expect(200);
+    expect(await states()).toEqual(['4 current', '3 superseded', '2 superseded', '1 superseded']);
+    // The identical value makes no version, and needs no room.
+    await alice.putSecret('returned', 's', 'four');
+    expect(await namesIn(alice, 'returned', '?deleted=true')).toEqual([]);
+    const written = await alice.put(path, { value: 'five' }).expect(200);
+    expect(await recordsOf(system, written)).toMatchObject([
+      { action: 'secret.write', resource: { version: 5 } },
+      { action: 'secret.destroy', rule: 'max-versions', resource: { version: 3 } },
+      {
+        action: 'secret.delete',
+        rule: 'max-versions',
+        reason: 'versions 1 to 2',
+        resource: { version: 2, count: 2 },
+      },
+    ]);
+    expect(await states()).toEqual(['5 current', '4 superseded', '2 deleted', '1 deleted']);
+    expect(await namesIn(alice, 'returned', '?deleted=true')).toEqual(['s']);
+    await alice.get(`${path}?version=1`).expect(404);
+    expect(await alice.readSecret('returned', 's')).toBe('five');
+
+    await restore(path).expect(200);
+    expect((await alice.get(`${path}?version=1`).expect(200)).body.value).toBe('one');
+    // All of it restored, nothing newer beside it: from then on it makes way as ever.
+    await alice.delete(path).expect(204);
+    await restore(path).expect(200);
+    await alice.putSecret('returned', 's', 'six');
+    expect(await storedVersions(system, 'returned', 's')).toEqual({ 5: true, 6: true });
+    expect(await namesIn(alice, 'returned', '?deleted=true')).toEqual([]);
+  });
+
   test('one version may be in the trash by itself, whichever it is', async () => {
     const path = await given('single', 'one', 'two', 'three');
     const id = await idOf('single', 's');

@@ -130,6 +130,13 @@ describe('one order explains', () => {
         [{ kind: 'get', version: 1 }, read(1, 'a')],
         [put('f'), written(6)],
         [{ kind: 'get', version: 1 }, missing],
+        [restore, { is: 'restored', version: 6 }],
+        [{ kind: 'get', version: 1 }, read(1, 'a')],
+        [remove, deleted],
+        [restore, { is: 'restored', version: 6 }],
+        [put('g'), written(7)],
+        [{ kind: 'get', version: 1 }, missing],
+        [restore, missing],
       ],
     ],
   ])('%s', (_what, calls) => {
@@ -335,7 +342,7 @@ describe('no order explains', () => {
     expect(anomaly).toMatchObject({
       explained: 2,
       of: 4,
-      register: { newest: 2, trashedThrough: 0, values: ['a', 'b'] },
+      register: { newest: 2, values: ['a', 'b'], trashed: [], restored: [] },
     });
     expect(anomaly!.stuck.map(({ outcome }) => outcome)).toEqual([read(1, 'a')]);
   });

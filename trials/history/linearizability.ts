@@ -161,6 +161,6 @@ function placed({ first, ahead }: Order): number {
 }
 
 function keyOf({ register, first, ahead }: Order): string {
-  const { newest, trashedThrough, values } = register;
-  return JSON.stringify([first, [...ahead].sort((a, b) => a - b), newest, trashedThrough, values]);
+  const { newest, values, trashed, restored } = register;
+  return JSON.stringify([first, [...ahead].sort((a, b) => a - b), newest, values, trashed, restored]);
 }

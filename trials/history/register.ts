@@ -4,17 +4,16 @@ import type { Outcome, Request } from './operations.ts';
 export interface Register {
   /** The number of the newest version, in the trash or not; 0 if nothing was ever written. */
   readonly newest: number;
-  /** Versions up to this one are in the trash. */
-  readonly trashedThrough: number;
-  /**
-   * The values of the last versions, the newest last. Null for a version that was destroyed while older versions stayed
-   * in the trash.
-   */
+  /** The values of the last versions, the newest last. Null for a version that was removed while older versions stayed in the trash. */
   readonly values: readonly (string | null)[];
+  /** The versions in the trash, counting up. */
+  readonly trashed: readonly number[];
+  /** The versions that were restored beside newer ones, counting up: they return to the trash and make no way. */
+  readonly restored: readonly number[];
 }
 
 /** A name that was never written. */
-export const unwritten: Register = { newest: 0, trashedThrough: 0, values: [] };
+export const unwritten: Register = { newest: 0, values: [], trashed: [], restored: [] };
 
 /** The only right answer and the next register, which is the same object if the call changes nothing. */
 export interface Step {
@@ -32,55 +31,64 @@ export function step(register: Register, request: Request, kept: number): Step {
 type RequestOf<K extends Request['kind']> = Extract<Request, { kind: K }>;
 
 function put(register: Register, { value, ifMatch, ifAbsent }: RequestOf<'put'>, kept: number): Step {
-  const { newest, trashedThrough, values } = register;
+  const { newest, values } = register;
   const live = isLive(register);
   if ((ifMatch !== undefined && !(live && ifMatch === newest)) || (ifAbsent && live)) return refused(register);
   if (live && values.at(-1) === value) {
     return { outcome: { is: 'written', version: newest, changed: false, isNew: false }, next: register };
   }
   const version = newest + 1;
+  const next = { ...register, newest: version, values: [...values, value] };
   return {
     outcome: { is: 'written', version, changed: true, isNew: !live },
-    next: {
-      newest: version,
-      trashedThrough,
-      values: withRoom([...values, value], { newest: version, after: trashedThrough, through: version - kept }),
-    },
+    next: withRoom(next, { through: version - kept }),
   };
 }
 
-/** Removes the versions after `after` and up to `through`. Versions in the trash are not counted and not removed. */
-function withRoom(
-  values: (string | null)[],
-  { newest, after, through }: { newest: number; after: number; through: number },
-): (string | null)[] {
+/** Removes the versions up to `through`, except those in the trash and those that return to it. */
+function withRoom({ newest, values, trashed, restored }: Register, { through }: { through: number }): Register {
   const first = newest - values.length + 1;
-  const left = values.map((value, i) => (first + i > after && first + i <= through ? null : value));
-  return left.slice(left.findIndex((value) => value !== null));
+  const returned = restored.filter((version) => version <= through);
+  const staying = [...trashed, ...returned].toSorted((a, b) => a - b);
+  const left = values.map((value, i) => (first + i <= through && !staying.includes(first + i) ? null : value));
+  return {
+    newest,
+    values: left.slice(left.findIndex((value) => value !== null)),
+    trashed: staying,
+    restored: restored.filter((version) => version > through),
+  };
 }
 
 function get(register: Register, { version = register.newest, unlessVersion }: RequestOf<'get'>): Outcome {
-  const { newest, trashedThrough, values } = register;
-  const value = version > trashedThrough ? values[version - newest + values.length - 1] : undefined;
+  const { newest, values, trashed } = register;
+  const value = trashed.includes(version) ? undefined : values[version - newest + values.length - 1];
   if (value === undefined || value === null) return { is: 'missing' };
   return unlessVersion === version ? { is: 'known already', version } : { is: 'read', version, value };
 }
 
 function remove(register: Register, { ifMatch }: RequestOf<'delete'>): Step {
   if (!isLive(register)) return { outcome: { is: 'missing' }, next: register };
-  if (ifMatch !== undefined && ifMatch !== register.newest) return refused(register);
-  return { outcome: { is: 'deleted' }, next: { ...register, trashedThrough: register.newest } };
+  const { newest, values } = register;
+  if (ifMatch !== undefined && ifMatch !== newest) return refused(register);
+  const first = newest - values.length + 1;
+  const trashed = values.flatMap((value, i) => (value === null ? [] : [first + i]));
+  return { outcome: { is: 'deleted' }, next: { newest, values, trashed, restored: [] } };
 }
 
 function restore(register: Register): Step {
-  if (register.trashedThrough === 0) return { outcome: { is: 'missing' }, next: register };
-  return { outcome: { is: 'restored', version: register.newest }, next: { ...register, trashedThrough: 0 } };
+  const { newest, values, trashed } = register;
+  if (trashed.length === 0) return { outcome: { is: 'missing' }, next: register };
+  const besideNewer = isLive(register) ? [...register.restored, ...trashed].toSorted((a, b) => a - b) : [];
+  return {
+    outcome: { is: 'restored', version: newest },
+    next: { newest, values, trashed: [], restored: besideNewer },
+  };
 }
 
 function refused(register: Register): Step {
   return { outcome: { is: 'precondition failed' }, next: register };
 }
 
-function isLive({ newest, trashedThrough }: Register): boolean {
-  return newest > trashedThrough;
+function isLive({ newest, trashed }: Register): boolean {
+  return newest > 0 && trashed.at(-1) !== newest;
 }

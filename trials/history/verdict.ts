@@ -25,7 +25,7 @@ function render({ name, explained, of, register, stuck }: Anomaly, calls: Operat
     .filter((call) => call.invokedAt <= to && (call.answeredAt === Infinity || call.answeredAt >= from - 40))
     .toSorted((a, b) => a.invokedAt - b.invokedAt)
     .slice(-60);
-  const state = `version ${register.newest}, in the trash through ${register.trashedThrough}, values ${register.values.join()}`;
+  const state = `version ${register.newest}, in the trash ${register.trashed.join()}, restored beside newer ones ${register.restored.join()}, values ${register.values.join()}`;
   return [
     `${name}: ${explained} of ${of} answers are explained. After them the state is ${state}, and none of these can come next:`,
     ...stuck.map((call) => `  ${describeCall(call)}`),

@@ -188,6 +188,8 @@ create table secret_version (
   -- Null unless it is in the trash. These stand before the ciphertext: SQLite reads a row from its start.
   deleted_at bigint,
   deleted_by text,
+  -- When it was restored beside newer versions; null otherwise. A write that needs its place returns it to the trash.
+  restored_at bigint,
   -- Null once it is destroyed.
   ciphertext bytea,
   -- Of the DEK it is sealed under, as the ciphertext begins with it; null once it is destroyed.

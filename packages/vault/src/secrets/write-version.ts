@@ -15,6 +15,7 @@ import type { Happening, Happenings } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
 import { findLastVersion } from './given-up-names.ts';
 import { announcementOf, dueAt } from './lifecycle/due.ts';
+import { returnVersions } from './lifecycle/trash-store.ts';
 import { indexSecret } from './listing/search-index.ts';
 import { noteReference } from './references.ts';
 import { openVersion, sealVersion } from './sealing.ts';
@@ -157,37 +158,55 @@ async function addVersion(
 
   const next = withVersion(ctx, before, { version, expiresAt, options, at: createdAt });
   const through = version - (next.max_versions ?? vault.max_versions);
-  // What is in the trash does not count, and stays there.
-  const removed = await removeVersions(tx, { secretId, through });
-  if (secret) await updateSecret(tx, next);
-  else await insertSecret(tx, { ...next, created_by: createdBy });
+  const room = await makeRoom(tx, { secretId, through, at: createdAt, by: createdBy });
+  const after = room.returned.length === 0 ? next : { ...next, trashed_at: createdAt };
+  if (secret) await updateSecret(tx, after);
+  else await insertSecret(tx, { ...after, created_by: createdBy });
   const { encoding, contentType = null } = value;
   const sealed = { ciphertext, dekVersion, encoding, contentType };
   await insertVersion(tx, { secretId, vaultId: vault.id, version, ...sealed, expiresAt, createdAt, createdBy });
   if (contentType === REFERENCE_TYPE)
     await noteReference(ctx, tx, caller, { vault: vault.name, name, secretId, version }, value.bytes);
   if (secret?.live !== 1 || options.metadata)
-    await index(ctx, tx, write, secretId, JSON.parse(next.metadata) as Metadata);
+    await index(ctx, tx, write, secretId, JSON.parse(after.metadata) as Metadata);
 
   const resource = { vault: vault.name, vaultId: vault.id, name, version };
   const outcome = { name, version, changed: true, isNew: secret?.live !== 1, createdAt: new Date(createdAt) };
   return {
-    outcome: { ...outcome, ...expiry(next.due_at) },
+    outcome: { ...outcome, ...expiry(after.due_at) },
     happenings: [
       { action, resource, rule, dekVersion, ciphertextSha256: sha256Hex(ciphertext) },
-      ...removalOf(removed, resource),
+      ...limitRecord('secret.destroy', room.removed, resource),
+      ...limitRecord('secret.delete', room.returned, resource),
     ],
   };
 }
 
+/**
+ * Removes the versions that are too many for the next one. What is in the trash does not count and stays there. What was
+ * restored from it beside newer versions returns to it: those who restored it would lose it to the next write otherwise.
+ */
+async function makeRoom(
+  tx: Transaction,
+  { secretId, through, at, by }: { secretId: string; through: number; at: number; by: string },
+): Promise<{ removed: number[]; returned: number[] }> {
+  if (through < 1) return { removed: [], returned: [] };
+  const returned = await returnVersions(tx, { secretId, through, at, by });
+  return { removed: await removeVersions(tx, { secretId, through }), returned };
+}
+
 // One record, however many there are: they may be a thousand where fewer are to be kept from now on.
-function removalOf(removed: number[], resource: AuditResource): Happening[] {
-  const [first, last] = [removed[0], removed.at(-1)];
+function limitRecord(
+  action: 'secret.destroy' | 'secret.delete',
+  versions: number[],
+  resource: AuditResource,
+): Happening[] {
+  const [first, last] = [versions[0], versions.at(-1)];
   if (first === undefined || last === undefined) return [];
-  const rule = { action: 'secret.destroy', rule: 'max-versions' };
-  if (first === last) return [{ ...rule, resource: { ...resource, version: last } }];
-  const count = removed.length;
-  return [{ ...rule, resource: { ...resource, version: last, count }, reason: `versions ${first} to ${last}` }];
+  const facts = { action, rule: 'max-versions' };
+  if (first === last) return [{ ...facts, resource: { ...resource, version: last } }];
+  const count = versions.length;
+  return [{ ...facts, resource: { ...resource, version: last, count }, reason: `versions ${first} to ${last}` }];
 }
 
 /**

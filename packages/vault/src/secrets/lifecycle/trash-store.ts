@@ -11,23 +11,51 @@ export async function trashVersions(
   await tx.query(
     `update secret_version
         set deleted_at = $2,
-            deleted_by = $3
+            deleted_by = $3,
+            restored_at = null
       where secret_id = $1
         and deleted_at is null`,
     [secretId, at, by],
   );
 }
 
-/** Takes all versions of a secret out of the trash; answers them in order. */
-export async function restoreVersions(tx: Transaction, secretId: string): Promise<number[]> {
+/**
+ * Puts the versions up to `through` back into the trash that were restored while a newer one was outside it; answers
+ * them in order.
+ */
+export async function returnVersions(
+  tx: Transaction,
+  { secretId, through, at, by }: { secretId: string; through: number; at: number; by: string },
+): Promise<number[]> {
+  const rows = await tx.query<{ version: number }>(
+    `update secret_version
+        set deleted_at = $3,
+            deleted_by = $4,
+            restored_at = null
+      where secret_id = $1
+        and version <= $2
+        and deleted_at is null
+        and restored_at is not null
+     returning version`,
+    [secretId, through, at, by],
+  );
+  return inOrder(rows);
+}
+
+/** Takes all versions of a secret out of the trash; `restoredAt` marks them for `returnVersions`. Answers them in order. */
+export async function restoreVersions(
+  tx: Transaction,
+  { secretId, restoredAt }: { secretId: string; restoredAt: number | null },
+): Promise<number[]> {
   const rows = await tx.query<{ version: number }>(
     `update secret_version
         set deleted_at = null,
-            deleted_by = null
+            deleted_by = null,
+            restored_at = $2
       where secret_id = $1
         and deleted_at is not null
      returning version`,
-    [secretId],
+    [secretId, restoredAt],
   );
   return inOrder(rows);
 }

@@ -64,7 +64,10 @@ export function deletionOf({
   return { action: 'secret.delete', resource, rule, ...reason };
 }
 
-/** Takes what is in the trash out of it. @throws AppError `not_found` if there is nothing of this name in it, `precondition_failed` */
+/**
+ * Takes what is in the trash out of it. What comes to stand beside newer versions returns there once it is too many.
+ * @throws AppError `not_found` if there is nothing of this name in it, `precondition_failed`
+ */
 export async function restoreSecret(
   ctx: VaultContext,
   caller: Caller,
@@ -80,7 +83,8 @@ export async function restoreSecret(
     requireConditions(conditions, newestOf(secret));
     const now = ctx.now().getTime();
     const current = await findVersion(tx, { secretId: secret.id, version: secret.current_version });
-    const restored = await restoreVersions(tx, secret.id);
+    const restoredAt = current?.deleted_at === null ? now : null;
+    const restored = await restoreVersions(tx, { secretId: secret.id, restoredAt });
     const due = dueAt(secret.expires_at, current?.expires_at ?? null);
     // Of a value that is gone there is no end to come.
     const announceAt = current?.ciphertext ? nextAnnouncement(ctx, due, now) : null;
