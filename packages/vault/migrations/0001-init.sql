@@ -143,6 +143,7 @@ create table secret (
   -- Of a vault, or of one that is deleted and not yet cleared away.
   vault_id text not null,
   name text collate "C" not null,
+  -- The newest version; 0 if the secret has none yet, only metadata.
   current_version bigint not null,
   -- Null: as many as the vault says.
   max_versions bigint,
@@ -163,7 +164,10 @@ create table secret (
   updated_at bigint not null,
   unique (vault_id, name),
   -- For its versions, which refer to both.
-  unique (id, vault_id)
+  unique (id, vault_id),
+  constraint secret_without_version check (
+    current_version > 0 or (live = 0 and trashed_at is null and due_at is null and announce_at is null)
+  )
 );
 
 create index secret_live on secret (vault_id, name) where live = 1;

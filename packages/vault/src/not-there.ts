@@ -9,3 +9,8 @@ export function vaultNotThere(rule = 'no-such-vault'): AppError {
 export function secretNotThere(message = 'no such secret'): AppError {
   return new AppError('not_found', message, { rule: 'no-such-secret' });
 }
+
+/** The error of a secret that is known by its metadata only. */
+export function noVersionYet(): AppError {
+  return new AppError('not_found', 'the secret has no version yet', { rule: 'no-such-version' });
+}

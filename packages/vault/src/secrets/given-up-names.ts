@@ -1,10 +1,11 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 
-/** Notes that a name is free again, and how far its versions have counted. */
+/** Notes that a name is free again, and how far its versions have counted; nothing if there was none. */
 export async function giveUpName(
   tx: Transaction,
   { vaultId, name, version }: { vaultId: string; name: string; version: number },
 ): Promise<void> {
+  if (version === 0) return;
   await tx.query(
     `insert into given_up_name (vault_id, name, version)
      values ($1, $2, $3)

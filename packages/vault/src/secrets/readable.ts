@@ -1,10 +1,10 @@
 import { AppError } from '@cardea/contracts/errors';
 import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { secretNotThere } from '../not-there.ts';
+import { noVersionYet, secretNotThere } from '../not-there.ts';
 import { dueAt } from './lifecycle/due.ts';
 import { findReadable } from './version-store.ts';
-import type { ReadableRow } from './version-store.ts';
+import type { MissingVersion, ReadableRow } from './version-store.ts';
 
 /** A version whose value is there and may be read. */
 export type FoundVersion = ReadableRow & { ciphertext: Uint8Array };
@@ -22,16 +22,22 @@ export async function getReadable(
 }
 
 /** @throws AppError as `getReadable` */
-export function requireReadable(ctx: Pick<VaultContext, 'now'>, row: ReadableRow | undefined): FoundVersion {
-  if (!row || row.deleted_at !== null) {
-    throw secretNotThere('no such secret, or no such version');
-  }
+export function requireReadable(
+  ctx: Pick<VaultContext, 'now'>,
+  row: ReadableRow | MissingVersion | undefined,
+): FoundVersion {
+  if (!row || row.version === null || row.deleted_at !== null) throw notReadable(row);
   const due = dueAt(row.secret_expires_at, row.expires_at);
   if (due !== null && due <= ctx.now().getTime()) {
     throw new AppError('gone', `version ${row.version} has expired`, { rule: 'expired' });
   }
   if (!hasValue(row)) throw new AppError('gone', `version ${row.version} was destroyed`, { rule: 'destroyed' });
   return row;
+}
+
+function notReadable(row: ReadableRow | MissingVersion | undefined): AppError {
+  if (row?.version === null && row.current_version === 0) return noVersionYet();
+  return secretNotThere('no such secret, or no such version');
 }
 
 function hasValue(row: ReadableRow): row is FoundVersion {

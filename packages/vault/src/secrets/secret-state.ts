@@ -1,6 +1,6 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { secretNotThere } from '../not-there.ts';
+import { noVersionYet, secretNotThere } from '../not-there.ts';
 import { findSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
 import { moveExpiryToVersions } from './version-store.ts';
@@ -12,10 +12,10 @@ export async function getLiveSecret(
 ): Promise<SecretRow> {
   const row = await findSecret(db, { vaultId, name });
   if (row?.live === 1) return row;
-  throw secretNotThere();
+  throw row?.current_version === 0 ? noVersionYet() : secretNotThere();
 }
 
-/** What a secret is before its first version; `at` is now, in milliseconds since 1970. */
+/** A secret without a version, as it may be inserted; `at` is now, in milliseconds since 1970. */
 export function newSecret({
   id,
   vaultId,

@@ -6,6 +6,7 @@ export interface SecretRow {
   id: string;
   vault_id: string;
   name: string;
+  /** The newest version; 0 if there was none yet. */
   current_version: number;
   max_versions: number | null;
   /** JSON object of strings. */
@@ -61,7 +62,7 @@ export async function listLiveSecretsIn(db: Queryable, { vaultId, range, limit }
   );
 }
 
-/** All secrets, also those in the trash, by name. */
+/** All secrets, also those in the trash and those without a version, by name. */
 export async function listSecretsIn(db: Queryable, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
   return db.query<SecretRow>(
     `select ${COLUMNS}

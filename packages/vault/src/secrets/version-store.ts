@@ -31,19 +31,21 @@ export async function findVersion(
 /** A version with what its secret says of it. */
 export type ReadableRow = VersionRow & Pick<SecretRow, 'metadata'> & { secret_expires_at: number | null };
 
+/** A secret that does not have the version that was asked for. */
+export type MissingVersion = Pick<SecretRow, 'current_version'> & { version: null };
+
 /** One version of a secret, the newest if `version` is null, in one statement: every read begins with it. */
 export async function findReadable(
   db: Queryable,
   { vaultId, name, version }: { vaultId: string; name: string; version: number | null },
-): Promise<ReadableRow | undefined> {
-  const [row] = await db.query<ReadableRow>(
+): Promise<ReadableRow | MissingVersion | undefined> {
+  const [row] = await db.query<ReadableRow | MissingVersion>(
     `select v.secret_id, v.version, v.ciphertext, v.encoding, v.content_type, v.expires_at, v.created_at, v.deleted_at,
-            s.metadata, s.expires_at as secret_expires_at
+            s.current_version, s.metadata, s.expires_at as secret_expires_at
        from secret s
-       join secret_version v on v.secret_id = s.id
+       left join secret_version v on v.secret_id = s.id and v.version = coalesce($3, s.current_version)
       where s.vault_id = $1
-        and s.name = $2
-        and v.version = coalesce($3, s.current_version)`,
+        and s.name = $2`,
     [vaultId, name, version],
   );
   return row;

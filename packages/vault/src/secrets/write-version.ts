@@ -39,7 +39,7 @@ export interface PutOutcome {
   version: number;
   /** False if the value was there already: then there is no new version. */
   changed: boolean;
-  /** Whether the name was not there before, or in the trash. */
+  /** Whether the name was not there before, or in the trash, or had no version yet. */
   isNew: boolean;
   createdAt: Date;
   expiresAt?: Date;
@@ -211,13 +211,13 @@ function limitRecord(
 
 /**
  * What a secret is before its next version. A name in the trash begins anew: what was said of the old secret stays with
- * what is hidden of it. A new one goes on counting where others of its name have ended.
+ * what is hidden of it. A secret without a version goes on counting where others of its name have ended.
  */
 async function secretBefore(ctx: VaultContext, tx: Transaction, secret: SecretRow): Promise<SecretRow> {
   const { id, vault_id: vaultId, name } = secret;
   if (secret.live === 1) return settleEnd(ctx, tx, secret);
   if (secret.current_version === 0) {
-    return { ...secret, current_version: await findLastVersion(tx, { vaultId, name }) };
+    return { ...(await settleEnd(ctx, tx, secret)), current_version: await findLastVersion(tx, { vaultId, name }) };
   }
   if (secret.expires_at !== null) await moveExpiryToVersions(tx, { id, expiresAt: secret.expires_at });
   return { ...secret, max_versions: null, metadata: '{}', expires_at: null, due_at: null, announce_at: null };

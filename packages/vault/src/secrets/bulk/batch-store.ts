@@ -1,25 +1,26 @@
 import type { Db } from '@cardea/storage/db';
-import type { ReadableRow } from '../version-store.ts';
+import type { MissingVersion, ReadableRow } from '../version-store.ts';
 
 // `cross join` keeps SQLite to this order: by itself it would go through the whole vault and look each name up in the list.
 const READABLE: Record<Db['engine'], string> = {
   sqlite: `select s.name, v.secret_id, v.version, v.ciphertext, v.encoding, v.content_type, v.expires_at, v.created_at,
-            v.deleted_at, s.metadata, s.expires_at as secret_expires_at
+            v.deleted_at, s.current_version, s.metadata, s.expires_at as secret_expires_at
        from json_each($2) as asked
       cross join secret s on s.vault_id = $1 and s.name = asked.value
-       join secret_version v on v.secret_id = s.id and v.version = s.current_version`,
+       left join secret_version v on v.secret_id = s.id and v.version = s.current_version`,
   postgres: `select s.name, v.secret_id, v.version, v.ciphertext, v.encoding, v.content_type, v.expires_at, v.created_at,
-            v.deleted_at, s.metadata, s.expires_at as secret_expires_at
+            v.deleted_at, s.current_version, s.metadata, s.expires_at as secret_expires_at
        from json_array_elements_text($2::json) as asked (name)
        join secret s on s.vault_id = $1 and s.name = asked.name
-       join secret_version v on v.secret_id = s.id and v.version = s.current_version`,
+       left join secret_version v on v.secret_id = s.id and v.version = s.current_version`,
 };
 
 /** The newest versions of secrets by their names. In one statement: what was written at once is seen at once. */
 export async function findAllReadable(
   db: Db,
   { vaultId, names }: { vaultId: string; names: string[] },
-): Promise<Map<string, ReadableRow>> {
-  const rows = await db.query<ReadableRow & { name: string }>(READABLE[db.engine], [vaultId, JSON.stringify(names)]);
+): Promise<Map<string, ReadableRow | MissingVersion>> {
+  const asked = [vaultId, JSON.stringify(names)];
+  const rows = await db.query<(ReadableRow | MissingVersion) & { name: string }>(READABLE[db.engine], asked);
   return new Map(rows.map((row) => [row.name, row]));
 }

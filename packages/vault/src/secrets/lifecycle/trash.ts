@@ -113,7 +113,8 @@ export async function purgeSecret(
     await unindexSecret(tx, secret.id);
     await removeSecret(tx, secret.id);
     await giveUpName(tx, { vaultId: vault.id, name: ref.name, version: secret.current_version });
-    const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, version: secret.current_version };
+    const version = secret.current_version === 0 ? {} : { version: secret.current_version };
+    const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, ...version };
     return { value: undefined, happening: { action: 'secret.purge', resource, rule } };
   });
 }
