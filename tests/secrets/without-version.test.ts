@@ -193,22 +193,24 @@ describe.each(['mini', 'full'] as const)('in profile %s, a secret without a vers
   // The last one here, for days pass.
   test('expires without a word, and its first value may expire with it', async () => {
     const end = system.now().getTime() + 10 * DAY_MS;
-    const [over, early] = [
-      await given('ending', 'over', { expires_at: end }),
+    const [swept, unswept, early] = [
+      await given('ending', 'swept', { expires_at: end }),
+      await given('ending', 'unswept', { expires_at: end }),
       await given('ending', 'early', { expires_at: end }),
     ];
     await alice.put(early, { value: 'v' }).expect(201);
     system.passTime(10 * DAY_MS);
-    await system.runJob('secret.sweep', {});
-    await system.runJob('secret.sweep', {});
     alice = await system.as('alice');
+    expect((await alice.put(unswept, { value: 'v' }).expect(201)).body).not.toHaveProperty('expiresAt');
+    await system.runJob('secret.sweep', {});
+    await system.runJob('secret.sweep', {});
     expect((await eventsOf(system, 'ending')).map(({ payload }) => payload)).toMatchObject([
       { name: 'early', version: 1 },
     ]);
     expect(await trail(system, 'ending', 'secret.expire')).toEqual(['secret.expire early 1 expiresAt']);
     await alice.get(early).expect(410);
-    await alice.get(over).expect(404);
-    expect((await alice.put(over, { value: 'v' }).expect(201)).body).not.toHaveProperty('expiresAt');
-    expect(await alice.readSecret('ending', 'over')).toBe('v');
+    await alice.get(swept).expect(404);
+    expect((await alice.put(swept, { value: 'v' }).expect(201)).body).not.toHaveProperty('expiresAt');
+    for (const name of ['swept', 'unswept']) expect(await alice.readSecret('ending', name)).toBe('v');
   });
 });
