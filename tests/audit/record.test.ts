@@ -54,6 +54,16 @@ test('a change that is several happenings is answered when the log has all of th
   expect(await outboxOf(caller)).toEqual([]);
 });
 
+test('the outbox is flushed when the rows are gone, though a flush before has taken them', async () => {
+  const caller = { ...systemCaller, requestId: crypto.randomUUID() };
+  const many = Array.from({ length: 200 }, () => three).flat() as unknown as Happenings;
+  await changed(system.vault, caller, async () => ({ value: 7, happenings: many }));
+  const before = system.vault.outbox.flush();
+  await system.vault.outbox.flush();
+  expect(await outboxOf(caller)).toEqual([]);
+  await before;
+});
+
 test('a change that fails has happened in no part', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
   const tooLong: Happenings = [{ action: 'test.one' }, { action: 'test.two', reason: 'x'.repeat(1_025) }];

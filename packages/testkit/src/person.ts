@@ -100,13 +100,14 @@ export class Person extends Stranger {
   }
 
   /** The entries of the audit log, newest first, read as far as they are asked for: first a few, then many at a time. */
-  async *newestEntries(): AsyncGenerator<Entry> {
-    let search = 'limit=50';
+  async *newestEntries(filter: Record<string, string> = {}): AsyncGenerator<Entry> {
+    let page: Record<string, string> = { limit: '50' };
     for (;;) {
+      const search = new URLSearchParams({ ...filter, ...page }).toString();
       const { body } = await this.get(`/audit/entries?${search}`).expect(200);
       yield* body.items as Entry[];
       if (body.nextCursor === undefined) return;
-      search = `limit=500&cursor=${body.nextCursor as string}`;
+      page = { limit: '500', cursor: body.nextCursor as string };
     }
   }
 
