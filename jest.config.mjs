@@ -1,4 +1,8 @@
+import { availableParallelism } from 'node:os';
+
 export default {
+  // Jest would leave a core to itself, half of a machine of two. Each worker has a database of Redis, which has sixteen.
+  maxWorkers: Math.min(availableParallelism(), 8),
   testEnvironment: 'node',
   testMatch: [
     '<rootDir>/{packages,services}/*/{src,test}/**/*.test.ts',

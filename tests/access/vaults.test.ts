@@ -1,7 +1,7 @@
 import { recordsOf } from '../identity/identity.ts';
 import { expect, test } from '@jest/globals';
 import { inEachProfile } from '@cardea/testkit/use-system';
-import { addMany } from '../secrets/ground.ts';
+import { addMany, query } from '../secrets/ground.ts';
 import { grant, ownersOf } from './granting.ts';
 
 inEachProfile((system, { admin, alice, bob }) => {
@@ -11,15 +11,6 @@ inEachProfile((system, { admin, alice, bob }) => {
     (
       (await alice.get(`/vaults/${vault}/secrets/${name}:versions`).expect(200)).body.items as { version: number }[]
     ).map(({ version }) => version);
-
-  async function query<Row>(sql: string, params: (string | number)[] = []): Promise<Row[]> {
-    const db = system.openDatabase();
-    try {
-      return await db.query<Row>(sql, params);
-    } finally {
-      await db.close();
-    }
-  }
 
   /** How many rows each table has of a vault. */
   async function rowsOf(vaultId: string): Promise<Record<string, number>> {
@@ -40,7 +31,9 @@ inEachProfile((system, { admin, alice, bob }) => {
     };
     const counts: Record<string, number> = {};
     for (const [table, condition] of Object.entries(where)) {
-      const [row] = await query<{ n: number }>(`select count(*) as n from ${table} where ${condition}`, [vaultId]);
+      const [row] = await query<{ n: number }>(system, `select count(*) as n from ${table} where ${condition}`, [
+        vaultId,
+      ]);
       if (row!.n > 0) counts[table] = row!.n;
     }
     return counts;

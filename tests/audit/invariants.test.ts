@@ -6,7 +6,7 @@ import type { TestSystem } from '@cardea/testkit/system';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { expectEventually, forgetDeks } from '../access/probes.ts';
-import { untilAnswers } from '../secrets/ground.ts';
+import { query, untilAnswers } from '../secrets/ground.ts';
 
 inEachProfile((system, { admin }) => {
   beforeAll(async () => {
@@ -59,9 +59,7 @@ inEachProfile((system, { admin }) => {
     await system.runJob('outbox.relay', {});
     await expectEventually(async () => {
       expect(await created()).toHaveLength(1);
-      const db = system.openDatabase();
-      const rows = await db.query('select id from outbox');
-      await db.close();
+      const rows = await query(system, 'select id from outbox');
       expect(rows).toEqual([]);
     });
   }, 60_000);

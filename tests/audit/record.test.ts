@@ -7,6 +7,7 @@ import type { Happenings } from '@cardea/vault/record';
 import { systemCaller } from '@cardea/vault/system-caller';
 import { useSystem } from '@cardea/testkit/use-system';
 import { describe, expect, test } from '@jest/globals';
+import { query } from '../secrets/ground.ts';
 
 const [system] = useSystem('mini');
 
@@ -18,12 +19,7 @@ async function recorded(caller: Caller) {
 }
 
 async function outboxOf(caller: Caller): Promise<unknown[]> {
-  const db = system.openDatabase();
-  try {
-    return await db.query(`select id from outbox where event like $1`, [`%${caller.requestId}%`]);
-  } finally {
-    await db.close();
-  }
+  return query(system, `select id from outbox where event like $1`, [`%${caller.requestId}%`]);
 }
 
 test('the keys of an installation are in its log from the first one on, as made by Cardea itself', async () => {
@@ -37,9 +33,7 @@ test('the keys of an installation are in its log from the first one on, as made 
   for (const { actor, rule, decision } of made) {
     expect([actor, rule, decision]).toEqual([{ id: 'cardea', type: 'service' }, 'first', 'allow']);
   }
-  const db = system.openDatabase();
-  const keys = await db.query<{ id: string }>(`select id from signing_key order by purpose`);
-  await db.close();
+  const keys = await query<{ id: string }>(system, `select id from signing_key order by purpose`);
   expect(made.slice(1).map(({ resource }) => resource?.name)).toEqual(keys.map(({ id }) => id));
 });
 

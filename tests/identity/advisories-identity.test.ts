@@ -4,6 +4,7 @@ import { sha256 } from '@cardea/crypto/ids';
 import { normalizeRecoveryCode } from '@cardea/crypto/totp';
 import { useSystem } from '@cardea/testkit/use-system';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
+import { query } from '../secrets/ground.ts';
 import { createForger } from './forged-tokens.ts';
 import {
   clientAt,
@@ -98,9 +99,7 @@ describe('CVE-2025-6011, CVE-2026-63132:', () => {
   test('recovery codes are compared as hashes by the database, so that time tells nothing about them', async () => {
     await createUser(system, { username: 'recover', password: PASSWORD });
     const { recoveryCodes } = await turnOnTotp(system, (await signIn(system, { username: 'recover' })).person);
-    const db = system.openDatabase();
-    const rows = await db.query<{ hash: Uint8Array }>('select hash from recovery_code');
-    await db.close();
+    const rows = await query<{ hash: Uint8Array }>(system, 'select hash from recovery_code');
     const hashes = recoveryCodes.map((code) => hex(sha256(normalizeRecoveryCode(code))));
     expect(rows.map(({ hash }) => hex(hash)).toSorted()).toEqual(hashes.toSorted());
   });

@@ -5,6 +5,7 @@ import { sha256Hex } from '@cardea/crypto/ids';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Stranger } from '@cardea/testkit/person';
 import { describe, expect, test } from '@jest/globals';
+import { query } from '../secrets/ground.ts';
 import { clientAt, countStatuses, expectRecords, recordsOf } from './identity.ts';
 
 const INSIDE = '192.0.2.77';
@@ -104,13 +105,12 @@ inEachProfile((system) => {
       const { clientId, clientSecret } = await createApplication();
       expect(clientSecret).toMatch(/^cardea_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}$/);
       expect(isCredential(clientSecret)).toBe(true);
-      const db = system.openDatabase();
-      const rows = await db.query<{ secret_hash: Uint8Array }>(
+      const rows = await query<{ secret_hash: Uint8Array }>(
+        system,
         `select secret_hash from application_credential where application_id = $1`,
         [clientId],
       );
       expect(rows.map((row) => Buffer.from(row.secret_hash).toString('hex'))).toEqual([sha256Hex(clientSecret)]);
-      await db.close();
       const random = clientSecret.slice('cardea_'.length, 50);
       const files = globSync(join(system.dataDir, '**/*.db*'));
       expect(files.length).toBeGreaterThan(system.profile === 'mini' ? 1 : -1);

@@ -5,6 +5,7 @@ import { initialPasswordIn } from '@cardea/api-service/initial-password';
 import { ensureAdmin } from '@cardea/vault/users/first-admin';
 import { useSystem } from '@cardea/testkit/use-system';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { query } from '../secrets/ground.ts';
 
 const STARTS = 20;
 
@@ -21,9 +22,7 @@ describe.each(['mini', 'full'] as const)('the first start, in profile %s,', (pro
 
   /** The database as it is before anybody has started with it. */
   async function forgetUsers(): Promise<void> {
-    const db = system.openDatabase();
-    await db.query('delete from app_user');
-    await db.close();
+    await query(system, 'delete from app_user');
   }
 
   async function startWith(files: string[]): Promise<void> {

@@ -2,6 +2,7 @@ import { inEachProfile } from '@cardea/testkit/use-system';
 import { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import { describe, expect, test } from '@jest/globals';
+import { query } from '../secrets/ground.ts';
 import { createForger, parseToken } from './forged-tokens.ts';
 import { countStatuses, createUser, expectRecords, recordsOf, signIn, startReplica } from './identity.ts';
 import type { Answer } from './identity.ts';
@@ -19,13 +20,8 @@ inEachProfile((system) => {
   const accessOf = ({ body }: { body: Record<string, unknown> }) => browser().withToken(String(body['access_token']));
 
   async function sessionRows(refreshTokens: 'refresh_token' | 'session', userId: unknown): Promise<unknown[]> {
-    const db = system.openDatabase();
-    try {
-      const tables = { refresh_token: 'refresh_token r join session s on s.id = r.session_id', session: 'session s' };
-      return await db.query(`select s.id from ${tables[refreshTokens]} where s.user_id = $1`, [String(userId)]);
-    } finally {
-      await db.close();
-    }
+    const tables = { refresh_token: 'refresh_token r join session s on s.id = r.session_id', session: 'session s' };
+    return query(system, `select s.id from ${tables[refreshTokens]} where s.user_id = $1`, [String(userId)]);
   }
 
   /** Expects the session to be dead at once, and the log to say why. */

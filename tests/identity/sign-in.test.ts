@@ -5,6 +5,7 @@ import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { describe, expect, test } from '@jest/globals';
+import { query } from '../secrets/ground.ts';
 import {
   clientAt,
   codeOf,
@@ -289,20 +290,15 @@ inEachProfile((system) => {
 
     test('is what the rows of an address and of everybody count: a success writes neither', async () => {
       const from = clientAt(system, '203.0.113.250');
-      const shared = async () => {
-        const db = system.openDatabase();
-        try {
-          return await db.query(
-            `select subject, failures, last_at, locked_until
-               from sign_in_failure
-              where subject = 'everybody'
-                 or subject = 'address:203.0.113.250'
-              order by subject`,
-          );
-        } finally {
-          await db.close();
-        }
-      };
+      const shared = () =>
+        query(
+          system,
+          `select subject, failures, last_at, locked_until
+             from sign_in_failure
+            where subject = 'everybody'
+               or subject = 'address:203.0.113.250'
+            order by subject`,
+        );
       await login({ username: 'bob', password: 'wrong' }, from).expect(401);
       const before = await shared();
       expect(before).toHaveLength(2);
@@ -317,11 +313,10 @@ inEachProfile((system) => {
   test('a password hashed at another cost is hashed at today’s when its owner signs in, and at no other moment', async () => {
     await createUser(system, { username: 'hana', password: PASSWORD });
     const hashOf = async (): Promise<string> => {
-      const db = system.openDatabase();
-      const [row] = await db.query<{ password_hash: string }>(
+      const [row] = await query<{ password_hash: string }>(
+        system,
         `select password_hash from app_user where username = 'hana'`,
       );
-      await db.close();
       return row!.password_hash;
     };
     const cheap = system.passwordCost;

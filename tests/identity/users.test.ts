@@ -3,6 +3,7 @@ import { inEachProfile } from '@cardea/testkit/use-system';
 import { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import { describe, expect, test } from '@jest/globals';
+import { query } from '../secrets/ground.ts';
 import { clientAt, countStatuses, createUser, expectRecords, recordsOf, signIn, startReplica } from './identity.ts';
 
 const ANOTHER_PASSWORD = 'wrong donkey generator paperclip';
@@ -160,9 +161,7 @@ inEachProfile((system) => {
       );
       expect(countStatuses(answers)[200]).toBe(1);
       expect(Object.keys(countStatuses(answers)).every((status) => ['200', '401', '429'].includes(status))).toBe(true);
-      const db = system.openDatabase();
-      expect(await db.query('select id from session where user_id = $1', [String(id)])).toHaveLength(1);
-      await db.close();
+      expect(await query(system, 'select id from session where user_id = $1', [String(id)])).toHaveLength(1);
       const admin = await system.as('admin');
       const signIns = await admin.auditEntries({ action: 'auth.login', actor: String(id) });
       expect(signIns.map(({ event }) => event.decision)).toEqual(['allow']);
@@ -437,9 +436,7 @@ inEachProfile((system) => {
     );
     // All of them were acknowledged: nothing is left for the relay.
     await system.vault.outbox.flush();
-    const db = system.openDatabase();
-    expect(await db.query(`select event from outbox where event like '%handOver%'`)).toEqual([]);
-    await db.close();
+    expect(await query(system, `select event from outbox where event like '%handOver%'`)).toEqual([]);
     const alice = await system.as('alice');
     expect(await alice.readSecret('heritage', 's')).toBe('kept');
   });

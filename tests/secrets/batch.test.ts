@@ -4,7 +4,7 @@ import type { Person } from '@cardea/testkit/person';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
-import { at, contents, query, untilAnswers } from './ground.ts';
+import { at, contents, query, reference, untilAnswers } from './ground.ts';
 
 type Item = { name: string; value: string };
 
@@ -12,10 +12,6 @@ const CANARY = 'canary-0b77e1';
 const REFERENCE = 'application/vnd.cardea.reference+json';
 const names = (count: number) => Array.from({ length: count }, (_, i) => `s${i}`);
 const batch = (vault: string, verb: string) => `/vaults/${vault}/secrets:batch${verb}`;
-const reference = (vault: string, name: string) => ({
-  value: JSON.stringify({ $ref: { vault, name } }),
-  contentType: REFERENCE,
-});
 
 inEachProfile((system, { admin, alice }) => {
   describe('a batch of reads', () => {

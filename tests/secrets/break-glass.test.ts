@@ -2,6 +2,7 @@ import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
 import { beforeAll, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
+import { query, untilAnswers } from './ground.ts';
 
 const VALUE = 'canary-3d1f2a';
 const REASON = 'audit 2026/11: is “db” rotated? – ja';
@@ -168,13 +169,12 @@ inEachProfile((system, { admin, alice, carla }) => {
 
   test('a row that is another’s does not open by break-glass', async () => {
     await alice.putSecret('payments', 'twin', 'of another');
-    const db = system.openDatabase();
-    await db.query(
+    await query(
+      system,
       `update secret_version
           set ciphertext = (select v.ciphertext from secret_version v join secret s on s.id = v.secret_id where s.name = 'target')
         where secret_id = (select id from secret where name = 'twin')`,
     );
-    await db.close();
     const answer = await carla.post('/vaults/payments/secrets/twin:breakGlass', { reason: REASON });
     expect([answer.status, answer.text.includes(VALUE)]).toEqual([500, false]);
     const [entry] = await admin.auditEntries({ action: 'secret.breakGlass', decision: 'deny' });
@@ -211,11 +211,3 @@ inEachProfile((system, { admin, alice, carla }) => {
     expect(after.records[0]).toMatchObject({ reason, rule: 'break-glass', actor: { name: 'carla' } });
   });
 });
-
-async function untilAnswers(person: Person): Promise<void> {
-  const giveUpAt = Date.now() + 10_000;
-  while ((await person.get('/auth/me')).status !== 200) {
-    if (Date.now() > giveUpAt) throw new Error('the audit log is not back');
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}

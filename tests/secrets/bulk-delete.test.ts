@@ -2,17 +2,13 @@ import { expect, test } from '@jest/globals';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { grant } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
-import { addMany, at, contents, namesIn, query, trail, untilAnswers } from './ground.ts';
+import { addMany, at, contents, namesIn, query, reference, trail, untilAnswers } from './ground.ts';
 
 type Item = { name: string; dependants: number };
 
 const path = (vault: string) => `/vaults/${vault}/secrets:delete`;
 /** What `addMany` adds. */
 const below = (prefix: string) => Array.from({ length: 1_000 }, (_, i) => `${prefix}/${1_000 + i}`);
-const reference = (vault: string, name: string) => ({
-  value: JSON.stringify({ $ref: { vault, name } }),
-  contentType: 'application/vnd.cardea.reference+json',
-});
 
 inEachProfile((system, { admin, alice, bob }) => {
   const NAMES = ['app', 'app-2', 'app.d', 'app/a', 'app/b/c', 'app0', 'other'];

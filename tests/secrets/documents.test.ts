@@ -6,7 +6,7 @@ import type { Stranger } from '@cardea/testkit/person';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
 import { expectRecords, recordsOf } from '../identity/identity.ts';
-import { at, contents, countRecords, namesIn, trail, untilAnswers } from './ground.ts';
+import { at, contents, countRecords, namesIn, query, trail, untilAnswers } from './ground.ts';
 
 const CANARY = 'canary-9be2 \'"`$(id)`\\\n\t#=\u0000é😀';
 
@@ -425,11 +425,10 @@ inEachProfile((system, { alice }) => {
 
   test('a row that was given another name is not exported, and it is noticed', async () => {
     await fill('tampered', { a: { value: CANARY }, b: { value: 'x' } });
-    const db = system.openDatabase();
-    await db.query(
+    await query(
+      system,
       `update secret set name = 'c' where name = 'a' and vault_id = (select id from vault where name = 'tampered')`,
     );
-    await db.close();
     const answer = await exporting('tampered').expect(500);
     expect(answer.text).not.toContain('canary');
     await expectRecords(system, answer, { action: 'secret.export', decision: 'deny', suspicious: 'integrity_failure' });

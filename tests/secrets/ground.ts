@@ -1,3 +1,4 @@
+import { REFERENCE_TYPE } from '@cardea/contracts/secrets/secret-shapes';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { contentsOf } from '@cardea/testkit/contents';
 import type { Person, Stranger } from '@cardea/testkit/person';
@@ -7,6 +8,12 @@ export const DAY_MS = 24 * 60 * 60_000;
 
 /** Where a secret is. */
 export const at = (vault: string, name: string) => `/vaults/${vault}/secrets/${name}`;
+
+/** The body of a write that makes a reference. */
+export const reference = (vault: string, name: string) => ({
+  value: JSON.stringify({ $ref: { vault, name } }),
+  contentType: REFERENCE_TYPE,
+});
 
 /** What a statement answers on a connection of its own, as somebody with the disk would have. */
 export async function query<Row>(system: TestSystem, sql: string, params: (string | number)[] = []): Promise<Row[]> {

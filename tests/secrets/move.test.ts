@@ -3,7 +3,7 @@ import { sha256Hex } from '@cardea/crypto/ids';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { grant, newUser } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
-import { DAY_MS, addMany, at, contents, namesIn, query, untilAnswers } from './ground.ts';
+import { DAY_MS, addMany, at, contents, namesIn, query, reference, untilAnswers } from './ground.ts';
 
 type Listed = { version: number; state: string; createdAt: string };
 
@@ -13,10 +13,6 @@ const all = (vault: string) => `/vaults/${vault}/secrets:move`;
 const place = (moves: number) => ({ vault: `storm-${moves % 2}`, name: `at/${moves}` });
 const MOVES = 12;
 const one = (vault: string, name: string) => `${at(vault, name)}:move`;
-const reference = (vault: string, name: string) => ({
-  value: JSON.stringify({ $ref: { vault, name } }),
-  contentType: 'application/vnd.cardea.reference+json',
-});
 
 inEachProfile((system, { admin, alice }) => {
   /** The versions of a secret as they lie on the disk. */
