@@ -4,6 +4,7 @@ import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
+import type { Refusal } from '@cardea/contracts/refusal';
 import { createLogger } from '@cardea/process/logger';
 import { useSystem } from '@cardea/testkit/use-system';
 import { clientAt, countStatuses } from '../identity/identity.ts';
@@ -68,9 +69,9 @@ test('a flood of sign-ins beyond the limit is recorded together too, and another
   const rules = (await refusalsFrom('192.0.2.3')).map(({ action, rule, resource }) => [action, rule, resource?.count]);
   for (const apart of [
     ['request.refuse', 'rate-limit', undefined],
-    ['secret.read', 'token_malformed', undefined],
-    ['vault.list', 'token_malformed', undefined],
-    ['vault.list', 'token_too_long', undefined],
+    ['secret.read', 'token-malformed', undefined],
+    ['vault.list', 'token-malformed', undefined],
+    ['vault.list', 'token-too-long', undefined],
   ]) {
     expect(rules.filter((rule) => JSON.stringify(rule) === JSON.stringify(apart))).toHaveLength(1);
   }
@@ -114,7 +115,7 @@ test('once the audit log is known to be away, what would only be counted is refu
   const floods = createRefusalFloods({ vault: { audit, now: () => new Date(0) }, logger });
   const error = new AppError('rate_limited', 'too many requests', { rule: 'rate-limit' });
   const caller: Caller = { actor: { id: 'anonymous', type: 'anonymous' }, source: { ip: '192.0.2.9' }, requestId: 'r' };
-  const refusal = { caller, action: 'request.refuse', params: {}, body: undefined, error };
+  const refusal: Refusal = { caller, action: 'request.refuse', params: {}, body: undefined, error };
   await floods.record(refusal);
   await floods.record(refusal);
   away = true;

@@ -131,7 +131,11 @@ inEachProfile((system, { admin, alice, bob }) => {
     expect((await alice.get('/vaults/changed').expect(200)).body).toEqual(after);
 
     const entries = await admin.auditEntries({ action: 'vault.change', vault: 'changed', decision: 'allow' });
-    expect(entries.map(({ event }) => event.reason)).toEqual(['nothing', 'description', 'maxVersions']);
+    expect(entries.map(({ event }) => event.changes ?? event.reason)).toEqual([
+      'unchanged',
+      { description: { from: 'before', to: '' } },
+      { maxVersions: { from: 10, to: 3 } },
+    ]);
     expect(entries[0]!.event).toMatchObject({
       actor: { name: 'alice' },
       rule: 'grant:owner',

@@ -1,5 +1,6 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { AuditLog } from '@cardea/contracts/audited';
+import type { AuditAction } from '@cardea/contracts/audit-actions';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { audited, changed } from '@cardea/vault/record';
@@ -11,7 +12,7 @@ import { query } from '../secrets/ground.ts';
 
 const [system] = useSystem('mini');
 
-const three: Happenings = [{ action: 'test.one' }, { action: 'test.two' }, { action: 'test.three' }];
+const three: Happenings = [{ action: 'user.unlock' }, { action: 'user.revokeSessions' }, { action: 'auth.logout' }];
 
 async function recorded(caller: Caller) {
   const entries = await (await system.as('admin')).auditEntries();
@@ -42,7 +43,7 @@ test('a change that is several happenings is answered when the log has all of th
   const { value, receipt } = await changed(system.vault, caller, async () => ({ value: 7, happenings: three }));
   expect(value).toBe(7);
   const entries = await recorded(caller);
-  expect(entries.map(({ event }) => event.action)).toEqual(['test.one', 'test.two', 'test.three']);
+  expect(entries.map(({ event }) => event.action)).toEqual(['user.unlock', 'user.revokeSessions', 'auth.logout']);
   expect(receipt.seq).toBe(entries[0]!.seq);
   await system.vault.outbox.flush();
   expect(await outboxOf(caller)).toEqual([]);
@@ -60,8 +61,16 @@ test('the outbox is flushed when the rows are gone, though a flush before has ta
 
 test('a change that fails has happened in no part', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
-  const tooLong: Happenings = [{ action: 'test.one' }, { action: 'test.two', reason: 'x'.repeat(1_025) }];
+  const tooLong: Happenings = [{ action: 'user.unlock' }, { action: 'user.revokeSessions', reason: 'x'.repeat(1_025) }];
   await expect(changed(system.vault, caller, async () => ({ value: 7, happenings: tooLong }))).rejects.toThrow();
+  expect(await recorded(caller)).toEqual([]);
+  expect(await outboxOf(caller)).toEqual([]);
+});
+
+test('a change whose record a worker could not send for it is not made', async () => {
+  const caller = { ...systemCaller, requestId: crypto.randomUUID() };
+  const happening = { action: 'secret.read' } as const;
+  await expect(changed(system.vault, caller, async () => ({ value: 7, happening }))).rejects.toThrow('secret.read');
   expect(await recorded(caller)).toEqual([]);
   expect(await outboxOf(caller)).toEqual([]);
 });
@@ -71,13 +80,13 @@ test('what is shown and is several happenings is shown when the log has all of t
   const { value, receipt } = await audited(system.vault, caller, three, async () => 'shown');
   expect(value).toBe('shown');
   const entries = await recorded(caller);
-  expect(entries.map(({ event }) => event.action)).toEqual(['test.one', 'test.two', 'test.three']);
+  expect(entries.map(({ event }) => event.action)).toEqual(['user.unlock', 'user.revokeSessions', 'auth.logout']);
   expect(receipt.seq).toBe(entries[0]!.seq);
 });
 
 test('what is several happenings is not shown if the log takes only some of them', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
-  const broken: Happenings = [{ action: 'test.one' }, { action: 'No Action' }];
+  const broken: Happenings = [{ action: 'user.unlock' }, { action: 'No Action' as AuditAction }];
   await expect(audited(system.vault, caller, broken, () => 'shown')).rejects.toMatchObject({ code: 'internal' });
 });
 

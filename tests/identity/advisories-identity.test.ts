@@ -66,7 +66,7 @@ test('CVE-2024-5798: a token for another audience, for none, or for several, is 
   ];
   for (const aud of others) {
     const answer = await withAudience(aud).get('/auth/me').expect(401);
-    await expectRecords(system, answer, { decision: 'deny', rule: 'token_forged', suspicious: 'token_forged' });
+    await expectRecords(system, answer, { decision: 'deny', rule: 'token-forged', suspicious: 'token_forged' });
   }
 });
 

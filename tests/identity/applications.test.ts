@@ -66,7 +66,7 @@ inEachProfile((system) => {
       await expectRecords(system, changed, {
         ...act,
         action: 'application.change',
-        reason: 'description allowedCidrs',
+        changes: { allowedCidrs: { from: [], to: ['10.0.0.0/8'] }, description: { from: 'builds', to: 'deploys' } },
       });
       for (const answer of [read, listed, changed]) expect(answer.text).not.toContain(clientSecret);
 
@@ -158,7 +158,7 @@ inEachProfile((system) => {
       system.passTime(1_000);
       const { clientId, clientSecret } = one!;
       const lastLetter = clientSecret.endsWith('A') ? 'B' : 'A';
-      const unknown = ['credential_unknown', 'credential_unknown'] as const;
+      const unknown = ['credential-unknown', 'credential_unknown'] as const;
       const failures: [string, string, ...(readonly [string, string?])][] = [
         [clientId, other!.clientSecret, ...unknown],
         ['nobody', clientSecret, ...unknown],

@@ -26,7 +26,7 @@ inEachProfile((system) => {
 
   /** Expects the session to be dead at once, and the log to say why. */
   async function expectEndedByReuse(answer: Answer, ...people: Stranger[]): Promise<void> {
-    const suspicious = { rule: 'refresh_reuse', suspicious: 'refresh_reuse' } as const;
+    const suspicious = { rule: 'refresh-reuse', suspicious: 'refresh_reuse' } as const;
     expect([answer.status, answer.body['code']]).toEqual([401, 'unauthenticated']);
     for (const person of people) {
       const dead = await person.get('/auth/me').expect(401);
@@ -142,7 +142,7 @@ inEachProfile((system) => {
       expect(record).toMatchObject({
         action: 'auth.refresh',
         decision: 'deny',
-        rule: 'refresh_unknown',
+        rule: 'refresh-unknown',
         suspicious: 'refresh_unknown',
         actor: { id: 'anonymous' },
       });
@@ -269,7 +269,7 @@ inEachProfile((system) => {
       expect((await keys()).map(({ id }) => id)).toEqual([kidOf(after)]);
       expect(await recorded('signingKey.delete')).toEqual([['replaced', 'access', kidOf(before)]]);
       await db.close();
-      const forged = { decision: 'deny', rule: 'token_unknown_key', suspicious: 'token_unknown_key' } as const;
+      const forged = { decision: 'deny', rule: 'token-unknown-key', suspicious: 'token_unknown_key' } as const;
       await expectRecords(system, await ofOldKey().get('/auth/me').expect(401), forged);
       await (await signInNow()).get('/auth/me').expect(200);
     });

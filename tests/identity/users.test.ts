@@ -30,7 +30,11 @@ inEachProfile((system) => {
       };
       expect(made.body).toEqual(dora);
       const act = { decision: 'allow', rule: 'role:admin', resource: { user: 'dora' } } as const;
-      await expectRecords(system, made, { ...act, action: 'user.create', reason: 'role developer' });
+      await expectRecords(system, made, {
+        ...act,
+        action: 'user.create',
+        changes: { role: { to: 'developer' }, disabled: { to: false } },
+      });
 
       const read = await admin.get('/users/dora').expect(200);
       expect(read.body).toEqual(made.body);
@@ -38,7 +42,11 @@ inEachProfile((system) => {
 
       const changed = await admin.patch('/users/dora', { role: 'ceo' }).expect(200);
       expect(changed.body).toEqual({ ...made.body, role: 'ceo' });
-      await expectRecords(system, changed, { ...act, action: 'user.change', reason: 'role' });
+      await expectRecords(system, changed, {
+        ...act,
+        action: 'user.change',
+        changes: { role: { from: 'developer', to: 'ceo' } },
+      });
 
       const deleted = await admin.delete('/users/dora').expect(204);
       await expectRecords(system, deleted, { ...act, action: 'user.delete' });
@@ -199,7 +207,12 @@ inEachProfile((system) => {
       await system.runJob('user.sweep', {});
       expect((await admin.get(`/users/${username}`).expect(200)).body.disabled).toBe(true);
       expect((await expired()).map(({ event }) => event)).toEqual([
-        expect.objectContaining({ decision: 'allow', rule: 'expiresAt', actor: { id: 'cardea', type: 'service' } }),
+        expect.objectContaining({
+          decision: 'allow',
+          rule: 'expiry',
+          changes: { disabled: { from: false, to: true } },
+          actor: { id: 'cardea', type: 'service' },
+        }),
       ]);
     });
 
@@ -426,13 +439,13 @@ inEachProfile((system) => {
     }
     const done = await admin.delete('/users/olaf?successor=alice').expect(204);
     const handedOver = { action: 'vault.handOver', decision: 'allow', rule: 'role:admin' } as const;
-    const reason = 'owned by olaf before';
+    const changes = { owner: { from: 'olaf', to: 'alice' } };
     await expectRecords(
       system,
       done,
       { action: 'user.delete', decision: 'allow', reason: 'succeeded by alice', resource: { user: 'olaf' } },
-      { ...handedOver, reason, resource: { user: 'alice', vault: 'heirloom', vaultId: expect.any(String) } as never },
-      { ...handedOver, reason, resource: { user: 'alice', vault: 'heritage', vaultId: expect.any(String) } as never },
+      { ...handedOver, changes, resource: { user: 'alice', vault: 'heirloom', vaultId: expect.any(String) } as never },
+      { ...handedOver, changes, resource: { user: 'alice', vault: 'heritage', vaultId: expect.any(String) } as never },
     );
     // All of them were acknowledged: nothing is left for the relay.
     await system.vault.outbox.flush();

@@ -229,8 +229,8 @@ inEachProfile((system) => {
       await sweep();
       expect(await storedVersions(system, 'swept', 's')).toEqual({ 1: true, 2: false, 3: false });
       expect((await trail(system, 'swept', 'secret.expire')).toSorted()).toEqual([
-        'secret.expire s 2 expiresAt',
-        'secret.expire s 3 expiresAt',
+        'secret.expire s 2 expiry',
+        'secret.expire s 3 expiry',
       ]);
       const [entry] = await (await system.as('admin')).auditEntries({ action: 'secret.expire', vault: 'swept' });
       expect(entry!.event).toMatchObject({ actor: { id: 'cardea', type: 'service' }, decision: 'allow' });
@@ -308,8 +308,8 @@ inEachProfile((system) => {
         { kind: 'secret.expired', payload },
       ]);
       expect((await trail(system, 'announced')).filter((line) => /expir/.test(line))).toEqual([
-        ...Array.from({ length: 3 }, () => 'secret.expiring s 2 expiresAt'),
-        'secret.expire s 2 expiresAt',
+        ...Array.from({ length: 3 }, () => 'secret.expiring s 2 expiry'),
+        'secret.expire s 2 expiry',
       ]);
     });
 

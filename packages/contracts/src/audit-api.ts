@@ -47,6 +47,8 @@ export type EntryQuery = z.output<typeof EntryQuery>;
 export const AuditEntry = z.strictObject({
   event: AuditEvent,
   log: z.string(),
+  /** The service that submitted the event, by the name in its certificate. */
+  peer: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/),
   prev: z.string(),
   seq: z.int().min(0),
   v: z.literal(1),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { AuditChanges } from './audit-changes.ts';
 
 /** RFC 3339 UTC with exactly six decimals, as every time in the audit log. */
 export const AuditTime = z.string().regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/);
@@ -42,6 +43,7 @@ export const AuditEvent = z.strictObject({
   /** UUIDv7; also the idempotency key: the log takes an id once. */
   id: z.uuid(),
   ts: AuditTime,
+  /** One of `auditActions`, or of a version that knows others: what is in the log can always be read. */
   action: z
     .string()
     .regex(/^[a-z][A-Za-z0-9]*(\.[a-z][A-Za-z0-9]*)+$/)
@@ -51,6 +53,7 @@ export const AuditEvent = z.strictObject({
   actor: AuditActor,
   source: AuditSource.optional(),
   resource: AuditResource.optional(),
+  changes: AuditChanges.optional(),
   requestId: Text.optional(),
   rule: Text.optional(),
   ciphertextSha256: z

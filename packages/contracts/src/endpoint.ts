@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { AuditAction } from './audit-actions.ts';
 
 /**
  * One call of an HTTP interface: it validates, types, is served, is called, and becomes OpenAPI.
@@ -18,7 +19,7 @@ export interface Endpoint<
   path: string;
   summary: string;
   /** What the audit log calls it, noun.verb: `secret.read`. */
-  action: string;
+  action: AuditAction;
   /** `none`: anybody may call it. Otherwise a bearer token (public) or the peer's certificate (between services). */
   auth: 'none' | 'bearer' | 'peer';
   /** The statuses of success, the first being the usual one. */

@@ -1,4 +1,5 @@
 import type { AuditActor, AuditResource } from './audit-event.ts';
+import type { AuditRule } from './audit-rules.ts';
 import type { SuspiciousRule } from './suspicious.ts';
 
 /** The closed set of error codes a client may see (RFC 9457 problem details carry one as `code`). */
@@ -30,7 +31,7 @@ export interface FieldError {
 export interface AppErrorOptions extends ErrorOptions {
   errors?: FieldError[];
   /** The rule that refused, for the audit record: the client does not see it. */
-  rule?: string;
+  rule?: AuditRule;
   /** Which rule of suspicious input was tripped, for the audit record. */
   suspicious?: SuspiciousRule;
   /**
@@ -48,7 +49,7 @@ export class AppError extends Error {
   override name = 'AppError';
   readonly code: ErrorCode;
   readonly errors: FieldError[] | undefined;
-  readonly rule: string | undefined;
+  readonly rule: AuditRule | undefined;
   readonly suspicious: SuspiciousRule | undefined;
   readonly actor: AuditActor | undefined;
   readonly resource: AuditResource | undefined;

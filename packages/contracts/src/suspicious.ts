@@ -24,6 +24,7 @@ export const suspiciousRules = {
   integrity_failure: 'Something stored that does not open: damaged, moved, or put there by somebody else.',
   wrong_peer: 'A service that calls what is not for it.',
   malformed_append: 'An append that is not its own canonical form.',
+  event_id_reused: 'An event with the id of another one.',
   wrong_passphrase: 'A wrong passphrase for the seal.',
   unseal_guessing: 'Passphrases for the seal, one after another.',
   wrapped_dek_mismatch: 'A wrapped DEK that is not the one it is said to be.',

@@ -6,6 +6,7 @@ import { EntryTooLarge, chainHash, encodeEntry, encodeEntryAround, genesis, leaf
 interface ParsedEntry {
   event: unknown;
   log: string;
+  peer: string;
   prev: string;
   seq: number;
   writtenAt: string;
@@ -28,8 +29,8 @@ describe('the vectors of the audit log', () => {
   test('the chain runs from the genesis through every entry, each encoded byte for byte', () => {
     let prev = genesis(vectors.origin, bytes(vectors.publicKey));
     for (const [seq, vector] of vectors.entries.entries()) {
-      const { event, log, writtenAt } = JSON.parse(vector.entry) as ParsedEntry;
-      const entry = encodeEntry({ event, log, prev, seq, writtenAt });
+      const { event, log, peer, writtenAt } = JSON.parse(vector.entry) as ParsedEntry;
+      const entry = encodeEntry({ event, log, peer, prev, seq, writtenAt });
       expect(Buffer.from(entry).toString()).toBe(vector.entry);
       expect(hex(leafHash(entry))).toBe(vector.leaf);
       prev = chainHash(entry);
@@ -48,7 +49,13 @@ describe('the vectors of the audit log', () => {
 });
 
 describe('an entry', () => {
-  const frame = { log: 'o', prev: new Uint8Array(32), seq: 0, writtenAt: '2026-11-22T06:27:31.000000Z' };
+  const frame = {
+    log: 'o',
+    peer: 'api-service',
+    prev: new Uint8Array(32),
+    seq: 0,
+    writtenAt: '2026-11-22T06:27:31.000000Z',
+  };
   const overhead = encodeEntry({ ...frame, event: '' }).length;
 
   test('is canonical JSON as a whole, whatever the name of the log', () => {
@@ -68,6 +75,9 @@ describe('an entry', () => {
   });
 
   test.each([
+    { peer: '' },
+    { peer: 'a"b' },
+    { peer: 'Api-Service' },
     { seq: -1 },
     { seq: 1.5 },
     { seq: 2 ** 53 },

@@ -7,6 +7,7 @@ export const ENTRY_BYTES_MAX = 16_384;
 
 const HASH_BYTES = 32;
 const ENTRY_VERSION = 1;
+const PEER = /^[a-z][a-z0-9-]{0,62}$/;
 const AUDIT_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
 const GENESIS_DOMAIN = 'cardea/audit/genesis/v1\n';
 const CHAIN_DOMAIN = Buffer.from('cardea/audit/chain/v1\n');
@@ -17,6 +18,8 @@ const NODE_PREFIX = Buffer.of(0x01);
 export interface EntryFrame {
   /** The origin of the log. */
   log: string;
+  /** The service that submitted the event, by the name in its certificate: `api-service`. */
+  peer: string;
   /** The chain hash of the entry before, or the genesis: 32 bytes. */
   prev: Uint8Array;
   /** From 0, without gaps. */
@@ -68,7 +71,7 @@ export function encodeEntryAround(canonicalEvent: string, frame: EntryFrame): Ui
   const prev = toHex(frame.prev);
   const log = canonicalize(frame.log);
   // The keys in the order RFC 8785 sorts them.
-  const text = `{"event":${canonicalEvent},"log":${log},"prev":"${prev}","seq":${frame.seq},"v":${ENTRY_VERSION},"writtenAt":"${frame.writtenAt}"}`;
+  const text = `{"event":${canonicalEvent},"log":${log},"peer":"${frame.peer}","prev":"${prev}","seq":${frame.seq},"v":${ENTRY_VERSION},"writtenAt":"${frame.writtenAt}"}`;
   const entry = Buffer.from(text);
   if (entry.length > ENTRY_BYTES_MAX) throw new EntryTooLarge(`an entry has at most ${ENTRY_BYTES_MAX} bytes`);
   return entry;
@@ -76,6 +79,7 @@ export function encodeEntryAround(canonicalEvent: string, frame: EntryFrame): Ui
 
 function assertFrame(frame: EntryFrame): void {
   assertHashLength('a chain hash', frame.prev);
+  if (!PEER.test(frame.peer)) throw new RangeError('peer is the name of a service');
   if (!Number.isSafeInteger(frame.seq) || frame.seq < 0) throw new RangeError('seq is an integer from 0 to 2^53-1');
   if (!AUDIT_TIME.test(frame.writtenAt)) throw new RangeError('writtenAt is a UTC time with six decimals');
 }

@@ -1,3 +1,5 @@
+import { joinRules } from '@cardea/contracts/audit-rules';
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { VaultAction } from '@cardea/contracts/grants';
@@ -15,7 +17,7 @@ export type SystemAction = 'vault.create' | 'audit.read' | 'audit.export' | 'use
 /** A yes, with what it is limited to and the rule that gave it. */
 export interface Allowed {
   vault: VaultRow;
-  rule: string;
+  rule: AuditRule;
   /** Names outside of it are not the caller's to see. */
   pathPrefix: string | undefined;
 }
@@ -46,8 +48,7 @@ export async function authorizeAll(
 ): Promise<Allowed> {
   const found = await lookUp(ctx, caller, on.vault);
   const each = actions.map((action) => requireAllowed(ctx, caller, action, { found, name: on.name }));
-  const rule = [...new Set(each.map((allowed) => allowed.rule))].join(', ');
-  return { ...each[0]!, rule };
+  return { ...each[0]!, rule: joinRules(each.map(({ rule }) => rule)) };
 }
 
 /** Whether the caller may read a secret, by the grants that `db` sees: in a transaction, by those that hold there. */
@@ -128,7 +129,7 @@ const systemRights: Record<SystemAction, readonly string[]> = {
 };
 
 /** @throws AppError `access_denied` */
-export function authorizeSystem(caller: Caller, action: SystemAction): { rule: string } {
+export function authorizeSystem(caller: Caller, action: SystemAction): { rule: AuditRule } {
   const { role } = caller;
   if (role !== undefined && systemRights[action].includes(role)) return { rule: `role:${role}` };
   throw new AppError('access_denied', `you may not do ${action}`, { rule: role ? `role:${role}` : 'default-deny' });

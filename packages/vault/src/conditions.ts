@@ -1,4 +1,5 @@
 import type { Conditions } from '@cardea/contracts/conditions';
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import { AppError } from '@cardea/contracts/errors';
 
 /** @throws AppError `precondition_failed` unless a write may go on; `current` is the newest version that can be seen. */
@@ -32,6 +33,6 @@ function ownVersions(tags: Conditions['ifMatch']): Conditions {
   return { ifMatch: tags.map((tag) => tag.replace(/^(\d+)-.*$/, '$1')) };
 }
 
-function failed(message: string, rule: string): AppError {
+function failed(message: string, rule: AuditRule): AppError {
   return new AppError('precondition_failed', message, { rule });
 }

@@ -1,3 +1,4 @@
+import type { AccessRule } from '@cardea/contracts/audit-rules';
 import type { Role } from '@cardea/contracts/caller';
 import { isInside } from '@cardea/contracts/cidr';
 import type { KeyVerb, SecretVerb, VaultAction } from '@cardea/contracts/grants';
@@ -31,7 +32,7 @@ export interface Decision {
   /** Whether the one who asks may know that the vault, and this name in it, could be there. */
   visible: boolean;
   /** The rule that decided, for the audit log. */
-  rule: string;
+  rule: AccessRule | 'default-deny';
 }
 
 // What an overseer sees without a value coming into view.
@@ -58,7 +59,7 @@ function decideByGrant({ action, name, ip, now }: Question, granted: Granted): D
   return { allowed: grants(granted, action), visible: true, rule: `grant:${action}` };
 }
 
-function hidden(rule: string): Decision {
+function hidden(rule: AccessRule): Decision {
   return { allowed: false, visible: false, rule };
 }
 

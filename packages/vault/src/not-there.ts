@@ -1,7 +1,8 @@
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import { AppError } from '@cardea/contracts/errors';
 
 /** One sentence for what does not exist and for what the caller may not see: two sentences would tell them apart. */
-export function vaultNotThere(rule = 'no-such-vault'): AppError {
+export function vaultNotThere(rule: AuditRule = 'no-such-vault'): AppError {
   return new AppError('not_found', 'no such vault, or nothing in it for you', { rule });
 }
 

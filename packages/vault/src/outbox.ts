@@ -1,3 +1,4 @@
+import { maySubmit } from '@cardea/contracts/audit-actions';
 import { AuditEvent } from '@cardea/contracts/audit-event';
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { Db, Transaction } from '@cardea/storage/db';
@@ -31,10 +32,13 @@ export function createOutbox(db: Db): Outbox {
 
 /** Writes an event beside the change it tells of, in the same transaction (I2). */
 export async function addToOutbox(tx: Transaction, event: AuditEvent): Promise<void> {
+  // An event the log would refuse fails here, with the change it tells of; whether api-service or a worker sends it.
+  if (!maySubmit('api-service', event.action) || !maySubmit('worker', event.action)) {
+    throw new TypeError(`${event.action} is not recorded by way of the outbox`);
+  }
   await tx.query(
     `insert into outbox (id, event, created_at)
      values ($1, $2, $3)`,
-    // An event the log would refuse fails here, with the change it tells of.
     [event.id, JSON.stringify(AuditEvent.parse(event)), Date.parse(event.ts)],
   );
 }

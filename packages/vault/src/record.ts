@@ -1,25 +1,17 @@
-import type { AuditEvent, AuditResource } from '@cardea/contracts/audit-event';
+import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { Audited } from '@cardea/contracts/audited';
 import type { Receipt } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
+import { toAuditEvent } from '@cardea/contracts/to-audit-event';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
-import type { SuspiciousRule } from '@cardea/contracts/suspicious';
 import type { VaultContext } from './context.ts';
 import { addToOutbox } from './outbox.ts';
 
-/** What happened, to be completed with who, when and from where. */
-export interface Happening {
-  action: string;
-  decision?: 'allow' | 'deny';
-  reason?: string;
-  resource?: AuditResource;
-  rule?: string;
-  ciphertextSha256?: string;
-  dekVersion?: number;
-  suspicious?: SuspiciousRule;
-}
+/** What happened, to be completed with who, when and from where; allowed unless it says otherwise. */
+export type Happening = Omit<EventFacts, 'decision'> & Partial<Pick<EventFacts, 'decision'>>;
 
 /** One or several happenings; the first is the one that a receipt is for. */
 export type Happenings = [Happening, ...Happening[]];
@@ -86,27 +78,6 @@ async function appendFromOutbox(ctx: VaultContext, event: AuditEvent): Promise<R
 
 /** The audit event of something that just happened. */
 export function eventOf(ctx: Pick<VaultContext, 'now'>, caller: Caller, happening: Happening): AuditEvent {
-  const now = ctx.now();
-  const { action, decision = 'allow', reason, resource, rule, ciphertextSha256, dekVersion, suspicious } = happening;
-  // In the order of its canonical form, which is then the faster one to write.
-  return {
-    action,
-    actor: caller.actor,
-    ...(ciphertextSha256 === undefined ? {} : { ciphertextSha256 }),
-    decision,
-    ...(dekVersion === undefined ? {} : { dekVersion }),
-    id: uuidv7(now.getTime()),
-    ...(reason === undefined ? {} : { reason }),
-    requestId: caller.requestId,
-    ...(resource === undefined ? {} : { resource }),
-    ...(rule === undefined ? {} : { rule }),
-    source: caller.source,
-    ...(suspicious === undefined ? {} : { suspicious }),
-    ts: toAuditTime(now),
-  };
-}
-
-/** Six decimals, as every time in the audit log; the clock gives three. */
-export function toAuditTime(time: Date): string {
-  return `${time.toISOString().slice(0, -1)}000Z`;
+  const at = ctx.now().getTime();
+  return toAuditEvent(caller, { decision: 'allow', ...happening }, { id: uuidv7(at), at });
 }

@@ -1,31 +1,21 @@
 import type { AuditResource } from '@cardea/contracts/audit-event';
 import type { Caller } from '@cardea/contracts/caller';
-import type { AppError } from '@cardea/contracts/errors';
+import { refusalFacts } from '@cardea/contracts/refusal';
+import type { Refusal } from '@cardea/contracts/refusal';
 import type { SuspiciousRule } from '@cardea/contracts/suspicious';
 import type { VaultContext } from './context.ts';
 import { eventOf } from './record.ts';
 import { askedResource, principalResource } from './resource.ts';
 
-/** What was refused, to whom and why. */
-export interface RefusedRequest {
-  caller: Caller;
-  action: string;
-  /** The parameters of the path, where they are well formed. */
-  params: Record<string, string>;
-  /** The body as the contract has parsed it; undefined if it was refused before. */
-  body: unknown;
-  error: AppError;
-}
-
 type Recorder = Pick<VaultContext, 'audit' | 'now'>;
 
 /** Records that a request was refused, whoever refused it and for whatever reason. Resolves once that is durable. */
-export async function recordRefusal(ctx: Recorder, refusal: RefusedRequest): Promise<void> {
+export async function recordRefusal(ctx: Recorder, refusal: Refusal): Promise<void> {
   await append(ctx, refusal, resourceOf(refusal));
 }
 
 /** Records how many more requests were refused in the same way, the given one being the last of them. */
-export async function recordRefusals(ctx: Recorder, refusal: RefusedRequest, count: number): Promise<void> {
+export async function recordRefusals(ctx: Recorder, refusal: Refusal, count: number): Promise<void> {
   await append(ctx, refusal, { count });
 }
 
@@ -35,23 +25,15 @@ export async function recordDrop(ctx: Recorder, caller: Caller, suspicious: Susp
   await ctx.audit.append(eventOf(ctx, caller, { ...drop, suspicious }));
 }
 
-async function append(ctx: Recorder, refusal: RefusedRequest, resource: AuditResource): Promise<void> {
-  const { caller, action, error } = refusal;
-  const { rule, suspicious } = error;
-  await ctx.audit.append(
-    eventOf(ctx, error.actor ? { ...caller, actor: error.actor } : caller, {
-      action,
-      decision: 'deny',
-      reason: error.code,
-      ...(Object.keys(resource).length > 0 ? { resource } : {}),
-      ...(rule === undefined ? {} : { rule }),
-      ...(suspicious === undefined ? {} : { suspicious }),
-    }),
-  );
+async function append(ctx: Recorder, refusal: Refusal, resource: AuditResource): Promise<void> {
+  const { caller, error } = refusal;
+  const about = Object.keys(resource).length > 0 ? resource : undefined;
+  const known = error.actor ? { ...caller, actor: error.actor } : caller;
+  await ctx.audit.append(eventOf(ctx, known, { ...refusalFacts(refusal), resource: about }));
 }
 
 // As far as the request says it in its right form: nobody has looked whether it is there.
-function resourceOf({ action, params, body, error }: RefusedRequest): AuditResource {
+function resourceOf({ action, params, body, error }: Refusal): AuditResource {
   const { vault, name, username, principal, id } = params;
   const noun = action.split('.')[0] ?? '';
   const named = namedByApplication.has(noun) ? { application: name, name: id } : { name: name ?? id };

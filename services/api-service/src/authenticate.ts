@@ -60,7 +60,7 @@ function bearerToken(req: IncomingMessage): string {
   // Of two Node takes the first, and a proxy maybe the last: they would not agree on who asks.
   if (token === undefined || timesSent(req.rawHeaders, 'authorization') > 1) {
     throw new AppError('unauthenticated', 'there must be one Authorization header, and in it a bearer token', {
-      rule: 'token_malformed',
+      rule: 'token-malformed',
       suspicious: 'token_malformed',
     });
   }

@@ -1,3 +1,4 @@
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import { AppError } from '@cardea/contracts/errors';
 import type { SuspiciousRule } from '@cardea/contracts/suspicious';
 import type { SigningKey } from '@cardea/vault/users/signing-keys';
@@ -66,11 +67,11 @@ export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () =
   }
 
   async function check(token: string, nowSeconds: number): Promise<z.output<typeof Claims>> {
-    if (token.length > TOKEN_BYTES_MAX) throw forged('token_too_long');
+    if (token.length > TOKEN_BYTES_MAX) throw forged('token-too-long', 'token_too_long');
     const header = Header.safeParse(parseHeader(token));
-    if (!header.success) throw forged('token_malformed');
+    if (!header.success) throw forged('token-malformed', 'token_malformed');
     const key = await keys.find(header.data.kid);
-    if (!key) throw forged('token_unknown_key');
+    if (!key) throw forged('token-unknown-key', 'token_unknown_key');
     return believe(token, key, nowSeconds);
   }
 
@@ -108,7 +109,7 @@ function believe(token: string, { key }: SigningKey, nowSeconds: number): z.outp
     if (error instanceof jsonwebtoken.TokenExpiredError) {
       throw new AppError('unauthenticated', 'the token has expired', { rule: 'token-expired' });
     }
-    throw forged('token_forged');
+    throw forged('token-forged', 'token_forged');
   }
 }
 
@@ -122,6 +123,6 @@ function parseHeader(token: string): unknown {
   }
 }
 
-function forged(suspicious: SuspiciousRule): AppError {
-  return new AppError('unauthenticated', 'the token is not valid', { rule: suspicious, suspicious });
+function forged(rule: AuditRule, suspicious: SuspiciousRule): AppError {
+  return new AppError('unauthenticated', 'the token is not valid', { rule, suspicious });
 }

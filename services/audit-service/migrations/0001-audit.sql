@@ -1,5 +1,5 @@
 -- The exact bytes of every entry. The columns after `leaf` are an index made from them and nothing more. Every append pays
--- for each column and index: `prev` and the chain hash are left to the bytes, and `written_at`, which grows with `seq`, is
+-- for each column and index: `prev`, `peer`, `changes` and the chain hash are left to the bytes, and `written_at`, which grows with `seq`, is
 -- searched by it.
 create table audit_entry (
   seq bigint primary key,

@@ -1,14 +1,17 @@
 import type { RequestListener } from 'node:http';
 import { appendEvents, exportEntries, listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
 import { AppError } from '@cardea/contracts/errors';
+import { refusalFacts } from '@cardea/contracts/refusal';
+import type { Refusal } from '@cardea/contracts/refusal';
+import { toAuditEvent } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { createApp } from '@cardea/http/server/app';
-import type { Refusal, ServerContext } from '@cardea/http/server/exchange';
+import type { ServerContext } from '@cardea/http/server/exchange';
 import { certificateHolder, identifyPeer } from '@cardea/http/server/peers';
 import type { PeersOfEndpoints } from '@cardea/http/server/peers';
 import { DbUnavailable } from '@cardea/storage/db';
-import { formatMicros } from './audit-time.ts';
 import type { AuditContext } from './context.ts';
+import { LOG_ITSELF } from './log.ts';
 import { toCanonicalEvent } from './parse-append.ts';
 import { auditRoutes } from './routes.ts';
 import { createHotPath } from '@cardea/http/server/hot-path';
@@ -45,23 +48,12 @@ export function createAuditApp(ctx: AuditContext): { listener: RequestListener; 
 }
 
 /** The log records what it refuses itself. @throws AppError `unavailable` */
-async function recordRefusal(ctx: AuditContext, { caller, action, error }: Refusal): Promise<void> {
+async function recordRefusal(ctx: AuditContext, refusal: Refusal): Promise<void> {
   // That an id was taken twice is in the log already, with the id.
-  if (error.code === 'conflict') return;
-  const { actor, source, requestId } = caller;
-  const now = ctx.now();
-  const event = toCanonicalEvent({
-    id: uuidv7(now),
-    ts: formatMicros(now * 1000),
-    action,
-    decision: 'deny',
-    reason: error.code,
-    actor,
-    source,
-    requestId,
-    ...(error.suspicious === undefined ? {} : { suspicious: error.suspicious }),
-  });
-  await ctx.pool.append([event], 'audit-service');
+  if (refusal.error.code === 'conflict') return;
+  const at = ctx.now();
+  const event = toAuditEvent(refusal.caller, refusalFacts(refusal), { id: uuidv7(at), at });
+  await ctx.pool.append([toCanonicalEvent(event)], LOG_ITSELF);
 }
 
 function translate(ctx: AuditContext, error: unknown): AppError | undefined {

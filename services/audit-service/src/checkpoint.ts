@@ -1,3 +1,4 @@
+import { formatMillis, parseMicros } from '@cardea/contracts/audit-time';
 import { signCheckpoint } from '@cardea/crypto/checkpoint';
 import type { SigningKey } from '@cardea/crypto/checkpoint';
 import { fromHex, toBase64, toHex } from '@cardea/crypto/encoding';
@@ -5,7 +6,6 @@ import { chainHash, genesis } from '@cardea/crypto/hash-chain';
 import { compactRange } from '@cardea/crypto/merkle';
 import { StartError } from '@cardea/process/config';
 import type { Db } from '@cardea/storage/db';
-import { formatMicros, parseMicros } from './audit-time.ts';
 import { readEntryBytes, readHead, storedTree } from './entry-store.ts';
 import { parseEntry, parseEntryUnchecked } from './entry-row.ts';
 import type { ParseEntry } from './entry-row.ts';
@@ -159,7 +159,7 @@ async function signAndKeep(options: SignerOptions, { tree, chain }: Verified): P
     root: toBase64(root),
     chain: toHex(chain),
     note: signCheckpoint(key, { origin, size: tree.size, root }),
-    signedAt: formatMicros(now() * 1000),
+    signedAt: formatMillis(now()),
   };
   await writeLastSigned(folder, signed);
   return signed;

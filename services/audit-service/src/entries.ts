@@ -1,6 +1,6 @@
 import type { EntryPage, EntryQuery } from '@cardea/contracts/audit-api';
+import { formatMicros, parseMicros } from '@cardea/contracts/audit-time';
 import type { Queryable } from '@cardea/storage/db';
-import { formatMicros, parseMicros } from './audit-time.ts';
 import { parseEntry } from './entry-row.ts';
 
 // One text for every combination of filters. The first filter that is set (vault, actor, action, denials) chooses a

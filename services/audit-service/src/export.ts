@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { formatMillis } from '@cardea/contracts/audit-time';
 import { AppError } from '@cardea/contracts/errors';
 import { toBase64 } from '@cardea/crypto/encoding';
 import { compactRange } from '@cardea/crypto/merkle';
@@ -6,7 +7,6 @@ import type { RangePart } from '@cardea/crypto/merkle';
 import type { Db } from '@cardea/storage/db';
 import { pack as createPack } from 'tar-stream';
 import type { Pack } from 'tar-stream';
-import { formatMicros } from './audit-time.ts';
 import type { Signer } from './checkpoint.ts';
 import { parseEntry } from './entry-row.ts';
 import { readEntryBytes, storedTree } from './entry-store.ts';
@@ -63,7 +63,7 @@ async function fill(ctx: ExportContext, pack: Pack, part: Part): Promise<void> {
 function manifest({ from, to, checkpoint }: Part, nowMs: number) {
   const files = entryFiles({ from, to }).map((file) => file.name);
   const { origin, size } = checkpoint;
-  return { v: 1, origin, size, from, to, files, madeAt: formatMicros(nowMs * 1000) };
+  return { v: 1, origin, size, from, to, files, madeAt: formatMillis(nowMs) };
 }
 
 /** `last` is part of the file: entries-0-4095.jsonl holds 4,096. */

@@ -1,12 +1,13 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
+import { formatMicros, parseMicros } from '@cardea/contracts/audit-time';
 import { AppError } from '@cardea/contracts/errors';
+import { toAuditEvent } from '@cardea/contracts/to-audit-event';
 import { toBase64, toHex } from '@cardea/crypto/encoding';
 import { chainHash, encodeEntryAround, genesis } from '@cardea/crypto/hash-chain';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { StartError } from '@cardea/process/config';
 import { DbUnavailable } from '@cardea/storage/db';
 import type { Db, Transaction } from '@cardea/storage/db';
-import { formatMicros, parseMicros } from './audit-time.ts';
 import { parseEntry, toRow } from './entry-row.ts';
 import type { EntryRow } from './entry-row.ts';
 import {
@@ -31,7 +32,10 @@ export interface LogIdentity {
   now(): number;
 }
 
-/** An event with the service that sent it. */
+/** What the log appends of itself is submitted by the service that it is. */
+export const LOG_ITSELF = 'audit-service';
+
+/** An event with the service that submitted it. */
 export interface Submission {
   event: CanonicalEvent;
   peer: string;
@@ -169,18 +173,18 @@ class Draft {
     const known = this.#known.get(event.id);
     if (known && holds(known.entry, event)) return receipt(event.id, known);
     if (known) {
-      this.#add(toCanonicalEvent(this.#conflict(event, peer)));
+      this.#add(toCanonicalEvent(this.#conflict(event, peer)), LOG_ITSELF);
       return { id: event.id, conflict: true };
     }
-    return receipt(event.id, this.#add(event));
+    return receipt(event.id, this.#add(event, peer));
   }
 
-  #add(event: CanonicalEvent): EntryRow {
+  #add(event: CanonicalEvent, peer: string): EntryRow {
     const { size, chain, writtenAtMicros, greatestId } = this.end;
     // Never backwards, whatever the clock does.
     const micros = Math.max(writtenAtMicros + 1, this.#nowMicros);
     const place = { seq: size, writtenAt: formatMicros(micros) };
-    const entry = encodeEntryAround(event.text, { log: this.#identity.origin, prev: chain, ...place });
+    const entry = encodeEntryAround(event.text, { log: this.#identity.origin, peer, prev: chain, ...place });
     const row = toRow(event.event, place, entry);
     this.rows.push(row);
     this.#known.set(event.id, row);
@@ -194,16 +198,16 @@ class Draft {
   }
 
   #conflict(event: CanonicalEvent, peer: string): AuditEvent {
-    return {
-      id: uuidv7(Math.floor(this.#nowMicros / 1000)),
-      ts: formatMicros(this.#nowMicros),
+    const at = Math.floor(this.#nowMicros / 1000);
+    const actor = { id: peer, type: 'service' } as const;
+    const facts = {
       action: 'audit.conflict',
       decision: 'deny',
       reason: 'an event with this id is in the log with other content',
-      actor: { id: peer, type: 'service' },
       resource: { name: event.id },
       suspicious: 'event_id_reused',
-    };
+    } as const;
+    return toAuditEvent({ actor }, facts, { id: uuidv7(at), at });
   }
 }
 

@@ -20,6 +20,7 @@ describe('the body of an append', () => {
     ['an unknown field', (text: string) => text.replace('"version":3', '"version":3,"zone":"b"')],
     ['a field called __proto__', (text: string) => text.replace('{"action"', '{"__proto__":{"x":1},"action"')],
     ['one in the actor', (text: string) => text.replace('"actor":{', '"actor":{"__proto__":{"x":1},')],
+    ['one in the changes', (text: string) => text.replace('"role":{', '"__proto__":{"to":"x"},"role":{')],
     ['null', (text: string) => text.replace('"version":3', '"version":null')],
     ['half a surrogate pair', (text: string) => text.replace('payments', '\\ud800')],
     ['a byte order mark', (text: string) => `\ufeff${text}`],
@@ -27,7 +28,8 @@ describe('the body of an append', () => {
     ['no events', () => '{"batchId":"0197f3c2-0000-7000-8000-000000000001","events":[]}'],
     ['no JSON', () => '{'],
   ])('with %s is refused', (_name, change) => {
-    const good = appendBody([anEvent()]).toString();
+    const changes = { role: { from: 'developer', to: 'admin' } };
+    const good = appendBody([anEvent({ changes })]).toString();
     const bad = change(good);
 
     expect(bad).not.toBe(good);

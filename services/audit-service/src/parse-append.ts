@@ -18,7 +18,7 @@ export interface AppendRequest {
   events: CanonicalEvent[];
 }
 
-/** Bytes left of an entry for its event: `log` (at most 512), `prev`, `seq`, `v` and `writtenAt` take less than the rest. */
+/** Bytes left of an entry for its event: `log` (at most 512), `peer`, `prev`, `seq`, `v` and `writtenAt` take less than the rest. */
 export const EVENT_BYTES_MAX = ENTRY_BYTES_MAX - 1024;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -18,7 +18,7 @@ export interface Appended {
 
 export interface AppendPool {
   /**
-   * Resolves once all of them are on disk. `peer` is the service that sent them.
+   * Resolves once all of them are on disk. `peer` is the service that submitted them.
    * @throws AppError `unavailable` if too much waits already; `conflict` if an id is taken by other content (the
    * other events of the request are in the log all the same, and may be sent again)
    */

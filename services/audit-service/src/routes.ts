@@ -4,6 +4,7 @@ import type { Route } from '@cardea/http/server/route';
 import type { AuditContext } from './context.ts';
 import { listEntries as findEntries } from './entries.ts';
 import { exportLog } from './export.ts';
+import { refuseForeignActions } from './foreign-actions.ts';
 import { parseAppend } from './parse-append.ts';
 
 /** 256 events of 15 KiB, and what is around them. */
@@ -15,7 +16,9 @@ export function auditRoutes(ctx: AuditContext): Route[] {
     rawRoute(
       appendEvents,
       async ({ caller, body }) => {
-        const appended = await ctx.pool.append(parseAppend(body).events, caller.actor.id);
+        const { events } = parseAppend(body);
+        refuseForeignActions(caller.actor.id, events);
+        const appended = await ctx.pool.append(events, caller.actor.id);
         ctx.metrics.appendedEvents.inc(appended.items.length);
         return { body: appended };
       },

@@ -19,6 +19,7 @@ const ENTRY_BYTES_MAX = 16 * 1024;
 const SMALL_FILE_BYTES_MAX = 4 * 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/;
+const PEER = /^[a-z][a-z0-9-]{0,62}$/;
 const HASH_HEX = /^[0-9a-f]{64}$/;
 // The lines of a C2SP tlog-checkpoint above its signatures: origin, size, root.
 const CHECKPOINTS = /^[^\n]+\n(?:0|[1-9]\d{0,15})\n[A-Za-z0-9+/]{43}=\n(?=\n)/gm;
@@ -213,9 +214,11 @@ function parseEntry(line, where) {
   }
   const wellFormed =
     isObject(entry) &&
-    Object.keys(entry).join() === 'event,log,prev,seq,v,writtenAt' &&
+    Object.keys(entry).join() === 'event,log,peer,prev,seq,v,writtenAt' &&
     isObject(entry.event) &&
     typeof entry.event.id === 'string' &&
+    typeof entry.peer === 'string' &&
+    PEER.test(entry.peer) &&
     HASH_HEX.test(entry.prev) &&
     isCount(entry.seq) &&
     entry.v === 1 &&

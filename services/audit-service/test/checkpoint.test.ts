@@ -12,7 +12,16 @@ import { insertEntries, readEntryBytes, readHead } from '../src/entry-store.ts';
 import { FatalLogError, openLog } from '../src/log.ts';
 import { auditDatabase, copySqlite, engines } from './audit-database.ts';
 import type { AuditDatabase } from './audit-database.ts';
-import { ORIGIN, VECTORS_NOW, anEvent, appendTo, someEvents, startLog, vectorEvents, vectors } from './test-log.ts';
+import {
+  ORIGIN,
+  VECTORS_NOW,
+  anEvent,
+  appendTo,
+  someEvents,
+  startLog,
+  vectorSubmissions,
+  vectors,
+} from './test-log.ts';
 
 describe.each(engines)('the signer on %s', (engine) => {
   let database: AuditDatabase;
@@ -37,9 +46,9 @@ describe.each(engines)('the signer on %s', (engine) => {
   test('the frozen events and key give the frozen checkpoints', async () => {
     writeFileSync(join(database.folder, 'signing-key'), `${vectors.seed}\n`, { mode: 0o600 });
     const { log, signer, vkey } = await start(vectors.origin);
-    await appendTo(log, vectorEvents.slice(0, 3));
+    await log.append(vectorSubmissions.slice(0, 3));
     expect((await signer.signIfGrown()).note).toBe(vectors.checkpoints['3']);
-    await appendTo(log, vectorEvents.slice(3));
+    await log.append(vectorSubmissions.slice(3));
     expect((await signer.signIfGrown()).note).toBe(vectors.checkpoints['5']);
 
     expect(vkey).toBe(vectors.vkey);
@@ -122,17 +131,20 @@ describe.each(engines)('the signer on %s', (engine) => {
     expect(new Set(readings).size).toBe(1);
   });
 
-  test('what came into the database between two starts has to be an entry, though chain, columns and head fit', async () => {
-    const { log } = await start();
-    await appendTo(log, [anEvent()]);
-    await withoutTriggers(db, 'delete from audit_tile');
-    await forge({ v: undefined });
-    await forge({});
-    const restart = start();
+  test.each(['v', 'peer'])(
+    'what came into the database between two starts has to be an entry, though chain, columns and head fit: not one without %s',
+    async (field) => {
+      const { log } = await start();
+      await appendTo(log, [anEvent()]);
+      await withoutTriggers(db, 'delete from audit_tile');
+      await forge({ [field]: undefined });
+      await forge({});
+      const restart = start();
 
-    await expect(restart).rejects.toThrow(FatalLogError);
-    await expect(restart).rejects.toThrow('entry 1 on disk is no entry');
-  });
+      await expect(restart).rejects.toThrow(FatalLogError);
+      await expect(restart).rejects.toThrow('entry 1 on disk is no entry');
+    },
+  );
 
   /** Puts an entry behind the last one, with all that belongs to it. */
   async function forge(changes: object): Promise<void> {
@@ -141,7 +153,7 @@ describe.each(engines)('the signer on %s', (engine) => {
     const place = { seq: size, writtenAt: `2026-11-22T06:27:32.00000${size}Z` };
     const prev = Buffer.from(chainHash(last!)).toString('hex');
     const { event } = anEvent();
-    const entry = { event, log: ORIGIN, prev, v: 1, ...place, ...changes };
+    const entry = { event, log: ORIGIN, peer: 'api-service', prev, v: 1, ...place, ...changes };
     const bytes = Buffer.from(canonicalize(JSON.parse(JSON.stringify(entry))));
     await db.transaction((tx) => insertEntries(tx, db.engine, [toRow(event, place, bytes)]));
     await db.query('update audit_head set size = $1, chain = $2 where id = 1', [size + 1, chainHash(bytes)]);

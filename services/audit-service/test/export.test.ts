@@ -232,6 +232,18 @@ describe('the verifier', () => {
     });
   });
 
+  test.each(['', '"peer":"",', '"peer":["api-service"],', '"peer":"API",'])(
+    'takes no entry that does not name the service that submitted it, but has »%s«: 10',
+    (peer) => {
+      const line = entries[6]!.toString().replace('"peer":"api-service",', peer);
+
+      expect(verify('--key', vkey, withEntries(entries.with(6, Buffer.from(line))))).toMatchObject({
+        code: 10,
+        said: expect.stringMatching(/entry 6: is not an entry of version 1/),
+      });
+    },
+  );
+
   test('finds a last line without its line feed: 10', () => {
     const content = joinLines(entries).subarray(0, -1);
 
@@ -367,7 +379,7 @@ describe('the verifier', () => {
     for (let seq = 0; seq < size; seq += 1) {
       const { event, writtenAt } = parseEntry(entries[Math.min(seq, 11)]!);
       const text = canonicalize(seq === changed ? { ...event, decision: 'deny' } : event);
-      const line = Buffer.from(encodeEntryAround(text, { log: ORIGIN, prev, seq, writtenAt }));
+      const line = Buffer.from(encodeEntryAround(text, { log: ORIGIN, peer: 'api-service', prev, seq, writtenAt }));
       prev = chainHash(line);
       lines.push(line);
     }
@@ -417,6 +429,6 @@ function joinLines(lines: (Buffer | string)[]): Buffer {
 
 function entryAfter(line: Buffer): Buffer {
   const { event, seq, writtenAt } = parseEntry(line);
-  const frame = { log: ORIGIN, prev: chainHash(line), seq: seq + 1, writtenAt };
+  const frame = { log: ORIGIN, peer: 'api-service', prev: chainHash(line), seq: seq + 1, writtenAt };
   return Buffer.from(encodeEntryAround(canonicalize(event), frame));
 }

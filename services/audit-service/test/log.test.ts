@@ -8,7 +8,7 @@ import { moveHead, readEntryBytes, readHead, readRows, storedTree } from '../src
 import { FatalLogError, openLog } from '../src/log.ts';
 import { auditDatabase, engines } from './audit-database.ts';
 import type { AuditDatabase } from './audit-database.ts';
-import { ORIGIN, VECTORS_NOW, anEvent, appendTo, someEvents, vectorEvents, vectors } from './test-log.ts';
+import { ORIGIN, VECTORS_NOW, anEvent, appendTo, someEvents, vectorSubmissions, vectors } from './test-log.ts';
 
 const publicKey = Buffer.from(vectors.publicKey, 'hex');
 const identity = { origin: ORIGIN, publicKey, now: () => VECTORS_NOW };
@@ -29,12 +29,12 @@ describe.each(engines)('the log on %s', (engine) => {
 
   test('the frozen events give the frozen entries, chain and leaves', async () => {
     const log = await openLog(db, { ...identity, origin: vectors.origin });
-    await appendTo(log, vectorEvents.slice(0, 2));
-    const { items, size } = await appendTo(log, vectorEvents.slice(2));
+    await log.append(vectorSubmissions.slice(0, 2));
+    const { items, size } = await log.append(vectorSubmissions.slice(2));
 
     expect(size).toBe(5);
     expect(items[2]).toEqual({
-      id: vectorEvents[4]!.id,
+      id: vectorSubmissions[4]!.event.id,
       seq: 4,
       leaf: Buffer.from(vectors.entries[4]!.leaf, 'hex').toString('base64'),
     });
@@ -104,6 +104,20 @@ describe.each(engines)('the log on %s', (engine) => {
     expect(await readEntryBytes(db, 0, 7)).toHaveLength(0);
   });
 
+  test('an entry names the service that submitted it, and keeps the first that did', async () => {
+    const log = await openLog(db, identity);
+    const [event, other] = [anEvent({ action: 'user.change' }), anEvent()];
+    await log.append([
+      { event, peer: 'worker' },
+      { event: other, peer: 'api-service' },
+    ]);
+    const { items } = await log.append([{ event, peer: 'api-service' }]);
+
+    expect(items).toMatchObject([{ seq: 0 }]);
+    const entries = (await readEntryBytes(db, 0, 3)).map(parseEntry);
+    expect(entries.map(({ peer }) => peer)).toEqual(['worker', 'api-service']);
+  });
+
   test('an id repeated within one batch is taken once', async () => {
     const event = anEvent();
     const { items, size } = await appendTo(await openLog(db, identity), [event, event]);
@@ -121,6 +135,7 @@ describe.each(engines)('the log on %s', (engine) => {
     expect(items[0]).toEqual({ id: event.id, conflict: true });
     expect(items[1]).toMatchObject({ seq: 2 });
     const [, recorded] = (await readEntryBytes(db, 0, 3)).map(parseEntry);
+    expect(recorded!.peer).toBe('audit-service');
     expect(recorded!.event).toMatchObject({
       action: 'audit.conflict',
       decision: 'deny',

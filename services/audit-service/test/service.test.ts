@@ -105,7 +105,8 @@ describe.each(engines)('audit-service on %s', (engine) => {
   });
 
   test('exports what the verifier takes, after a restart too', async () => {
-    await connect(url, 'worker').post(appendEvents.path, appendBody(someEvents(20)).toString(), 5000);
+    const expired = Array.from({ length: 20 }, () => anEvent({ action: 'secret.expire' }));
+    await connect(url, 'worker').post(appendEvents.path, appendBody(expired).toString(), 5000);
     await service.stop();
     await start();
     const api = connect(url, 'api-service');
@@ -137,11 +138,71 @@ describe.each(engines)('audit-service on %s', (engine) => {
     ]);
   });
 
+  test('takes nothing from kek-service that an admin is said to have read, and records who sent it', async () => {
+    const actor = { id: 'admin-id', type: 'user', name: 'admin' } as const;
+    const forged = anEvent({ action: 'secret.read', actor });
+    const append = connect(url, 'kek-service').post(appendEvents.path, appendBody([forged]).toString(), 5000);
+    await expect(append).rejects.toMatchObject({ code: 'access_denied' });
+
+    const { items } = await entries();
+    expect(items).toMatchObject([
+      {
+        peer: 'audit-service',
+        event: {
+          action: 'audit.append',
+          decision: 'deny',
+          reason: 'access_denied',
+          actor: { id: 'kek-service', type: 'service' },
+          resource: { name: 'secret.read' },
+          rule: 'foreign-action',
+          suspicious: 'wrong_peer',
+        },
+      },
+    ]);
+    expect(JSON.stringify(items)).not.toMatch(new RegExp(`${forged.id}|admin-id|payments`));
+  });
+
+  test.each<[ServiceName, string, string | undefined]>([
+    ['api-service', 'secret.read', undefined],
+    ['api-service', 'user.change', undefined],
+    ['api-service', 'seal.open', 'foreign-action'],
+    ['api-service', 'audit.conflict', 'foreign-action'],
+    ['worker', 'user.change', undefined],
+    ['worker', 'secret.read', 'foreign-action'],
+    ['worker', 'caller.drop', 'foreign-action'],
+    ['kek-service', 'seal.open', undefined],
+    ['kek-service', 'dek.create', 'foreign-action'],
+    ['api-service', 'planet.destroy', 'unknown-action'],
+    ['api-service', 'constructor.name', 'unknown-action'],
+  ])('of %s an event of %s is refused by the rule %s', async (peer, action, rule) => {
+    const event = anEvent({ action });
+    const append = connect(url, peer).post(appendEvents.path, appendBody([event]).toString(), 5000);
+    if (rule === undefined) await append;
+    else await expect(append).rejects.toMatchObject({ code: 'access_denied' });
+
+    const { items } = await entries();
+    const seen = items.map(({ peer, event }) => [peer, event.action, event.rule, event.suspicious]);
+    const suspicious = rule === 'foreign-action' ? 'wrong_peer' : undefined;
+    const refusal = ['audit-service', 'audit.append', rule, suspicious];
+    expect(seen).toEqual([rule === undefined ? [peer, action, undefined, undefined] : refusal]);
+  });
+
+  test('an event that is not for a service to submit takes no other of its batch with it', async () => {
+    const log = createAuditClient(connect(url, 'kek-service'));
+    const own = Array.from({ length: 3 }, () => anEvent({ action: 'dek.unwrap' }));
+    const [foreign, ...appended] = await Promise.allSettled([anEvent(), ...own].map(({ event }) => log.append(event)));
+
+    expect(foreign).toMatchObject({ status: 'rejected', reason: { code: 'internal' } });
+    expect(appended.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled']);
+    const taken = (await entries()).items.filter(({ event }) => event.action !== 'audit.append');
+    expect(taken.map(({ event }) => event.id).toSorted()).toEqual(own.map(({ id }) => id).toSorted());
+  });
+
   test('an id that comes again with other content is a 409, recorded once with the peer', async () => {
-    const event = anEvent();
+    const event = anEvent({ action: 'secret.expire' });
     const worker = connect(url, 'worker');
     await worker.post(appendEvents.path, appendBody([event]).toString(), 5000);
-    const other = appendBody([anEvent({ id: event.id, decision: 'deny' })]).toString();
+    const other = appendBody([anEvent({ id: event.id, action: 'secret.expire', decision: 'deny' })]).toString();
 
     await expect(worker.post(appendEvents.path, other, 5000)).rejects.toMatchObject({ code: 'conflict' });
     const [conflict, ...before] = (await entries()).items;
@@ -193,7 +254,7 @@ test('while the last entries are signed its ops port is still taken, so nobody s
     return new Date();
   };
   const service = await startAuditService(readAuditConfig(environment()), { logger: silent as never, now });
-  await connect(service.url, 'worker').post(appendEvents.path, appendBody([anEvent()]).toString(), 5000);
+  await connect(service.url, 'api-service').post(appendEvents.path, appendBody([anEvent()]).toString(), 5000);
 
   opsPort = Number(new URL(service.opsUrl).port);
   await service.stop();

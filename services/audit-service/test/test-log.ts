@@ -4,7 +4,7 @@ import { uuidv7 } from '@cardea/crypto/ids';
 import type { Db } from '@cardea/storage/db';
 import { openSigner } from '../src/checkpoint.ts';
 import { openLog } from '../src/log.ts';
-import type { AuditStore } from '../src/log.ts';
+import type { AuditStore, Submission } from '../src/log.ts';
 import { toCanonicalEvent } from '../src/parse-append.ts';
 import type { CanonicalEvent } from '../src/parse-append.ts';
 import { openSigningKey } from '../src/signing-key.ts';
@@ -20,9 +20,10 @@ export const vectors = JSON.parse(
   checkpoints: Record<string, string>;
 };
 
-export const vectorEvents = vectors.entries.map(({ entry }) =>
-  toCanonicalEvent((JSON.parse(entry) as { event: AuditEvent }).event),
-);
+export const vectorSubmissions: Submission[] = vectors.entries.map(({ entry }) => {
+  const { event, peer } = JSON.parse(entry) as { event: AuditEvent; peer: string };
+  return { event: toCanonicalEvent(event), peer };
+});
 
 /** When the vectors were written, in milliseconds since 1970. */
 export const VECTORS_NOW = Date.parse('2026-11-22T06:27:31Z');

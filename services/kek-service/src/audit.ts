@@ -1,8 +1,11 @@
-import type { AuditEvent } from '@cardea/contracts/audit-event';
+import type { AuditAction } from '@cardea/contracts/audit-actions';
 import type { Caller } from '@cardea/contracts/caller';
 import { seal, unseal } from '@cardea/contracts/kek-api';
+import { refusalFacts } from '@cardea/contracts/refusal';
+import type { Refusal } from '@cardea/contracts/refusal';
+import { toAuditEvent } from '@cardea/contracts/to-audit-event';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
-import type { Refusal } from '@cardea/http/server/exchange';
 import type { KekContext } from './context.ts';
 
 // A refusal releases nothing, so it must not hang on an audit log that is away: it waits for its record this long.
@@ -13,9 +16,9 @@ const REFUSAL_WAITS_MS = 1_000;
  * take effect: audit-service needs no KEK, so waiting for it cannot keep a sealed system sealed for ever.
  * @throws AppError `unavailable`
  */
-export async function recordSealChange(ctx: KekContext, caller: Caller, action: string): Promise<void> {
+export async function recordSealChange(ctx: KekContext, caller: Caller, action: AuditAction): Promise<void> {
   ctx.logger.warn(action, { requestId: caller.requestId, peer: caller.actor.id });
-  await ctx.audit?.append(event(ctx, caller, { action, decision: 'allow' }));
+  await append(ctx, caller, { action, decision: 'allow' });
 }
 
 /**
@@ -30,15 +33,7 @@ export async function recordRefusal(ctx: KekContext, refusal: Refusal): Promise<
   // Sealed says nothing about who asks, and those who ask ask again and again.
   if (error.code === 'sealed' || !ctx.audit) return;
 
-  const recorded = ctx.audit.append(
-    event(ctx, caller, {
-      action,
-      decision: 'deny',
-      reason: error.code,
-      ...(error.rule === undefined ? {} : { rule: error.rule }),
-      ...(error.suspicious === undefined ? {} : { suspicious: error.suspicious }),
-    }),
-  );
+  const recorded = append(ctx, caller, refusalFacts(refusal));
   if (action === unseal.action || action === seal.action) {
     await recorded;
     return;
@@ -49,14 +44,10 @@ export async function recordRefusal(ctx: KekContext, refusal: Refusal): Promise<
   await atMost(REFUSAL_WAITS_MS, logged);
 }
 
-function event(ctx: KekContext, { actor, source, requestId }: Caller, what: EventFacts): AuditEvent {
-  const now = ctx.now();
-  // Six decimals, as all times of the audit log have.
-  const ts = new Date(now).toISOString().replace('Z', '000Z');
-  return { id: uuidv7(now), ts, actor, source, requestId, ...what };
+async function append(ctx: KekContext, caller: Caller, facts: EventFacts): Promise<void> {
+  const at = ctx.now();
+  await ctx.audit?.append(toAuditEvent(caller, facts, { id: uuidv7(at), at }));
 }
-
-type EventFacts = Pick<AuditEvent, 'action' | 'decision' | 'reason' | 'rule' | 'suspicious'>;
 
 async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

@@ -87,7 +87,7 @@ export function unwrapDek(keyring: Keyring, ref: DekRef, { bytes, kekVersion }: 
     if (!(cause instanceof IntegrityError)) throw cause;
     throw new AppError('access_denied', 'the wrapped DEK is not the one that is named', {
       cause,
-      rule: 'dek_context',
+      rule: 'dek-context',
       suspicious: 'wrapped_dek_mismatch',
     });
   }

@@ -19,7 +19,7 @@ export function createUnwrapLimit(now: () => number): UnwrapLimit {
       if (missing === 0) return;
       throw new AppError('rate_limited', `more than ${PER_SECOND} a second`, {
         retryAfterSeconds: Math.ceil(missing / PER_SECOND),
-        rule: 'unwrap_rate',
+        rule: 'unwrap-rate',
       });
     },
   };

@@ -174,7 +174,7 @@ describe('the limit of unwraps', () => {
     const before = await kek.metric('cardea_refusals_total{code="rate_limited"');
     await expect(unwrapMany(1)).rejects.toMatchObject({ code: 'rate_limited' });
     expect(await kek.metric('cardea_refusals_total{code="rate_limited"')).toBe(before + 1);
-    expect(audit.events).toMatchObject([{ action: 'dek.unwrap', reason: 'rate_limited', rule: 'unwrap_rate' }]);
+    expect(audit.events).toMatchObject([{ action: 'dek.unwrap', reason: 'rate_limited', rule: 'unwrap-rate' }]);
 
     expect(await unwrap(ref, item)).toBe(dekBase64);
     kek.clock.now += 1_000;

@@ -3,6 +3,7 @@ import { Audited, NotModified } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
+import type { Refusal } from '@cardea/contracts/refusal';
 import type { Logger } from '@cardea/process/logger';
 import type { Metrics } from '@cardea/process/metrics';
 import { z } from 'zod';
@@ -26,17 +27,6 @@ export interface ServerContext {
   recordRefusal(refusal: Refusal): Promise<void>;
   /** Turns an error of a package that knows no HTTP into one a client may see. */
   translate(error: unknown): AppError | undefined;
-}
-
-/** What was refused, to whom and why. */
-export interface Refusal {
-  caller: Caller;
-  action: string;
-  /** The parameters of the path, where they are well formed. */
-  params: Record<string, string>;
-  /** The body as the contract has parsed it; undefined if it was refused before. */
-  body: unknown;
-  error: AppError;
 }
 
 /** One request on its way. */

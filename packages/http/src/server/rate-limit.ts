@@ -84,7 +84,7 @@ class LateStore extends RedisStore {
 }
 
 function tooMany(retryAfterSeconds: number, actor?: AuditActor): AppError {
-  const options = { rule: 'rate-limit', retryAfterSeconds, ...(actor ? { actor } : {}) };
+  const options = { rule: 'rate-limit', retryAfterSeconds, ...(actor ? { actor } : {}) } as const;
   return new AppError('rate_limited', 'too many requests', options);
 }
 

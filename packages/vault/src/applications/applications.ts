@@ -1,3 +1,5 @@
+import { changesBetween, timeField } from '@cardea/contracts/audit-changes';
+import type { AuditFields } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -11,7 +13,9 @@ import { removeGrantsTo } from '../grants/grant-store.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
+import type { Happening } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
+import { touched } from '../touched.ts';
 import {
   deleteApplicationRow,
   deleteCredentialRow,
@@ -68,7 +72,8 @@ export async function createApplication(
       await insertApplication(tx, { ...row, created_by: caller.actor.id });
       const secretHash = credentialHash(clientSecret);
       await insertCredential(tx, { id: uuidv7(createdAt), applicationId: row.id, secretHash, createdAt });
-      const happening = { action: 'application.create', rule, resource: { application: name } };
+      const changes = changesBetween({}, fieldsOf(row));
+      const happening: Happening = { action: 'application.create', rule, changes, resource: { application: name } };
       return { value: { ...toApplication(row), clientSecret }, happening };
     });
   } catch (error) {
@@ -91,7 +96,7 @@ export async function listApplications(
 export async function readApplication(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Application>> {
   const { rule } = authorizeSystem(caller, 'application.manage');
   const row = await getApplication(ctx.db, name);
-  const happening = { action: 'application.read', rule, resource: { application: name } };
+  const happening: Happening = { action: 'application.read', rule, resource: { application: name } };
   return audited(ctx, caller, happening, () => toApplication(row));
 }
 
@@ -118,8 +123,9 @@ export async function changeApplication(
       expires_at: change.expiresAt === undefined ? row.expires_at : (change.expiresAt?.getTime() ?? null),
     };
     await updateApplication(tx, next);
-    const reason = Object.keys(change).join(' ') || 'nothing';
-    const happening = { action: 'application.change', rule, reason, resource: { application: name } };
+    const changes = changesBetween(fieldsOf(row), fieldsOf(next));
+    const resource = { application: name };
+    const happening: Happening = { action: 'application.change', rule, ...touched(changes), resource };
     return { value: toApplication(next), happening };
   });
 }
@@ -127,10 +133,12 @@ export async function changeApplication(
 export async function deleteApplication(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<undefined>> {
   const { rule } = authorizeSystem(caller, 'application.manage');
   return changed(ctx, caller, async (tx) => {
-    const { id } = await getApplication(tx, name);
-    await removeGrantsTo(tx, `application:${id}`);
-    await deleteApplicationRow(tx, id);
-    return { value: undefined, happening: { action: 'application.delete', rule, resource: { application: name } } };
+    const row = await getApplication(tx, name);
+    await removeGrantsTo(tx, `application:${row.id}`);
+    await deleteApplicationRow(tx, row.id);
+    const changes = changesBetween(fieldsOf(row), {});
+    const happening: Happening = { action: 'application.delete', rule, changes, resource: { application: name } };
+    return { value: undefined, happening };
   });
 }
 
@@ -149,7 +157,7 @@ export async function createCredential(
     const createdAt = ctx.now().getTime();
     const row = { id: uuidv7(createdAt), created_at: createdAt, last_used_at: null };
     await insertCredential(tx, { id: row.id, applicationId, secretHash: credentialHash(clientSecret), createdAt });
-    const happening = { action: 'credential.create', rule, resource: { application: name, name: row.id } };
+    const happening: Happening = { action: 'credential.create', rule, resource: { application: name, name: row.id } };
     return { value: { ...toCredential(row), clientSecret }, happening };
   });
 }
@@ -163,8 +171,8 @@ export async function listCredentials(
   const { id: applicationId } = await getApplication(ctx.db, name);
   const rows = await listCredentialRows(ctx.db, { applicationId, cursor, limit: limit + 1 });
   const page = pageOf(rows.map(toCredential), limit, ({ id }) => id);
-  const happening = { action: 'credential.list', rule, resource: { application: name, count: page.items.length } };
-  return audited(ctx, caller, happening, () => page);
+  const resource = { application: name, count: page.items.length };
+  return audited(ctx, caller, { action: 'credential.list', rule, resource }, () => page);
 }
 
 /** Withdraws a secret; tokens it gave end with it. @throws AppError `not_found`, for another application's as well */
@@ -178,7 +186,7 @@ export async function deleteCredential(
     const { id: applicationId } = await getApplication(tx, name);
     const deleted = await deleteCredentialRow(tx, { id, applicationId });
     if (!deleted) throw new AppError('not_found', 'no such credential', { rule: 'no-such-credential' });
-    const happening = { action: 'credential.delete', rule, resource: { application: name, name: id } };
+    const happening: Happening = { action: 'credential.delete', rule, resource: { application: name, name: id } };
     return { value: undefined, happening };
   });
 }
@@ -187,6 +195,12 @@ async function getApplication(db: Queryable, name: string): Promise<ApplicationR
   const row = await findApplication(db, name);
   if (!row) throw new AppError('not_found', 'no such application', { rule: 'no-such-application' });
   return row;
+}
+
+/** What an audit record tells of a change. */
+function fieldsOf(row: ApplicationRow): AuditFields {
+  const { description, allowedCidrs, disabled } = toApplication(row);
+  return { description, allowedCidrs, disabled, expiresAt: timeField(row.expires_at) };
 }
 
 function toApplication(row: ApplicationRow): Application {

@@ -1,4 +1,5 @@
 import type { AuditActor } from '@cardea/contracts/audit-event';
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { isInside } from '@cardea/contracts/cidr';
@@ -30,7 +31,7 @@ export async function authenticateApplication(
   if (!isCredential(clientSecret)) throw new AppError('unauthenticated', WRONG, { rule: 'credential-malformed' });
   const owner = await findBySecretHash(ctx.db, credentialHash(clientSecret));
   if (!owner || (owner.id !== clientId && owner.name !== clientId)) {
-    throw new AppError('unauthenticated', WRONG, { rule: 'credential_unknown', suspicious: 'credential_unknown' });
+    throw new AppError('unauthenticated', WRONG, { rule: 'credential-unknown', suspicious: 'credential_unknown' });
   }
   const caller = callerOf(stranger, owner);
   const rule = whyClosed(ctx, stranger, owner);
@@ -66,7 +67,7 @@ async function withoutCredential({ db }: Pick<VaultContext, 'db'>, id: string): 
 }
 
 // One sentence for every rule: a stolen token is not to be told from where, or until when, it would have been good.
-function hasEnded(rule: string, actor?: AuditActor): AppError {
+function hasEnded(rule: AuditRule, actor?: AuditActor): AppError {
   const message = 'the access that this token was given for has ended, or is not given from this address';
   return new AppError('unauthenticated', message, { rule, ...(actor ? { actor } : {}) });
 }
@@ -75,7 +76,7 @@ function callerOf(stranger: Caller, { id, name, credential_id: credential }: Cre
   return { ...stranger, actor: { credential, id, name, type: 'application' } };
 }
 
-function whyClosed(ctx: Pick<VaultContext, 'now'>, { source }: Caller, owner: CredentialOwner): string | undefined {
+function whyClosed(ctx: Pick<VaultContext, 'now'>, { source }: Caller, owner: CredentialOwner): AuditRule | undefined {
   if (owner.disabled === 1) return 'application-disabled';
   if (owner.expires_at !== null && owner.expires_at <= ctx.now().getTime()) return 'application-expired';
   const isNear = isInside(source.ip ?? '', JSON.parse(owner.allowed_cidrs) as string[]);

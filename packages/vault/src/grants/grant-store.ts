@@ -50,13 +50,13 @@ export async function listGrantsTo(db: Queryable, principal: string): Promise<Va
   });
 }
 
-/** Grants in place of what was granted before; true if nothing was. */
+/** Grants in place of what was granted before, which it answers; undefined if nothing was. */
 export async function upsertGrant(
   tx: Transaction,
   grant: { vaultId: string; principal: string; granted: Granted; createdAt: number; createdBy: string },
-): Promise<boolean> {
+): Promise<Granted | undefined> {
   const { vaultId, principal, granted, createdAt, createdBy } = grant;
-  const isNew = !(await removeGrant(tx, { vaultId, principal }));
+  const before = await removeGrant(tx, { vaultId, principal });
   await tx.query(
     `insert into vault_grant
             (vault_id, principal, owner, secrets, keys, allowed_cidrs, path_prefix, expires_at, created_at, created_by)
@@ -74,19 +74,22 @@ export async function upsertGrant(
       createdBy,
     ],
   );
-  return isNew;
+  return before;
 }
 
-/** False if there was none. */
+/** Answers what was granted; undefined if nothing was. */
 export async function removeGrant(
   tx: Transaction,
   { vaultId, principal }: { vaultId: string; principal: string },
-): Promise<boolean> {
-  const rows = await tx.query(`delete from vault_grant where vault_id = $1 and principal = $2 returning vault_id`, [
-    vaultId,
-    principal,
-  ]);
-  return rows.length === 1;
+): Promise<Granted | undefined> {
+  const [row] = await tx.query<GrantColumns>(
+    `delete from vault_grant
+      where vault_id = $1
+        and principal = $2
+     returning owner, secrets, keys, allowed_cidrs, path_prefix, expires_at`,
+    [vaultId, principal],
+  );
+  return row && toGranted(row);
 }
 
 export async function removeGrantsTo(tx: Transaction, principal: string): Promise<void> {

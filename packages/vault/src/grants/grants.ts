@@ -1,3 +1,5 @@
+import { changesBetween, timeField } from '@cardea/contracts/audit-changes';
+import type { AuditFields } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller, Role } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -13,6 +15,7 @@ import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
 import { askedResource, principalResource } from '../resource.ts';
+import { touched } from '../touched.ts';
 import { findPrincipal, listGrantsOf, listVaultsOwnedAlone, removeGrant, upsertGrant } from './grant-store.ts';
 import type { PrincipalGrant } from './grant-store.ts';
 
@@ -57,7 +60,7 @@ export async function putGrant(
     if (!staysOwner(granted)) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
     const createdAt = ctx.now().getTime();
     const { principal } = found;
-    const isNew = await upsertGrant(tx, {
+    const before = await upsertGrant(tx, {
       vaultId: vault.id,
       principal,
       granted,
@@ -65,9 +68,10 @@ export async function putGrant(
       createdBy: caller.actor.id,
     });
     const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
+    const changes = changesBetween(fieldsOf(before), fieldsOf(granted));
     return {
-      value: { grant: { ...granted, principal: ref.principal }, isNew },
-      happening: { action: 'grant.write', rule, resource, reason: summaryOf(granted) },
+      value: { grant: { ...granted, principal: ref.principal }, isNew: before === undefined },
+      happening: { action: 'grant.write', rule, resource, ...touched(changes) },
     };
   });
 }
@@ -94,7 +98,8 @@ export async function deleteGrant(ctx: VaultContext, caller: Caller, ref: GrantR
     const removed = found && (await removeGrant(tx, { vaultId: vault.id, principal: found.principal }));
     if (!removed) throw new AppError('not_found', 'nothing was granted to them here', { rule: 'no-such-grant' });
     const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
-    return { value: undefined, happening: { action: 'grant.delete', rule, resource } };
+    const changes = changesBetween(fieldsOf(removed), {});
+    return { value: undefined, happening: { action: 'grant.delete', rule, resource, changes } };
   });
 }
 
@@ -132,14 +137,9 @@ export async function explainAccess(
   return audited(ctx, caller, { action: 'access.explain', rule, resource }, () => decision);
 }
 
-/** What was granted, in the words of the audit log. */
-function summaryOf({ owner, secrets, keys, pathPrefix, expiresAt }: Granted): string {
-  const parts = [
-    owner ? 'owner' : '',
-    secrets.length > 0 ? `secrets:${secrets.join(',')}` : '',
-    keys.length > 0 ? `keys:${keys.join(',')}` : '',
-    pathPrefix === undefined ? '' : `below ${pathPrefix}`,
-    expiresAt === undefined ? '' : `until ${new Date(expiresAt).toISOString()}`,
-  ].filter((part) => part !== '');
-  return parts.join(' ') || 'nothing';
+/** What an audit record tells of a change. */
+function fieldsOf(granted: Granted | undefined): AuditFields {
+  if (!granted) return {};
+  const { owner, secrets, keys, pathPrefix, allowedCidrs, expiresAt } = granted;
+  return { owner, secrets, keys, pathPrefix, allowedCidrs, expiresAt: timeField(expiresAt) };
 }

@@ -7,7 +7,7 @@ import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
 import { writeVersion } from './write-version.ts';
-import type { PutOptions, PutOutcome } from './write-version.ts';
+import type { PutOptions, PutOutcome, Write } from './write-version.ts';
 
 /** Makes a random value and stores it as the newest version: nobody sees it who may not read it. */
 export async function generateSecret(
@@ -20,7 +20,7 @@ export async function generateSecret(
   const { length, alphabet, options, conditions } = request;
   const bytes = Buffer.from(randomText(length, alphabets[alphabet]));
   const value = { bytes, encoding: 'utf8' as const };
-  const write = { vault, rule, action: 'secret.generate', name: ref.name, value, options, conditions };
+  const write: Write = { vault, rule, action: 'secret.generate', name: ref.name, value, options, conditions };
   try {
     return await changeSecrets(ctx, caller, async (tx) => {
       const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);

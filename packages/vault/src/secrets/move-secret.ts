@@ -1,3 +1,5 @@
+import { joinRules } from '@cardea/contracts/audit-rules';
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
@@ -45,7 +47,7 @@ export interface Moved {
 export interface Way {
   from: VaultRow;
   to: VaultRow;
-  rule: string;
+  rule: AuditRule;
 }
 
 /**
@@ -71,10 +73,8 @@ export async function moveSecret(
     const dependants = await countDependants(tx, { vault: way.from.name, name: from.name });
     const summary = toSummary({ ...secret, name: to.name, updated_at: ctx.now().getTime() });
     const resource = resourceOf(way, from.name, to.name);
-    return {
-      value: { vault: way.to.name, secret: summary, dependants },
-      happening: { action: 'secret.move', resource, rule: way.rule, ...sealOf(moved, dekVersion) },
-    };
+    const happening: Happening = { action: 'secret.move', resource, rule: way.rule, ...sealOf(moved, dekVersion) };
+    return { value: { vault: way.to.name, secret: summary, dependants }, happening };
   };
   // A secret that is written to all the time would never be moved otherwise.
   return changeSecrets(ctx, caller, work, { alone: true });
@@ -102,8 +102,7 @@ export async function authorizeMove(
   const write = await authorize(ctx, caller, 'secret.write', to).catch((error: unknown) => {
     throw error instanceof AppError ? reworded(error, `where it is to go: ${error.message}`, {}) : error;
   });
-  const rule = [...new Set([take.rule, write.rule])].join(', ');
-  return { from: take.vault, to: write.vault, rule };
+  return { from: take.vault, to: write.vault, rule: joinRules([take.rule, write.rule]) };
 }
 
 /** How a record names a move; of several by what their names begin with. */

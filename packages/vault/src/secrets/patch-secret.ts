@@ -1,3 +1,4 @@
+import type { AuditChanges } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
@@ -9,8 +10,10 @@ import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
 import { refusePast } from '../refuse-past.ts';
+import { touched } from '../touched.ts';
 import { announcementOf, dueAt } from './lifecycle/due.ts';
 import { indexSecret } from './listing/search-index.ts';
+import { secretChanges } from './secret-changes.ts';
 import { getLiveSecret, settleEnd } from './secret-state.ts';
 import { updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
@@ -44,7 +47,9 @@ export async function patchSecret(
   return changeSecrets(ctx, caller, async (tx) => {
     const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
     requireConditions(conditions, secret.current_version);
-    const changed = await patched(ctx, tx, await settleEnd(ctx, tx, secret), patch);
+    const settled = await settleEnd(ctx, tx, secret);
+    const named = await getVersion(tx, { secretId: secret.id, version: patch.version ?? secret.current_version });
+    const changed = await patched(ctx, tx, settled, named, patch);
     await updateSecret(tx, changed);
     if (patch.metadata) {
       const metadata = JSON.parse(changed.metadata) as Metadata;
@@ -52,8 +57,11 @@ export async function patchSecret(
     }
     const version = patch.version === undefined ? {} : { version: patch.version };
     const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, ...version };
-    const happening = { action: 'secret.update', resource, rule, reason: fieldsOf(patch).join(' ') || 'unchanged' };
-    return { value: toSummary(changed), happening };
+    const changes = changesOf(patch, { secret, named, changed });
+    return {
+      value: toSummary(changed),
+      happening: { action: 'secret.update', resource, rule, ...touched(changes) },
+    };
   });
 }
 
@@ -63,9 +71,13 @@ function rightsFor({ expiresAt, maxVersions }: SecretPatch): ['secret.write', ..
   return takesAway ? ['secret.write', 'secret.delete'] : ['secret.write'];
 }
 
-async function patched(ctx: VaultContext, tx: Transaction, secret: SecretRow, patch: SecretPatch): Promise<SecretRow> {
-  const { version = secret.current_version } = patch;
-  const named = await getVersion(tx, { secretId: secret.id, version });
+async function patched(
+  ctx: VaultContext,
+  tx: Transaction,
+  secret: SecretRow,
+  named: VersionRow,
+  patch: SecretPatch,
+): Promise<SecretRow> {
   let secretEnd = secret.expires_at;
   if (patch.expiresAt !== undefined && patch.version === undefined) {
     secretEnd = patch.expiresAt;
@@ -75,7 +87,7 @@ async function patched(ctx: VaultContext, tx: Transaction, secret: SecretRow, pa
   }
   if (patch.expiresAt !== undefined && patch.version !== undefined) await setEnd(ctx, tx, named, patch.expiresAt);
   // An empty patch takes nothing and changes nothing.
-  if (fieldsOf(patch).length === 0) return secret;
+  if (isEmpty(patch)) return secret;
   const current = await getVersion(tx, { secretId: secret.id, version: secret.current_version });
   const now = ctx.now().getTime();
   const due = dueAt(secretEnd, current.expires_at);
@@ -119,8 +131,16 @@ function merged(metadata: string, patch: Record<string, string | null>): Metadat
   throw new AppError('invalid_request', 'metadata: has at most 64 keys');
 }
 
-// By their names only: what they say may be worth less than a secret and is still nobody else's.
-function fieldsOf({ metadata, expiresAt, maxVersions }: SecretPatch): string[] {
-  const given = Object.entries({ metadata, expiresAt, maxVersions });
-  return given.filter(([, value]) => value !== undefined).map(([name]) => name);
+function isEmpty({ metadata, expiresAt, maxVersions }: SecretPatch): boolean {
+  return metadata === undefined && expiresAt === undefined && maxVersions === undefined;
+}
+
+// Of a version that is named, its own expiry; else when the newest one expires, by itself or with the secret.
+function changesOf(
+  { version, expiresAt }: SecretPatch,
+  { secret, named, changed }: { secret: SecretRow; named: VersionRow; changed: SecretRow },
+): AuditChanges | undefined {
+  if (version === undefined) return secretChanges(secret, changed);
+  const due = named.expires_at;
+  return secretChanges({ ...secret, due_at: due }, { ...changed, due_at: expiresAt === undefined ? due : expiresAt });
 }

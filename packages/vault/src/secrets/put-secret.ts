@@ -6,7 +6,7 @@ import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
 import type { SecretValue } from './secret.ts';
 import { writeVersion } from './write-version.ts';
-import type { PutOptions, PutOutcome } from './write-version.ts';
+import type { PutOptions, PutOutcome, Write } from './write-version.ts';
 
 /**
  * Stores a value as the newest version; the identical value again makes none.
@@ -19,7 +19,7 @@ export async function putSecret(
   put: { value: SecretValue; options: PutOptions; conditions: Conditions },
 ): Promise<Audited<PutOutcome>> {
   const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
-  const write = { vault, rule, action: 'secret.write', name: ref.name, ...put };
+  const write: Write = { vault, rule, action: 'secret.write', name: ref.name, ...put };
   return changeSecrets(ctx, caller, async (tx) => {
     const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
     return { value: outcome, happenings };

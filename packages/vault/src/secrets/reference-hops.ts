@@ -1,3 +1,4 @@
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { REFERENCE_TYPE } from '@cardea/contracts/secrets/secret-shapes';
@@ -17,7 +18,7 @@ import type { Secret, SecretRef } from './secret.ts';
 /** One secret on the way to a value. */
 export interface Hop {
   vault: { id: string; name: string };
-  rule: string;
+  rule: AuditRule;
   name: string;
   row: FoundVersion;
 }

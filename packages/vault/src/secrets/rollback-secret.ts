@@ -7,7 +7,7 @@ import { changeSecrets } from '../deks/change-sealed.ts';
 import { getReadable } from './readable.ts';
 import { openVersion } from './sealing.ts';
 import { writeVersion } from './write-version.ts';
-import type { PutOutcome } from './write-version.ts';
+import type { PutOutcome, Write } from './write-version.ts';
 
 /** Stores the value of an old version as the newest one. @throws AppError `not_found`, `gone`, `precondition_failed` */
 export async function rollbackSecret(
@@ -24,7 +24,7 @@ export async function rollbackSecret(
     const value = { bytes, encoding: old.encoding, contentType: old.content_type ?? undefined };
     // A value that was to end does not live on by being written again.
     const options = { expiresAt: old.expires_at ?? undefined };
-    const write = { vault, rule, action: 'secret.rollback', name, value, options, conditions };
+    const write: Write = { vault, rule, action: 'secret.rollback', name, value, options, conditions };
     const { outcome, happenings } = await writeVersion(ctx, tx, caller, write).finally(() => bytes.fill(0));
     const [first, ...rest] = happenings;
     return { value: outcome, happenings: [{ ...first, reason: `to the value of version ${version}` }, ...rest] };

@@ -1,4 +1,7 @@
+import type { AuditAction } from '@cardea/contracts/audit-actions';
+import type { AuditChanges } from '@cardea/contracts/audit-changes';
 import type { AuditResource } from '@cardea/contracts/audit-event';
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
 import { REFERENCE_TYPE } from '@cardea/contracts/secrets/secret-shapes';
@@ -19,6 +22,7 @@ import { returnVersions } from './lifecycle/trash-store.ts';
 import { indexSecret } from './listing/search-index.ts';
 import { noteReference } from './references.ts';
 import { openVersion, sealVersion } from './sealing.ts';
+import { secretChanges } from './secret-changes.ts';
 import { newSecret, settleEnd } from './secret-state.ts';
 import { findSecret, insertSecret, updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
@@ -48,9 +52,9 @@ export interface PutOutcome {
 /** One value on its way into a vault that the caller was allowed to write to. */
 export interface Write {
   vault: Pick<VaultRow, 'id' | 'name' | 'max_versions'>;
-  rule: string;
+  rule: AuditRule;
   /** What the audit log calls it: `secret.write`. */
-  action: string;
+  action: AuditAction;
   name: string;
   value: SecretValue;
   options: PutOptions;
@@ -124,9 +128,12 @@ async function keepVersion(
   const { version } = current;
   const expiresAt = options.expiresAt === undefined ? current.expires_at : options.expiresAt;
   const isTouched = Object.values(options).some((option) => option !== undefined);
+  let changes: AuditChanges | undefined;
   if (isTouched) {
+    const next = withVersion(ctx, secret, { version, expiresAt, options, at: ctx.now().getTime() });
     await setVersionExpiry(tx, { secretId: secret.id, version, expiresAt });
-    await updateSecret(tx, withVersion(ctx, secret, { version, expiresAt, options, at: ctx.now().getTime() }));
+    await updateSecret(tx, next);
+    changes = secretChanges(secret, next);
     if (options.metadata) await index(ctx, tx, write, secret.id, options.metadata);
   }
   const resource = { vault: vault.name, vaultId: vault.id, name, version };
@@ -134,7 +141,7 @@ async function keepVersion(
   const outcome = { name, version, changed: false, isNew: false, createdAt: new Date(current.created_at) };
   return {
     outcome: { ...outcome, ...expiry(dueAt(secret.expires_at, expiresAt)) },
-    happenings: [{ action, resource, rule, reason }],
+    happenings: [{ action, resource, rule, reason, changes }],
   };
 }
 
@@ -171,11 +178,12 @@ async function addVersion(
     await index(ctx, tx, write, secretId, JSON.parse(after.metadata) as Metadata);
 
   const resource = { vault: vault.name, vaultId: vault.id, name, version };
+  const changes = secretChanges(before, after);
   const outcome = { name, version, changed: true, isNew: secret?.live !== 1, createdAt: new Date(createdAt) };
   return {
     outcome: { ...outcome, ...expiry(after.due_at) },
     happenings: [
-      { action, resource, rule, dekVersion, ciphertextSha256: sha256Hex(ciphertext) },
+      { action, resource, rule, changes, dekVersion, ciphertextSha256: sha256Hex(ciphertext) },
       ...limitRecord('secret.destroy', room.removed, resource),
       ...limitRecord('secret.delete', room.returned, resource),
     ],
@@ -203,7 +211,7 @@ function limitRecord(
 ): Happening[] {
   const [first, last] = [versions[0], versions.at(-1)];
   if (first === undefined || last === undefined) return [];
-  const facts = { action, rule: 'max-versions' };
+  const facts = { action, rule: 'max-versions' } as const;
   if (first === last) return [{ ...facts, resource: { ...resource, version: last } }];
   const count = versions.length;
   return [{ ...facts, resource: { ...resource, version: last, count }, reason: `versions ${first} to ${last}` }];

@@ -1,4 +1,5 @@
 import type { AuditActor } from '@cardea/contracts/audit-event';
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -10,6 +11,7 @@ import { DAY_MS } from '../durations.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
+import type { Done, Happening } from '../record.ts';
 import {
   deleteDeadSessions,
   endSession,
@@ -55,7 +57,7 @@ async function getLiveSession(ctx: Pick<VaultContext, 'db' | 'now'>, id: string)
   return session;
 }
 
-function hasEnded(rule: string, actor?: AuditActor): AppError {
+function hasEnded(rule: AuditRule, actor?: AuditActor): AppError {
   return new AppError('unauthenticated', 'the session has ended', { rule, ...(actor ? { actor } : {}) });
 }
 
@@ -63,7 +65,7 @@ function actorOf({ id: session, user_id: id, username: name }: SessionRow): Audi
   return { id, name, session, type: 'user' };
 }
 
-function whyDead(session: SessionRow, now: number): string | undefined {
+function whyDead(session: SessionRow, now: number): AuditRule | undefined {
   if (session.ended_at !== null) return 'session-ended';
   if (session.expires_at <= now) return 'session-expired';
   if (session.disabled === 1) return 'user-disabled';
@@ -86,7 +88,7 @@ export async function refreshSession(
   const row = await findRefreshToken(ctx.db, hash);
   if (!row) {
     throw new AppError('unauthenticated', 'the refresh token is not valid', {
-      rule: 'refresh_unknown',
+      rule: 'refresh-unknown',
       suspicious: 'refresh_unknown',
     });
   }
@@ -97,7 +99,7 @@ export async function refreshSession(
   const outcome = await changed(ctx, caller, (tx) => useOrRepeat(ctx, tx, { hash, session, stranger, refreshToken }));
   if (outcome.value === 'reused') {
     throw new AppError('unauthenticated', 'the refresh token was used before: the session has ended', {
-      rule: 'refresh_reuse',
+      rule: 'refresh-reuse',
       suspicious: 'refresh_reuse',
       actor: caller.actor,
     });
@@ -112,20 +114,24 @@ interface Use {
   refreshToken: string;
 }
 
-async function useOrRepeat(ctx: VaultContext, tx: Transaction, { hash, session, stranger, refreshToken }: Use) {
+async function useOrRepeat(
+  ctx: VaultContext,
+  tx: Transaction,
+  { hash, session, stranger, refreshToken }: Use,
+): Promise<Done<'used' | 'repeated' | 'reused'>> {
   const now = ctx.now().getTime();
   const successor = sha256(refreshToken);
   if (await useRefreshToken(tx, hash, now)) {
     await insertRefreshToken(tx, { hash: successor, sessionId: session.id, createdAt: now });
-    return { value: 'used' as const, happening: { action: 'auth.refresh', rule: 'refresh-token' } };
+    return { value: 'used', happening: { action: 'auth.refresh', rule: 'refresh-token' } };
   }
   const used = await findRefreshToken(tx, hash);
   const next = await findRefreshToken(tx, successor);
   const isRepeat = now - (used?.used_at ?? 0) <= GRACE_MS && next?.used_at === null && isSameClient(session, stranger);
-  if (isRepeat) return { value: 'repeated' as const, happening: { action: 'auth.refresh', rule: 'refresh-repeat' } };
+  if (isRepeat) return { value: 'repeated', happening: { action: 'auth.refresh', rule: 'refresh-repeat' } };
   await endSession(tx, { id: session.id, userId: session.user_id, endedAt: now });
-  const happening = { action: 'session.end', rule: 'refresh_reuse', suspicious: 'refresh_reuse' as const };
-  return { value: 'reused' as const, happening };
+  const happening: Happening = { action: 'session.end', rule: 'refresh-reuse', suspicious: 'refresh_reuse' };
+  return { value: 'reused', happening };
 }
 
 function isSameClient(session: SessionRow, { source }: Caller): boolean {

@@ -1,3 +1,4 @@
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -89,7 +90,7 @@ async function beginSession(ctx: VaultContext, stranger: Caller, begin: Begin): 
       value: { userId: user.id, sessionId, refreshToken },
       happening: {
         action: 'auth.login',
-        rule: `password${factor === 'none' ? '' : `+${factor.kind}`}`,
+        rule: factor === 'none' ? 'password' : `password+${factor.kind}`,
         resource: { user: user.username },
       },
     };
@@ -149,7 +150,7 @@ async function inQueue<T>(work: () => Promise<T>): Promise<T> {
 
 // The record names the account as it is stored, and nobody as its owner, for nobody has proved to be. What was typed for
 // a name there is not is in no record: people type passwords there.
-function wrong(rule: string, user?: UserRow): AppError {
+function wrong(rule: AuditRule, user?: UserRow): AppError {
   return new AppError('unauthenticated', 'the username, the password or the code is wrong', {
     rule,
     ...(user ? { resource: { user: user.username } } : {}),

@@ -8,6 +8,7 @@ import { SYSTEM_VAULT_ID, findNewestDekVersion, insertDek } from '../deks/dek-st
 import { wrapNewDek } from '../deks/new-dek.ts';
 import { openForSystem, sealForSystem } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
+import type { Happening } from '../record.ts';
 import { systemCaller } from '../system-caller.ts';
 
 /** `access` signs access tokens; `refresh` derives a refresh token's successor. */
@@ -88,7 +89,8 @@ async function deleteKey(ctx: VaultContext, id: string): Promise<void> {
     changed(ctx, systemCaller, async (tx) => {
       const deleted = await tx.query(`delete from signing_key where id = $1 returning id`, [id]);
       if (deleted.length === 0) throw new AlreadyDone();
-      const happening = { action: 'signingKey.delete', rule: 'replaced', reason: 'access', resource: { name: id } };
+      const resource = { name: id };
+      const happening: Happening = { action: 'signingKey.delete', rule: 'replaced', reason: 'access', resource };
       return { value: undefined, happening };
     }),
   );
@@ -125,7 +127,8 @@ async function addKey(ctx: VaultContext, purpose: KeyPurpose, { rule }: { rule: 
        values ($1, $2, $3, $4, $5)`,
       [id, purpose, ciphertext, dekVersion, createdAt],
     );
-    const happening = { action: 'signingKey.create', rule, reason: purpose, resource: { name: id }, dekVersion };
+    const resource = { name: id };
+    const happening: Happening = { action: 'signingKey.create', rule, reason: purpose, resource, dekVersion };
     return { value: undefined, happening };
   });
   await unlessDone(added.finally(() => bytes.fill(0)));

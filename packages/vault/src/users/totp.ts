@@ -1,3 +1,4 @@
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -14,6 +15,7 @@ import type { VaultContext } from '../context.ts';
 import { changeSecrets } from '../deks/change-sealed.ts';
 import { openForSystem, sealForSystem } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
+import type { Happening } from '../record.ts';
 import { throttled } from './throttle.ts';
 import {
   clearTotp,
@@ -67,7 +69,8 @@ export async function setUpTotp(ctx: VaultContext, caller: Caller): Promise<Audi
   const work = async (tx: Transaction) => {
     const sealed = await sealForSystem(ctx, tx, { kind: TOTP_KIND, id: user.id }, secret);
     if (!(await setUpTotpSecret(tx, user.id, sealed))) throw isOn();
-    return { value: { uri }, happening: { action: 'auth.totpSetUp', rule: 'self' } };
+    const happening: Happening = { action: 'auth.totpSetUp', rule: 'self' };
+    return { value: { uri }, happening };
   };
   return changeSecrets(ctx, caller, work).finally(() => secret.fill(0));
 }
@@ -142,7 +145,7 @@ function isOn(): AppError {
   });
 }
 
-function wrongCode(rule: string): AppError {
+function wrongCode(rule: AuditRule): AppError {
   return new AppError('access_denied', 'the code is wrong, or was used before', { rule });
 }
 

@@ -1,3 +1,6 @@
+import { changesBetween, timeField } from '@cardea/contracts/audit-changes';
+import type { AuditFields } from '@cardea/contracts/audit-changes';
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller, Role } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -13,6 +16,7 @@ import { audited, changed } from '../record.ts';
 import type { Happening } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
 import { systemCaller } from '../system-caller.ts';
+import { touched } from '../touched.ts';
 import { handOver, refuseOwnerlessVaults } from './ownership.ts';
 import type { HandedOver } from './ownership.ts';
 import { makeOneTimePassword, refuseBadPassword } from './passwords.ts';
@@ -80,9 +84,10 @@ export async function addUser(
       const end = expiresAt?.getTime() ?? null;
       await insertUser(tx, { id, username, role, passwordHash, passwordState, expiresAt: end, createdAt });
       const row = (await findUser(tx, username))!;
+      const changes = changesBetween({}, fieldsOf(row));
       return {
         value: { ...toUser(row, false), ...(oneTimePassword === undefined ? {} : { oneTimePassword }) },
-        happening: { action: 'user.create', rule, reason: `role ${role}`, resource: { user: username } },
+        happening: { action: 'user.create', rule, changes, resource: { user: username } },
       };
     });
   } catch (error) {
@@ -131,10 +136,10 @@ export async function changeUser(
     // They are refused anyway; enabling the account again must not bring them back.
     if (disabled) await endAllSessions(ctx, tx, { userId: row.id });
     const locked = await isLocked(tx, username, ctx.now().getTime());
-    const reason = Object.keys(change).join(' ') || 'nothing';
+    const changes = changesBetween(fieldsOf(row), fieldsOf(next));
     return {
       value: toUser(next, locked),
-      happening: { action: 'user.change', rule, reason, resource: { user: username } },
+      happening: { action: 'user.change', rule, ...touched(changes), resource: { user: username } },
     };
   });
 }
@@ -153,8 +158,9 @@ export async function deleteUser(
     await removeGrantsTo(tx, `user:${row.id}`);
     await deleteUserRow(tx, row.id);
     await forgetFailures(tx, username);
-    const reason = vaults.length === 0 ? {} : { reason: `succeeded by ${successor}` };
-    const happening = { action: 'user.delete', rule, ...reason, resource: { user: username } };
+    const reason = vaults.length === 0 ? undefined : `succeeded by ${successor}`;
+    const changes = changesBetween(fieldsOf(row), {});
+    const happening: Happening = { action: 'user.delete', rule, reason, changes, resource: { user: username } };
     const handedOver = vaults.map((vault) => handOverOf(vault, { rule, from: username, to: successor! }));
     return { value: undefined, happenings: [happening, ...handedOver] };
   });
@@ -162,9 +168,10 @@ export async function deleteUser(
 
 function handOverOf(
   { id: vaultId, name: vault }: HandedOver,
-  { rule, from, to }: { rule: string; from: string; to: string },
+  { rule, from, to }: { rule: AuditRule; from: string; to: string },
 ): Happening {
-  return { action: 'vault.handOver', rule, reason: `owned by ${from} before`, resource: { vault, vaultId, user: to } };
+  const changes = changesBetween({ owner: from }, { owner: to });
+  return { action: 'vault.handOver', rule, changes, resource: { vault, vaultId, user: to } };
 }
 
 export async function unlockUser(ctx: VaultContext, caller: Caller, username: string): Promise<Audited<undefined>> {
@@ -200,12 +207,17 @@ export async function sweepExpiredUsers(ctx: VaultContext): Promise<void> {
 async function expireUser(ctx: VaultContext, username: string): Promise<void> {
   await changed(ctx, systemCaller, async (tx) => {
     const now = ctx.now().getTime();
-    const { id, role, disabled, expires_at: expiresAt } = await getUser(tx, username);
+    const row = await getUser(tx, username);
+    const { id, role, disabled, expires_at: expiresAt } = row;
     const isDue = disabled === 0 && expiresAt !== null && expiresAt <= now;
     if (!isDue) throw new AppError('not_found', 'no such user whose end has passed');
     await updateUser(tx, { id, role, disabled: 1, expiresAt, updatedAt: now });
     await endAllSessions(ctx, tx, { userId: id });
-    return { value: undefined, happening: { action: 'user.expire', rule: 'expiresAt', resource: { user: username } } };
+    const changes = changesBetween(fieldsOf(row), fieldsOf({ ...row, disabled: 1 }));
+    return {
+      value: undefined,
+      happening: { action: 'user.expire', rule: 'expiry', changes, resource: { user: username } },
+    };
   });
 }
 
@@ -220,6 +232,11 @@ async function refuseLoss(tx: Transaction, caller: Caller, row: UserRow): Promis
 
 async function withLock(ctx: VaultContext, row: UserRow): Promise<User> {
   return toUser(row, await isLocked(ctx.db, row.username, ctx.now().getTime()));
+}
+
+/** What an audit record tells of a change. */
+function fieldsOf({ role, disabled, expires_at: expiresAt }: UserRow): AuditFields {
+  return { role, disabled: disabled === 1, expiresAt: timeField(expiresAt) };
 }
 
 function toUser(row: UserRow, locked: boolean): User {

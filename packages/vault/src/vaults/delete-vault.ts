@@ -1,3 +1,4 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -8,6 +9,7 @@ import { removeDeks } from '../deks/dek-store.ts';
 import { vaultNotThere } from '../not-there.ts';
 import { changed } from '../record.ts';
 import { countSecrets, forgetDeletedVault, listDeletedVaults, removeVault } from './deleted-vault-store.ts';
+import { vaultFields } from './vaults.ts';
 
 /**
  * How many secrets of a vault are counted. PostgreSQL undoes a transaction that has read what others write beside it:
@@ -30,12 +32,14 @@ export async function deleteVault(
 ): Promise<Audited<undefined>> {
   const { vault, rule } = await authorize(ctx, caller, 'vault.delete', { vault: name });
   const deleted = changed(ctx, caller, async (tx) => {
-    if (!(await removeVault(tx, { id: vault.id, at: ctx.now().getTime() }))) throw vaultNotThere();
+    const removed = await removeVault(tx, { id: vault.id, at: ctx.now().getTime() });
+    if (!removed) throw vaultNotThere();
     const count = await countSecrets(tx, { vaultId: vault.id, limit: COUNTED_MAX + 1 });
     if (count > 0 && !recursive) throw notEmpty(count);
     await removeDeks(tx, vault.id);
     const resource = { vault: vault.name, vaultId: vault.id, ...(count > COUNTED_MAX ? {} : { count }) };
-    return { value: undefined, happening: { action: 'vault.delete', resource, rule } };
+    const changes = changesBetween(vaultFields(removed), {});
+    return { value: undefined, happening: { action: 'vault.delete', resource, rule, changes } };
   });
   // Nobody finds the vault any more, in no process, so nobody uses them: they need not wait for their time to be up.
   return deleted.finally(() => ctx.deks.forget(vault.id));

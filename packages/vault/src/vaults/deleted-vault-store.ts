@@ -1,11 +1,17 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
+import type { VaultRow } from '../access-store.ts';
 
-/** Removes a vault with its grants, and keeps its id until the rest is removed; false if it is gone already. */
-export async function removeVault(tx: Transaction, { id, at }: { id: string; at: number }): Promise<boolean> {
-  const rows = await tx.query(`delete from vault where id = $1 returning id`, [id]);
-  if (rows.length === 0) return false;
-  await tx.query(`insert into deleted_vault (id, deleted_at) values ($1, $2)`, [id, at]);
-  return true;
+/** Removes a vault with its grants, and keeps its id until the rest is removed; undefined if it is gone already. */
+export async function removeVault(
+  tx: Transaction,
+  { id, at }: { id: string; at: number },
+): Promise<Pick<VaultRow, 'description' | 'max_versions'> | undefined> {
+  const [row] = await tx.query<Pick<VaultRow, 'description' | 'max_versions'>>(
+    `delete from vault where id = $1 returning description, max_versions`,
+    [id],
+  );
+  if (row) await tx.query(`insert into deleted_vault (id, deleted_at) values ($1, $2)`, [id, at]);
+  return row;
 }
 
 /** How many secrets a vault holds, in the trash or not; no more than `limit` are counted. */

@@ -1,6 +1,16 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultRow } from '../access-store.ts';
 
+export async function findVault(db: Queryable, id: string): Promise<VaultRow | undefined> {
+  const [row] = await db.query<VaultRow>(
+    `select id, name, description, max_versions, created_at
+       from vault
+      where id = $1`,
+    [id],
+  );
+  return row;
+}
+
 /** Vaults after `cursor` by name. */
 export async function listVaultRows(
   db: Queryable,

@@ -1,3 +1,6 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
+import type { AuditFields } from '@cardea/contracts/audit-changes';
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -15,7 +18,8 @@ import { vaultNotThere } from '../not-there.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
-import { insertVault, listVaultRows, updateVault } from './vault-store.ts';
+import { touched } from '../touched.ts';
+import { findVault, insertVault, listVaultRows, updateVault } from './vault-store.ts';
 import type { VaultChange } from './vault-store.ts';
 
 export interface Vault {
@@ -48,7 +52,8 @@ export async function createVault(
       const grant = { vaultId: id, principal: principalOf(caller), createdAt, createdBy: caller.actor.id };
       await upsertGrant(tx, { ...grant, granted: ownership });
       const resource = { vault: name, vaultId: id };
-      return { value: toVault(vault), happening: { action: 'vault.create', resource, rule, dekVersion: 1 } };
+      const changes = changesBetween({}, vaultFields(vault));
+      return { value: toVault(vault), happening: { action: 'vault.create', resource, rule, changes, dekVersion: 1 } };
     });
   } catch (error) {
     if (error instanceof UniqueViolation)
@@ -63,12 +68,13 @@ export async function listVaults(
   caller: Caller,
   { limit, cursor = '' }: PageRequest,
 ): Promise<Audited<Page<Vault>>> {
-  const seesAll = caller.role === 'admin' || caller.role === 'ceo';
+  const { role } = caller;
+  const seesAll = role === 'admin' || role === 'ceo';
   const rows = seesAll
     ? await listVaultRows(ctx.db, { cursor, limit: limit + 1 })
     : (await listGrantedVaults(ctx, caller, cursor)).slice(0, limit + 1);
   const page = pageOf(rows.map(toVault), limit, ({ name }) => name);
-  const rule = seesAll ? `role:${caller.role}` : 'grant:any';
+  const rule: AuditRule = seesAll ? `role:${role}` : 'grant:any';
   return audited(ctx, caller, { action: 'vault.list', rule, resource: { count: page.items.length } }, () => page);
 }
 
@@ -91,12 +97,21 @@ export async function changeVault(
 ): Promise<Audited<Vault>> {
   const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: name });
   return changed(ctx, caller, async (tx) => {
-    const row = await updateVault(tx, { id: vault.id, ...change });
-    if (!row) throw vaultNotThere();
-    const reason = Object.keys(change).join(' ') || 'nothing';
+    const before = await findVault(tx, vault.id);
+    const after = await updateVault(tx, { id: vault.id, ...change });
+    if (!before || !after) throw vaultNotThere();
+    const changes = changesBetween(vaultFields(before), vaultFields(after));
     const resource = { vault: vault.name, vaultId: vault.id };
-    return { value: toVault(row), happening: { action: 'vault.change', rule, reason, resource } };
+    return { value: toVault(after), happening: { action: 'vault.change', rule, ...touched(changes), resource } };
   });
+}
+
+/** What an audit record tells of a change. */
+export function vaultFields({
+  description,
+  max_versions: maxVersions,
+}: Pick<VaultRow, 'description' | 'max_versions'>): AuditFields {
+  return { description, maxVersions };
 }
 
 function toVault(row: VaultRow): Vault {

@@ -1,7 +1,7 @@
 import type { AuditActor } from '@cardea/contracts/audit-event';
 import { clientNetwork } from '@cardea/contracts/cidr';
+import type { Refusal } from '@cardea/contracts/refusal';
 import type { SuspiciousRule } from '@cardea/contracts/suspicious';
-import type { Refusal } from '@cardea/http/server/exchange';
 import type { Logger } from '@cardea/process/logger';
 import type { VaultContext } from '@cardea/vault/context';
 import { recordRefusal, recordRefusals } from '@cardea/vault/refusal';

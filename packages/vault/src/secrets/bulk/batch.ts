@@ -14,7 +14,7 @@ import { followReferences, happeningsOf, openLast } from '../reference-hops.ts';
 import type { Hops } from '../reference-hops.ts';
 import type { Secret, SecretValue } from '../secret.ts';
 import { writeVersion } from '../write-version.ts';
-import type { PutOptions, PutOutcome } from '../write-version.ts';
+import type { PutOptions, PutOutcome, Write } from '../write-version.ts';
 import { findAllReadable } from './batch-store.ts';
 
 /**
@@ -78,7 +78,7 @@ export async function batchWrite(
   const work = async (tx: Transaction) => {
     const written: Awaited<ReturnType<typeof writeVersion>>[] = [];
     for (const index of inOrderOfNames(secrets)) {
-      const write = { vault, rule, action: 'secret.write', ...secrets[index]!, conditions: {} };
+      const write: Write = { vault, rule, action: 'secret.write', ...secrets[index]!, conditions: {} };
       written[index] = await namingWhich(which(index), () => writeVersion(ctx, tx, caller, write));
     }
     return {

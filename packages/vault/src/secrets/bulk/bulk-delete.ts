@@ -1,3 +1,4 @@
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
@@ -63,7 +64,7 @@ async function deleteSelected(
   ctx: VaultContext,
   tx: Transaction,
   caller: Caller,
-  { vault, rule, selection }: { vault: Allowed['vault']; rule: string; selection: Selection },
+  { vault, rule, selection }: { vault: Allowed['vault']; rule: AuditRule; selection: Selection },
 ): Promise<Done<Deleted[]>> {
   const secrets =
     'prefix' in selection

@@ -12,6 +12,7 @@ import { rehearse } from '../../deks/rehearse.ts';
 import { audited } from '../../record.ts';
 import type { Happening, Happenings } from '../../record.ts';
 import { writeVersion } from '../write-version.ts';
+import type { Write } from '../write-version.ts';
 import { ITSELF, parseDocument } from './document.ts';
 import type { DocumentFormat } from './document.ts';
 import type { ParsedItem } from './document-item.ts';
@@ -133,7 +134,7 @@ async function writeItem(
   { allowed: { vault, rule }, item: { name, value, refusal } }: { allowed: Allowed; item: Item },
 ): Promise<{ result: ImportResult; happenings: Happening[] }> {
   if (refusal !== undefined) return refused(name, refusal);
-  const write = { vault, rule, action: 'secret.write', name, value, options: {}, conditions: {} };
+  const write: Write = { vault, rule, action: 'secret.write', name, value, options: {}, conditions: {} };
   try {
     const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
     const { isNew, changed, version } = outcome;

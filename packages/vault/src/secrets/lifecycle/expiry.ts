@@ -26,7 +26,7 @@ async function announce(ctx: VaultContext, id: string): Promise<boolean> {
     if (!secret || !isDue) throw new NotDue();
     await setAnnouncement(tx, { id, announceAt: nextAnnouncement(ctx, dueAt, now) });
     await addEvent(tx, eventOf(secret, 'secret.expiring', { at: now, version: secret.current_version, dueAt }));
-    return { action: 'secret.expiring', resource: resourceOf(secret, secret.current_version), rule: 'expiresAt' };
+    return { action: 'secret.expiring', resource: resourceOf(secret, secret.current_version), rule: 'expiry' };
   });
 }
 
@@ -74,7 +74,7 @@ async function endVersion(
       await setAnnouncement(tx, { id: secretId, announceAt: null });
       await addEvent(tx, eventOf(secret, 'secret.expired', { at: now, version, dueAt }));
     }
-    return { action: 'secret.expire', resource: resourceOf(secret, version), rule: 'expiresAt' };
+    return { action: 'secret.expire', resource: resourceOf(secret, version), rule: 'expiry' };
   });
 }
 

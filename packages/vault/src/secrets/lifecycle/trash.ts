@@ -1,3 +1,4 @@
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
@@ -55,7 +56,7 @@ export function deletionOf({
   dependants,
 }: {
   vault: { id: string; name: string };
-  rule: string;
+  rule: AuditRule;
   secret: SecretRow;
   dependants: number;
 }): Happening {

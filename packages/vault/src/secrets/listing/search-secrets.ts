@@ -1,3 +1,4 @@
+import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { VaultContext } from '../../context.ts';
@@ -41,11 +42,12 @@ interface Visible {
   vaults: SearchedVault[];
   /** A cursor to those that are left. */
   next: string | undefined;
-  rule: string;
+  rule: AuditRule;
 }
 
 async function listVisible(ctx: VaultContext, caller: Caller, firstId: string): Promise<Visible> {
-  const seesAll = caller.role === 'admin' || caller.role === 'ceo';
+  const { role } = caller;
+  const seesAll = role === 'admin' || role === 'ceo';
   const vaults = seesAll
     ? (await listVaultsFrom(ctx.db, { id: firstId, limit: VAULTS_MAX + 1 })).map(unlimited)
     : (await listGranted(ctx, caller)).filter(({ id }) => id >= firstId);
@@ -53,7 +55,7 @@ async function listVisible(ctx: VaultContext, caller: Caller, firstId: string): 
   return {
     vaults: vaults.slice(0, VAULTS_MAX),
     next: left && cursorTo(left.id),
-    rule: seesAll ? `role:${caller.role}` : 'grant:any',
+    rule: seesAll ? `role:${role}` : 'grant:any',
   };
 }
 

@@ -1,0 +1,103 @@
+/** The services that the audit log takes events from, by the names in their certificates; and the log itself. */
+export type AuditPeer = 'api-service' | 'worker' | 'kek-service' | 'audit-service';
+
+// Who is asked records what is shown and what is refused. The record of a change lies in the outbox of its database, and
+// api-service or a worker sends it, whichever finds it there first.
+const shown: readonly AuditPeer[] = ['api-service'];
+const changed: readonly AuditPeer[] = ['api-service', 'worker'];
+const keyService: readonly AuditPeer[] = ['kek-service'];
+const log: readonly AuditPeer[] = ['audit-service'];
+
+/**
+ * Every action that the audit log knows, noun.verb, and the services that may submit it: nobody but them can put one into
+ * the log. An action stays here for as long as a version that submits it may run beside this one, or has left it in an
+ * outbox.
+ */
+export const auditActions = {
+  'access.explain': shown,
+  'application.change': changed,
+  'application.create': changed,
+  'application.delete': changed,
+  'application.list': shown,
+  'application.read': shown,
+  'audit.append': log,
+  'audit.conflict': log,
+  'audit.export': ['api-service', 'audit-service'],
+  'audit.read': ['api-service', 'audit-service'],
+  'auth.login': changed,
+  'auth.logout': changed,
+  'auth.me': shown,
+  'auth.password': changed,
+  'auth.refresh': changed,
+  'auth.token': changed,
+  'auth.totpConfirm': changed,
+  'auth.totpDisable': changed,
+  'auth.totpRemove': changed,
+  'auth.totpSetUp': changed,
+  'caller.drop': shown,
+  'credential.create': changed,
+  'credential.delete': changed,
+  'credential.list': shown,
+  'dek.create': changed,
+  'dek.rewrap': keyService,
+  'dek.unwrap': keyService,
+  'dek.wrap': keyService,
+  'event.list': shown,
+  'grant.delete': changed,
+  'grant.list': shown,
+  'grant.write': changed,
+  'health.read': shown,
+  'openapi.read': shown,
+  'request.refuse': ['api-service', 'kek-service', 'audit-service'],
+  'seal.close': keyService,
+  'seal.open': keyService,
+  'seal.read': keyService,
+  'secret.breakGlass': changed,
+  'secret.delete': changed,
+  'secret.destroy': changed,
+  'secret.expire': changed,
+  'secret.expiring': changed,
+  'secret.export': shown,
+  'secret.generate': changed,
+  'secret.import': changed,
+  'secret.list': shown,
+  'secret.move': changed,
+  'secret.purge': changed,
+  'secret.read': shown,
+  'secret.restore': changed,
+  'secret.rollback': changed,
+  'secret.search': shown,
+  'secret.update': changed,
+  'secret.versions': shown,
+  'secret.write': changed,
+  'session.end': changed,
+  'session.list': shown,
+  'signingKey.create': changed,
+  'signingKey.delete': changed,
+  'user.change': changed,
+  'user.create': changed,
+  'user.delete': changed,
+  'user.expire': changed,
+  'user.list': shown,
+  'user.read': shown,
+  'user.resetPassword': changed,
+  'user.revokeSessions': changed,
+  'user.unlock': changed,
+  'vault.change': changed,
+  'vault.create': changed,
+  'vault.delete': changed,
+  'vault.handOver': changed,
+  'vault.list': shown,
+  'vault.read': shown,
+} as const satisfies Record<`${string}.${string}`, readonly AuditPeer[]>;
+
+export type AuditAction = keyof typeof auditActions;
+
+/** Whether a service may submit an action. Nobody may submit one that this version does not know. */
+export function maySubmit(peer: string, action: string): boolean {
+  return isAuditAction(action) && (auditActions[action] as readonly string[]).includes(peer);
+}
+
+export function isAuditAction(action: string): action is AuditAction {
+  return Object.hasOwn(auditActions, action);
+}

@@ -1,0 +1,99 @@
+import { z } from 'zod';
+import { formatMillis } from './audit-time.ts';
+
+/** The most bytes that the changes of one event may have, as canonical JSON: an event with them fits into an entry. */
+export const CHANGES_BYTES_MAX = 10_240;
+
+const TEXT_CHARACTERS_MAX = 512;
+const LIST_ITEMS_MAX = 64;
+const ITEM_CHARACTERS_MAX = 64;
+/** A key of metadata with each of its 128 characters encoded, and what stands before it. */
+const FIELD = /^[a-z+][\x21-\x7e]{0,1199}$/;
+
+const Value = z.union([
+  z.string().max(TEXT_CHARACTERS_MAX),
+  z.int(),
+  z.boolean(),
+  z.array(z.string().max(ITEM_CHARACTERS_MAX)).max(LIST_ITEMS_MAX),
+]);
+
+const Change = z.strictObject({
+  /** That there is more than this: a value is longer, or a field is not told of. */
+  cut: z.literal(true).optional(),
+  /** Absent for what was unset. */
+  from: Value.optional(),
+  /** Absent for what became unset. */
+  to: Value.optional(),
+});
+
+/**
+ * Each field that a change touched, with what it was and what it became; never a secret value. `+12`, always cut, stands
+ * for twelve more fields for which there was no room.
+ */
+export const AuditChanges = z
+  .unknown()
+  // The schema of a record passes over this one key, and what does not fit is to be refused, never dropped.
+  .refine((value) => !Object.hasOwn(Object(value) as object, '__proto__'), 'has a field called __proto__')
+  .pipe(
+    z
+      .record(z.string().regex(FIELD), Change)
+      .refine((changes) => byteLength(changes) <= CHANGES_BYTES_MAX, `has at most ${CHANGES_BYTES_MAX} bytes`),
+  );
+
+type Change = z.output<typeof Change>;
+export type AuditChanges = z.output<typeof AuditChanges>;
+
+/** What something is, field by field; undefined is unset. */
+export type AuditFields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
+
+/** The fields in which `after` differs from `before`, cut to what a record takes; undefined if there is none. */
+export function changesBetween(before: AuditFields, after: AuditFields): AuditChanges | undefined {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
+  const touched = names.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]));
+  return touched.length === 0 ? undefined : fitting(touched.map((name) => [name, changeOf(before[name], after[name])]));
+}
+
+/** A time in milliseconds since 1970 as the value of a field; null is unset. */
+export function timeField(millis: number | null | undefined): string | undefined {
+  return millis === null || millis === undefined ? undefined : formatMillis(millis);
+}
+
+function changeOf(from: AuditFields[string], to: AuditFields[string]): Change {
+  const [was, became] = [cut(from), cut(to)];
+  // In the order of the canonical form, as all of an event.
+  return {
+    ...(was === from && became === to ? {} : { cut: true }),
+    ...(was === undefined ? {} : { from: was }),
+    ...(became === undefined ? {} : { to: became }),
+  };
+}
+
+/** The value itself if nothing is to be cut off. */
+function cut(value: AuditFields[string]): Change['from'] {
+  if (typeof value === 'string') return cutText(value, TEXT_CHARACTERS_MAX);
+  if (typeof value !== 'object') return value;
+  const items = value.slice(0, LIST_ITEMS_MAX).map((item) => cutText(item, ITEM_CHARACTERS_MAX));
+  const isWhole = items.length === value.length && items.every((item, index) => item === value[index]);
+  return isWhole ? (value as string[]) : items;
+}
+
+// What is cut in the middle of a surrogate pair would be no text.
+function cutText(text: string, charactersMax: number): string {
+  return text.length <= charactersMax ? text : text.slice(0, charactersMax).toWellFormed();
+}
+
+function fitting(changes: [string, Change][]): AuditChanges {
+  if (byteLength(Object.fromEntries(changes)) <= CHANGES_BYTES_MAX) return Object.fromEntries(changes);
+  const kept: [string, Change][] = [];
+  let bytes = byteLength({ '+9999': { cut: true } });
+  for (const change of changes) {
+    bytes += byteLength(Object.fromEntries([change]));
+    if (bytes > CHANGES_BYTES_MAX) break;
+    kept.push(change);
+  }
+  return Object.fromEntries([[`+${changes.length - kept.length}`, { cut: true }], ...kept]);
+}
+
+function byteLength(changes: Record<string, Change>): number {
+  return new TextEncoder().encode(JSON.stringify(changes)).length;
+}

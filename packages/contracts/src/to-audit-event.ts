@@ -1,0 +1,47 @@
+import type { AuditAction } from './audit-actions.ts';
+import type { AuditChanges } from './audit-changes.ts';
+import type { AuditEvent, AuditResource } from './audit-event.ts';
+import type { AuditRule } from './audit-rules.ts';
+import { formatMillis } from './audit-time.ts';
+import type { Caller } from './caller.ts';
+import type { SuspiciousRule } from './suspicious.ts';
+
+/** What happened, to be completed with who, when and from where. */
+export interface EventFacts {
+  action: AuditAction;
+  /** Of a change: each field that it touched. */
+  changes?: AuditChanges | undefined;
+  ciphertextSha256?: string | undefined;
+  decision: 'allow' | 'deny';
+  dekVersion?: number | undefined;
+  reason?: string | undefined;
+  resource?: AuditResource | undefined;
+  rule?: AuditRule | undefined;
+  suspicious?: SuspiciousRule | undefined;
+}
+
+/** The event of something that was done at a time, in milliseconds since 1970. `id` is a UUIDv7. */
+export function toAuditEvent(
+  { actor, requestId, source }: Pick<Caller, 'actor'> & Partial<Caller>,
+  facts: EventFacts,
+  { id, at }: { id: string; at: number },
+): AuditEvent {
+  const { action, changes, ciphertextSha256, decision, dekVersion, reason, resource, rule, suspicious } = facts;
+  // In the order of its canonical form, which is then the faster one to write.
+  return {
+    action,
+    actor,
+    ...(changes === undefined ? {} : { changes }),
+    ...(ciphertextSha256 === undefined ? {} : { ciphertextSha256 }),
+    decision,
+    ...(dekVersion === undefined ? {} : { dekVersion }),
+    id,
+    ...(reason === undefined ? {} : { reason }),
+    ...(requestId === undefined ? {} : { requestId }),
+    ...(resource === undefined ? {} : { resource }),
+    ...(rule === undefined ? {} : { rule }),
+    ...(source === undefined ? {} : { source }),
+    ...(suspicious === undefined ? {} : { suspicious }),
+    ts: formatMillis(at),
+  };
+}

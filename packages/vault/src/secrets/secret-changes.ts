@@ -1,0 +1,24 @@
+import { changesBetween, timeField } from '@cardea/contracts/audit-changes';
+import type { AuditChanges, AuditFields } from '@cardea/contracts/audit-changes';
+import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
+import type { SecretRow } from './secret-store.ts';
+
+type Described = Pick<SecretRow, 'metadata' | 'max_versions' | 'due_at'>;
+
+/** What has changed of what stands beside the value; undefined if nothing has. */
+export function secretChanges(before: Described, after: Described): AuditChanges | undefined {
+  // So it is with nearly every write.
+  const isSame = before.metadata === after.metadata && before.max_versions === after.max_versions;
+  if (isSame && before.due_at === after.due_at) return undefined;
+  return changesBetween(fieldsOf(before), fieldsOf(after));
+}
+
+function fieldsOf({ metadata, max_versions: maxVersions, due_at: dueAt }: Described): AuditFields {
+  const entries = Object.entries(JSON.parse(metadata) as Metadata);
+  return {
+    expiresAt: timeField(dueAt),
+    maxVersions: maxVersions ?? undefined,
+    // A record has its names in ASCII, and metadata may have any.
+    ...Object.fromEntries(entries.map(([key, value]) => [`metadata.${encodeURIComponent(key)}`, value])),
+  };
+}
