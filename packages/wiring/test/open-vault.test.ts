@@ -178,7 +178,7 @@ describe('an open vault', () => {
 });
 
 test('opening that fails half way closes the database again', async () => {
-  await expect(open({ redisUrl: 'http://127.0.0.1' })).rejects.toThrow('a Redis url begins with');
+  await expect(open({ redisUrl: 'http://127.0.0.1' })).rejects.toThrow('a Redis URL must begin with');
   expect(existsSync(database)).toBe(true);
   expect([await isFree(), existsSync(`${database}-wal`)]).toEqual([true, false]);
 });
