@@ -4,14 +4,14 @@ import type { FieldError } from '@cardea/contracts/errors';
 import { translate } from './translate.ts';
 
 /** One of several secrets that a request is about: where it stands in the request, and its name. */
-export interface WhichOne {
+export interface RequestItem {
   /** As a JSON path: `body.names.3`. */
   path: string;
   name: string;
 }
 
 /** Runs what is about one of several. @throws what `work` throws, as `aboutOne` has it */
-export async function namingWhich<T>(one: WhichOne, work: () => Promise<T>): Promise<T> {
+export async function namingItem<T>(one: RequestItem, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -20,7 +20,7 @@ export async function namingWhich<T>(one: WhichOne, work: () => Promise<T>): Pro
 }
 
 /** The same error, saying in the answer and in the audit record which one it is about. */
-export function aboutOne(thrown: unknown, { path, name }: WhichOne): unknown {
+export function aboutOne(thrown: unknown, { path, name }: RequestItem): unknown {
   const error = thrown instanceof AppError ? thrown : translate(thrown);
   // That something does not answer is not about any of them; what is not for a client stays what it is.
   if (!error || error.code === 'unavailable' || error.code === 'sealed') return thrown;

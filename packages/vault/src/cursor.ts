@@ -1,10 +1,10 @@
 import { AppError } from '@cardea/contracts/errors';
 
 /** Where the next page begins, in a list whose order is not that of one column: the keys of the last item. */
-export type Place = readonly (string | number)[];
+export type CursorKeys = readonly (string | number)[];
 
 /** Says where the next page begins, for a client to hand back. Hides nothing: what stands in it must be theirs to see. */
-export function toCursor(place: Place): string {
+export function toCursor(place: CursorKeys): string {
   return Buffer.from(JSON.stringify(place)).toString('base64url');
 }
 
@@ -12,7 +12,7 @@ export function toCursor(place: Place): string {
  * What `toCursor` was given, if it was of the same shape as `first`: texts and numbers from 0 on, in that order.
  * @throws AppError `invalid_request`
  */
-export function fromCursor<P extends Place>(cursor: string, first: P): P {
+export function fromCursor<P extends CursorKeys>(cursor: string, first: P): P {
   const place = parse(cursor);
   const isPlace =
     Array.isArray(place) && place.length === first.length && first.every((key, i) => isLike(place[i], key));

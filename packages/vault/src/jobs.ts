@@ -4,7 +4,7 @@ import { HOUR_MS, MINUTE_MS, SECOND_MS } from './durations.ts';
 import { clearEvents, sweepEvents } from './events/events.ts';
 import { relayOutbox } from './outbox.ts';
 import { clearGivenUpNames, clearSecrets } from './secrets/clear-vault.ts';
-import { announceEnds, sweepExpired } from './secrets/lifecycle/expiry.ts';
+import { announceExpiries, sweepExpired } from './secrets/lifecycle/expiry.ts';
 import { sweepTrash } from './secrets/lifecycle/trash-sweep.ts';
 import { runEach } from './sweep.ts';
 import { sweepSessions } from './users/sessions.ts';
@@ -32,7 +32,7 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
       await sweepExpiredUsers(ctx);
     },
     'secret.sweep': async () => {
-      await runEach([() => announceEnds(ctx), () => sweepExpired(ctx), () => sweepTrash(ctx)]);
+      await runEach([() => announceExpiries(ctx), () => sweepExpired(ctx), () => sweepTrash(ctx)]);
     },
     'vault.sweep': async () => {
       await sweepDeletedVaults(ctx, clearings);

@@ -17,7 +17,7 @@ export type Happening = Omit<EventFacts, 'decision'> & Partial<Pick<EventFacts, 
 export type Happenings = [Happening, ...Happening[]];
 
 /** What a change has made, and what is to be recorded of it. */
-export type Done<T> = { value: T; happening: Happening } | { value: T; happenings: Happenings };
+export type ChangeOutcome<T> = { value: T; happening: Happening } | { value: T; happenings: Happenings };
 
 /**
  * Records that something is shown, side by side with the work that prepares it, and hands it out once both are done.
@@ -47,7 +47,7 @@ export async function audited<T>(
 export async function changed<T>(
   ctx: VaultContext,
   caller: Caller,
-  work: (tx: Transaction) => Promise<Done<T>>,
+  work: (tx: Transaction) => Promise<ChangeOutcome<T>>,
 ): Promise<Audited<T>> {
   ctx.audit.admit();
   const { value, events } = await ctx.db.transaction(async (tx) => {

@@ -5,15 +5,15 @@ import { UniqueViolation } from '@cardea/storage/db';
 import type { Db, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
-import type { Done } from '../record.ts';
+import type { ChangeOutcome } from '../record.ts';
 import { DekNotLoaded } from './dek-cache.ts';
 
 const ATTEMPTS_MAX = 20;
 
 /** How a change stands to others that are made at the same time. */
-export interface Manner {
+export interface ChangeOptions {
   /** Lets no other secret be written meanwhile, in any vault; reads go on. For what touches many rows. */
-  alone?: boolean;
+  exclusive?: boolean;
 }
 
 // PostgreSQL undoes a serializable transaction that others have written beside: one that takes a second or more, and so
@@ -29,11 +29,11 @@ const LOCK: Record<Db['engine'], string | undefined> = {
  * not here is unwrapped outside of it, and it runs again. So it does when another writer made the same name first.
  * @throws AppError `unavailable` if others are always first; `sealed`; whatever `work` throws
  */
-export async function changeSecrets<T>(
+export async function changeSealed<T>(
   ctx: VaultContext,
   caller: Caller,
-  work: (tx: Transaction) => Promise<Done<T>>,
-  { alone = false }: Manner = {},
+  work: (tx: Transaction) => Promise<ChangeOutcome<T>>,
+  { exclusive: alone = false }: ChangeOptions = {},
 ): Promise<Audited<T>> {
   const lock = alone ? LOCK[ctx.db.engine] : undefined;
   for (let outrun = 0; ;) {

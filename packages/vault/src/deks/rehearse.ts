@@ -1,9 +1,9 @@
 import type { Caller } from '@cardea/contracts/caller';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import type { Done } from '../record.ts';
-import { changeSecrets } from './change-sealed.ts';
-import type { Manner } from './change-sealed.ts';
+import type { ChangeOutcome } from '../record.ts';
+import { changeSealed } from './change-sealed.ts';
+import type { ChangeOptions } from './change-sealed.ts';
 
 /**
  * Does what `changeSecrets` would do and takes all of it back: what comes of it is what would have come of it. Records
@@ -13,14 +13,14 @@ import type { Manner } from './change-sealed.ts';
 export async function rehearse<T>(
   ctx: VaultContext,
   caller: Caller,
-  work: (tx: Transaction) => Promise<Done<T>>,
-  manner: Manner = {},
+  work: (tx: Transaction) => Promise<ChangeOutcome<T>>,
+  manner: ChangeOptions = {},
 ): Promise<T> {
   try {
     const takenBack = async (tx: Transaction) => {
       throw new Rehearsed(await work(tx));
     };
-    await changeSecrets(ctx, caller, takenBack, manner);
+    await changeSealed(ctx, caller, takenBack, manner);
   } catch (error) {
     if (error instanceof Rehearsed) return (error as Rehearsed<T>).done.value;
     throw error;
@@ -30,9 +30,9 @@ export async function rehearse<T>(
 
 /** Ends a transaction that is to leave nothing behind. */
 class Rehearsed<T> extends Error {
-  readonly done: Done<T>;
+  readonly done: ChangeOutcome<T>;
 
-  constructor(done: Done<T>) {
+  constructor(done: ChangeOutcome<T>) {
     super('this was a dry run');
     this.done = done;
   }

@@ -6,7 +6,7 @@ import type { Transaction } from '@cardea/storage/db';
 import { authorize, principalOf } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSecrets } from '../deks/change-sealed.ts';
+import { changeSealed } from '../deks/change-sealed.ts';
 import type { Happening, Happenings } from '../record.ts';
 import { getLiveSecret } from './secret-state.ts';
 import { updateSecret } from './secret-store.ts';
@@ -25,7 +25,7 @@ export async function destroyVersions(
 ): Promise<Audited<{ name: string; destroyed: number[] }>> {
   const { vault, rule } = await authorize(ctx, caller, 'secret.destroy', ref);
   const resource = { vault: vault.name, vaultId: vault.id, name: ref.name };
-  return changeSecrets(ctx, caller, async (tx) => {
+  return changeSealed(ctx, caller, async (tx) => {
     const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
     requireConditions(conditions, secret.current_version);
     const [at, by] = [ctx.now().getTime(), principalOf(caller)];

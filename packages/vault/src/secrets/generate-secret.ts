@@ -5,7 +5,7 @@ import { alphabets } from '@cardea/contracts/secrets/secrets';
 import { randomText } from '@cardea/crypto/random-text';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSecrets } from '../deks/change-sealed.ts';
+import { changeSealed } from '../deks/change-sealed.ts';
 import { writeVersion } from './write-version.ts';
 import type { PutOptions, PutOutcome, Write } from './write-version.ts';
 
@@ -22,7 +22,7 @@ export async function generateSecret(
   const value = { bytes, encoding: 'utf8' as const };
   const write: Write = { vault, rule, action: 'secret.generate', name: ref.name, value, options, conditions };
   try {
-    return await changeSecrets(ctx, caller, async (tx) => {
+    return await changeSealed(ctx, caller, async (tx) => {
       const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
       return { value: outcome, happenings };
     });

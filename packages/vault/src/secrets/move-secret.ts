@@ -13,7 +13,7 @@ import type { VaultRow } from '../access-store.ts';
 import { authorize, authorizeAll } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSecrets } from '../deks/change-sealed.ts';
+import { changeSealed } from '../deks/change-sealed.ts';
 import { getNewestDekVersion } from '../deks/dek-store.ts';
 import type { Happening } from '../record.ts';
 import { giveUpName } from './given-up-names.ts';
@@ -30,7 +30,7 @@ import { toSummary } from './summary.ts';
 import type { SecretSummary } from './summary.ts';
 
 /** A secret by its names, or all below a name. */
-export interface Place {
+export interface SecretPath {
   vault: string;
   name: string;
 }
@@ -44,7 +44,7 @@ export interface Moved {
 }
 
 /** From which vault to which one, as it was allowed. */
-export interface Way {
+export interface MoveRights {
   from: VaultRow;
   to: VaultRow;
   rule: AuditRule;
@@ -61,7 +61,7 @@ export interface Way {
 export async function moveSecret(
   ctx: VaultContext,
   caller: Caller,
-  { from, to, conditions }: { from: Place; to: Place; conditions: Conditions },
+  { from, to, conditions }: { from: SecretPath; to: SecretPath; conditions: Conditions },
 ): Promise<Audited<Moved>> {
   const way = await authorizeMove(ctx, caller, { from, to });
   const work = async (tx: Transaction) => {
@@ -77,7 +77,7 @@ export async function moveSecret(
     return { value: { vault: way.to.name, secret: summary, dependants }, happening };
   };
   // A secret that is written to all the time would never be moved otherwise.
-  return changeSecrets(ctx, caller, work, { alone: true });
+  return changeSealed(ctx, caller, work, { exclusive: true });
 }
 
 function sealOf(
@@ -95,9 +95,9 @@ function sealOf(
 export async function authorizeMove(
   ctx: VaultContext,
   caller: Caller,
-  { from, to }: { from: Place; to: Place },
+  { from, to }: { from: SecretPath; to: SecretPath },
   more: VaultAction[] = [],
-): Promise<Way> {
+): Promise<MoveRights> {
   const take = await authorizeAll(ctx, caller, ['secret.read', 'secret.delete', ...more], from);
   const write = await authorize(ctx, caller, 'secret.write', to).catch((error: unknown) => {
     throw error instanceof AppError ? reworded(error, `where it is to go: ${error.message}`, {}) : error;
@@ -106,7 +106,7 @@ export async function authorizeMove(
 }
 
 /** How a record names a move; of several by what their names begin with. */
-export function resourceOf({ from, to }: Way, name: string, toName: string) {
+export function resourceOf({ from, to }: MoveRights, name: string, toName: string) {
   return { vault: from.name, vaultId: from.id, name, toVault: to.name, toVaultId: to.id, toName };
 }
 
@@ -121,7 +121,7 @@ export interface SealedAgain {
 export async function moveTo(
   ctx: VaultContext,
   tx: Transaction,
-  { from, to, dekVersion }: Way & { dekVersion: number },
+  { from, to, dekVersion }: MoveRights & { dekVersion: number },
   { secret, toName }: { secret: SecretRow; toName: string },
 ): Promise<SealedAgain> {
   if (await findSecret(tx, { vaultId: to.id, name: toName })) {

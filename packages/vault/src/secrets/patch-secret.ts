@@ -8,13 +8,13 @@ import type { Transaction } from '@cardea/storage/db';
 import { authorizeAll } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSecrets } from '../deks/change-sealed.ts';
+import { changeSealed } from '../deks/change-sealed.ts';
 import { refusePast } from '../refuse-past.ts';
 import { touched } from '../touched.ts';
 import { announcementOf, dueAt } from './lifecycle/due.ts';
 import { indexSecret } from './listing/search-index.ts';
 import { secretChanges } from './secret-changes.ts';
-import { getLiveSecret, settleEnd } from './secret-state.ts';
+import { getLiveSecret, settleExpiry } from './secret-state.ts';
 import { updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
 import { toSummary } from './summary.ts';
@@ -44,10 +44,10 @@ export async function patchSecret(
 ): Promise<Audited<SecretSummary>> {
   const { vault, rule } = await authorizeAll(ctx, caller, rightsFor(patch), ref);
   refusePast(ctx, patch.expiresAt);
-  return changeSecrets(ctx, caller, async (tx) => {
+  return changeSealed(ctx, caller, async (tx) => {
     const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
     requireConditions(conditions, secret.current_version);
-    const settled = await settleEnd(ctx, tx, secret);
+    const settled = await settleExpiry(ctx, tx, secret);
     const named = await getVersion(tx, { secretId: secret.id, version: patch.version ?? secret.current_version });
     const changed = await patched(ctx, tx, settled, named, patch);
     await updateSecret(tx, changed);

@@ -3,7 +3,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSecrets } from '../deks/change-sealed.ts';
+import { changeSealed } from '../deks/change-sealed.ts';
 import type { SecretValue } from './secret.ts';
 import { writeVersion } from './write-version.ts';
 import type { PutOptions, PutOutcome, Write } from './write-version.ts';
@@ -20,7 +20,7 @@ export async function putSecret(
 ): Promise<Audited<PutOutcome>> {
   const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
   const write: Write = { vault, rule, action: 'secret.write', name: ref.name, ...put };
-  return changeSecrets(ctx, caller, async (tx) => {
+  return changeSealed(ctx, caller, async (tx) => {
     const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
     return { value: outcome, happenings };
   });

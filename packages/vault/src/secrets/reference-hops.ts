@@ -12,7 +12,7 @@ import { dueAt } from './lifecycle/due.ts';
 import { getReadable } from './readable.ts';
 import type { FoundVersion } from './readable.ts';
 import { REFERENCE_HOPS_MAX, parseReference, tooManyHops } from './references.ts';
-import { openVersionSoon } from './sealing.ts';
+import { openVersion } from './sealing.ts';
 import type { Secret, SecretRef } from './secret.ts';
 
 /** One secret on the way to a value. */
@@ -94,7 +94,7 @@ export function tagOf(hops: Hops): string {
 // Vault and name come from the request, not from the row: a row moved or renamed by someone with access to the database
 // does not open.
 function openHop(ctx: VaultContext, { vault, name, row }: Hop): Promise<Uint8Array> {
-  return openVersionSoon(ctx, { vault, name, secretId: row.secret_id, version: row.version }, row);
+  return openVersion(ctx, { vault, name, secretId: row.secret_id, version: row.version }, row);
 }
 
 function soonestEnd(hops: Hop[]): Date | undefined {

@@ -84,7 +84,7 @@ export async function requireNoCircle(
   }
 }
 
-interface Course {
+interface ReferencePath {
   from: { vault: string; name: string; version: number };
   first: Target;
   code: 'invalid_request' | 'conflict';
@@ -92,7 +92,7 @@ interface Course {
 
 // Not past what the caller may read: a refusal would tell them what is there, and where it points. A circle that is closed
 // out of their sight ends when it is read.
-async function refuseCircle(ctx: VaultContext, tx: Transaction, caller: Caller, { from, first, code }: Course) {
+async function refuseCircle(ctx: VaultContext, tx: Transaction, caller: Caller, { from, first, code }: ReferencePath) {
   let target: Target | undefined = first;
   for (let hops = 1; target; hops += 1) {
     const isBack = target.vault === from.vault && target.name === from.name;

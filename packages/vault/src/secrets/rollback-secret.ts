@@ -3,9 +3,9 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSecrets } from '../deks/change-sealed.ts';
+import { changeSealed } from '../deks/change-sealed.ts';
 import { getReadable } from './readable.ts';
-import { openVersion } from './sealing.ts';
+import { openVersionInTransaction } from './sealing.ts';
 import { writeVersion } from './write-version.ts';
 import type { PutOutcome, Write } from './write-version.ts';
 
@@ -18,9 +18,9 @@ export async function rollbackSecret(
 ): Promise<Audited<PutOutcome>> {
   const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
   const { name, version } = ref;
-  return changeSecrets(ctx, caller, async (tx) => {
+  return changeSealed(ctx, caller, async (tx) => {
     const old = await getReadable(ctx, tx, { vaultId: vault.id, name, version });
-    const bytes = openVersion(ctx, { vault, name, secretId: old.secret_id, version }, old);
+    const bytes = openVersionInTransaction(ctx, { vault, name, secretId: old.secret_id, version }, old);
     const value = { bytes, encoding: old.encoding, contentType: old.content_type ?? undefined };
     // A value that was to end does not live on by being written again.
     const options = { expiresAt: old.expires_at ?? undefined };

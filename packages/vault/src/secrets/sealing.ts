@@ -36,17 +36,17 @@ export function sealVersion(
 }
 
 /** Opens a version inside of a transaction, into memory of its own. @throws DekNotLoaded; IntegrityError if it is another version's */
-export function openVersion(ctx: Pick<VaultContext, 'deks'>, id: VersionId, sealed: SealedValue): Uint8Array {
+export function openVersionInTransaction(
+  ctx: Pick<VaultContext, 'deks'>,
+  id: VersionId,
+  sealed: SealedValue,
+): Uint8Array {
   const dekVersion = envelopeKeyVersion(sealed.ciphertext);
   return open(ctx.deks.get({ vaultId: id.vault.id, dekVersion }), sealed.ciphertext, contextOf(id, formOf(sealed)));
 }
 
 /** Opens a version; the DEK is unwrapped if it is not here. @throws AppError `sealed`, `unavailable`; IntegrityError */
-export function openVersionSoon(
-  ctx: Pick<VaultContext, 'deks'>,
-  id: VersionId,
-  sealed: SealedValue,
-): Promise<Uint8Array> {
+export function openVersion(ctx: Pick<VaultContext, 'deks'>, id: VersionId, sealed: SealedValue): Promise<Uint8Array> {
   const dek = { vaultId: id.vault.id, dekVersion: envelopeKeyVersion(sealed.ciphertext) };
   return ctx.deks.use(dek, (key) => open(key, sealed.ciphertext, contextOf(id, formOf(sealed))));
 }
@@ -57,7 +57,7 @@ export function resealVersion(
   { from, to, dekVersion }: { from: VersionId; to: VersionId; dekVersion: number },
   sealed: SealedValue,
 ): Uint8Array {
-  const bytes = openVersion(ctx, from, sealed);
+  const bytes = openVersionInTransaction(ctx, from, sealed);
   try {
     return sealVersion(ctx, to, { dekVersion, value: { bytes, ...formOf(sealed) } });
   } finally {

@@ -48,7 +48,7 @@ export function newSecret({
  * What a secret is once its end, if that has come, is its versions' own. A change begins with it: what has ended would be
  * there again if the change moved the end, or took it away, before a sweep has destroyed the values.
  */
-export async function settleEnd(
+export async function settleExpiry(
   ctx: Pick<VaultContext, 'now'>,
   tx: Transaction,
   secret: SecretRow,

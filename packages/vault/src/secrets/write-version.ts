@@ -21,9 +21,9 @@ import { announcementOf, dueAt } from './lifecycle/due.ts';
 import { returnVersions } from './lifecycle/trash-store.ts';
 import { indexSecret } from './listing/search-index.ts';
 import { noteReference } from './references.ts';
-import { openVersion, sealVersion } from './sealing.ts';
+import { openVersionInTransaction, sealVersion } from './sealing.ts';
 import { secretChanges } from './secret-changes.ts';
-import { newSecret, settleEnd } from './secret-state.ts';
+import { newSecret, settleExpiry } from './secret-state.ts';
 import { findSecret, insertSecret, updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
 import type { SecretValue } from './secret.ts';
@@ -111,7 +111,7 @@ function holds(ctx: VaultContext, { vault, name, value }: Write, secret: SecretR
   if (ciphertext === null || current.deleted_at !== null || (due !== null && due <= ctx.now().getTime())) return false;
   if (encoding !== value.encoding || contentType !== (value.contentType ?? null)) return false;
   const id = { vault, name, secretId: secret.id, version };
-  const bytes = openVersion(ctx, id, { ciphertext, encoding, content_type: contentType });
+  const bytes = openVersionInTransaction(ctx, id, { ciphertext, encoding, content_type: contentType });
   const equal = constantTimeEqual(bytes, value.bytes);
   bytes.fill(0);
   return equal;
@@ -223,9 +223,9 @@ function limitRecord(
  */
 async function secretBefore(ctx: VaultContext, tx: Transaction, secret: SecretRow): Promise<SecretRow> {
   const { id, vault_id: vaultId, name } = secret;
-  if (secret.live === 1) return settleEnd(ctx, tx, secret);
+  if (secret.live === 1) return settleExpiry(ctx, tx, secret);
   if (secret.current_version === 0) {
-    return { ...(await settleEnd(ctx, tx, secret)), current_version: await findLastVersion(tx, { vaultId, name }) };
+    return { ...(await settleExpiry(ctx, tx, secret)), current_version: await findLastVersion(tx, { vaultId, name }) };
   }
   if (secret.expires_at !== null) await moveExpiryToVersions(tx, { id, expiresAt: secret.expires_at });
   return { ...secret, max_versions: null, metadata: '{}', expires_at: null, due_at: null, announce_at: null };

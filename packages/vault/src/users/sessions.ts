@@ -11,7 +11,7 @@ import { DAY_MS } from '../durations.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
-import type { Done, Happening } from '../record.ts';
+import type { ChangeOutcome, Happening } from '../record.ts';
 import {
   deleteDeadSessions,
   endSession,
@@ -118,7 +118,7 @@ async function useOrRepeat(
   ctx: VaultContext,
   tx: Transaction,
   { hash, session, stranger, refreshToken }: Use,
-): Promise<Done<'used' | 'repeated' | 'reused'>> {
+): Promise<ChangeOutcome<'used' | 'repeated' | 'reused'>> {
   const now = ctx.now().getTime();
   const successor = sha256(refreshToken);
   if (await useRefreshToken(tx, hash, now)) {

@@ -2,7 +2,7 @@ import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { hmacKey } from '@cardea/crypto/token-key';
 import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { changeSecrets } from '../deks/change-sealed.ts';
+import { changeSealed } from '../deks/change-sealed.ts';
 import { DAY_MS, MINUTE_MS } from '../durations.ts';
 import { SYSTEM_VAULT_ID, findNewestDekVersion, insertDek } from '../deks/dek-store.ts';
 import { wrapNewDek } from '../deks/new-dek.ts';
@@ -118,7 +118,7 @@ async function addKey(ctx: VaultContext, purpose: KeyPurpose, { rule }: { rule: 
   const createdAt = ctx.now().getTime();
   const id = uuidv7(createdAt);
   const bytes = randomKey();
-  const added = changeSecrets(ctx, systemCaller, async (tx) => {
+  const added = changeSealed(ctx, systemCaller, async (tx) => {
     // Of processes that start at the same time one makes the first key: two refresh keys would give two successors.
     if (rule === 'first' && (await findNewestRow(tx, purpose))) throw new AlreadyDone();
     const { ciphertext, dekVersion } = await sealForSystem(ctx, tx, { kind: SIGNING_KEY_KIND, id }, bytes);

@@ -12,7 +12,7 @@ import {
 } from '@cardea/crypto/totp';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { changeSecrets } from '../deks/change-sealed.ts';
+import { changeSealed } from '../deks/change-sealed.ts';
 import { openForSystem, sealForSystem } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
 import type { Happening } from '../record.ts';
@@ -72,7 +72,7 @@ export async function setUpTotp(ctx: VaultContext, caller: Caller): Promise<Audi
     const happening: Happening = { action: 'auth.totpSetUp', rule: 'self' };
     return { value: { uri }, happening };
   };
-  return changeSecrets(ctx, caller, work).finally(() => secret.fill(0));
+  return changeSealed(ctx, caller, work).finally(() => secret.fill(0));
 }
 
 /**

@@ -8,14 +8,14 @@ import type { Transaction } from '@cardea/storage/db';
 import type { VaultRow } from '../../access-store.ts';
 import { authorize } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
-import { changeSecrets } from '../../deks/change-sealed.ts';
+import { changeSealed } from '../../deks/change-sealed.ts';
 import { addEvent } from '../../events/events.ts';
 import type { Happening } from '../../record.ts';
 import { dueAt } from '../lifecycle/due.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
 import { getReadable } from '../readable.ts';
 import type { FoundVersion } from '../readable.ts';
-import { openVersionSoon } from '../sealing.ts';
+import { openVersion } from '../sealing.ts';
 import type { Secret } from '../secret.ts';
 import { insertBreakGlass } from './break-glass-store.ts';
 
@@ -34,7 +34,7 @@ export interface BreakGlass {
  */
 export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGlass): Promise<Audited<Secret>> {
   const vault = await authorizeOversight(ctx, caller, ask);
-  const noted = await changeSecrets(ctx, caller, async (tx) => {
+  const noted = await changeSealed(ctx, caller, async (tx) => {
     const row = await getReadable(ctx, tx, { vaultId: vault.id, name: ask.name });
     const dekVersion = envelopeKeyVersion(row.ciphertext);
     // What cannot be opened anyway, since Cardea is sealed, is announced to nobody.
@@ -46,7 +46,7 @@ export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGl
   });
   const { secret_id: secretId, version } = noted.value;
   // Vault and name come from the request, not from the row: a moved row does not open.
-  const bytes = await openVersionSoon(ctx, { vault, name: ask.name, secretId, version }, noted.value);
+  const bytes = await openVersion(ctx, { vault, name: ask.name, secretId, version }, noted.value);
   noteReads(ctx, caller, [noted.value]);
   return noted.map((row) => ({ ...toSecret(ask, row), bytes }));
 }

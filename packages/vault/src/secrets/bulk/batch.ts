@@ -1,11 +1,11 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Transaction } from '@cardea/storage/db';
-import { aboutOne, namingWhich } from '../../about-one.ts';
-import type { WhichOne } from '../../about-one.ts';
+import { aboutOne, namingItem } from '../../about-one.ts';
+import type { RequestItem } from '../../about-one.ts';
 import { authorizeEach } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
-import { changeSecrets } from '../../deks/change-sealed.ts';
+import { changeSealed } from '../../deks/change-sealed.ts';
 import { audited } from '../../record.ts';
 import type { Happenings } from '../../record.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
@@ -28,14 +28,14 @@ export async function batchRead(
   { vault: vaultName, names }: { vault: string; names: string[] },
 ): Promise<Audited<Secret[]>> {
   const on = { vault: vaultName, names };
-  const which = (index: number): WhichOne => ({ path: `body.names.${index}`, name: names[index]! });
+  const which = (index: number): RequestItem => ({ path: `body.names.${index}`, name: names[index]! });
   const { vault, rule } = await authorizeEach(ctx, caller, 'secret.read', on, (error, index) =>
     aboutOne(error, which(index)),
   );
   const rows = await findAllReadable(ctx.db, { vaultId: vault.id, names });
   const readings: { hops: Hops; happenings: Happenings }[] = [];
   for (const [index, name] of names.entries()) {
-    const reading = namingWhich(which(index), async () => {
+    const reading = namingItem(which(index), async () => {
       const row = requireReadable(ctx, rows.get(name));
       const hops = await followReferences(ctx, caller, { vault, rule, name, row });
       return { hops, happenings: happeningsOf(hops) };
@@ -44,7 +44,7 @@ export async function batchRead(
   }
   const happenings = readings.flatMap((reading) => reading.happenings) as Happenings;
   const read = await audited(ctx, caller, happenings, () =>
-    Promise.all(readings.map(({ hops }, index) => namingWhich(which(index), () => openLast(ctx, hops)))),
+    Promise.all(readings.map(({ hops }, index) => namingItem(which(index), () => openLast(ctx, hops)))),
   );
   const shown = readings.flatMap(({ hops }) => hops.map(({ row }) => row));
   noteReads(ctx, caller, shown);
@@ -71,7 +71,7 @@ export async function batchWrite(
   { vault: vaultName, secrets }: { vault: string; secrets: BatchWrite[] },
 ): Promise<Audited<PutOutcome[]>> {
   const on = { vault: vaultName, names: secrets.map(({ name }) => name) };
-  const which = (index: number): WhichOne => ({ path: `body.secrets.${index}`, name: secrets[index]!.name });
+  const which = (index: number): RequestItem => ({ path: `body.secrets.${index}`, name: secrets[index]!.name });
   const { vault, rule } = await authorizeEach(ctx, caller, 'secret.write', on, (error, index) =>
     aboutOne(error, which(index)),
   );
@@ -79,14 +79,14 @@ export async function batchWrite(
     const written: Awaited<ReturnType<typeof writeVersion>>[] = [];
     for (const index of inOrderOfNames(secrets)) {
       const write: Write = { vault, rule, action: 'secret.write', ...secrets[index]!, conditions: {} };
-      written[index] = await namingWhich(which(index), () => writeVersion(ctx, tx, caller, write));
+      written[index] = await namingItem(which(index), () => writeVersion(ctx, tx, caller, write));
     }
     return {
       value: written.map(({ outcome }) => outcome),
       happenings: written.flatMap(({ happenings }) => happenings) as Happenings,
     };
   };
-  return changeSecrets(ctx, caller, work, { alone: secrets.length > BESIDE_OTHERS_MAX });
+  return changeSealed(ctx, caller, work, { exclusive: secrets.length > BESIDE_OTHERS_MAX });
 }
 
 // Whoever writes the same secrets at the same time takes them in the same order: in two orders, each would wait for the

@@ -3,14 +3,14 @@ import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
 import type { Transaction } from '@cardea/storage/db';
-import { aboutOne, namingWhich } from '../../about-one.ts';
+import { aboutOne, namingItem } from '../../about-one.ts';
 import { authorizeAll, authorizeEach } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
-import { changeSecrets } from '../../deks/change-sealed.ts';
+import { changeSealed } from '../../deks/change-sealed.ts';
 import { rehearse } from '../../deks/rehearse.ts';
 import { audited } from '../../record.ts';
-import type { Done, Happening, Happenings } from '../../record.ts';
+import type { ChangeOutcome, Happening, Happenings } from '../../record.ts';
 import { deletionOf, trash } from '../lifecycle/trash.ts';
 import { listUnder } from '../listing/list-under.ts';
 import { countDependants } from '../references.ts';
@@ -42,8 +42,8 @@ export async function deleteSecrets(
 ): Promise<Audited<Deleted[]>> {
   const { vault, rule } = await authorizeSelection(ctx, caller, vaultName, selection);
   const work = (tx: Transaction) => deleteSelected(ctx, tx, caller, { vault, rule, selection });
-  if (!dryRun) return changeSecrets(ctx, caller, work, { alone: true });
-  const items = await rehearse(ctx, caller, work, { alone: true });
+  if (!dryRun) return changeSealed(ctx, caller, work, { exclusive: true });
+  const items = await rehearse(ctx, caller, work, { exclusive: true });
   const prefix = 'prefix' in selection ? { name: selection.prefix } : {};
   const resource = { vault: vault.name, vaultId: vault.id, ...prefix, count: items.length };
   return audited(ctx, caller, { action: 'secret.delete', resource, rule, reason: 'dry run' }, () => items);
@@ -65,7 +65,7 @@ async function deleteSelected(
   tx: Transaction,
   caller: Caller,
   { vault, rule, selection }: { vault: Allowed['vault']; rule: AuditRule; selection: Selection },
-): Promise<Done<Deleted[]>> {
+): Promise<ChangeOutcome<Deleted[]>> {
   const secrets =
     'prefix' in selection
       ? await listUnder((part) => listLiveSecretsIn(tx, { vaultId: vault.id, ...part }), {
@@ -91,7 +91,7 @@ async function getAll(tx: Transaction, { vaultId, names }: { vaultId: string; na
   const secrets: SecretRow[] = [];
   for (const name of names.toSorted()) {
     const which = { path: `body.names.${names.indexOf(name)}`, name };
-    secrets.push(await namingWhich(which, () => getLiveSecret(tx, { vaultId, name })));
+    secrets.push(await namingItem(which, () => getLiveSecret(tx, { vaultId, name })));
   }
   return secrets;
 }

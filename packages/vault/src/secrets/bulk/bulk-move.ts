@@ -4,17 +4,17 @@ import { AppError } from '@cardea/contracts/errors';
 import { SecretName } from '@cardea/contracts/names';
 import { MOVE_VERSIONS_MAX } from '@cardea/contracts/secrets/bulk';
 import type { Transaction } from '@cardea/storage/db';
-import { namingWhich } from '../../about-one.ts';
-import type { WhichOne } from '../../about-one.ts';
+import { namingItem } from '../../about-one.ts';
+import type { RequestItem } from '../../about-one.ts';
 import type { VaultContext } from '../../context.ts';
-import { changeSecrets } from '../../deks/change-sealed.ts';
+import { changeSealed } from '../../deks/change-sealed.ts';
 import { getNewestDekVersion } from '../../deks/dek-store.ts';
 import { rehearse } from '../../deks/rehearse.ts';
 import { audited } from '../../record.ts';
-import type { Done, Happening } from '../../record.ts';
+import type { ChangeOutcome, Happening } from '../../record.ts';
 import { listUnder, tooMany } from '../listing/list-under.ts';
 import { authorizeMove, moveTo, resourceOf } from '../move-secret.ts';
-import type { Place, Way } from '../move-secret.ts';
+import type { SecretPath, MoveRights } from '../move-secret.ts';
 import { countDependants, requireNoCircle } from '../references.ts';
 import { listSecretsIn } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
@@ -38,13 +38,13 @@ export interface MovedAll {
 export async function moveSecrets(
   ctx: VaultContext,
   caller: Caller,
-  { from, to, dryRun }: { from: Place; to: Place; dryRun: boolean },
+  { from, to, dryRun }: { from: SecretPath; to: SecretPath; dryRun: boolean },
 ): Promise<Audited<MovedAll>> {
   // What may be done to a name may be done to all below it. The answer says what lies there: it is a list.
   const way = await authorizeMove(ctx, caller, { from, to }, ['secret.list']);
   const work = (tx: Transaction) => moveAll(ctx, tx, caller, way, { prefix: from.name, toPrefix: to.name });
-  if (!dryRun) return changeSecrets(ctx, caller, work, { alone: true });
-  const moved = await rehearse(ctx, caller, work, { alone: true });
+  if (!dryRun) return changeSealed(ctx, caller, work, { exclusive: true });
+  const moved = await rehearse(ctx, caller, work, { exclusive: true });
   const happening = happeningOf(way, { prefix: from.name, toPrefix: to.name, count: moved.items.length });
   return audited(ctx, caller, { ...happening, reason: 'dry run' }, () => moved);
 }
@@ -53,9 +53,9 @@ async function moveAll(
   ctx: VaultContext,
   tx: Transaction,
   caller: Caller,
-  way: Way,
+  way: MoveRights,
   { prefix, toPrefix }: { prefix: string; toPrefix: string },
-): Promise<Done<MovedAll>> {
+): Promise<ChangeOutcome<MovedAll>> {
   const secrets = await listUnder((part) => listSecretsIn(tx, { vaultId: way.from.id, ...part }), {
     prefix,
     advice: ADVICE,
@@ -66,7 +66,7 @@ async function moveAll(
   let dependants = 0;
   for (const { secret, toName } of moves) {
     const at = { vault: way.to.name, name: toName, secretId: secret.id };
-    await namingWhich(whichOf(secret), () => requireNoCircle(ctx, tx, caller, at));
+    await namingItem(whichOf(secret), () => requireNoCircle(ctx, tx, caller, at));
     dependants += await countDependants(tx, { vault: way.from.name, name: secret.name });
   }
   const items = moves.map(({ secret, toName }) => ({ name: secret.name, toName }));
@@ -94,22 +94,22 @@ function inOrder(moves: OneMove[], growth: number): OneMove[] {
 async function moveEach(
   ctx: VaultContext,
   tx: Transaction,
-  way: Way & { dekVersion: number },
+  way: MoveRights & { dekVersion: number },
   moves: OneMove[],
 ): Promise<void> {
   let versions = 0;
   for (const move of moves) {
-    versions += (await namingWhich(whichOf(move.secret), () => moveTo(ctx, tx, way, move))).versions;
+    versions += (await namingItem(whichOf(move.secret), () => moveTo(ctx, tx, way, move))).versions;
     if (versions > MOVE_VERSIONS_MAX) throw tooMany(`${MOVE_VERSIONS_MAX} versions`, ADVICE);
   }
 }
 
-function whichOf({ name }: SecretRow): WhichOne {
+function whichOf({ name }: SecretRow): RequestItem {
   return { path: 'body.prefix', name };
 }
 
 function happeningOf(
-  way: Way,
+  way: MoveRights,
   { prefix, toPrefix, count }: { prefix: string; toPrefix: string; count: number },
 ): Happening {
   return { action: 'secret.move', resource: { ...resourceOf(way, prefix, toPrefix), count }, rule: way.rule };

@@ -15,7 +15,7 @@ import { vaultNotThere } from '../../not-there.ts';
 import { audited } from '../../record.ts';
 import type { Happening } from '../../record.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
-import { openVersionSoon } from '../sealing.ts';
+import { openVersion } from '../sealing.ts';
 import { formatDocument } from './document.ts';
 import type { DocumentFormat } from './document.ts';
 import type { DocumentItem } from './document-item.ts';
@@ -115,7 +115,7 @@ async function writeDocument(
   try {
     for (const row of rows) {
       const { name, secret_id: secretId, version, encoding, content_type: type } = row;
-      const bytes = await openVersionSoon(ctx, { vault, name, secretId, version }, row);
+      const bytes = await openVersion(ctx, { vault, name, secretId, version }, row);
       items.push({ name: relative(name, prefix), value: { bytes, encoding, contentType: type ?? undefined } });
     }
     return withinLimit(formatDocument(format, items));

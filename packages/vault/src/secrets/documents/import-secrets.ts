@@ -7,7 +7,7 @@ import { aboutOne } from '../../about-one.ts';
 import { authorize, authorizeEach } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
-import { changeSecrets } from '../../deks/change-sealed.ts';
+import { changeSealed } from '../../deks/change-sealed.ts';
 import { rehearse } from '../../deks/rehearse.ts';
 import { audited } from '../../record.ts';
 import type { Happening, Happenings } from '../../record.ts';
@@ -89,7 +89,7 @@ function write(ctx: VaultContext, caller: Caller, run: Run): Promise<Audited<Imp
     refuseRefused(run.items, done.value);
     return done;
   };
-  return changeSecrets(ctx, caller, work, { alone: true });
+  return changeSealed(ctx, caller, work, { exclusive: true });
 }
 
 function refuseRefused(items: Item[], results: ImportResult[]): void {
@@ -101,7 +101,7 @@ function refuseRefused(items: Item[], results: ImportResult[]): void {
 }
 
 async function tryOut(ctx: VaultContext, caller: Caller, run: Run): Promise<Audited<ImportResult[]>> {
-  const results = await rehearse(ctx, caller, (tx) => writeAll(ctx, tx, caller, run), { alone: true });
+  const results = await rehearse(ctx, caller, (tx) => writeAll(ctx, tx, caller, run), { exclusive: true });
   return audited(ctx, caller, { ...happeningOf(run), reason: 'dry run' }, () => results.map(toTried));
 }
 

@@ -27,7 +27,7 @@ export async function listToAnnounce(
 }
 
 /** Secrets that have ended as a whole. */
-export async function listEndedSecrets(
+export async function listExpiredSecrets(
   db: Queryable,
   { now, limit }: { now: number; limit: number },
 ): Promise<{ id: string }[]> {
@@ -43,7 +43,7 @@ export async function listEndedSecrets(
 }
 
 /** Versions that have ended and still have a value. */
-export async function listEndedVersions(
+export async function listExpiredVersions(
   db: Queryable,
   { now, limit }: { now: number; limit: number },
 ): Promise<{ secret_id: string; version: number }[]> {

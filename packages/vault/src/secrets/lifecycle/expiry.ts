@@ -6,11 +6,17 @@ import { NotDue, changeIfDue, runEach, sweepPages } from '../../sweep.ts';
 import { systemCaller } from '../../system-caller.ts';
 import { destroyVersion, findVersion, moveExpiryToVersions } from '../version-store.ts';
 import { nextAnnouncement } from './due.ts';
-import { findDueSecret, listEndedSecrets, listEndedVersions, listToAnnounce, setAnnouncement } from './expiry-store.ts';
+import {
+  findDueSecret,
+  listExpiredSecrets,
+  listExpiredVersions,
+  listToAnnounce,
+  setAnnouncement,
+} from './expiry-store.ts';
 import type { DueSecret } from './expiry-store.ts';
 
 /** Tells the owners of what ends soon, once for each lead that is reached. */
-export async function announceEnds(ctx: VaultContext): Promise<void> {
+export async function announceExpiries(ctx: VaultContext): Promise<void> {
   await sweepPages(
     (limit) => listToAnnounce(ctx.db, { now: ctx.now().getTime(), limit }),
     ({ id }) => announce(ctx, id),
@@ -39,18 +45,18 @@ export async function sweepExpired(ctx: VaultContext): Promise<void> {
   await runEach([
     () =>
       sweepPages(
-        (limit) => listEndedSecrets(ctx.db, { now, limit }),
-        ({ id }) => endSecret(ctx, id),
+        (limit) => listExpiredSecrets(ctx.db, { now, limit }),
+        ({ id }) => expireSecret(ctx, id),
       ),
     () =>
       sweepPages(
-        (limit) => listEndedVersions(ctx.db, { now, limit }),
-        (ended) => endVersion(ctx, { secretId: ended.secret_id, version: ended.version }),
+        (limit) => listExpiredVersions(ctx.db, { now, limit }),
+        (ended) => expireVersion(ctx, { secretId: ended.secret_id, version: ended.version }),
       ),
   ]);
 }
 
-async function endSecret(ctx: VaultContext, id: string): Promise<boolean> {
+async function expireSecret(ctx: VaultContext, id: string): Promise<boolean> {
   return ctx.db.transaction(async (tx) => {
     const secret = await findDueSecret(tx, id);
     if (!secret?.expires_at || secret.expires_at > ctx.now().getTime()) return false;
@@ -59,7 +65,7 @@ async function endSecret(ctx: VaultContext, id: string): Promise<boolean> {
   });
 }
 
-async function endVersion(
+async function expireVersion(
   ctx: VaultContext,
   { secretId, version }: { secretId: string; version: number },
 ): Promise<boolean> {

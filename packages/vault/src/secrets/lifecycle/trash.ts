@@ -8,7 +8,7 @@ import type { Transaction } from '@cardea/storage/db';
 import { authorize, principalOf } from '../../authorize.ts';
 import { requireConditions } from '../../conditions.ts';
 import type { VaultContext } from '../../context.ts';
-import { changeSecrets } from '../../deks/change-sealed.ts';
+import { changeSealed } from '../../deks/change-sealed.ts';
 import { secretNotThere } from '../../not-there.ts';
 import type { Happening } from '../../record.ts';
 import { giveUpName } from '../given-up-names.ts';
@@ -31,7 +31,7 @@ export async function deleteSecret(
   conditions: Conditions,
 ): Promise<Audited<{ dependants: number }>> {
   const { vault, rule } = await authorize(ctx, caller, 'secret.delete', ref);
-  return changeSecrets(ctx, caller, async (tx) => {
+  return changeSealed(ctx, caller, async (tx) => {
     const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
     requireConditions(conditions, secret.current_version);
     await trash(ctx, tx, caller, secret);
@@ -76,7 +76,7 @@ export async function restoreSecret(
   conditions: Conditions,
 ): Promise<Audited<SecretSummary>> {
   const { vault, rule } = await authorize(ctx, caller, 'secret.delete', ref);
-  return changeSecrets(ctx, caller, async (tx) => {
+  return changeSealed(ctx, caller, async (tx) => {
     const secret = await findSecret(tx, { vaultId: vault.id, name: ref.name });
     if (!secret || secret.trashed_at === null) {
       throw new AppError('not_found', 'nothing of this name is in the trash', { rule: 'not-in-trash' });
@@ -107,7 +107,7 @@ export async function purgeSecret(
   conditions: Conditions,
 ): Promise<Audited<undefined>> {
   const { vault, rule } = await authorize(ctx, caller, 'secret.destroy', ref);
-  return changeSecrets(ctx, caller, async (tx) => {
+  return changeSealed(ctx, caller, async (tx) => {
     const secret = await findSecret(tx, { vaultId: vault.id, name: ref.name });
     if (!secret) throw secretNotThere('no such secret, in the trash or outside it');
     requireConditions(conditions, newestOf(secret));

@@ -11,7 +11,7 @@ import type { DueRow } from './list-store.ts';
 const EXAMINED_MAX = 2_048;
 const CHUNK = 128;
 
-interface DuePlace {
+interface DuePosition {
   dueAt: number;
   name: string;
 }
@@ -45,18 +45,18 @@ export async function pageOfDue(db: Db, query: DueQuery, { limit, cursor }: Page
 
 // A name that is hidden gets into no cursor: the next page looks again at what ends in the same millisecond, but for
 // what was shown of it.
-function cursorAt({ due_at: dueAt }: DueRow, shown: DuePlace): string {
+function cursorAt({ due_at: dueAt }: DueRow, shown: DuePosition): string {
   return toCursor([dueAt, dueAt === shown.dueAt ? shown.name : '']);
 }
 
-function placeOf({ due_at: dueAt, name }: DueRow): DuePlace {
+function placeOf({ due_at: dueAt, name }: DueRow): DuePosition {
   return { dueAt, name };
 }
 
 async function* candidates(
   db: Db,
   { vaultId, pathPrefix, before }: DueQuery,
-  start: DuePlace,
+  start: DuePosition,
   limit: number,
 ): AsyncGenerator<{ row: DueRow; isVisible: boolean }> {
   const chunk = pathPrefix === undefined ? limit + 1 : CHUNK;

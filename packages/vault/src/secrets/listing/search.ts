@@ -35,15 +35,15 @@ const CHUNK = 128;
 
 // Where a candidate stands: its vault, the word that an index led by, its name. Nobody is led past a name that is not
 // theirs to see, so none of those gets into a cursor.
-type SearchPlace = readonly [vaultId: string, word: string, name: string];
-const START: SearchPlace = ['', '', ''];
+type SearchPosition = readonly [vaultId: string, word: string, name: string];
+const START: SearchPosition = ['', '', ''];
 
 /** Where a search begins that goes on from a cursor: no vault before this one is looked into. @throws AppError */
 export function firstVaultOf({ cursor }: { cursor?: string | undefined }): string {
   return placeOf(cursor)[0];
 }
 
-function placeOf(cursor: string | undefined): SearchPlace {
+function placeOf(cursor: string | undefined): SearchPosition {
   return cursor === undefined ? START : fromCursor(cursor, START);
 }
 
@@ -80,14 +80,14 @@ export async function search(
 }
 
 interface Candidate extends Found {
-  place: SearchPlace;
+  place: SearchPosition;
 }
 
 async function* candidates(
   db: Db,
   vaults: SearchedVault[],
   criteria: Criteria,
-  from: SearchPlace,
+  from: SearchPosition,
 ): AsyncGenerator<Candidate> {
   for (const vault of await promising(db, vaults, criteria)) {
     const place = vault.id === from[0] ? from : ([vault.id, '', ''] as const);
@@ -117,7 +117,7 @@ async function* byWord(
   db: Db,
   vault: SearchedVault,
   { words }: Criteria,
-  [vaultId, placeWord, placeName]: SearchPlace,
+  [vaultId, placeWord, placeName]: SearchPosition,
 ): AsyncGenerator<Candidate> {
   const asked = longest(words) ?? '';
   let from = placeWord < asked ? { word: asked, name: '' } : { word: placeWord, name: placeName };
@@ -133,18 +133,18 @@ function byLabel(
   db: Db,
   vault: SearchedVault,
   [key, value]: Criteria['labels'][number],
-  place: SearchPlace,
+  place: SearchPosition,
 ): AsyncGenerator<Candidate> {
   return inRanges(vault, place, (range) => listByLabel(db, { vaultId: vault.id, key, value, range, limit: CHUNK }));
 }
 
-function byName(db: Db, vault: SearchedVault, place: SearchPlace): AsyncGenerator<Candidate> {
+function byName(db: Db, vault: SearchedVault, place: SearchPosition): AsyncGenerator<Candidate> {
   return inRanges(vault, place, (range) => listLive(db, { vaultId: vault.id, range, limit: CHUNK }));
 }
 
 async function* inRanges(
   vault: SearchedVault,
-  [, , name]: SearchPlace,
+  [, , name]: SearchPosition,
   list: (range: NameRange) => Promise<ListedRow[]>,
 ): AsyncGenerator<Candidate> {
   for (const range of nameRanges({ pathPrefix: vault.pathPrefix, from: justAfter(name) })) {
@@ -158,7 +158,7 @@ async function* inRanges(
   }
 }
 
-function isFound({ words, labels }: Criteria, row: ListedRow, [, word]: SearchPlace): boolean {
+function isFound({ words, labels }: Criteria, row: ListedRow, [, word]: SearchPosition): boolean {
   const own = wordsOf(row.name);
   if (!words.every((asked) => own.some((one) => one.startsWith(asked)))) return false;
   // A name may have several words that begin so, and the index leads to it by each of them.
