@@ -33,9 +33,9 @@ export async function changeSealed<T>(
   ctx: VaultContext,
   caller: Caller,
   work: (tx: Transaction) => Promise<ChangeOutcome<T>>,
-  { exclusive: alone = false }: ChangeOptions = {},
+  { exclusive = false }: ChangeOptions = {},
 ): Promise<Audited<T>> {
-  const lock = alone ? LOCK[ctx.db.engine] : undefined;
+  const lock = exclusive ? LOCK[ctx.db.engine] : undefined;
   for (let outrun = 0; ;) {
     try {
       return await changed(ctx, caller, async (tx) => {

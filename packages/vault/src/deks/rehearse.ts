@@ -14,13 +14,13 @@ export async function rehearse<T>(
   ctx: VaultContext,
   caller: Caller,
   work: (tx: Transaction) => Promise<ChangeOutcome<T>>,
-  manner: ChangeOptions = {},
+  options: ChangeOptions = {},
 ): Promise<T> {
   try {
     const takenBack = async (tx: Transaction) => {
       throw new Rehearsed(await work(tx));
     };
-    await changeSealed(ctx, caller, takenBack, manner);
+    await changeSealed(ctx, caller, takenBack, options);
   } catch (error) {
     if (error instanceof Rehearsed) return (error as Rehearsed<T>).done.value;
     throw error;
