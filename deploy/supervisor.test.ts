@@ -225,7 +225,10 @@ function service(label: string, body: string, refusal = ''): ChildSpec {
      }
      const ready = (more) => process.send({ type: 'ready', ...more });
      process.on('disconnect', () => process.exit(0));
-     fs.writeFileSync(process.env.CARDEA_DATA_DIR + '/${label}.pid', String(process.pid));
+     // Renamed when it is whole: a process that is killed while it writes would leave an empty file.
+     const pidFile = process.env.CARDEA_DATA_DIR + '/${label}.pid';
+     fs.writeFileSync(pidFile + '.new', String(process.pid));
+     fs.renameSync(pidFile + '.new', pidFile);
      ${body};`,
   );
   return { name: `${label}-service`, label, script, env: { CARDEA_DATA_DIR: dataDir }, semiSpaceMib: 8 };

@@ -318,10 +318,11 @@ async function addTrashed(
 ): Promise<void> {
   await db.query(
     `with recursive number (i) as (select cast($2 as bigint) union all select i + 1 from number where i < $3)
-     insert into secret_version (secret_id, version, deleted_at, deleted_by, ciphertext, encoding, created_at, created_by)
-     select $1, i, 1, 'user:nobody', $4, 'utf8', 0, 'user:nobody'
+     insert into secret_version (secret_id, vault_id, version, deleted_at, deleted_by, ciphertext, dek_version, encoding,
+                                 created_at, created_by)
+     select $1, $5, i, 1, 'user:nobody', $4, 1, 'utf8', 0, 'user:nobody'
        from number`,
-    [secretId, from, to, new Uint8Array(128)],
+    [secretId, from, to, new Uint8Array(128), BIG],
   );
 }
 

@@ -1,5 +1,5 @@
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
-import type { ListedRow } from './listing/list-store.ts';
+import type { SecretRow } from './secret-store.ts';
 
 /** A secret without its value; `version` is the newest one. */
 export interface SecretSummary {
@@ -12,7 +12,12 @@ export interface SecretSummary {
   expiresAt?: Date;
 }
 
-export function toSummary(row: ListedRow): SecretSummary {
+type SummarizedRow = Pick<
+  SecretRow,
+  'name' | 'current_version' | 'max_versions' | 'metadata' | 'created_at' | 'updated_at' | 'due_at'
+>;
+
+export function toSummary(row: SummarizedRow): SecretSummary {
   return {
     name: row.name,
     version: row.current_version,
