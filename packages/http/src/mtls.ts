@@ -8,7 +8,7 @@ import { StartError } from '@cardea/process/config';
 
 export type ServiceName = 'api-service' | 'kek-service' | 'audit-service' | 'worker' | 'operator';
 
-/** A service's certificate and what it trusts, PEM. */
+/** A service's certificate and key, and the CA that it trusts. All are PEM. */
 export interface TlsFiles {
   ca: string;
   cert: string;
@@ -25,8 +25,8 @@ const MINUTE_MS = 60_000;
 
 /**
  * Reads `<name>.pem`, `<name>.key` and `ca.pem` from `folder`, and again once a minute if the certificate changed.
- * While they cannot be read, what was read last goes on serving.
- * @throws StartError if they cannot be read now
+ * If a later read fails, the service continues with the files that it read last.
+ * @throws StartError if the first read fails
  */
 export function readTlsIdentity(folder: string, name: ServiceName): TlsIdentity {
   const certPath = join(folder, `${name}.pem`);
@@ -44,7 +44,7 @@ export function readTlsIdentity(folder: string, name: ServiceName): TlsIdentity 
         files = readFiles(folder, name);
         modified = now;
       } catch (error) {
-        // Half of a renewal: the other half is there at the next look.
+        // A renewal is only half written. The next check reads it again.
         if (!(error instanceof StartError)) throw error;
       }
       return files;
@@ -68,12 +68,12 @@ function readFiles(folder: string, name: ServiceName): TlsFiles {
   }
 }
 
-/** Options of a server that speaks TLS 1.3 only, and only with holders of a certificate of our CA. */
+/** Options of a server that speaks only TLS 1.3, and only with peers that hold a certificate of our CA. */
 export function mtlsServerOptions(identity: TlsIdentity): ServerOptions {
   return { ...identity.current(), requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' };
 }
 
-/** Has a running server use renewed certificates for new connections. */
+/** Makes a running server use renewed certificates for new connections. */
 export function renewServerCertificates(server: Server, identity: TlsIdentity): void {
   let used = identity.current();
   const timer = setInterval(() => {
@@ -99,10 +99,10 @@ export function peerName(req: IncomingMessage): string | undefined {
 
 /**
  * The name in the one SAN URI of our trust domain. Node gives all SANs as one text and quotes an entry that could be
- * mistaken for two (CVE-2021-44532); none of ours needs quoting, so a text with a quote names nobody.
+ * mistaken for two (CVE-2021-44532). Our names need no quotes, so a text with a quote gives undefined.
  */
 export function serviceNameOf(certificate: Partial<PeerCertificate> | null): string | undefined {
-  // A socket that is closed has none, whatever its type says.
+  // A closed socket has no certificate, although its type says otherwise.
   const text = certificate?.subjectaltname ?? '';
   if (text.includes('"')) return undefined;
   const names = text

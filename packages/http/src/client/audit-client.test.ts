@@ -30,7 +30,7 @@ async function noAnswer(path: string): Promise<never> {
   throw new AppError('unavailable', 'audit-service does not answer');
 }
 
-/** Lets seconds pass in which the log asks nothing, unless it wants to. */
+/** Advances the clock and returns the paths that the client requests in that time. */
 async function askedWithin(ms: number): Promise<string[]> {
   asked = [];
   await jest.advanceTimersByTimeAsync(ms);

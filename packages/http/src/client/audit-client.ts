@@ -23,16 +23,17 @@ interface Waiting {
   reject(error: AppError): void;
 }
 
-/** An `AuditLog` that is another service. */
+/** An `AuditLog` in another service. */
 export interface AuditClient extends AuditLog {
-  /** Refuses what still waits, and asks no more whether the log is back. To be called before its client is closed. */
+  /** Refuses the events that still wait and stops probing the log. Call this before you close its client. */
   close(): void;
 }
 
 /**
- * Appends to audit-service. Events gather while batches are under way and go out together: no timer,
- * no delay when idle. A batch that got no answer is sent again with the same ids until its events' time
- * is up; from then on everything is refused at once until the log answers a probe. `deadlineMs` is asked for each event.
+ * Appends to audit-service. Events gather while batches are under way and go out together. This needs no timer and
+ * adds no delay when the client is idle. A batch that got no answer is sent again with the same ids until the
+ * deadline of its events. After that every event is refused at once until the log answers a probe. `deadlineMs` is
+ * called for each event.
  */
 export function createAuditClient(
   client: Pick<Client, 'post' | 'text'>,
@@ -49,7 +50,7 @@ export function createAuditClient(
     if (queue.length >= WAITING_MAX) throw new AppError('unavailable', 'too many events wait for the audit log');
   }
 
-  // At the end of this turn of the event loop, so that requests that came in together go out together.
+  // Pumps at the end of this turn of the event loop, so that events that arrive together go out together.
   function pumpSoon(): void {
     if (isPumping) return;
     isPumping = true;
@@ -70,8 +71,8 @@ export function createAuditClient(
     }
   }
 
-  // The log writes one batch after the other and waits for its disk each time, so a second one is worth sending only
-  // if it is no trifle beside the first; until then it gathers.
+  // The log writes one batch after the other and waits for its disk each time. A second batch is worth sending only
+  // if it has at least half as many events as the first. Until then its events gather.
   function mayGo(): boolean {
     const [first] = underWay;
     return first === undefined || (underWay.size < BATCHES_UNDER_WAY && queue.length * 2 >= first.length);
@@ -115,7 +116,7 @@ export function createAuditClient(
         await client.text(readCheckpoint.path);
         away = false;
       } catch {
-        // Not back yet: that is what is being waited for.
+        // The log does not answer yet, so the loop probes again.
         await new Promise((resolve) => setTimeout(resolve, PROBE_MS).unref());
       }
     }

@@ -22,7 +22,7 @@ export function createKekClient(client: Client): Keks {
       if (deks.length > DEKS_AT_ONCE_MAX) throw new RangeError(`at most ${DEKS_AT_ONCE_MAX} DEKs at once`);
       const asked = deks.map(({ ref, wrapped }) => toWire(ref, wrapped));
       const { items } = await client.call(rewrapDeks, { body: { items: asked } }).catch(refused('rewrapped'));
-      // One that is missing would shift the others to DEKs that they are not.
+      // If one DEK were missing, the others would shift to the wrong positions.
       if (items.length !== asked.length) throw new AppError('internal', 'kek-service has left out a DEK');
       return items.map(fromWire);
     },
@@ -39,7 +39,8 @@ function fromWire({ wrappedDekBase64, kekVersion }: Wire): WrappedDek {
   return { bytes: fromBase64(wrappedDekBase64), kekVersion };
 }
 
-// Refused by kek-service, a DEK is damaged or not the one asked for: our fault or an attack, never the client's.
+// If kek-service refuses a DEK, the DEK is damaged or is the wrong one. That is our fault or an attack, never the
+// client's fault.
 function refused(what: 'unwrapped' | 'rewrapped'): (error: unknown) => never {
   return (error) => {
     throw toRefusal(error, what);

@@ -9,7 +9,7 @@ import type { ServiceName, TlsIdentity } from '../mtls.ts';
 
 export interface ClientOptions {
   url: string;
-  /** Who must answer: another service, though of the same CA, is refused. */
+  /** The service that must answer. Another service with a certificate of the same CA is refused. */
   peer: ServiceName;
   identity: TlsIdentity;
   connections?: number;
@@ -17,14 +17,14 @@ export interface ClientOptions {
 
 /** Calls another service over mutual TLS 1.3. */
 export interface Client {
-  /** @throws AppError with the code the service answered; `unavailable` if it did not. */
+  /** @throws AppError with the code that the service answered; `unavailable` if it did not answer. */
   call<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
     endpoint: Endpoint<P, Q, B, R>,
     input: { query?: Record<string, string | number | undefined>; body?: z.input<B>; timeoutMs?: number },
   ): Promise<z.output<R>>;
-  /** Sends bytes that are already JSON and answers with parsed, unchecked JSON. */
+  /** Sends text that is already JSON. Returns parsed JSON that no schema has checked. */
   post(path: string, json: string, timeoutMs: number): Promise<unknown>;
-  /** The body as a stream, for what does not fit in memory. */
+  /** Returns the body as a stream, for answers that do not fit in memory. */
   stream(path: string, query: Record<string, string | number | undefined>): Promise<Dispatcher.ResponseData['body']>;
   text(path: string): Promise<string>;
   close(): Promise<void>;
@@ -59,7 +59,7 @@ export function createClient({ url, peer, identity, connections = 4 }: ClientOpt
         path,
         headersTimeout: timeoutMs,
         bodyTimeout: timeoutMs,
-        // The two above begin with a connection; this one also while the request waits for one.
+        // The two timeouts above start with a connection. This one also covers the wait for a connection.
         signal: AbortSignal.timeout(waitMs),
         ...(body === undefined ? {} : { body, headers: { 'content-type': 'application/json' } }),
       });
@@ -70,7 +70,7 @@ export function createClient({ url, peer, identity, connections = 4 }: ClientOpt
     return response;
   }
 
-  // An answer that breaks off is no answer: whoever asked may ask again.
+  // An answer that breaks off counts as no answer, so the caller may retry.
   async function requestBody<T>(read: (body: Body) => Promise<T>, options: RequestOptions): Promise<T> {
     const { body } = await request(options);
     try {
@@ -120,7 +120,7 @@ function search(query: Record<string, string | number | undefined>): string {
 
 const Refusal = z.object({ code: z.enum(errorCodes), detail: z.string() });
 
-// The code crosses the border between services; what it means to the outside is decided by the caller.
+// The error keeps the code of the other service. The caller decides what the code means to its own clients.
 async function refused(peer: string, response: Dispatcher.ResponseData): Promise<AppError> {
   const parsed = Refusal.safeParse(await response.body.json().catch(() => undefined));
   const code: ErrorCode = parsed.success ? parsed.data.code : 'internal';

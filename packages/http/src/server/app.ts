@@ -10,11 +10,11 @@ import { securityHeaders } from './security-headers.ts';
 export interface AppOptions {
   ctx: ServerContext;
   routes: Route[];
-  /** Run before any route: limits. */
+  /** Handlers that run before any route, such as limits. */
   before?: RequestHandler[];
 }
 
-/** The Express application of a service: every route of the contract, and a recorded refusal for everything else. */
+/** The Express application of a service. It serves every route of the contract and refuses and records all else. */
 export function createApp({ ctx, routes, before = [] }: AppOptions): express.Express {
   const app = express();
   app.disable('x-powered-by');
@@ -66,8 +66,8 @@ function logAccess(ctx: ServerContext): RequestHandler {
   return (req, res, next) => {
     res.on('finish', () => {
       const { requestId, startedAt, route, caller } = exchangeOf(res);
-      // Between services only what went wrong is worth a line: a record of each call is in the audit log. (Of appends,
-      // which take the hot path, refusals are in the audit log too and nowhere else.)
+      // Between services only a failed call is worth a log line, because the audit log has a record of each call.
+      // (Appends take the hot path. Their refusals are in the audit log and nowhere else.)
       const level = route?.endpoint.auth === 'peer' && res.statusCode < 400 ? 'debug' : 'info';
       ctx.logger[level]('request', {
         requestId,

@@ -5,7 +5,7 @@ import { parseJson } from './json.ts';
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Reads a request's JSON, or form where the endpoint takes one. A request without a body gives undefined.
+ * Reads a request's JSON, or its form if the endpoint takes one. A request without a body gives undefined.
  * @throws AppError `unsupported_media_type`, `too_large`, `invalid_request`
  */
 export async function readJson(req: IncomingMessage, bytesMax: number, takesForm = false): Promise<unknown> {
@@ -32,7 +32,7 @@ function decode(bytes: Uint8Array): string {
   }
 }
 
-/** @throws AppError `too_large`, and then stops reading; `unsupported_media_type` for a compressed body. */
+/** @throws AppError `too_large` (and reads no further); `unsupported_media_type` for a compressed body. */
 export async function readBody(req: IncomingMessage, bytesMax: number): Promise<Buffer> {
   const declared = Number(req.headers['content-length'] ?? 0);
   if (declared > bytesMax) throw tooLarge(bytesMax);

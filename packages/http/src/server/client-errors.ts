@@ -10,12 +10,12 @@ import { constantHeaders } from './security-headers.ts';
 const LINGER_MS = 1_000;
 
 /**
- * Answers and records what never became a request: broken HTTP, a header beyond the limit, a client that stalls.
+ * Answers and records what never became a request: broken HTTP, a header over the limit, a client that stalls.
  * Node reports these on the connection, not to the application.
  */
 export function refuseBrokenRequests(server: Server, ctx: ServerContext): void {
   const refused = new WeakSet<Duplex>();
-  // Node goes on to report every further piece of what it cannot read: one answer and one record are enough.
+  // Node reports every further piece that it cannot read. One answer and one record are enough.
   const refuseOnce = (socket: Duplex, code: string) => {
     if (refused.has(socket)) return;
     refused.add(socket);
@@ -25,7 +25,7 @@ export function refuseBrokenRequests(server: Server, ctx: ServerContext): void {
     if (error.code === 'ECONNRESET' || !(socket.writable || refused.has(socket))) socket.destroy();
     else refuseOnce(socket, error.code ?? '');
   });
-  // Unasked, Node closes a connection that asks for a tunnel without a word.
+  // Without this listener Node closes a connection that asks for a tunnel, and sends no answer.
   server.on('connect', (_req, socket) => {
     socket.on('error', () => socket.destroy());
     refuseOnce(socket, 'CONNECT');
@@ -44,7 +44,7 @@ async function refuseConnection(ctx: ServerContext, socket: Socket, code: string
   ctx.metrics.refusals.inc({ code: error.code });
   ctx.metrics.suspicious.inc({ rule: error.suspicious ?? 'broken_request' });
   if (socket.writable) socket.end(toAnswer(statuses.get(code) ?? '400 Bad Request', error, requestId));
-  // Closed at once, with bytes of the client still unread, the connection would be reset and the answer lost.
+  // Closing at once, with unread bytes of the client, would reset the connection and lose the answer.
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 

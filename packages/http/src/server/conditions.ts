@@ -4,9 +4,9 @@ import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
 
 /**
- * The conditions of a request to an endpoint that heeds them; undefined for any other endpoint.
- * @throws AppError `invalid_request` for what is no entity tag, and for a change that is asked for on a condition which
- * nobody would look at
+ * The conditions of a request to an endpoint that takes conditions; undefined for any other endpoint.
+ * @throws AppError `invalid_request` for an invalid entity tag, and for a change with a condition if the endpoint takes
+ * no condition
  */
 export function conditionsOf(headers: IncomingHttpHeaders, endpoint: Endpoint): Conditions | undefined {
   if (endpoint.conditional) return parseConditions(headers);
@@ -14,7 +14,7 @@ export function conditionsOf(headers: IncomingHttpHeaders, endpoint: Endpoint): 
   return undefined;
 }
 
-/** @throws AppError `invalid_request` for what is no entity tag */
+/** @throws AppError `invalid_request` for an invalid entity tag */
 export function parseConditions(headers: Pick<IncomingHttpHeaders, 'if-match' | 'if-none-match'>): Conditions {
   const { 'if-match': match, 'if-none-match': noneMatch } = headers;
   return {
@@ -23,7 +23,7 @@ export function parseConditions(headers: Pick<IncomingHttpHeaders, 'if-match' | 
   };
 }
 
-// If-Match compares strongly, and then a weak tag never matches: better said than silently refused.
+// If-Match compares strongly, so a weak tag never matches. An error tells the client so; a 412 would not.
 function parseTags(field: string, text: string, { weak }: { weak: boolean }): '*' | string[] {
   if (text.trim() === '*') return '*';
   const pattern = weak ? /^(?:W\/)?"([\x21\x23-\x7e]*)"$/ : /^"([\x21\x23-\x7e]*)"$/;
@@ -35,7 +35,7 @@ function parseTags(field: string, text: string, { weak }: { weak: boolean }): '*
 }
 
 function refuseUnheeded(headers: IncomingHttpHeaders, { method, auth }: Endpoint): void {
-  // Who only reads can overwrite nothing, and may be answered in full (RFC 9110 section 13.1.2).
+  // A read can overwrite nothing and may be answered in full (RFC 9110 section 13.1.2).
   const isSafe = method === 'GET' || method === 'HEAD';
   if (isSafe || auth === 'peer') return;
   const field = ['If-Match', 'If-None-Match'].find((name) => headers[name.toLowerCase()] !== undefined);

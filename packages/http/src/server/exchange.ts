@@ -15,21 +15,21 @@ import { requestSeries } from './request-metrics.ts';
 import { parseInput } from './route.ts';
 import type { Input, Reply, Route } from './route.ts';
 
-/** What a server needs to answer requests, whichever handler they come in by. */
+/** What a server needs to answer requests, through Express or the hot path. */
 export interface ServerContext {
   logger: Logger;
   metrics: Metrics;
-  /** Who is asking. @throws AppError `unauthenticated` */
+  /** The verified caller. @throws AppError `unauthenticated` */
   identify(req: IncomingMessage, endpoint: Endpoint, requestId: string): Promise<Caller>;
-  /** Who is asking, as far as can be said without believing anything the request claims. */
+  /** The caller as far as it is known without trusting any claim of the request. */
   stranger(req: IncomingMessage, requestId: string): Caller;
-  /** Records what was refused. Resolves once that is durable. @throws AppError `unavailable` */
+  /** Records a refusal. Resolves once the record is durable. @throws AppError `unavailable` */
   recordRefusal(refusal: Refusal): Promise<void>;
-  /** Turns an error of a package that knows no HTTP into one a client may see. */
+  /** Turns an error of a package that knows no HTTP into an error that a client may see. */
   translate(error: unknown): AppError | undefined;
 }
 
-/** One request on its way. */
+/** One request that is being answered. */
 export interface Exchange {
   req: IncomingMessage;
   res: ServerResponse;
@@ -40,7 +40,7 @@ export interface Exchange {
   params?: Record<string, string>;
   /** As the contract has parsed it. */
   body?: unknown;
-  /** What every answer carries and nobody has set on `res` yet. */
+  /** Headers of every answer that are not yet set on `res`. */
   headers?: Record<string, string>;
 }
 
@@ -97,28 +97,28 @@ function send(exchange: Exchange, status: number, headers: Record<string, string
   } else if ('stream' in payload) {
     res.writeHead(status, { ...headers, 'Content-Type': payload.contentType });
     payload.stream.on('error', (error) => res.destroy(error));
-    // A client that has left already will not close again.
+    // If the client has already disconnected, `res` emits no further `close`.
     if (res.destroyed) payload.stream.destroy();
     res.on('close', () => payload.stream.destroy());
     payload.stream.pipe(res);
   } else {
     headers['Content-Type'] = payload.contentType;
     headers['Content-Length'] = Buffer.byteLength(payload.text);
-    // As text, so that header and body leave in one write.
+    // The body is text, so that header and body leave in one write.
     res.writeHead(status, headers).end(payload.text);
   }
 }
 
-// Only what the contract promises is sent: a field too many is a bug of ours, not a gift.
+// Only the fields of the contract are sent. An extra field is our bug and must not reach the client.
 function toJson(endpoint: Endpoint, body: unknown): { text: string; contentType: string } {
   return { text: JSON.stringify(endpoint.response.parse(body)), contentType: 'application/json; charset=utf-8' };
 }
 
-/** The one place an error becomes an answer: it is recorded first, and if it cannot be, the answer is 503. */
+/** The one place where an error becomes an answer. The error is recorded first; if that fails, the answer is 503. */
 export async function refuse(ctx: ServerContext, exchange: Exchange, thrown: unknown): Promise<void> {
   const { req, res } = exchange;
   let error = toAppError(ctx, exchange, thrown);
-  // Between services, who got no answer records what that meant for its own caller.
+  // Between services, the calling service records what `unavailable` meant for its own caller.
   const recordedElsewhere = error.code === 'unavailable' && exchange.route?.endpoint.auth === 'peer';
   if (!recordedElsewhere) error = await recorded(ctx, exchange, error);
   ctx.metrics.refusals.inc({ code: error.code });
@@ -132,7 +132,7 @@ export async function refuse(ctx: ServerContext, exchange: Exchange, thrown: unk
   const retryAfter = retryAfterSeconds(error);
   if (retryAfter !== undefined) headers['Retry-After'] = retryAfter;
   if (error.code === 'unauthenticated') headers['WWW-Authenticate'] = 'Bearer';
-  // What is left of a body that was not read would be taken for the next request.
+  // The unread rest of a body would be taken for the next request.
   if (!req.complete) headers['Connection'] = 'close';
   send(exchange, problem.status, headers, { text: JSON.stringify(problem), contentType: 'application/problem+json' });
   observe(ctx, exchange);
@@ -194,7 +194,7 @@ async function parseBody(req: IncomingMessage, route: Route): Promise<unknown> {
   return parseInput(endpoint.body, isNothing(endpoint, body) ? undefined : body, 'body');
 }
 
-// Many clients send an empty object with every POST: where there is nothing to say it is as good as no body.
+// Many clients send an empty object with every POST. If the endpoint takes no body, it counts as no body.
 function isNothing({ method, body: schema }: Endpoint, body: unknown): boolean {
   if (method !== 'POST' || !(schema instanceof z.ZodUndefined)) return false;
   return typeof body === 'object' && body !== null && Object.keys(body).length === 0;

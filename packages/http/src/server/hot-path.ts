@@ -6,20 +6,20 @@ import { hasOneHost, isOddPath } from './odd-requests.ts';
 import type { Route } from './route.ts';
 import { constantHeaders } from './security-headers.ts';
 
-/** What the hot path is made of. */
+/** The parts of the hot path. */
 export interface HotPath {
   ctx: ServerContext;
   routes: Route[];
-  /** Who asks, by a token that was found good before or by the certificate of the connection; undefined of any other. */
+  /** The caller, from a token that was verified before or the certificate of the connection; undefined otherwise. */
   recall(req: IncomingMessage): AuditActor | undefined;
   /** @throws AppError `rate_limited` */
   limit(exchange: Exchange, actor: AuditActor): void;
 }
 
 /**
- * Serves the few routes that machines call all day without Express: the same contract, identification, handler and
- * release, less machinery. Returns false for a request that is not theirs, and for one that `recall` does not know: it
- * goes the long way, where its address is limited before anything is verified.
+ * Serves without Express the few routes that machines call all day. Contract, identification, handler and release are
+ * the same, with less machinery. Returns false for a request to any other route, and for a caller that `recall` does
+ * not know. Express then serves the request and limits its address before anything is verified.
  */
 export function createHotPath(hotPath: HotPath): (...args: Parameters<RequestListener>) => boolean {
   const paths = createMatcher(hotPath.routes);
@@ -55,10 +55,10 @@ interface Match {
 
 const PATHS_MAX = 1_000;
 
-// Longer than any that is there.
+// Longer than any existing path.
 const PATH_CHARACTERS_MAX = 700;
 
-/** Finds the route of a request. Which one a path leads to never changes, so the last that were asked for are remembered. */
+/** Finds the route of a request. The route of a path never changes, so the matcher remembers recent paths. */
 function createMatcher(routes: Route[]) {
   const known = new Map<string, Match>();
   return {
@@ -78,7 +78,7 @@ function createMatcher(routes: Route[]) {
   };
 }
 
-// Anything odd goes the long way, where it is refused.
+// Express gets every odd path and refuses it.
 export function match(routes: Route[], method: string | undefined, path: string): Match | undefined {
   if (isOddPath(path)) return undefined;
   for (const route of routes) {

@@ -4,9 +4,9 @@ const DEPTH_MAX = 32;
 const KEYS_MAX = 2_000;
 
 /**
- * Parses JSON as a security service must: what JSON.parse takes silently (a duplicate key, of which
- * the last wins; `__proto__`) and what exhausts a process (nesting, thousands of keys) is refused.
- * The messages never quote the input, which may be a secret.
+ * Parses JSON as a security service must. It refuses what JSON.parse accepts silently (a duplicate key, of which the
+ * last wins; `__proto__`) and what exhausts a process (nesting, thousands of keys). The messages never quote the input,
+ * which may be a secret.
  * @throws AppError `invalid_request`
  */
 export function parseJson(text: string): unknown {
@@ -65,7 +65,7 @@ function addKey(object: Set<string> | undefined, quoted: string): void {
   object?.add(key);
 }
 
-// "a" and "\u0061" are one key.
+// "a" and "\u0061" are the same key.
 function unquote(quoted: string): string {
   try {
     return JSON.parse(quoted) as string;

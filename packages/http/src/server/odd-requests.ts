@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http';
 import { AppError } from '@cardea/contracts/errors';
 import type { RequestHandler } from 'express';
 
-// No name holds a character that needs percent-encoding, so one spelling of a path is
-// enough; a second one would be a way around whoever compares paths, such as a proxy.
+// No name holds a character that needs percent-encoding, so one spelling of a path is enough. A second spelling would
+// bypass a program that compares paths, such as a proxy.
 export const refuseOddRequests: RequestHandler = (req, _res, next) => {
   if (!hasOneHost(req)) {
     throw new AppError('invalid_request', 'there must be one Host header', { suspicious: 'no_host' });
@@ -16,12 +16,12 @@ export const refuseOddRequests: RequestHandler = (req, _res, next) => {
   next();
 };
 
-/** HTTP/1.1 asks for one and no more (RFC 9112 section 3.2); of several Node takes the first, and a proxy maybe the last. */
+/** HTTP/1.1 wants exactly one Host (RFC 9112 section 3.2). Node takes the first of several, a proxy may take the last. */
 export function hasOneHost({ headers, httpVersion, rawHeaders }: IncomingMessage): boolean {
   return headers.host === undefined ? httpVersion === '1.0' : timesSent(rawHeaders, 'host') === 1;
 }
 
-/** How often a field was sent, by its name in lower case: of several, Node shows the first for some and joins others. */
+/** Counts how often a field (in lower case) was sent. Node shows only the first of some fields and joins others. */
 export function timesSent(rawHeaders: string[], field: string): number {
   let times = 0;
   for (let i = 0; i < rawHeaders.length; i += 2) {

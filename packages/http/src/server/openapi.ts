@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { createDocument } from 'zod-openapi';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject, ZodOpenApiResponseObject } from 'zod-openapi';
 
-/** What every error looks like (RFC 9457). */
+/** The shape of every error (RFC 9457). */
 const Problem = z
   .strictObject({
     type: z.string(),
@@ -17,7 +17,7 @@ const Problem = z
   })
   .meta({ id: 'Problem', description: 'RFC 9457 problem details' });
 
-/** What an endpoint that heeds conditions takes of them. */
+/** The header fields of an endpoint that takes conditions. */
 const Conditions = z.object({
   'If-Match': z
     .string()
@@ -28,7 +28,7 @@ const Conditions = z.object({
   }),
 });
 
-/** OpenAPI 3.1 of an interface, from the same contract that serves it. */
+/** The OpenAPI 3.1 document of an interface, made from the contract that also serves it. */
 export function toOpenApi(endpoints: Endpoint[]): { openapi: string } {
   const paths: ZodOpenApiPathsObject = {};
   for (const endpoint of endpoints) {
@@ -70,7 +70,7 @@ function toSuccess(endpoint: Endpoint, status: number): ZodOpenApiResponseObject
   return { description: endpoint.summary, ...tagOf(endpoint), ...contentOf(endpoint) };
 }
 
-// Whoever is told a version can name it in a condition.
+// A client that gets a version can name it in a condition.
 function tagOf({ conditional, response }: Endpoint): Pick<ZodOpenApiResponseObject, 'headers'> {
   if (!conditional || !(response instanceof z.ZodObject) || !('version' in response.shape)) return {};
   return { headers: { ETag: { description: 'The version as an entity tag', schema: { type: 'string' } } } };

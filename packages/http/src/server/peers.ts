@@ -10,7 +10,7 @@ import type { ServiceName } from '../mtls.ts';
 /** Which services may call which endpoint, by its path. */
 export type PeersOfEndpoints = ReadonlyMap<string, readonly ServiceName[]>;
 
-/** Says which service calls, if it may. @throws AppError `access_denied` for any other holder of a certificate of ours */
+/** Returns the calling service. @throws AppError `access_denied` if the service may not call this endpoint */
 export function identifyPeer(
   peersOf: PeersOfEndpoints,
   req: IncomingMessage,
@@ -24,7 +24,7 @@ export function identifyPeer(
   return certificateHolder(req, requestId);
 }
 
-/** Whoever holds the certificate of the connection. */
+/** The holder of the certificate of the connection, as a caller. */
 export function certificateHolder(req: IncomingMessage, requestId: string): Caller {
   const ip = req.socket.remoteAddress;
   return {
@@ -34,7 +34,7 @@ export function certificateHolder(req: IncomingMessage, requestId: string): Call
   };
 }
 
-/** Logs and counts handshakes that fail: such a peer never becomes a request, so this is the only trace it leaves. */
+/** Logs and counts failed handshakes. Such a peer never sends a request, so this is its only trace. */
 export function reportRefusedHandshakes(
   server: Server,
   { logger, refused }: { logger: Logger; refused: { inc(): void } },

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 
-/** Whatever is wrong with one field, as zod tells it. */
+/** An error of one field, as zod reports it. */
 type Issue = z.core.$ZodRawIssue;
 
 const kinds: Record<string, string> = {
@@ -19,11 +19,11 @@ const formats: Record<string, string> = {
 };
 
 /**
- * What a client is told of a field that is wrong, where its schema says nothing of its own: a sentence that goes on
- * from the field's name. Never repeats what was sent, neither a value nor the name of a field.
+ * The message to a client about a wrong field whose schema has no message of its own. The message continues a sentence
+ * that begins with the field's name. It never repeats what was sent, neither a value nor the name of a field.
  */
 export function plainMessage(issue: Issue): string {
-  // What zod expects is no matter where nothing was sent.
+  // If nothing was sent, the type that zod expects does not matter.
   if (issue.input === undefined && issue.code !== 'custom') return 'is required';
   switch (issue.code) {
     case 'invalid_type':
@@ -37,7 +37,7 @@ export function plainMessage(issue: Issue): string {
       return `must ${inUnits(issue.origin, `at least ${issue.minimum}`)}`;
     case 'too_big':
       return `must ${inUnits(issue.origin, `at most ${issue.maximum}`)}`;
-    // In a field's name may stand what belongs into its value.
+    // The message does not name the field, because a client may have sent a value as a name.
     case 'unrecognized_keys':
       return 'has a field that is not known here';
     case 'not_multiple_of':

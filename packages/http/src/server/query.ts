@@ -7,19 +7,19 @@ export function parseQuery(url = ''): Record<string, string> {
   const text = url.slice(mark + 1);
   refuseOddQuery(text);
   const given = [...new URLSearchParams(text)];
-  // Unlike an assignment, this makes a field of `__proto__` too, which is then one too many.
+  // Unlike an assignment, this also makes a field of `__proto__`, so the field can be refused.
   const query = Object.fromEntries(given);
   if (Object.keys(query).length < given.length) {
     throw new AppError('invalid_request', 'a query parameter is given twice', { suspicious: 'odd_query' });
   }
-  // Where a query may have names of the client's choosing, zod passes over this one without a word.
+  // If a query may have names that the client chooses, zod skips this name and reports nothing.
   if (Object.hasOwn(query, '__proto__')) {
     throw new AppError('invalid_request', 'query: has a field that is not known here');
   }
   return query;
 }
 
-// URLSearchParams puts U+FFFD for what it cannot decode, and PostgreSQL takes no NUL.
+// URLSearchParams replaces what it cannot decode by U+FFFD, and PostgreSQL accepts no NUL.
 function refuseOddQuery(text: string): void {
   let decoded = '\0';
   try {

@@ -17,14 +17,14 @@ const MINUTE_MS = 60_000;
 
 export interface Limits {
   config: { signInsPerMinute: number; requestsPerMinute: number };
-  /** Shared by all processes in full; each process counts for itself without it. */
+  /** Shared by all processes in the full profile. Without Redis each process counts for itself. */
   redis: Redis | undefined;
   logger: Logger;
 }
 
 type Stranger = (req: IncomingMessage, requestId: string) => Caller;
 
-/** Limits by client address: everything, and sign-in much lower. */
+/** Limits requests by client address. Sign-in has a much lower limit than the rest. */
 export function limitRequests({ config, redis, logger }: Limits, stranger: Stranger): RequestHandler[] {
   const limit = (name: string, limitPerMinute: number, skip: (path: string) => boolean) =>
     rateLimit({
@@ -35,7 +35,7 @@ export function limitRequests({ config, redis, logger }: Limits, stranger: Stran
       identifier: name,
       keyGenerator: (req) => clientNetwork(stranger(req, '').source.ip ?? 'unknown'),
       skip: (req) => skip(req.path),
-      // Losing Redis must neither let everybody in nor lock everybody out: a minute is not limited, it is logged.
+      // Losing Redis must neither let everybody in nor lock everybody out. A minute is then logged and not limited.
       passOnStoreError: true,
       logger: toLimiterLogger(logger),
       handler: (_req, res, next) => {
@@ -63,7 +63,7 @@ function redisStore(redis: Redis, name: string): RedisStore {
   });
 }
 
-/** By itself the store loads its scripts once: should Redis be away at that moment, nothing would be limited ever after. */
+/** A plain RedisStore loads its scripts once. If Redis did not answer then, nothing would ever be limited again. */
 class LateStore extends RedisStore {
   #load: (() => Promise<void>) | undefined;
 
@@ -89,9 +89,9 @@ function tooMany(retryAfterSeconds: number, actor?: AuditActor): AppError {
 }
 
 /**
- * The limit of the path machines call all day, by session or credential, for which a lookup must do: `perSecond` times a
- * second, and twice that after a pause. Says so in the same header fields as the other limits
- * (draft-ietf-httpapi-ratelimit-headers-08). `clock` counts milliseconds.
+ * Limits the path that machines call all day, by session or credential: `perSecond` requests a second, and twice that
+ * after a pause. The limit must cost no more than one lookup. Its answers have the same header fields as those of the
+ * other limits (draft-ietf-httpapi-ratelimit-headers-08). `clock` counts milliseconds.
  */
 export function limitReads(
   perSecond: number,

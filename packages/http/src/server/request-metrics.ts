@@ -4,7 +4,8 @@ type Series = ReturnType<Metrics['requestSeconds']['labels']>;
 
 const knownSeries = new WeakMap<Metrics, Map<string, Series>>();
 
-// Finding a series by its labels costs as much as all the rest of observing. Paths are templates, so there are few.
+// Finding a series by its labels costs as much as the rest of an observation. Paths are templates, so there are few
+// series.
 export function requestSeries(metrics: Metrics, method: string, route: string, status: number): Series {
   let known = knownSeries.get(metrics);
   if (!known) knownSeries.set(metrics, (known = new Map()));

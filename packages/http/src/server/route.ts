@@ -8,17 +8,17 @@ import { AppError } from '@cardea/contracts/errors';
 import type { z } from 'zod';
 import { plainMessage } from './plain-message.ts';
 
-/** What a handler is given: parsed by the contract, nothing else. */
+/** What a handler gets: only input that the contract has parsed. */
 export type Input<P, Q, B, C extends boolean> = {
   caller: Caller;
   params: P;
   query: Q;
   body: B;
-  /** The request's own, for the few that an endpoint is about. */
+  /** The headers of the request. Few endpoints need them. */
   headers: IncomingHttpHeaders;
 } & (C extends true ? { conditions: Conditions } : unknown);
 
-/** What a handler answers. Without a status, the endpoint's first one. */
+/** What a handler answers. The default status is the first one of the endpoint. */
 export type Reply<R> = { status?: number; headers?: Record<string, string> } & (
   | { body: R }
   | { text: string; contentType: string }
@@ -26,7 +26,7 @@ export type Reply<R> = { status?: number; headers?: Record<string, string> } & (
   | { empty: true }
 );
 
-/** An endpoint with its handler, its types forgotten: what a server serves. */
+/** An endpoint with its handler, as a server serves it. The types of its input and answer are erased. */
 export interface Route {
   endpoint: Endpoint;
   pattern: RegExp;
@@ -43,10 +43,10 @@ type Handler<P extends z.ZodType, Q extends z.ZodType, B, Result, C extends bool
 const BODY_BYTES_MAX = 128 * 1024;
 
 /**
- * Binds a public endpoint to its handler. The handler answers with an `Audited` reply, which
- * exists only once its record is on disk: nothing is released before. Or with `NotModified`, which releases nothing.
- * One that is `conditional` is given the conditions of the request, parsed. A body has 128 KiB unless `bodyBytesMax` says
- * otherwise.
+ * Binds a public endpoint to its handler. The handler answers with an `Audited` reply, which exists only once its
+ * record is on disk, so nothing is released before. Or it answers with `NotModified`, which releases nothing.
+ * The handler of a `conditional` endpoint gets the parsed conditions of the request. A body has at most 128 KiB unless
+ * `bodyBytesMax` says otherwise.
  */
 export function route<
   P extends z.ZodType,
@@ -62,7 +62,7 @@ export function route<
   return bind(endpoint, handle, { bodyBytesMax: BODY_BYTES_MAX, rawBody: false, ...options });
 }
 
-/** Binds an endpoint that shows nothing which needs a record: between services, health, documents. */
+/** Binds an endpoint whose answers need no record: calls between services, health, documents. */
 export function plainRoute<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
   endpoint: Endpoint<P, Q, B, R>,
   handle: Handler<P, Q, z.output<B>, Reply<z.input<R>>>,

@@ -2,7 +2,7 @@ import helmet from 'helmet';
 
 /**
  * Security headers of an interface that only speaks JSON: those that the OWASP REST Security Cheat Sheet asks for, and
- * two more. What only means something for a document is left out, since every answer pays for it at both ends.
+ * two more. Headers that only matter for a document are left out, because every answer pays for them at both ends.
  */
 export const securityHeaders = helmet({
   contentSecurityPolicy: {
@@ -20,7 +20,7 @@ export const securityHeaders = helmet({
   xXssProtection: false,
 });
 
-/** The same headers for answers that Express does not write; they do not depend on the request. */
+/** The same headers for answers that Express does not write. They do not depend on the request. */
 export const constantHeaders: Readonly<Record<string, string>> = askOnce();
 
 function askOnce(): Record<string, string> {

@@ -10,30 +10,30 @@ import type { TlsIdentity } from '../mtls.ts';
 export interface Listening {
   url: string;
   port: number;
-  /** Takes no new connection, lets requests under way end, and cuts what is left after `deadlineMs`. */
+  /** Accepts no new connection, lets running requests finish, and closes the remaining ones after `deadlineMs`. */
   drain(deadlineMs: number): Promise<void>;
 }
 
 export interface ListenOptions {
   host: string;
   port: number;
-  /** The variable that sets the port, for the message when it is taken. */
+  /** The variable that sets the port. The error message names it if the port is in use. */
   variable: string;
-  /** With it the server speaks mutual TLS, otherwise plain HTTP. */
+  /** With an identity the server speaks mutual TLS, without one plain HTTP. */
   identity?: TlsIdentity;
 }
 
-// Node's own limit for the header is 16 KiB; ours is on purpose the same, stated here.
+// Node's own limit for the header is also 16 KiB. It is stated here on purpose.
 const httpOptions = {
   maxHeaderSize: 16 * 1024,
   requestTimeout: 30_000,
   headersTimeout: 10_000,
   keepAliveTimeout: 65_000,
-  // Node would refuse it by itself, without a record.
+  // With true, Node itself would refuse a request without a Host header, and nothing would record it.
   requireHostHeader: false,
 };
 
-/** @throws StartError if the port is taken or may not be used. */
+/** @throws StartError if the port is in use or may not be used. */
 export async function listen(
   listener: RequestListener,
   options: ListenOptions,
@@ -42,7 +42,7 @@ export async function listen(
   const server = identity
     ? createTlsServer({ ...httpOptions, handshakeTimeout: 10_000, ...mtlsServerOptions(identity) }, listener)
     : createServer(httpOptions, listener);
-  // An expectation nobody knows may be ignored (RFC 9110 section 10.1.1); Node would refuse it by itself, without a record.
+  // An unknown expectation may be ignored (RFC 9110 section 10.1.1). Node itself would refuse it without a record.
   server.on('checkExpectation', listener);
   const unfinished = unfinishedAnswers(server);
   await new Promise<void>((resolve, reject) => {
@@ -81,7 +81,7 @@ function unfinishedAnswers(server: Server): ReadonlySet<ServerResponse> {
 
 async function drain(server: Server, unfinished: ReadonlySet<ServerResponse>, deadlineMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  // Answers that are still to come tell a kept-alive client to go, as its next request would meet a closed connection.
+  // The remaining answers tell a kept-alive client to close, because its next request would meet a closed connection.
   for (const res of unfinished) if (!res.headersSent) res.setHeader('Connection', 'close');
   server.keepAliveTimeout = 1;
   const idle = setInterval(() => server.closeIdleConnections(), 50);

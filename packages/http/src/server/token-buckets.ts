@@ -1,29 +1,29 @@
-/** A token bucket for each key: how much may be done at once, and how fast it may go on. */
+/** A token bucket for each key. It limits how much may be done at once, and how fast after that. */
 export interface TokenBuckets {
-  /** Takes all of `count` tokens, or none of them if there are fewer. */
+  /** Takes `count` tokens, or none if the bucket has fewer. */
   take(key: string, count: number): Taken;
 }
 
-/** What came of it. */
+/** The result of taking tokens. */
 export interface Taken {
-  /** How many whole tokens are left. */
+  /** The number of whole tokens left. */
   left: number;
-  /** How many there were too few; then none was taken. */
+  /** The number of tokens that were missing. If it is above zero, none was taken. */
   missing: number;
 }
 
 export interface TokenBucketOptions {
   perSecond: number;
-  /** How many a bucket holds when it is full, as it is at first. */
+  /** The number of tokens in a full bucket. A new bucket is full. */
   burst: number;
-  /** In milliseconds, since whenever. */
+  /** In milliseconds since any fixed time. */
   now: () => number;
 }
 
-// As many are remembered; of more, the one that was seen first is forgotten, and would find a full bucket.
+// The limit of remembered keys. A further key replaces the one seen first, which then gets a full bucket again.
 const KEYS_MAX = 10_000;
 
-/** A limit that costs a lookup. */
+/** A limit that costs one lookup in memory. */
 export function createTokenBuckets({ perSecond, burst, now }: TokenBucketOptions): TokenBuckets {
   const buckets = new Map<string, { tokens: number; at: number }>();
 
@@ -40,7 +40,7 @@ export function createTokenBuckets({ perSecond, burst, now }: TokenBucketOptions
     take(key, count) {
       const at = now();
       const bucket = bucketOf(key, at);
-      // A clock that stepped back fills nothing, and takes nothing away.
+      // A clock that steps back neither adds nor takes tokens.
       bucket.tokens = Math.min(burst, bucket.tokens + (Math.max(0, at - bucket.at) / 1_000) * perSecond);
       bucket.at = at;
       const missing = Math.max(0, count - bucket.tokens);
