@@ -16,7 +16,7 @@ export const refuseOddRequests: RequestHandler = (req, _res, next) => {
   next();
 };
 
-/** HTTP/1.1 wants exactly one Host (RFC 9112 section 3.2). Node takes the first of several, a proxy may take the last. */
+/** HTTP/1.1 wants exactly one Host (RFC 9112 section 3.2). Node takes the first of several, a proxy maybe the last. */
 export function hasOneHost({ headers, httpVersion, rawHeaders }: IncomingMessage): boolean {
   return headers.host === undefined ? httpVersion === '1.0' : timesSent(rawHeaders, 'host') === 1;
 }

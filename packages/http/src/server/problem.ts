@@ -41,7 +41,7 @@ export function toProblem(error: AppError, requestId: string): Problem {
   };
 }
 
-/** Seconds after which a client may try again; undefined where trying again does not help. */
+/** Seconds after which a client may try again; undefined if trying again does not help. */
 export function retryAfterSeconds(error: AppError): number | undefined {
   if (error.retryAfterSeconds !== undefined) return error.retryAfterSeconds;
   return ['rate_limited', 'unavailable', 'sealed'].includes(error.code) ? 1 : undefined;
