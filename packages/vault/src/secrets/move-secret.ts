@@ -29,21 +29,21 @@ import type { SecretRow } from './secret-store.ts';
 import { toSummary } from './summary.ts';
 import type { SecretSummary } from './summary.ts';
 
-/** A secret by its names, or all below a name. */
+/** A secret by vault and name, or all secrets under a prefix. */
 export interface SecretPath {
   vault: string;
   name: string;
 }
 
-/** A secret where it is now. */
+/** A secret after its move. */
 export interface Moved {
   vault: string;
   secret: SecretSummary;
-  /** How many references point to the name that it had. */
+  /** How many references point to its old name. */
   dependants: number;
 }
 
-/** From which vault to which one, as it was allowed. */
+/** The old vault, the new vault, and the rule that allows the move. */
 export interface MoveRights {
   from: VaultRow;
   to: VaultRow;
@@ -51,12 +51,13 @@ export interface MoveRights {
 }
 
 /**
- * Gives a secret another name or vault, with all its versions, also those in the trash. Every value is opened and sealed
- * again, since a ciphertext is bound to where it is. Nothing else changes; references to the old name stay as they are.
- * The record has the version of the DEK that seals them now, and of a secret with one version the hash of its ciphertext.
- * @throws AppError `not_found`, `access_denied`; `conflict` if the name is taken, also by what is in the trash, or the
- * secret is a reference that would lead back to itself; `precondition_failed` by the version that it has where it is;
- * `sealed`, `unavailable`; IntegrityError if a version does not open
+ * Gives a secret another name or vault, with all its versions, including those in the trash. Every value is opened and
+ * sealed again, because a ciphertext is bound to its vault and name. Nothing else changes. References to the old name
+ * stay as they are. The record has the version of the DEK that seals the values now. If the secret has only one
+ * version, the record also has the hash of its ciphertext.
+ * @throws AppError `not_found`, `access_denied`; `conflict` if the new name is taken, also by a secret in the trash, or
+ * if the secret is a reference that would lead back to itself; `precondition_failed` if the secret has another version
+ * at its old name; `sealed`, `unavailable`; IntegrityError if a version does not open
  */
 export async function moveSecret(
   ctx: VaultContext,
@@ -76,7 +77,7 @@ export async function moveSecret(
     const happening: Happening = { action: 'secret.move', resource, rule: way.rule, ...sealOf(moved, dekVersion) };
     return { value: { vault: way.to.name, secret: summary, dependants }, happening };
   };
-  // A secret that is written to all the time would never be moved otherwise.
+  // Exclusive, because a secret that is written to all the time would otherwise never be moved.
   return changeSealed(ctx, caller, work, { exclusive: true });
 }
 
@@ -89,8 +90,8 @@ function sealOf(
 }
 
 /**
- * Who takes something away and puts it where others read it must be one who could read it: the rights to delete and to
- * write alone carry no value into a vault of their own. `more` is what else it takes at the source.
+ * A move needs the right to read at the source. With the rights to delete and to write alone, a caller could move a
+ * value into a vault of their own and read it there. `more` lists further rights that the move needs at the source.
  */
 export async function authorizeMove(
   ctx: VaultContext,
@@ -105,15 +106,15 @@ export async function authorizeMove(
   return { from: take.vault, to: write.vault, rule: joinRules([take.rule, write.rule]) };
 }
 
-/** How a record names a move; of several by what their names begin with. */
+/** The resource of a move in its record. A move of several secrets is named by its prefixes. */
 export function resourceOf({ from, to }: MoveRights, name: string, toName: string) {
   return { vault: from.name, vaultId: from.id, name, toVault: to.name, toVaultId: to.id, toName };
 }
 
-/** What a move has done to the versions of a secret. */
+/** The versions of a secret that a move has sealed again. */
 export interface SealedAgain {
   versions: number;
-  /** The newest ciphertext; undefined if all are destroyed. */
+  /** The newest ciphertext; undefined if all values are destroyed. */
   last: Uint8Array | undefined;
 }
 
@@ -163,7 +164,8 @@ async function sealAgain(
 
 type SealedAt = Pick<VersionId, 'vault' | 'name'>;
 
-// Not as long as transactions are serializable; what somebody else has written must not be overwritten even so.
+// This cannot happen as long as transactions are serializable. The check makes sure that a move never overwrites what
+// another request has written.
 function outrun(): AppError {
   return new AppError('unavailable', 'somebody else changed the secret at the same time: repeat the call');
 }

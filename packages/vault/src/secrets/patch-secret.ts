@@ -22,19 +22,20 @@ import type { SecretSummary } from './summary.ts';
 import { findVersion, setVersionExpiry } from './version-store.ts';
 import type { VersionRow } from './version-store.ts';
 
-/** A merge patch (RFC 7396): undefined leaves, null takes away. */
+/** A merge patch (RFC 7396): undefined keeps a field, null clears it. */
 export interface SecretPatch {
   metadata?: Record<string, string | null> | undefined;
-  /** Milliseconds since 1970; of the secret as a whole, or of `version` if that is given. */
+  /** Milliseconds since 1970. The expiry of the whole secret, or of `version` if that is given. */
   expiresAt?: number | null | undefined;
   maxVersions?: number | null | undefined;
   version?: number | undefined;
 }
 
 /**
- * Changes what stands beside the value. Fewer versions to be kept are removed with the next write.
- * @throws AppError `not_found`, `access_denied`, `precondition_failed`, `gone` for the end of a version without a value,
- * `invalid_request` for an end that has passed or more metadata than fits
+ * Changes the metadata, the expiry and the limit of versions. If the limit becomes lower, the next write removes the
+ * versions over it.
+ * @throws AppError `not_found`, `access_denied`, `precondition_failed`, `gone` for the expiry of a version that has
+ * expired or was destroyed, `invalid_request` for an expiry in the past or too much metadata
  */
 export async function patchSecret(
   ctx: VaultContext,
@@ -65,7 +66,7 @@ export async function patchSecret(
   });
 }
 
-// An end is a deletion at a later time, and fewer versions are one at the next write.
+// Both also need the right to delete: an expiry deletes at a later time, and a limit of versions with the next write.
 function rightsFor({ expiresAt, maxVersions }: SecretPatch): ['secret.write', ...'secret.delete'[]] {
   const takesAway = typeof expiresAt === 'number' || typeof maxVersions === 'number';
   return takesAway ? ['secret.write', 'secret.delete'] : ['secret.write'];
@@ -81,12 +82,12 @@ async function patched(
   let secretEnd = secret.expires_at;
   if (patch.expiresAt !== undefined && patch.version === undefined) {
     secretEnd = patch.expiresAt;
-    // What the newest version was given when it was written is what is being changed, unless it has come.
+    // This change replaces the expiry that the newest version got when it was written, unless that has passed.
     const isToCome = named.expires_at !== null && named.expires_at > ctx.now().getTime();
     if (named.ciphertext !== null && isToCome) await setEnd(ctx, tx, named, null);
   }
   if (patch.expiresAt !== undefined && patch.version !== undefined) await setEnd(ctx, tx, named, patch.expiresAt);
-  // An empty patch takes nothing and changes nothing.
+  // An empty patch changes nothing, not even `updated_at`.
   if (isEmpty(patch)) return secret;
   const current = await getVersion(tx, { secretId: secret.id, version: secret.current_version });
   const now = ctx.now().getTime();
@@ -97,13 +98,13 @@ async function patched(
     max_versions: patch.maxVersions === undefined ? secret.max_versions : patch.maxVersions,
     expires_at: secretEnd,
     due_at: due,
-    // Of a value that is gone there is no end to come.
+    // A destroyed value has no expiry to announce.
     announce_at: current.ciphertext === null ? null : announcementOf(ctx, secret, { due, now }),
     updated_at: now,
   };
 }
 
-// An end that has come stays one, whether or not a sweep has destroyed the value yet.
+// A version that has expired stays expired, whether or not a sweep has destroyed its value yet.
 async function setEnd(
   ctx: Pick<VaultContext, 'now'>,
   tx: Transaction,
@@ -135,7 +136,8 @@ function isEmpty({ metadata, expiresAt, maxVersions }: SecretPatch): boolean {
   return metadata === undefined && expiresAt === undefined && maxVersions === undefined;
 }
 
-// Of a version that is named, its own expiry; else when the newest one expires, by itself or with the secret.
+// If the patch names a version, the change is in that version's own expiry. Otherwise it is in the expiry of the newest
+// version, which may expire by itself or with the secret.
 function changesOf(
   { version, expiresAt }: SecretPatch,
   { secret, named, changed }: { secret: SecretRow; named: VersionRow; changed: SecretRow },

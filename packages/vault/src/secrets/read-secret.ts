@@ -12,14 +12,14 @@ import type { Secret, SecretRef } from './secret.ts';
 /** How a secret is read. */
 export interface Reading {
   conditions: Conditions;
-  /** Whether a reference is followed, with the caller's own rights at every hop, or read itself. */
+  /** True to follow a reference, with the caller's own rights at every hop. False to read the reference itself. */
   resolve: boolean;
 }
 
 /**
- * Reads a version. What the client has already is neither released again nor recorded.
- * @throws AppError `not_found`, `access_denied`, `gone`, `precondition_failed`, `sealed`, `unavailable`; `conflict` for a
- * reference that leads on for too long; IntegrityError if the row is not the one asked for
+ * Reads a version. If the client already has it, the value is neither sent again nor is the read recorded.
+ * @throws AppError `not_found`, `access_denied`, `gone`, `precondition_failed`, `sealed`, `unavailable`; `conflict` if
+ * the chain of references is too long; IntegrityError if the row is not the one that was asked for
  */
 export async function readSecret(
   ctx: VaultContext,

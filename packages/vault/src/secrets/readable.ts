@@ -6,12 +6,12 @@ import { dueAt } from './lifecycle/due.ts';
 import { findReadable } from './version-store.ts';
 import type { MissingVersion, ReadableRow } from './version-store.ts';
 
-/** A version whose value is there and may be read. */
+/** A version that has a value and can be read. */
 export type FoundVersion = ReadableRow & { ciphertext: Uint8Array };
 
 /**
- * A version that is there for whoever may read it.
- * @throws AppError `not_found` if it is not or is in the trash; `gone` if it has ended or was destroyed
+ * A version that can be read. The caller's rights are checked elsewhere.
+ * @throws AppError `not_found` if it does not exist or is in the trash; `gone` if it has expired or was destroyed
  */
 export async function getReadable(
   ctx: Pick<VaultContext, 'now'>,

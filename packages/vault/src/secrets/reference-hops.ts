@@ -15,7 +15,7 @@ import { REFERENCE_HOPS_MAX, parseReference, tooManyHops } from './references.ts
 import { openVersion } from './sealing.ts';
 import type { Secret, SecretRef } from './secret.ts';
 
-/** One secret on the way to a value. */
+/** One secret in a chain of references that leads to a value. */
 export interface Hop {
   vault: { id: string; name: string };
   rule: AuditRule;
@@ -23,10 +23,10 @@ export interface Hop {
   row: FoundVersion;
 }
 
-/** From the secret that was asked for to the one that has the value. */
+/** The chain from the secret that was asked for to the secret that has the value. */
 export type Hops = [Hop, ...Hop[]];
 
-/** Goes on from a reference, with the caller's own rights at every hop. @throws AppError as `readSecret` */
+/** Follows a reference to its value, with the caller's own rights at every hop. @throws AppError as `readSecret` */
 export async function followReferences(ctx: VaultContext, caller: Caller, asked: Hop): Promise<Hops> {
   const hops: Hops = [asked];
   while (hops.at(-1)!.row.content_type === REFERENCE_TYPE) {
@@ -49,13 +49,13 @@ async function followHop(ctx: VaultContext, caller: Caller, hop: Hop): Promise<H
     return await findHop(ctx, caller, target);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    // The record names what was refused: a reference that leads there is no way around it.
+    // The record names the target, because the caller was refused there: a reference gives no right to its target.
     const resource = { vault: target.vault, name: target.name };
     throw reworded(error, `what the reference points to: ${error.message}`, { resource });
   }
 }
 
-/** One record for each secret on the way. */
+/** One record for each secret in the chain. */
 export function happeningsOf(hops: Hops): Happenings {
   return hops.map(happeningOf) as Happenings;
 }
@@ -65,7 +65,7 @@ function happeningOf({ vault, rule, name, row }: Hop): Happening {
   return { action: 'secret.read', resource, rule, dekVersion: envelopeKeyVersion(row.ciphertext) };
 }
 
-/** Opens the value at the end of the way. Nothing of it leaves this process before its records are durable: see `audited`. */
+/** Opens the last value of the chain. It does not leave this process before its records are durable: see `audited`. */
 export async function openLast(ctx: VaultContext, hops: Hops): Promise<Secret> {
   const [asked, last] = [hops[0], hops.at(-1)!];
   const bytes = await openHop(ctx, last);
@@ -91,8 +91,8 @@ export function tagOf(hops: Hops): string {
   return hops.map(({ row }) => row.version).join('-');
 }
 
-// Vault and name come from the request, not from the row: a row moved or renamed by someone with access to the database
-// does not open.
+// Vault and name come from the request, not from the row. So a row that was moved or renamed in the database does not
+// open.
 function openHop(ctx: VaultContext, { vault, name, row }: Hop): Promise<Uint8Array> {
   return openVersion(ctx, { vault, name, secretId: row.secret_id, version: row.version }, row);
 }

@@ -7,10 +7,10 @@ import { z } from 'zod';
 import { mayRead } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 
-/** How many references one after another are followed. */
+/** How many references of one chain are followed. */
 export const REFERENCE_HOPS_MAX = 10;
 
-/** Where a reference points: a secret by its names, in its newest version unless one is named. */
+/** Where a reference points: to a secret by vault and name, and to its newest version if it names none. */
 export interface Target {
   vault: string;
   name: string;
@@ -21,7 +21,7 @@ const Reference = z.strictObject({
   $ref: z.strictObject({ vault: PlainName, name: SecretName, version: Version.optional() }),
 });
 
-/** Reads the value of a reference. @throws AppError `invalid_request` if it is none */
+/** Parses the value of a reference. @throws AppError `invalid_request` if the value is not a reference */
 export function parseReference(bytes: Uint8Array): Target {
   const parsed = Reference.safeParse(jsonOf(bytes));
   if (parsed.success) return parsed.data.$ref;
@@ -33,14 +33,15 @@ function jsonOf(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(bytes));
   } catch {
-    // What is no JSON is no reference: said by the caller.
+    // A value that is not JSON is not a reference. `parseReference` throws the error.
     return undefined;
   }
 }
 
 /**
- * Notes where a version points that has just been written.
- * @throws AppError `invalid_request` if it leads back to itself, or on for too long, as far as the caller may read
+ * Stores where a version points that has just been written.
+ * @throws AppError `invalid_request` if the reference leads back to itself or over too many others, as far as the
+ * caller may read
  */
 export async function noteReference(
   ctx: VaultContext,
@@ -59,8 +60,8 @@ export async function noteReference(
 }
 
 /**
- * Goes the ways of a secret that has come to a place, by its versions that can be read.
- * @throws AppError `conflict` if one leads back to itself, or on for too long, as far as the caller may read
+ * Checks the references of a secret that has just been moved, in all its versions that can be read.
+ * @throws AppError `conflict` if one leads back to itself or over too many others, as far as the caller may read
  */
 export async function requireNoCircle(
   ctx: VaultContext,
@@ -90,8 +91,8 @@ interface ReferencePath {
   code: 'invalid_request' | 'conflict';
 }
 
-// Not past what the caller may read: a refusal would tell them what is there, and where it points. A circle that is closed
-// out of their sight ends when it is read.
+// Stops at a secret that the caller may not read: a refusal would reveal that it exists and where it points. A circle
+// that goes through such a secret is refused when it is read.
 async function refuseCircle(ctx: VaultContext, tx: Transaction, caller: Caller, { from, first, code }: ReferencePath) {
   let target: Target | undefined = first;
   for (let hops = 1; target; hops += 1) {
@@ -105,7 +106,7 @@ async function refuseCircle(ctx: VaultContext, tx: Transaction, caller: Caller, 
   }
 }
 
-/** @returns the error of a way that is too long, or goes round */
+/** @returns the error for a chain of references that is too long or is a circle */
 export function tooManyHops(code: 'invalid_request' | 'conflict'): AppError {
   return new AppError(code, `the reference leads over more than ${REFERENCE_HOPS_MAX} others`, {
     rule: 'reference-depth',
@@ -122,7 +123,7 @@ function toTarget(row: TargetColumns): Target {
   return { vault: row.target_vault, name: row.target_name, version: row.target_version ?? undefined };
 }
 
-// What lies in the trash or was destroyed leads nowhere: nobody can read it.
+// A reference in the trash or without a value leads nowhere, because nobody can read it.
 async function findNext(db: Queryable, { vault, name, version }: Target): Promise<Target | undefined> {
   const [row] = await db.query<TargetColumns>(
     `select r.target_vault, r.target_name, r.target_version
@@ -139,7 +140,7 @@ async function findNext(db: Queryable, { vault, name, version }: Target): Promis
   return row && toTarget(row);
 }
 
-/** How many secrets point to this one by their newest version, if that can be read. */
+/** How many secrets point to this one with their newest version. Versions that cannot be read do not count. */
 export async function countDependants(
   db: Queryable,
   { vault, name }: { vault: string; name: string },

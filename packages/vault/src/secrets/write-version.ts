@@ -30,7 +30,7 @@ import type { SecretValue } from './secret.ts';
 import { findVersion, insertVersion, moveExpiryToVersions, removeVersions, setVersionExpiry } from './version-store.ts';
 import type { VersionRow } from './version-store.ts';
 
-/** What may be said beside a value. Undefined leaves what is there; the end is the new version's. */
+/** What a caller may give with a value. Undefined keeps what is stored. The expiry is that of the new version. */
 export interface PutOptions {
   metadata?: Metadata | undefined;
   /** Milliseconds since 1970. */
@@ -41,19 +41,19 @@ export interface PutOptions {
 export interface PutOutcome {
   name: string;
   version: number;
-  /** False if the value was there already: then there is no new version. */
+  /** False if the newest version already has this value: then there is no new version. */
   changed: boolean;
-  /** Whether the name was not there before, or in the trash, or had no version yet. */
+  /** Whether the name did not exist, was in the trash, or had no version yet. */
   isNew: boolean;
   createdAt: Date;
   expiresAt?: Date;
 }
 
-/** One value on its way into a vault that the caller was allowed to write to. */
+/** One value to be written, in a vault that the caller was allowed to write to. */
 export interface Write {
   vault: Pick<VaultRow, 'id' | 'name' | 'max_versions'>;
   rule: AuditRule;
-  /** What the audit log calls it: `secret.write`. */
+  /** The action in the audit log: `secret.write`. */
   action: AuditAction;
   name: string;
   value: SecretValue;
@@ -80,14 +80,14 @@ export async function writeVersion(
     if (holds(ctx, write, secret, current)) return await keepVersion(ctx, tx, write, secret, current);
   } catch (error) {
     if (!(error instanceof IntegrityError)) throw error;
-    // What is damaged can be written over, and is not passed over in silence.
+    // A damaged version can be replaced by a new one, but the damage is recorded.
     const { outcome, happenings } = await addVersion(ctx, tx, caller, write, secret);
     return { outcome, happenings: [...happenings, damageOf(write, current.version)] };
   }
   return addVersion(ctx, tx, caller, write, secret);
 }
 
-// Media types are compared without regard to case, and a parameter does not make a reference another thing.
+// Media types are case-insensitive, and a reference with a parameter in its media type is still a reference.
 function withPlainType(value: SecretValue): SecretValue {
   const isReference = value.contentType?.split(';')[0]?.trim().toLowerCase() === REFERENCE_TYPE;
   return isReference ? { ...value, contentType: REFERENCE_TYPE } : value;
@@ -104,7 +104,7 @@ function damageOf({ vault, action, name }: Write, version: number): Happening {
   };
 }
 
-// A value that has ended or is in the trash is not there any more, so the same one again is a new version.
+// A value that has expired or is in the trash counts as absent, so writing the same value again makes a new version.
 function holds(ctx: VaultContext, { vault, name, value }: Write, secret: SecretRow, current: VersionRow): boolean {
   const { ciphertext, encoding, content_type: contentType, version } = current;
   const due = dueAt(secret.expires_at, current.expires_at);
@@ -191,8 +191,9 @@ async function addVersion(
 }
 
 /**
- * Removes the versions that are too many for the next one. What is in the trash does not count and stays there. What was
- * restored from it beside newer versions returns to it: those who restored it would lose it to the next write otherwise.
+ * Makes room for the next version: removes the versions over the limit. Versions in the trash do not count and stay
+ * there. A version that was restored from the trash while a newer one existed returns to the trash. If it were removed
+ * instead, the next write would destroy what a caller has restored.
  */
 async function makeRoom(
   tx: Transaction,
@@ -203,7 +204,7 @@ async function makeRoom(
   return { removed: await removeVersions(tx, { secretId, through }), returned };
 }
 
-// One record, however many there are: they may be a thousand where fewer are to be kept from now on.
+// One record for all versions: there may be a thousand of them if the limit was lowered.
 function limitRecord(
   action: 'secret.destroy' | 'secret.delete',
   versions: number[],
@@ -218,8 +219,9 @@ function limitRecord(
 }
 
 /**
- * What a secret is before its next version. A name in the trash begins anew: what was said of the old secret stays with
- * what is hidden of it. A secret without a version goes on counting where others of its name have ended.
+ * A secret before its next version. A name in the trash starts afresh: its limit and metadata are reset, and its expiry
+ * goes to the versions in the trash. A secret without a version continues the count of purged or moved secrets of its
+ * name.
  */
 async function secretBefore(ctx: VaultContext, tx: Transaction, secret: SecretRow): Promise<SecretRow> {
   const { id, vault_id: vaultId, name } = secret;

@@ -1,7 +1,7 @@
 import type { Db } from '@cardea/storage/db';
 import type { MissingVersion, ReadableRow } from '../version-store.ts';
 
-// `cross join` keeps SQLite to this order: by itself it would go through the whole vault and look each name up in the list.
+// `cross join` makes SQLite keep this order. Otherwise it would scan the whole vault and look up each name in the list.
 const READABLE: Record<Db['engine'], string> = {
   sqlite: `select s.name, v.secret_id, v.version, v.ciphertext, v.encoding, v.content_type, v.expires_at, v.created_at,
             v.deleted_at, s.current_version, s.metadata, s.expires_at as secret_expires_at
@@ -15,7 +15,7 @@ const READABLE: Record<Db['engine'], string> = {
        left join secret_version v on v.secret_id = s.id and v.version = s.current_version`,
 };
 
-/** The newest versions of secrets by their names. In one statement: what was written at once is seen at once. */
+/** The newest versions of secrets by name. One statement, so a batch written in one transaction is seen as a whole. */
 export async function findAllReadable(
   db: Db,
   { vaultId, names }: { vaultId: string; names: string[] },

@@ -18,9 +18,9 @@ import type { PutOptions, PutOutcome, Write } from '../write-version.ts';
 import { findAllReadable } from './batch-store.ts';
 
 /**
- * Reads the newest versions of several secrets, all or nothing. They are as they were at one time; where references
- * lead is looked up after that.
- * @throws AppError as `readSecret`, naming the first that cannot be read
+ * Reads the newest versions of several secrets, all or nothing. The versions are of one point in time. References are
+ * followed after that.
+ * @throws AppError as `readSecret`, with the first item that cannot be read
  */
 export async function batchRead(
   ctx: VaultContext,
@@ -58,12 +58,12 @@ export interface BatchWrite {
   options: PutOptions;
 }
 
-/** A batch of more than this is written alone: see `Manner`. */
+/** A batch of more secrets than this is written exclusively: see `ChangeOptions`. */
 const BESIDE_OTHERS_MAX = 10;
 
 /**
  * Stores several values, each as the newest version of its secret, in one transaction.
- * @throws AppError as `putSecret`, naming one that cannot be written
+ * @throws AppError as `putSecret`, with an item that cannot be written
  */
 export async function batchWrite(
   ctx: VaultContext,
@@ -89,8 +89,8 @@ export async function batchWrite(
   return changeSealed(ctx, caller, work, { exclusive: secrets.length > BESIDE_OTHERS_MAX });
 }
 
-// Whoever writes the same secrets at the same time takes them in the same order: in two orders, each would wait for the
-// other, until PostgreSQL finds out and ends one of them.
+// All batches write their secrets in the same order. Two concurrent batches with the same secrets in different orders
+// would wait for each other, until PostgreSQL detects the deadlock and aborts one of them.
 function inOrderOfNames(secrets: { name: string }[]): number[] {
   return [...secrets.keys()].toSorted((a, b) => (secrets[a]!.name < secrets[b]!.name ? -1 : 1));
 }

@@ -20,20 +20,20 @@ import type { SecretRow } from '../secret-store.ts';
 
 const ADVICE = `name a longer prefix, or up to ${BULK_MAX} names at a time`;
 
-/** What is to be deleted: secrets by their names, or the one called `prefix` and all below it. */
+/** What to delete: secrets by their names, or the secret called `prefix` and all secrets under it. */
 export type Selection = { names: string[] } | { prefix: string };
 
 export interface Deleted {
   name: string;
-  /** How many references of secrets that stay point to it. */
+  /** How many references point to it, from secrets that are not deleted. */
   dependants: number;
 }
 
 /**
- * Puts several secrets into the trash, in one transaction and in the order of their names. A dry run answers the same and
- * leaves them where they are.
- * @throws AppError `access_denied`; `not_found` if there is none, or one of those named is not there; `too_large` for
- * more than BULK_MAX
+ * Puts several secrets into the trash, in one transaction and in the order of their names. A dry run gives the same
+ * answer and deletes nothing.
+ * @throws AppError `access_denied`; `not_found` if there is no secret, or if one of the names does not exist;
+ * `too_large` for more than BULK_MAX
  */
 export async function deleteSecrets(
   ctx: VaultContext,
@@ -49,7 +49,7 @@ export async function deleteSecrets(
   return audited(ctx, caller, { action: 'secret.delete', resource, rule, reason: 'dry run' }, () => items);
 }
 
-// What may be done to a name may be done to all below it. The answer says what lies there: it is a list.
+// A right to a name is a right to all names under it. The answer shows those names, so it needs the right to list.
 function authorizeSelection(ctx: VaultContext, caller: Caller, vault: string, selection: Selection): Promise<Allowed> {
   if ('prefix' in selection) {
     return authorizeAll(ctx, caller, ['secret.delete', 'secret.list'], { vault, name: selection.prefix });
@@ -75,7 +75,7 @@ async function deleteSelected(
       : await getAll(tx, { vaultId: vault.id, names: selection.names });
   for (const secret of secrets) await trash(ctx, tx, caller, secret);
 
-  // Counted when all are in the trash: what they say of one another does not matter any more.
+  // Counted when all are in the trash, so references from one deleted secret to another do not count.
   const deleted: Deleted[] = [];
   const happenings: Happening[] = [];
   for (const secret of secrets) {
@@ -86,7 +86,7 @@ async function deleteSelected(
   return { value: deleted, happenings: happenings as Happenings };
 }
 
-// In the order of their names, so that two who delete the same ones do not wait for each other.
+// In the order of their names, so that two requests for the same secrets do not wait for each other.
 async function getAll(tx: Transaction, { vaultId, names }: { vaultId: string; names: string[] }): Promise<SecretRow[]> {
   const secrets: SecretRow[] = [];
   for (const name of names.toSorted()) {

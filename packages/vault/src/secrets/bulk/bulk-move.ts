@@ -21,18 +21,18 @@ import type { SecretRow } from '../secret-store.ts';
 
 const ADVICE = 'move what is below longer prefixes';
 
-/** What has become of the names below a prefix. */
+/** The old and the new names of the secrets that were moved. */
 export interface MovedAll {
   items: { name: string; toName: string }[];
-  /** How many references point to names that were given up. */
+  /** How many references point to the old names. */
   dependants: number;
 }
 
 /**
- * Moves the secret called `from.name` and all below it, those in the trash too, in one transaction and with one record:
- * `to.name` takes the place of what their names begin with. The one prefix may lie below the other. A dry run answers
- * the same and leaves them where they are.
- * @throws AppError as `moveSecret`; `not_found` if there is none; `invalid_request` if a name would become too long;
+ * Moves the secret called `from.name` and all secrets under it, including those in the trash, in one transaction and
+ * with one record. `to.name` replaces the prefix `from.name` in their names. One of the prefixes may lie under the
+ * other. A dry run gives the same answer and moves nothing.
+ * @throws AppError as `moveSecret`; `not_found` if there is no secret; `invalid_request` if a name becomes too long;
  * `too_large` for more than BULK_MAX secrets, or MOVE_VERSIONS_MAX versions
  */
 export async function moveSecrets(
@@ -40,7 +40,7 @@ export async function moveSecrets(
   caller: Caller,
   { from, to, dryRun }: { from: SecretPath; to: SecretPath; dryRun: boolean },
 ): Promise<Audited<MovedAll>> {
-  // What may be done to a name may be done to all below it. The answer says what lies there: it is a list.
+  // A right to a name is a right to all names under it. The answer shows these names, so it needs the right to list.
   const way = await authorizeMove(ctx, caller, { from, to }, ['secret.list']);
   const work = (tx: Transaction) => moveAll(ctx, tx, caller, way, { prefix: from.name, toPrefix: to.name });
   if (!dryRun) return changeSealed(ctx, caller, work, { exclusive: true });
@@ -85,8 +85,9 @@ function nameBelow(toPrefix: string, rest: string): string {
   throw new AppError('invalid_request', message, { errors: [{ path: 'body.toPrefix', message }] });
 }
 
-// All names grow or shrink by the same number of characters. So where one takes the name of another that moves, too, that
-// one is longer than it in the one case, shorter in the other, and has gone before.
+// A secret may take the old name of another that moves too, so the other must move first. All names grow or shrink by
+// the same number of characters. If they grow, the other name is the longer one, so the longest names move first. If
+// they shrink, the shortest names move first.
 function inOrder(moves: OneMove[], growth: number): OneMove[] {
   return moves.toSorted((a, b) => Math.sign(growth) * (b.secret.name.length - a.secret.name.length));
 }

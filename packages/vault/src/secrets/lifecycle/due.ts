@@ -1,12 +1,12 @@
 import type { VaultContext } from '../../context.ts';
 
-/** When the value of a secret's newest version ends: with the version or with the secret, whichever is sooner. */
+/** When the newest version of a secret expires: at its own expiry or at that of the secret, whichever is sooner. */
 export function dueAt(secretExpiresAt: number | null, versionExpiresAt: number | null): number | null {
   if (secretExpiresAt === null || versionExpiresAt === null) return secretExpiresAt ?? versionExpiresAt;
   return Math.min(secretExpiresAt, versionExpiresAt);
 }
 
-/** When that is to be announced next: at the first of the leads that is not over yet. */
+/** When the expiry must be announced next: at the earliest lead time after `after`. Null if there is none. */
 export function nextAnnouncement(
   ctx: Pick<VaultContext, 'settings'>,
   due: number | null,
@@ -17,7 +17,7 @@ export function nextAnnouncement(
   return times.length === 0 ? null : Math.min(...times);
 }
 
-/** The same after a change: what has been reached and not been told yet is told still, unless the end was moved. */
+/** The next announcement after a change. One that is overdue stays due, unless the change has moved the expiry. */
 export function announcementOf(
   ctx: Pick<VaultContext, 'settings'>,
   before: { due_at: number | null; announce_at: number | null },
@@ -26,7 +26,7 @@ export function announcementOf(
   return due === before.due_at ? before.announce_at : nextAnnouncement(ctx, due, now);
 }
 
-/** The end that was asked for, in milliseconds since 1970; undefined if nothing was said of it. */
+/** The expiry that a request asks for, in milliseconds since 1970. Undefined if the request gives none. */
 export function expiryOf(
   { ttlSeconds, expiresAt }: { ttlSeconds?: number | undefined; expiresAt?: string | null | undefined },
   now: number,

@@ -1,15 +1,15 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { SecretRow } from '../secret-store.ts';
 
-/** Something of a secret that has come due, with the name of its vault. */
+/** A secret with something due, and the name of its vault. */
 export type DueSecret = Pick<SecretRow, 'id' | 'vault_id' | 'name' | 'current_version'> & {
   vault_name: string;
 };
 
-// Each list asks for the vault too: what is left of a deleted one is removed soon, and by another sweep. Here nothing
-// could be done with it, so it would be listed again and again.
+// Each list joins the vault. Another sweep soon removes the secrets of a deleted vault. This sweep can do nothing with
+// them, so they would be listed again and again.
 
-/** Secrets whose end is to be announced by now, and has not come yet. */
+/** Secrets that have not expired yet and whose expiry must be announced by now. */
 export async function listToAnnounce(
   db: Queryable,
   { now, limit }: { now: number; limit: number },
@@ -26,7 +26,7 @@ export async function listToAnnounce(
   );
 }
 
-/** Secrets that have ended as a whole. */
+/** Secrets that have expired as a whole. */
 export async function listExpiredSecrets(
   db: Queryable,
   { now, limit }: { now: number; limit: number },
@@ -42,7 +42,7 @@ export async function listExpiredSecrets(
   );
 }
 
-/** Versions that have ended and still have a value. */
+/** Versions that have expired and still have a value. */
 export async function listExpiredVersions(
   db: Queryable,
   { now, limit }: { now: number; limit: number },
@@ -60,7 +60,7 @@ export async function listExpiredVersions(
   );
 }
 
-/** A secret by its id, with its vault's name. */
+/** A secret by its id, with the name of its vault. */
 export async function findDueSecret(
   tx: Transaction,
   id: string,

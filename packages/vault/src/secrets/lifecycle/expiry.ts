@@ -15,7 +15,7 @@ import {
 } from './expiry-store.ts';
 import type { DueSecret } from './expiry-store.ts';
 
-/** Tells the owners of what ends soon, once for each lead that is reached. */
+/** Tells the owners which secrets expire soon, once for each lead time that is reached. */
 export async function announceExpiries(ctx: VaultContext): Promise<void> {
   await sweepPages(
     (limit) => listToAnnounce(ctx.db, { now: ctx.now().getTime(), limit }),
@@ -37,8 +37,8 @@ async function announce(ctx: VaultContext, id: string): Promise<boolean> {
 }
 
 /**
- * Destroys the values that have ended. Nobody could read them any more since the very second they did: this is for
- * whoever gets hold of the database.
+ * Destroys the values that have expired. No caller can read them from the moment of their expiry. The sweep protects
+ * them from somebody who gets hold of the database.
  */
 export async function sweepExpired(ctx: VaultContext): Promise<void> {
   const now = ctx.now().getTime();

@@ -5,10 +5,10 @@ import type { LastRead, LastReads, VaultContext } from '../../context.ts';
 import type { VersionRow } from '../version-store.ts';
 
 const WAITING_MAX = 10_000;
-// How many are written in one transaction: in SQLite all others wait for it.
+// How many reads one transaction writes: in SQLite all other writers wait for it.
 const PAGE = 100;
 
-/** Notes who has read these versions, once that is recorded: what the log did not take was read by nobody. */
+/** Notes who has read these versions. Called after the read is recorded: without a record nobody has seen the value. */
 export function noteReads(ctx: VaultContext, caller: Caller, rows: Pick<VersionRow, 'secret_id' | 'version'>[]): void {
   const at = ctx.now().getTime();
   const by = principalOf(caller);
@@ -20,7 +20,7 @@ export function createLastReads(db: Db): LastReads {
   return {
     note(read) {
       const key = keyOf(read);
-      // Whoever comes when it is full is in the audit log only.
+      // If the map is full, a new read is in the audit log only.
       if (waiting.size < WAITING_MAX || waiting.has(key)) waiting.set(key, read);
     },
     of(secretId) {
@@ -31,7 +31,7 @@ export function createLastReads(db: Db): LastReads {
       for (let i = 0; i < reads.length; i += PAGE) {
         const page = reads.slice(i, i + PAGE);
         await db.transaction((tx) => writeAll(tx, page));
-        // A read that was noted meanwhile waits for the next time.
+        // A newer read, noted during the transaction, waits for the next flush.
         for (const read of page) if (waiting.get(keyOf(read)) === read) waiting.delete(keyOf(read));
       }
     },

@@ -1,9 +1,9 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 
-// The marks on versions say what is in the trash. Who changes them also writes what the secret says of it: `live` and
-// `trashed_at`.
+// The columns of a version say whether it is in the trash. A function that changes them must also update `live` and
+// `trashed_at` of the secret.
 
-/** Puts the versions of a secret into the trash that are not in it. */
+/** Puts all versions of a secret into the trash. Versions that are there already stay as they are. */
 export async function trashVersions(
   tx: Transaction,
   { secretId, at, by }: { secretId: string; at: number; by: string },
@@ -20,8 +20,8 @@ export async function trashVersions(
 }
 
 /**
- * Puts the versions up to `through` back into the trash that were restored while a newer one was outside it; answers
- * them in order.
+ * Puts versions back into the trash: those up to `through` that were restored while a newer version was outside the
+ * trash. Returns their numbers in order.
  */
 export async function returnVersions(
   tx: Transaction,
@@ -42,7 +42,7 @@ export async function returnVersions(
   return inOrder(rows);
 }
 
-/** Takes all versions of a secret out of the trash; `restoredAt` marks them for `returnVersions`. Answers them in order. */
+/** Restores all versions of a secret; `restoredAt` marks them for `returnVersions`. Returns their numbers in order. */
 export async function restoreVersions(
   tx: Transaction,
   { secretId, restoredAt }: { secretId: string; restoredAt: number | null },
@@ -60,7 +60,7 @@ export async function restoreVersions(
   return inOrder(rows);
 }
 
-/** Removes the versions of a secret that are in the trash; answers them in order. */
+/** Purges the versions of a secret that are in the trash. Returns their numbers in order. */
 export async function removeTrashed(tx: Transaction, secretId: string): Promise<number[]> {
   const rows = await tx.query<{ version: number }>(
     `delete from secret_version
@@ -76,7 +76,7 @@ function inOrder(rows: { version: number }[]): number[] {
   return rows.map(({ version }) => version).toSorted((a, b) => a - b);
 }
 
-/** Secrets with versions in the trash, none of which came there after `before`. */
+/** Secrets with versions in the trash, if none of these was put there after `before`. */
 export async function listTrashedBefore(
   db: Queryable,
   { before, limit }: { before: number; limit: number },

@@ -6,7 +6,7 @@ import { findSecret, removeSecret, updateSecret } from '../secret-store.ts';
 import { findDueSecret } from './expiry-store.ts';
 import { listTrashedBefore, removeTrashed } from './trash-store.ts';
 
-/** Removes what has lain in the trash for as long as it is kept: the whole secret, or the versions that are in it. */
+/** Purges what was in the trash for the full retention time: the whole secret, or only its versions in the trash. */
 export async function sweepTrash(ctx: VaultContext): Promise<void> {
   const before = ctx.now().getTime() - ctx.settings.trashMs;
   await sweepPages(
@@ -19,7 +19,7 @@ async function purge(ctx: VaultContext, { id, before }: { id: string; before: nu
   return changeIfDue(ctx, async (tx) => {
     const found = await findDueSecret(tx, id);
     const secret = found && (await findSecret(tx, { vaultId: found.vault_id, name: found.name }));
-    // Restored, or purged by hand, since it was listed.
+    // A caller has restored or purged it since it was listed.
     if (!found || !secret?.trashed_at || secret.trashed_at > before) throw new NotDue();
     const removed = await removeTrashed(tx, id);
     if (secret.live === 1) {

@@ -23,7 +23,10 @@ import { findVersion } from '../version-store.ts';
 import { dueAt, nextAnnouncement } from './due.ts';
 import { restoreVersions, trashVersions } from './trash-store.ts';
 
-/** Puts a secret into the trash. Answers how many references pointed to it. @throws AppError `not_found`, `precondition_failed` */
+/**
+ * Puts a secret into the trash. Returns how many references point to it.
+ * @throws AppError `not_found`, `precondition_failed`
+ */
 export async function deleteSecret(
   ctx: VaultContext,
   caller: Caller,
@@ -48,7 +51,7 @@ export async function trash(ctx: VaultContext, tx: Transaction, caller: Caller, 
   await unindexSecret(tx, secret.id);
 }
 
-/** What is recorded of a secret that was put into the trash. */
+/** The audit record of a secret that was put into the trash. */
 export function deletionOf({
   vault,
   rule,
@@ -66,8 +69,9 @@ export function deletionOf({
 }
 
 /**
- * Takes what is in the trash out of it. What comes to stand beside newer versions returns there once it is too many.
- * @throws AppError `not_found` if there is nothing of this name in it, `precondition_failed`
+ * Restores the versions of a secret that are in the trash. If newer versions exist, a restored version returns to the
+ * trash as soon as it is over the limit of versions.
+ * @throws AppError `not_found` if nothing of this name is in the trash, `precondition_failed`
  */
 export async function restoreSecret(
   ctx: VaultContext,
@@ -87,7 +91,7 @@ export async function restoreSecret(
     const restoredAt = current?.deleted_at === null ? now : null;
     const restored = await restoreVersions(tx, { secretId: secret.id, restoredAt });
     const due = dueAt(secret.expires_at, current?.expires_at ?? null);
-    // Of a value that is gone there is no end to come.
+    // A destroyed value has no expiry to announce.
     const announceAt = current?.ciphertext ? nextAnnouncement(ctx, due, now) : null;
     const times = { due_at: due, announce_at: announceAt, trashed_at: null, updated_at: now };
     const changed: SecretRow = { ...secret, ...times, live: 1 };
@@ -99,7 +103,10 @@ export async function restoreSecret(
   });
 }
 
-/** Removes a secret with all its versions, from the trash or from where it is. @throws AppError `not_found`, `precondition_failed` */
+/**
+ * Purges a secret with all its versions, whether or not it is in the trash.
+ * @throws AppError `not_found`, `precondition_failed`
+ */
 export async function purgeSecret(
   ctx: VaultContext,
   caller: Caller,
@@ -120,7 +127,7 @@ export async function purgeSecret(
   });
 }
 
-// What is in the trash is not there for whoever asks on a condition.
+// For the conditions of a request, a secret in the trash does not exist.
 function newestOf(secret: SecretRow): number | undefined {
   return secret.live === 1 ? secret.current_version : undefined;
 }
