@@ -6,8 +6,8 @@ import type { Page, PageRequest } from '../../page.ts';
 import { listDue } from './list-store.ts';
 import type { DueRow } from './list-store.ts';
 
-// How many secrets a page looks at where most of those that end are hidden. It is left short then, or empty, and the
-// next page goes on from there.
+// How many secrets a page examines at most. If most of the secrets that expire are hidden, the page stays short or
+// empty, and the next page continues from there.
 const EXAMINED_MAX = 2_048;
 const CHUNK = 128;
 
@@ -16,7 +16,7 @@ interface DuePosition {
   name: string;
 }
 
-/** Of which vault, which part of it may be seen, and the time before which it ends: milliseconds since 1970. */
+/** The vault, the prefix of the names that may be seen, and the time before which a secret expires (ms since 1970). */
 export interface DueQuery {
   vaultId: string;
   pathPrefix: string | undefined;
@@ -24,9 +24,9 @@ export interface DueQuery {
 }
 
 /**
- * What may be seen of the secrets that end before a time, the soonest first. A page may be shorter than `limit` though
- * there is another.
- * @throws AppError `invalid_request` for a cursor that is none
+ * The visible secrets that expire before a time, the soonest first. A page may be shorter than `limit` although another
+ * page follows.
+ * @throws AppError `invalid_request` for an invalid cursor
  */
 export async function pageOfDue(db: Db, query: DueQuery, { limit, cursor }: PageRequest): Promise<Page<DueRow>> {
   const [dueAt, name] = cursor === undefined ? [0, ''] : fromCursor(cursor, [0, ''] as const);
@@ -43,8 +43,8 @@ export async function pageOfDue(db: Db, query: DueQuery, { limit, cursor }: Page
   return pageOf(found, limit, (row) => toCursor([row.due_at, row.name]));
 }
 
-// A name that is hidden gets into no cursor: the next page looks again at what ends in the same millisecond, but for
-// what was shown of it.
+// A hidden name never gets into a cursor. So the next page examines again the secrets that expire in the same
+// millisecond, except those that were shown.
 function cursorAt({ due_at: dueAt }: DueRow, shown: DuePosition): string {
   return toCursor([dueAt, dueAt === shown.dueAt ? shown.name : '']);
 }
@@ -66,12 +66,12 @@ async function* candidates(
     for (const row of rows) yield { row, isVisible: nextVisible(row.name, pathPrefix) === row.name };
     if (rows.length < chunk) return;
     const last = placeOf(rows.at(-1)!);
-    // However many hidden ones end in the same millisecond, they are stepped over.
+    // Skips the hidden secrets that expire in the same millisecond, however many there are.
     from = { dueAt: last.dueAt, name: nextVisible(justAfter(last.name), pathPrefix) };
   }
 }
 
-// The name itself if it may be seen, else where those begin that come next and may.
+// The name itself if it is visible, otherwise the start of the next visible names.
 function nextVisible(name: string, pathPrefix: string | undefined): string {
   const [range] = nameRanges({ pathPrefix, from: name });
   return range?.from ?? endOf('');

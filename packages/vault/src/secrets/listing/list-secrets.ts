@@ -14,31 +14,32 @@ import type { ListedRow } from './list-store.ts';
 import { wordsOfQuery } from './search-index.ts';
 import { search } from './search.ts';
 
-/** A secret without its value; in the list of the trash, with the time it came there. */
+/** A secret without its value. In the list of the trash, it has the time of its deletion. */
 export type ListedSecret = SecretSummary & { deletedAt?: Date };
 
-/** What stands for all that lies deeper: `db/`. */
+/** One entry for all secrets under a prefix: `db/`. */
 export interface Folded {
   prefix: string;
 }
 
 export interface ListRequest extends PageRequest {
-  /** Of names, by their characters. */
+  /** The first characters of the names; need not end at a slash. */
   prefix?: string | undefined;
   delimiter?: '/' | undefined;
-  /** Begins of words; stands alone. */
+  /** Beginnings of words. Cannot be combined with other filters. */
   q?: string | undefined;
   /** Lists the trash instead. */
   isTrash: boolean;
-  /** Milliseconds since 1970; stands alone. */
+  /** Milliseconds since 1970. Cannot be combined with other filters. */
   expiringBefore?: number | undefined;
 }
 
 /**
- * Secrets of a vault without their values, and only those the caller may see. In the order of their names; with `q` in
- * that of the words found; with `expiringBefore` the soonest end first, which includes what has ended already and is
- * not in the trash. A page costs what it shows, however much there is.
- * @throws AppError `not_found`, `access_denied`; `invalid_request` for a cursor that is none
+ * Secrets of a vault without their values, and only those the caller may see. They come in the order of their names.
+ * With `q`, they come in the order of the words found. With `expiringBefore`, the soonest expiry comes first; this
+ * includes secrets that have expired already and are not in the trash. The cost of a page depends on what it shows, not
+ * on the size of the vault.
+ * @throws AppError `not_found`, `access_denied`; `invalid_request` for an invalid cursor
  */
 export async function listSecrets(
   ctx: VaultContext,
@@ -109,7 +110,7 @@ async function foldedPage(
     const range = { from: from > part.from ? from : part.from, to: part.to };
     const rows = await listFolded(ctx.db, { vaultId, prefix, range, limit: limit + 1 - items.length });
     items.push(...rows.map((row) => fold(row, prefix)));
-    // What covers one part of the names may reach into the next one.
+    // A folded prefix at the end of one range may continue in the next range.
     if (items.length > 0) from = beyond(keyOf(items.at(-1)!));
   }
   return pageOf(items, limit, keyOf);
@@ -119,7 +120,8 @@ function keyOf(item: ListedSecret | Folded): string {
   return 'prefix' in item ? item.prefix : item.name;
 }
 
-// Names do not end in a slash, so a cursor that does is all that begins so.
+// A name never ends in a slash. So a cursor that ends in one is a folded prefix, and the next page starts after all its
+// names.
 function beyond(cursor: string): string {
   return cursor.endsWith('/') ? endOf(cursor) : justAfter(cursor);
 }
@@ -129,7 +131,7 @@ function fold(row: ListedRow, prefix: string): ListedSecret | Folded {
   return slash < 0 ? listedOf(row) : { prefix: row.name.slice(0, slash + 1) };
 }
 
-/** What a list shows of a row. */
+/** A secret as a list shows it. */
 export function listedOf(row: ListedRow, isTrash = false): ListedSecret {
   const deletedAt = isTrash && row.trashed_at !== null ? { deletedAt: new Date(row.trashed_at) } : {};
   return { ...toSummary(row), ...deletedAt };

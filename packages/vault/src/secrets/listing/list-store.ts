@@ -1,13 +1,13 @@
 import type { Queryable } from '@cardea/storage/db';
 import type { Part, SecretRow } from '../secret-store.ts';
 
-/** What a list shows of a secret. */
+/** The columns of a secret that a list needs. */
 export type ListedRow = Pick<
   SecretRow,
   'name' | 'current_version' | 'max_versions' | 'metadata' | 'due_at' | 'trashed_at' | 'created_at' | 'updated_at'
 >;
 
-/** A secret that ends. */
+/** A secret with an expiry. */
 export type DueRow = ListedRow & { due_at: number };
 
 /** Secrets that are not in the trash. */
@@ -25,7 +25,7 @@ export async function listLive(db: Queryable, { vaultId, range, limit }: Part): 
   );
 }
 
-/** Secrets of which some version is in the trash. */
+/** Secrets with at least one version in the trash. */
 export async function listTrashed(db: Queryable, { vaultId, range, limit }: Part): Promise<ListedRow[]> {
   return db.query<ListedRow>(
     `select name, current_version, max_versions, metadata, due_at, trashed_at, created_at, updated_at
@@ -40,20 +40,22 @@ export async function listTrashed(db: Queryable, { vaultId, range, limit }: Part
   );
 }
 
-// What a segment of a name is made of.
+// All characters that a segment of a name may have.
 const SEGMENT_CHARACTERS = '-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz';
 
 /**
- * Secrets that are not in the trash, but of those that lie deeper than the next slash after `prefix` only the first
- * below each: a step down the index for each row, however many lie between them.
+ * Secrets that are not in the trash. Names with another slash after `prefix` are folded: of the names that are the same
+ * up to that slash, only the first is listed. Each row takes one step in the index, however many names lie between two
+ * rows.
  */
 export async function listFolded(
   db: Queryable,
   { vaultId, prefix, range, limit }: Part & { prefix: string },
 ): Promise<ListedRow[]> {
   return db.query<ListedRow>(
-    // After `prefix`, ltrim leaves a name from its next slash on, or nothing of it. The next step is beyond `db/~`, or
-    // else beyond the name itself. SQLite keeps to the order of a cross join: first the steps, then a look for each.
+    // `ltrim` cuts the segment after `prefix`: the rest begins with the next slash, or is empty. The next step starts
+    // after `db/~`, or after the name itself. SQLite keeps the order of a cross join: first the steps, then one lookup
+    // for each.
     `with recursive step (name, n) as (
        select (select name
                  from secret
@@ -91,7 +93,7 @@ export async function listFolded(
   );
 }
 
-/** Secrets that are not in the trash and end before a time, the soonest first, from `from.dueAt` and `from.name` on. */
+/** Secrets outside the trash that expire before a time, the soonest first, from `from.dueAt` and `from.name` on. */
 export async function listDue(
   db: Queryable,
   query: { vaultId: string; from: { dueAt: number; name: string }; before: number; limit: number },

@@ -6,9 +6,9 @@ import { secretNotThere } from '../../not-there.ts';
 import type { SecretRow } from '../secret-store.ts';
 
 /**
- * The secret called `prefix`, if any, and all below it, as `list` answers them; `advice` says what to do where they are
- * more than BULK_MAX.
- * @throws AppError `not_found` if there is none; `too_large`
+ * The secret called `prefix`, if it exists, and all secrets under it, as `list` returns them. `advice` says what to do
+ * if there are more than BULK_MAX.
+ * @throws AppError `not_found` if there are none; `too_large`
  */
 export async function listUnder(
   list: (part: { range: NameRange; limit: number }) => Promise<SecretRow[]>,
@@ -23,7 +23,7 @@ export async function listUnder(
   throw tooMany(`${BULK_MAX} secrets`, advice);
 }
 
-/** What is thrown where a prefix covers more of something than one request takes. */
+/** The error if a prefix has more secrets or versions than one request may change. */
 export function tooMany(what: string, advice: string): AppError {
   return new AppError('too_large', `more than ${what} are below it: ${advice}`, { rule: 'bulk-size' });
 }

@@ -1,13 +1,13 @@
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 import type { Db, Transaction } from '@cardea/storage/db';
 
-/** How many characters of a word are kept, and looked at: words that begin with the same ones are the same. */
+/** How many characters of a word are stored and compared. Longer words with the same beginning count as the same. */
 export const WORD_CHARACTERS_MAX = 64;
 
-/** How many words of a name are kept: by those that come after them it is not found. */
+/** How many words of a name are stored. A search for a later word does not find the name. */
 export const WORDS_MAX = 32;
 
-/** Lets a secret that is not in the trash be found: takes the place of whatever was known of it, also under another name. */
+/** Indexes a secret that is not in the trash. Replaces its old index rows, also those under another name. */
 export async function indexSecret(
   tx: Transaction,
   engine: Db['engine'],
@@ -39,23 +39,24 @@ const INSERT_LABELS: Record<Db['engine'], string> = {
                from json_array_elements($2::json) as l (pair)`,
 };
 
-/** Lets a secret be found no more. */
+/** Takes a secret out of the search index. */
 export async function unindexSecret(tx: Transaction, secretId: string): Promise<void> {
   await tx.query(`delete from secret_word where secret_id = $1`, [secretId]);
   await tx.query(`delete from secret_label where secret_id = $1`, [secretId]);
 }
 
 /**
- * The words that a name is found by, each once: what stands between `/`, `.`, `_` and `-`, cut in two where a capital
- * follows a small letter or a digit; then every segment between slashes as a whole. In lower case, and the first
- * WORDS_MAX only: a name may have more than a hundred, and all would be written with it.
+ * The words that a search finds a name by, each once, in lower case. First come the parts between `/`, `.`, `_` and
+ * `-`. A part is also split before a capital that follows a small letter or a digit. Then comes every segment between
+ * slashes as a whole. Only the first WORDS_MAX are kept: a name may have more than a hundred words, and all of them would
+ * be written with it.
  */
 export function wordsOf(name: string): string[] {
   const segments = name.split('/').map(toWord);
   return [...new Set([...partsOf(name), ...segments])].filter((word) => word !== '').slice(0, WORDS_MAX);
 }
 
-/** The words of what somebody looks for, each once: cut like a name, at blanks too, and without the whole segments. */
+/** The words of a query, each once. A query is split like a name, and also at blanks, but has no whole segments. */
 export function wordsOfQuery(text: string): string[] {
   return [...new Set(partsOf(text))];
 }

@@ -13,16 +13,16 @@ import { wordsOfQuery } from './search-index.ts';
 import { cursorTo, firstVaultOf, search } from './search.ts';
 import type { Criteria, SearchedVault } from './search.ts';
 
-/** A secret without its value, and where it is. */
+/** A secret without its value, and its vault. */
 export type FoundSecret = ListedSecret & { vault: string };
 
-// How many vaults a page looks into. One that holds nothing that is looked for costs one look at an index.
+// How many vaults a page searches. A vault without a match costs one index lookup.
 const VAULTS_MAX = 1_000;
 
 /**
- * Secrets by words of their names and by metadata, in every vault in which the caller may list them. What was looked
- * for may say as much as what was found, so the audit log is told of which kind it was and no more.
- * @throws AppError `invalid_request` for a cursor that is none
+ * Finds secrets by words of their names and by metadata, in every vault in which the caller may list them. A query may
+ * reveal as much as its result, so the audit log gets only the kind of the query.
+ * @throws AppError `invalid_request` for an invalid cursor
  */
 export async function searchSecrets(
   ctx: VaultContext,
@@ -40,7 +40,7 @@ export async function searchSecrets(
 
 interface Visible {
   vaults: SearchedVault[];
-  /** A cursor to those that are left. */
+  /** A cursor to the vaults that are left. */
   next: string | undefined;
   rule: AuditRule;
 }
@@ -63,7 +63,7 @@ function unlimited({ id, name }: { id: string; name: string }): SearchedVault {
   return { id, name, pathPrefix: undefined };
 }
 
-// By the same decision as a list of one of the vaults.
+// Uses the same decision as a list of one vault.
 async function listGranted(ctx: VaultContext, caller: Caller): Promise<SearchedVault[]> {
   const now = ctx.now().getTime();
   const { ip = 'unknown' } = caller.source;

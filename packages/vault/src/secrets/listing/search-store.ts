@@ -2,10 +2,10 @@ import type { Db, Queryable } from '@cardea/storage/db';
 import type { NameRange } from '../../name-ranges.ts';
 import type { ListedRow } from './list-store.ts';
 
-/** A secret with the word of its name that an index led to. */
+/** A secret with the word of its name that the index found. */
 export type WordRow = ListedRow & { word: string };
 
-/** Secrets by the words of their names: those after (`from.word`, `from.name`) whose word comes before `to`. */
+/** Secrets by the words of their names: those after (`from.word`, `from.name`) whose word sorts before `to`. */
 export async function listByWord(
   db: Queryable,
   query: { vaultId: string; from: { word: string; name: string }; to: string; limit: number },
@@ -25,7 +25,7 @@ export async function listByWord(
   );
 }
 
-/** Secrets that have this metadata, by name. */
+/** Secrets that have this metadata, in the order of their names. */
 export async function listByLabel(
   db: Queryable,
   query: { vaultId: string; key: string; value: string; range: NameRange; limit: number },
@@ -47,7 +47,7 @@ export async function listByLabel(
   );
 }
 
-// `exists` would let PostgreSQL think of reading the whole table at once: each of these is one look at an index.
+// Not `exists`: with it, PostgreSQL may choose to read the whole table. Each of these subqueries is one index lookup.
 const VAULTS_WITH_WORD: Record<Db['engine'], string> = {
   sqlite: `select v.value as id
        from json_each($1) as v
@@ -67,7 +67,7 @@ const VAULTS_WITH_WORD: Record<Db['engine'], string> = {
               limit 1) = 1`,
 };
 
-/** Which of some vaults hold a secret with such a word in its name. */
+/** Those of the given vaults that have a secret with such a word in its name. */
 export async function findVaultsWithWord(
   db: Db,
   { vaultIds, from, to }: { vaultIds: string[]; from: string; to: string },
@@ -95,7 +95,7 @@ const VAULTS_WITH_LABEL: Record<Db['engine'], string> = {
               limit 1) = 1`,
 };
 
-/** Which of some vaults hold a secret with this metadata. */
+/** Those of the given vaults that have a secret with this metadata. */
 export async function findVaultsWithLabel(
   db: Db,
   { vaultIds, key, value }: { vaultIds: string[]; key: string; value: string },

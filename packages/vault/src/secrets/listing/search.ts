@@ -9,14 +9,14 @@ import type { ListedRow } from './list-store.ts';
 import { wordsOf } from './search-index.ts';
 import { findVaultsWithLabel, findVaultsWithWord, listByLabel, listByWord } from './search-store.ts';
 
-/** What is looked for: all of it must be there. At least one of both is given. */
+/** A secret is found if it has all the words and all the labels. At least one word or label is given. */
 export interface Criteria {
-  /** In small letters; each begins a word of the name. */
+  /** In lower case. Each must be the beginning of a word of the name. */
   words: string[];
   labels: [key: string, value: string][];
 }
 
-/** A vault to look into, and what of it may be seen. */
+/** A vault to search, and the prefix of the names that may be seen. */
 export interface SearchedVault {
   id: string;
   name: string;
@@ -28,17 +28,17 @@ export interface Found {
   row: ListedRow;
 }
 
-// How many secrets a page looks at. Where words are frequent one by one and rare together, it is left short, or empty,
-// and the next page goes on from there.
+// How many secrets a page examines at most. If words are frequent one by one but rare together, the page stays short or
+// empty, and the next page continues from there.
 const EXAMINED_MAX = 2_048;
 const CHUNK = 128;
 
-// Where a candidate stands: its vault, the word that an index led by, its name. Nobody is led past a name that is not
-// theirs to see, so none of those gets into a cursor.
+// The position of a candidate: its vault, the word that the index found it by, its name. Candidates are only names that
+// the caller may see, so no hidden name gets into a cursor.
 type SearchPosition = readonly [vaultId: string, word: string, name: string];
 const START: SearchPosition = ['', '', ''];
 
-/** Where a search begins that goes on from a cursor: no vault before this one is looked into. @throws AppError */
+/** The first vault of a search that continues from a cursor. No vault before it is searched. @throws AppError */
 export function firstVaultOf({ cursor }: { cursor?: string | undefined }): string {
   return placeOf(cursor)[0];
 }
@@ -47,16 +47,16 @@ function placeOf(cursor: string | undefined): SearchPosition {
   return cursor === undefined ? START : fromCursor(cursor, START);
 }
 
-/** A cursor to a vault that has not been looked into. */
+/** A cursor to a vault that has not been searched yet. */
 export function cursorTo(vaultId: string): string {
   return toCursor([vaultId, '', '']);
 }
 
 /**
- * One page of what is found in some vaults, which come in the order of their ids. Costs what one page costs, however
- * many secrets there are: an index leads to candidates by one criterion, and the others are looked at in each of them.
- * A page may be shorter than `limit` though there is another.
- * @throws AppError `invalid_request` for a cursor that is none
+ * One page of what is found in the given vaults, in the order of the ids of the vaults. The cost of a page does not
+ * depend on the number of secrets: an index finds candidates by one criterion, and each candidate is checked for the
+ * others. A page may be shorter than `limit` although another page follows.
+ * @throws AppError `invalid_request` for an invalid cursor
  */
 export async function search(
   db: Db,
@@ -92,15 +92,15 @@ async function* candidates(
   for (const vault of await promising(db, vaults, criteria)) {
     const place = vault.id === from[0] ? from : ([vault.id, '', ''] as const);
     const [label] = criteria.labels;
-    // The index of words would lead through names that a path prefix hides.
+    // The index of words is not used with a path prefix: it would go through names that the prefix hides.
     if (criteria.words.length > 0 && vault.pathPrefix === undefined) yield* byWord(db, vault, criteria, place);
     else if (label) yield* byLabel(db, vault, label, place);
     else yield* byName(db, vault, place);
   }
 }
 
-// Leaves out the vaults that hold nothing, at one statement for all of them. Not those of which a part is hidden: whether
-// such a one is gone through can be seen where a page is short, and would tell what the hidden names hold.
+// Leaves out the vaults without a match, with one statement for all vaults. A vault with hidden names always stays in:
+// a short page shows that a vault was searched, and would reveal whether a hidden name matches.
 async function promising(db: Db, vaults: SearchedVault[], { words, labels }: Criteria): Promise<SearchedVault[]> {
   const vaultIds = vaults.filter(({ pathPrefix }) => pathPrefix === undefined).map(({ id }) => id);
   if (vaultIds.length === 0 || vaults.length < 2) return vaults;
@@ -161,14 +161,14 @@ async function* inRanges(
 function isFound({ words, labels }: Criteria, row: ListedRow, [, word]: SearchPosition): boolean {
   const own = wordsOf(row.name);
   if (!words.every((asked) => own.some((one) => one.startsWith(asked)))) return false;
-  // A name may have several words that begin so, and the index leads to it by each of them.
+  // The index finds a name once for each of its words with this beginning. Only the first of them counts.
   if (word !== '' && own.some((one) => one < word && one.startsWith(longest(words)!))) return false;
   if (labels.length === 0) return true;
   const metadata = JSON.parse(row.metadata) as Metadata;
   return labels.every(([key, value]) => metadata[key] === value);
 }
 
-// The fewest names have it, as a rule.
+// As a rule, the longest word is in the fewest names.
 function longest(words: string[]): string | undefined {
   return words.toSorted((a, b) => b.length - a.length)[0];
 }
