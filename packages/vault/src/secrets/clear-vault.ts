@@ -1,12 +1,12 @@
 import type { Transaction } from '@cardea/storage/db';
 import { removeSecret } from './secret-store.ts';
 
-/** A page of secrets ends with the one that makes it so many versions: a secret goes whole. */
+/** A page of secrets ends with the secret that reaches this number of versions: a secret is removed as a whole. */
 const VERSIONS_PAGE = 1_000;
 const SECRETS_PAGE = 50;
 const NAMES_PAGE = 1_000;
 
-/** Removes a page of the secrets of a deleted vault, in the trash or not; see `ClearVault`. */
+/** Removes a page of the secrets of a deleted vault, including those in the trash; see `ClearVault`. */
 export async function clearSecrets(
   tx: Transaction,
   { vaultId, after }: { vaultId: string; after: string },
@@ -22,7 +22,7 @@ export async function clearSecrets(
   return last;
 }
 
-/** Secrets of a vault after the name in `after`, in the order of their names, and how many versions each has. */
+/** Secrets of a vault with names after `after`, in the order of their names, and how many versions each has. */
 async function listSecretsAfter(
   tx: Transaction,
   { vaultId, after, limit }: { vaultId: string; after: string; limit: number },
@@ -40,7 +40,7 @@ async function listSecretsAfter(
   );
 }
 
-/** Removes a page of the names that secrets of a deleted vault have given up; see `ClearVault`. */
+/** Removes a page of the given-up names of a deleted vault; see `ClearVault`. */
 export async function clearGivenUpNames(
   tx: Transaction,
   { vaultId, after }: { vaultId: string; after: string },

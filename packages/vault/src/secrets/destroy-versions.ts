@@ -14,7 +14,7 @@ import type { SecretRow } from './secret-store.ts';
 import { destroyVersion, findVersion } from './version-store.ts';
 
 /**
- * Destroys the values of versions; those that have none any more stay as they are.
+ * Destroys the values of versions. Versions that have no value any more stay as they are.
  * @throws AppError `not_found`, `precondition_failed`
  */
 export async function destroyVersions(
@@ -34,7 +34,7 @@ export async function destroyVersions(
       await requireOutsideTrash(tx, secret, version);
       if (await destroyVersion(tx, { secretId: secret.id, version, at, by })) destroyed.push(version);
     }
-    // Of a value that is gone there is no end to come.
+    // A destroyed value has no expiry to announce.
     if (destroyed.includes(secret.current_version)) {
       await updateSecret(tx, { ...secret, due_at: null, announce_at: null });
     }
@@ -51,7 +51,7 @@ export async function destroyVersions(
   });
 }
 
-// A version that made way for newer ones was there, and is destroyed already.
+// A version without a row, but below the newest, was removed by the limit of versions. It counts as destroyed already.
 async function requireOutsideTrash(tx: Transaction, secret: SecretRow, version: number): Promise<void> {
   const row = await findVersion(tx, { secretId: secret.id, version });
   if (version <= secret.current_version && !row?.deleted_at) return;

@@ -9,7 +9,7 @@ import { changeSealed } from '../deks/change-sealed.ts';
 import { writeVersion } from './write-version.ts';
 import type { PutOptions, PutOutcome, Write } from './write-version.ts';
 
-/** Makes a random value and stores it as the newest version: nobody sees it who may not read it. */
+/** Makes a random value and stores it as the newest version. Only callers that may read the secret can see it. */
 export async function generateSecret(
   ctx: VaultContext,
   caller: Caller,

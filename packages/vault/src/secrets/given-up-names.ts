@@ -1,6 +1,6 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 
-/** Notes that a name is free again, and how far its versions have counted; nothing if there was none. */
+/** Stores that a name is free again, with the last version it has had. Does nothing if it has had none. */
 export async function giveUpName(
   tx: Transaction,
   { vaultId, name, version }: { vaultId: string; name: string; version: number },
@@ -16,7 +16,7 @@ export async function giveUpName(
   );
 }
 
-/** The last version that a name has had whose secrets are gone; 0 if it never had one. */
+/** The last version of the purged or moved secrets of a name; 0 if there was none. */
 export async function findLastVersion(
   db: Queryable,
   { vaultId, name }: { vaultId: string; name: string },

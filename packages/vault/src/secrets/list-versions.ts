@@ -30,7 +30,7 @@ export interface Version {
   breakGlass?: { at: Date; by: Who; reason: string }[];
 }
 
-/** The versions of a secret, the newest first. @throws AppError `not_found` if there is none, or all are in the trash */
+/** The versions of a secret, the newest first. @throws AppError `not_found` if none exists or all are in the trash */
 export async function listVersions(
   ctx: VaultContext,
   caller: Caller,
@@ -39,7 +39,8 @@ export async function listVersions(
 ): Promise<Audited<Page<Version>>> {
   const { vault, rule } = await authorize(ctx, caller, 'secret.list', ref);
   const secret = await getLiveSecret(ctx.db, { vaultId: vault.id, name: ref.name });
-  // What this process has noted of reads may not be in the rows yet. Looked at first, for it is then in one of both.
+  // The reads that this process has noted may not be in the rows yet. They are fetched before the rows, so that a flush
+  // in between cannot hide a read from both.
   const noted = ctx.lastReads.of(secret.id);
   const stored = await listVersionRows(ctx.db, { secretId: secret.id, before: beforeOf(cursor), limit: limit + 1 });
   const rows = stored.map((row) => withNoted(row, noted));

@@ -1,6 +1,9 @@
 import type { Transaction } from '@cardea/storage/db';
 
-/** Gives a secret another place; its id stays, and all that hangs on it. @throws UniqueViolation if the name is taken */
+/**
+ * Gives a secret another vault or name. Its id stays, and so do all rows that refer to it.
+ * @throws UniqueViolation if the name is taken
+ */
 export async function relocateSecret(
   tx: Transaction,
   { id, vaultId, name, updatedAt }: { id: string; vaultId: string; name: string; updatedAt: number },

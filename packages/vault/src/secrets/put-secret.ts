@@ -9,7 +9,7 @@ import { writeVersion } from './write-version.ts';
 import type { PutOptions, PutOutcome, Write } from './write-version.ts';
 
 /**
- * Stores a value as the newest version; the identical value again makes none.
+ * Stores a value as the newest version. If the newest version has the identical value, no new version is made.
  * @throws AppError `precondition_failed`, `not_found`, `access_denied`, `invalid_request`, `sealed`, `unavailable`
  */
 export async function putSecret(

@@ -2,15 +2,15 @@ import type { Resealable } from '../deks/resealable.ts';
 import { findVersionUnder, listVersionsUnderOlderDeks, replaceCiphertext } from './sealed-version-store.ts';
 import { resealVersion } from './sealing.ts';
 
-/** Values of secrets, those in the trash too, under the DEKs of their vaults. */
+/** The values of secrets, including those in the trash, under the DEKs of their vaults. */
 export const secretVersions: Resealable = {
   kind: 'secret-version',
   listOlder: listVersionsUnderOlderDeks,
   async reseal(ctx, tx, row, dek) {
     const found = await findVersionUnder(tx, { vaultId: dek.vaultId, dekVersion: row.dek_version }, row);
     if (!found) return false;
-    // Nobody asks for it by its names, so they are those of the rows. If they were changed there it does not open, and is
-    // not bound to the changed ones either.
+    // No request names this version, so vault and name come from the rows. If they were changed there, the value does
+    // not open. So it is never sealed again for the changed names.
     const vault = { id: dek.vaultId, name: found.vault_name };
     const id = { vault, name: found.name, secretId: row.id, version: row.version };
     const to = resealVersion(ctx, { from: id, to: id, dekVersion: dek.dekVersion }, found);

@@ -22,7 +22,7 @@ export async function rollbackSecret(
     const old = await getReadable(ctx, tx, { vaultId: vault.id, name, version });
     const bytes = openVersionInTransaction(ctx, { vault, name, secretId: old.secret_id, version }, old);
     const value = { bytes, encoding: old.encoding, contentType: old.content_type ?? undefined };
-    // A value that was to end does not live on by being written again.
+    // The new version keeps the expiry of the old one, so a rollback does not extend the life of a value.
     const options = { expiresAt: old.expires_at ?? undefined };
     const write: Write = { vault, rule, action: 'secret.rollback', name, value, options, conditions };
     const { outcome, happenings } = await writeVersion(ctx, tx, caller, write).finally(() => bytes.fill(0));

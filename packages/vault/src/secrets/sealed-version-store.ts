@@ -3,7 +3,7 @@ import type { DekRef } from '@cardea/contracts/kek-api';
 import type { OlderPage, SealedRow } from '../deks/resealable.ts';
 import type { VersionRow } from './version-store.ts';
 
-/** A version as it is sealed; without a ciphertext once it is destroyed. */
+/** A sealed version. Has no ciphertext if the value was destroyed. */
 export type SealedVersion = Pick<VersionRow, 'version' | 'ciphertext' | 'encoding' | 'content_type'>;
 
 export async function listSealedVersions(tx: Transaction, secretId: string): Promise<SealedVersion[]> {
@@ -16,7 +16,7 @@ export async function listSealedVersions(tx: Transaction, secretId: string): Pro
   );
 }
 
-/** Versions of a vault that are sealed under a DEK older than this one. */
+/** Versions of a vault that are sealed under an older DEK than this one. */
 export async function listVersionsUnderOlderDeks(
   db: Queryable,
   { vaultId, dekVersion }: DekRef,
@@ -34,7 +34,7 @@ export async function listVersionsUnderOlderDeks(
   );
 }
 
-/** A sealed version with the names it is bound to. */
+/** A sealed version with the vault and the name that it is bound to. */
 export type NamedVersion = Pick<VersionRow, 'encoding' | 'content_type'> & {
   ciphertext: Uint8Array;
   name: string;
@@ -61,7 +61,7 @@ export async function findVersionUnder(
   return row;
 }
 
-/** Puts a value, sealed again, in the place of `from`; false, and nothing done, if that is not what is there. */
+/** Replaces the ciphertext `from` by `to`. Returns false and changes nothing if the row has another ciphertext. */
 export async function replaceCiphertext(
   tx: Transaction,
   row: { secretId: string; version: number; from: Uint8Array; to: Uint8Array; dekVersion: number },

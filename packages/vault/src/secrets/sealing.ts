@@ -3,8 +3,8 @@ import { envelopeKeyVersion, open, seal } from '@cardea/crypto/envelope';
 import type { VaultContext } from '../context.ts';
 
 /**
- * Which version of a secret a ciphertext belongs to (I3). It comes from the request: the vault as it was authorized, the
- * name that was asked for. A row that was moved, renamed or swapped in the database then does not open.
+ * The version of a secret that a ciphertext belongs to (I3). It comes from the request: the vault that was authorized
+ * and the name that was asked for. So a row that was moved, renamed or swapped in the database does not open.
  */
 export interface VersionId {
   vault: { id: string; name: string };
@@ -13,13 +13,13 @@ export interface VersionId {
   version: number;
 }
 
-/** How a value is written in an answer, and of what kind it is. A row in which one of them was edited does not open. */
+/** The encoding of a value in an answer, and its content type. If one of them is edited in a row, it does not open. */
 export interface ValueForm {
   encoding: 'utf8' | 'base64';
   contentType?: string | null | undefined;
 }
 
-/** A value as its row has it. */
+/** A value as it is stored in its row. */
 export interface SealedValue {
   ciphertext: Uint8Array;
   encoding: 'utf8' | 'base64';
@@ -35,7 +35,10 @@ export function sealVersion(
   return seal(ctx.deks.get({ vaultId: id.vault.id, dekVersion }), value.bytes, contextOf(id, value));
 }
 
-/** Opens a version inside of a transaction, into memory of its own. @throws DekNotLoaded; IntegrityError if it is another version's */
+/**
+ * Opens a version in a transaction, into memory of its own.
+ * @throws DekNotLoaded; IntegrityError if the ciphertext belongs to another version
+ */
 export function openVersionInTransaction(
   ctx: Pick<VaultContext, 'deks'>,
   id: VersionId,
@@ -45,13 +48,13 @@ export function openVersionInTransaction(
   return open(ctx.deks.get({ vaultId: id.vault.id, dekVersion }), sealed.ciphertext, contextOf(id, formOf(sealed)));
 }
 
-/** Opens a version; the DEK is unwrapped if it is not here. @throws AppError `sealed`, `unavailable`; IntegrityError */
+/** Opens a version. Unwraps the DEK if it is not loaded. @throws AppError `sealed`, `unavailable`; IntegrityError */
 export function openVersion(ctx: Pick<VaultContext, 'deks'>, id: VersionId, sealed: SealedValue): Promise<Uint8Array> {
   const dek = { vaultId: id.vault.id, dekVersion: envelopeKeyVersion(sealed.ciphertext) };
   return ctx.deks.use(dek, (key) => open(key, sealed.ciphertext, contextOf(id, formOf(sealed))));
 }
 
-/** Seals the value of a version again: for another place, under another DEK, or both. @throws as `openVersion` */
+/** Seals a version again: for another vault or name, under another DEK, or both. @throws as `openVersion` */
 export function resealVersion(
   ctx: Pick<VaultContext, 'deks'>,
   { from, to, dekVersion }: { from: VersionId; to: VersionId; dekVersion: number },

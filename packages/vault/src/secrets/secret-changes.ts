@@ -5,9 +5,9 @@ import type { SecretRow } from './secret-store.ts';
 
 type Described = Pick<SecretRow, 'metadata' | 'max_versions' | 'due_at'>;
 
-/** What has changed of what stands beside the value; undefined if nothing has. */
+/** The changes of metadata, expiry and limit of versions. Undefined if nothing has changed. */
 export function secretChanges(before: Described, after: Described): AuditChanges | undefined {
-  // So it is with nearly every write.
+  // Nearly every write returns here.
   const isSame = before.metadata === after.metadata && before.max_versions === after.max_versions;
   if (isSame && before.due_at === after.due_at) return undefined;
   return changesBetween(fieldsOf(before), fieldsOf(after));
@@ -18,7 +18,7 @@ function fieldsOf({ metadata, max_versions: maxVersions, due_at: dueAt }: Descri
   return {
     expiresAt: timeField(dueAt),
     maxVersions: maxVersions ?? undefined,
-    // A record has its names in ASCII, and metadata may have any.
+    // The names of fields in a record are ASCII, but the keys of metadata may have any characters.
     ...Object.fromEntries(entries.map(([key, value]) => [`metadata.${encodeURIComponent(key)}`, value])),
   };
 }

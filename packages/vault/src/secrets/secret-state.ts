@@ -15,7 +15,7 @@ export async function getLiveSecret(
   throw row?.current_version === 0 ? noVersionYet() : secretNotThere();
 }
 
-/** A secret without a version, as it may be inserted; `at` is now, in milliseconds since 1970. */
+/** A new secret without a version, ready to insert. `at` is now, in milliseconds since 1970. */
 export function newSecret({
   id,
   vaultId,
@@ -45,8 +45,9 @@ export function newSecret({
 }
 
 /**
- * What a secret is once its end, if that has come, is its versions' own. A change begins with it: what has ended would be
- * there again if the change moved the end, or took it away, before a sweep has destroyed the values.
+ * Moves the expiry of a secret to its versions if it has passed, and returns the secret after that. A change begins
+ * with this. Otherwise, if it moves or clears the expiry before a sweep has destroyed the values, expired values would
+ * be readable again.
  */
 export async function settleExpiry(
   ctx: Pick<VaultContext, 'now'>,

@@ -1,22 +1,22 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { NameRange } from '../name-ranges.ts';
 
-/** A secret without its versions. A change writes a changed copy: `updateSecret(tx, { ...secret, metadata })`. */
+/** A secret without its versions. To change one, write a changed copy: `updateSecret(tx, { ...secret, metadata })`. */
 export interface SecretRow {
   id: string;
   vault_id: string;
   name: string;
-  /** The newest version; 0 if there was none yet. */
+  /** The newest version; 0 if the secret has had none yet. */
   current_version: number;
   max_versions: number | null;
-  /** JSON object of strings. */
+  /** A JSON object of strings. */
   metadata: string;
   expires_at: number | null;
   due_at: number | null;
   announce_at: number | null;
-  /** 1 if some version is not in the trash. */
+  /** 1 if at least one version is not in the trash. */
   live: 0 | 1;
-  /** When the last of its versions in the trash came there; null if none is in it. */
+  /** The last time a version was put into the trash, of those in it now. Null if none is in the trash. */
   trashed_at: number | null;
   created_at: number;
   updated_at: number;
@@ -40,14 +40,14 @@ export async function findSecret(
   return row;
 }
 
-/** A part of a vault, in the order of names. */
+/** A range of names of a vault. */
 export interface Part {
   vaultId: string;
   range: NameRange;
   limit: number;
 }
 
-/** Secrets of which some version is not in the trash, by name. */
+/** Secrets with at least one version outside the trash, in the order of their names. */
 export async function listLiveSecretsIn(db: Queryable, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
   return db.query<SecretRow>(
     `select ${COLUMNS}
@@ -62,7 +62,7 @@ export async function listLiveSecretsIn(db: Queryable, { vaultId, range, limit }
   );
 }
 
-/** All secrets, also those in the trash and those without a version, by name. */
+/** All secrets in the order of their names, including those in the trash and those without a version. */
 export async function listSecretsIn(db: Queryable, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
   return db.query<SecretRow>(
     `select ${COLUMNS}
@@ -100,7 +100,7 @@ export async function insertSecret(tx: Transaction, secret: SecretRow & { create
   );
 }
 
-/** Writes what a change may touch: its place, and who made it when, stay as they are. */
+/** Writes the columns that a change may touch. Vault, name, and who created the secret and when stay as they are. */
 export async function updateSecret(tx: Transaction, secret: SecretRow): Promise<void> {
   await tx.query(
     `update secret
@@ -129,7 +129,7 @@ export async function updateSecret(tx: Transaction, secret: SecretRow): Promise<
   );
 }
 
-/** Removes a secret with all its versions, and whatever hangs on it. */
+/** Removes a secret with all its versions, and all rows that refer to them. */
 export async function removeSecret(tx: Transaction, id: string): Promise<void> {
   await tx.query(`delete from secret_version where secret_id = $1`, [id]);
   await tx.query(`delete from secret where id = $1`, [id]);

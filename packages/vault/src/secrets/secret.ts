@@ -1,13 +1,13 @@
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 
-/** Names one secret; without a version, its newest one. */
+/** Names one version of a secret; the newest if `version` is not given. */
 export interface SecretRef {
   vault: string;
   name: string;
   version?: number | undefined;
 }
 
-/** A value as it is kept: bytes, how the caller wrote them, and of what kind they are. */
+/** A value as it is stored: the bytes, the encoding the caller wrote them in, and their content type. */
 export interface SecretValue {
   bytes: Uint8Array;
   encoding: 'utf8' | 'base64';
@@ -21,8 +21,8 @@ export interface Secret extends SecretValue {
   metadata: Metadata;
   createdAt: Date;
   expiresAt?: Date | undefined;
-  /** What a reference led to. */
+  /** The version that a reference led to. */
   target?: { vault: string; name: string; version: number };
-  /** Changes whenever what is read does: the version, and of a reference the versions on the way. */
+  /** Changes whenever the value does. Made of the version; for a reference, of all versions in its chain. */
   tag: string;
 }

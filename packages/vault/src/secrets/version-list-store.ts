@@ -14,7 +14,7 @@ export interface ListedVersion {
   last_read_by: string | null;
 }
 
-/** Versions below `before`, the newest first. */
+/** Versions with a lower number than `before`, the newest first. */
 export async function listVersionRows(
   db: Queryable,
   { secretId, before, limit }: { secretId: string; before: number; limit: number },

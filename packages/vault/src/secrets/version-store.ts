@@ -4,13 +4,13 @@ import type { SecretRow } from './secret-store.ts';
 export interface VersionRow {
   secret_id: string;
   version: number;
-  /** Null once it is destroyed. */
+  /** Null if the value was destroyed. */
   ciphertext: Uint8Array | null;
   encoding: 'utf8' | 'base64';
   content_type: string | null;
   expires_at: number | null;
   created_at: number;
-  /** Null unless it is in the trash. */
+  /** Null if the version is not in the trash. */
   deleted_at: number | null;
 }
 
@@ -28,13 +28,13 @@ export async function findVersion(
   return row;
 }
 
-/** A version with what its secret says of it. */
+/** A version with the metadata and the expiry of its secret. */
 export type ReadableRow = VersionRow & Pick<SecretRow, 'metadata'> & { secret_expires_at: number | null };
 
-/** A secret that does not have the version that was asked for. */
+/** A secret without the version that was asked for. */
 export type MissingVersion = Pick<SecretRow, 'current_version'> & { version: null };
 
-/** One version of a secret, the newest if `version` is null, in one statement: every read begins with it. */
+/** One version of a secret; the newest if `version` is null. One statement, because every read begins with it. */
 export async function findReadable(
   db: Queryable,
   { vaultId, name, version }: { vaultId: string; name: string; version: number | null },
@@ -53,11 +53,11 @@ export async function findReadable(
 
 export interface NewVersion {
   secretId: string;
-  /** Of the secret: a rotation looks for the versions of a vault. */
+  /** The vault of the secret. Stored here too, because a rotation looks for the versions of a vault. */
   vaultId: string;
   version: number;
   ciphertext: Uint8Array;
-  /** Of the DEK it is sealed under. */
+  /** The version of the DEK that seals the value. */
   dekVersion: number;
   encoding: 'utf8' | 'base64';
   contentType: string | null;
@@ -98,7 +98,7 @@ export async function setVersionExpiry(
 }
 
 /**
- * Gives the expiry of a secret to its versions and takes it from the secret, so that the next value begins without one.
+ * Moves the expiry of a secret to its versions, so that the next version starts without one.
  * Versions that expire sooner keep their own expiry.
  */
 export async function moveExpiryToVersions(
@@ -115,7 +115,7 @@ export async function moveExpiryToVersions(
   await tx.query(`update secret set expires_at = null where id = $1`, [id]);
 }
 
-/** Overwrites a value; the row stays and says who did it and when. False if there was none. */
+/** Destroys a value. The row stays and says who destroyed it and when. False if the version has no value. */
 export async function destroyVersion(
   tx: Transaction,
   { secretId, version, at, by }: { secretId: string; version: number; at: number; by: string },
@@ -135,7 +135,7 @@ export async function destroyVersion(
   return rows.length === 1;
 }
 
-/** Removes the versions up to `through` that are not in the trash; answers those that still had a value, in order. */
+/** Removes the versions up to `through` that are not in the trash. Returns those that still had a value, in order. */
 export async function removeVersions(
   tx: Transaction,
   { secretId, through }: { secretId: string; through: number },

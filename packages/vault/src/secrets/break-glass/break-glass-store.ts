@@ -1,9 +1,9 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 
-/** How many uses of break-glass are shown of one secret: the audit log has them all. */
+/** How many uses of break-glass are shown for one secret. The audit log has all of them. */
 const SHOWN_MAX = 1_000;
 
-/** That somebody read a version by break-glass, or was about to when the audit log fell silent. */
+/** One read of a version by break-glass. The read may have failed because the audit log did not answer. */
 export interface BreakGlassUse {
   version: number;
   /** Milliseconds since 1970. */
@@ -13,7 +13,7 @@ export interface BreakGlassUse {
   reason: string;
 }
 
-/** How a secret was read by break-glass, the newest first. */
+/** The uses of break-glass on a secret, the newest first. */
 export async function listBreakGlass(db: Queryable, secretId: string): Promise<BreakGlassUse[]> {
   const rows = await db.query<{ version: number; at: number; by_user: string; reason: string }>(
     `select version, at, by_user, reason

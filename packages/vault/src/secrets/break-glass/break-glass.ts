@@ -19,7 +19,7 @@ import { openVersion } from '../sealing.ts';
 import type { Secret } from '../secret.ts';
 import { insertBreakGlass } from './break-glass-store.ts';
 
-/** What oversight wants to see, and why. */
+/** The secret that oversight asks for, and the reason. */
 export interface BreakGlass {
   vault: string;
   name: string;
@@ -27,17 +27,18 @@ export interface BreakGlass {
 }
 
 /**
- * Oversight reads a value as it is stored: a reference is not followed. Who asked for it and why is written down for the
- * owners and in the audit log before it is opened. If the log does not answer that stands, and nothing is shown.
- * @throws AppError `access_denied` for others than a ceo; `not_found`, `gone`, `sealed`, `unavailable`; IntegrityError if
- * the row is not the one asked for
+ * Reads a value for oversight, as it is stored: a reference is not followed. Before the value is opened, the caller and
+ * the reason are recorded in the audit log and stored for the owners. If the log does not answer, the owners still see
+ * the use, but the value is not shown.
+ * @throws AppError `access_denied` unless the caller is a ceo; `not_found`, `gone`, `sealed`, `unavailable`;
+ * IntegrityError if the row is not the one that was asked for
  */
 export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGlass): Promise<Audited<Secret>> {
   const vault = await authorizeOversight(ctx, caller, ask);
   const noted = await changeSealed(ctx, caller, async (tx) => {
     const row = await getReadable(ctx, tx, { vaultId: vault.id, name: ask.name });
     const dekVersion = envelopeKeyVersion(row.ciphertext);
-    // What cannot be opened anyway, since Cardea is sealed, is announced to nobody.
+    // Throws if Cardea is sealed: then the value cannot be opened, and the owners need no announcement.
     ctx.deks.get({ vaultId: vault.id, dekVersion });
     await noteUse(ctx, tx, caller, { vault, ask, row });
     const resource = { vault: vault.name, vaultId: vault.id, name: ask.name, version: row.version };
@@ -45,13 +46,13 @@ export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGl
     return { value: row, happening: { ...happening, reason: ask.reason } };
   });
   const { secret_id: secretId, version } = noted.value;
-  // Vault and name come from the request, not from the row: a moved row does not open.
+  // Vault and name come from the request, not from the row. So a row that was moved does not open.
   const bytes = await openVersion(ctx, { vault, name: ask.name, secretId, version }, noted.value);
   noteReads(ctx, caller, [noted.value]);
   return noted.map((row) => ({ ...toSecret(ask, row), bytes }));
 }
 
-// Others have, or are given, a right to read; this is for those who have none and never will.
+// All other roles have a right to read, or can be given one. Break-glass is for the role that never has one.
 async function authorizeOversight(ctx: VaultContext, caller: Caller, ask: BreakGlass): Promise<VaultRow> {
   const { vault, rule } = await authorize(ctx, caller, 'vault.read', ask);
   if (caller.role === 'ceo') return vault;

@@ -1,13 +1,13 @@
 import type { SecretValue } from '../secret.ts';
 
-/** A secret as a document has it. */
+/** A secret in a document. */
 export interface DocumentItem {
-  /** Relative to a prefix; empty for the secret that is called as the prefix itself. Whether it is a name is not looked at. */
+  /** Relative to a prefix. Empty for the secret whose name is the prefix itself. Not checked to be a valid name. */
   name: string;
   value: SecretValue;
 }
 
 export interface ParsedItem extends DocumentItem {
-  /** Where in the document it stands, from 1. */
+  /** The line of the secret in the document, from 1. */
   line: number;
 }

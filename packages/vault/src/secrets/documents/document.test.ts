@@ -7,7 +7,7 @@ import { formatDocument, parseDocument } from './document.ts';
 import type { DocumentFormat } from './document.ts';
 import type { DocumentItem } from './document-item.ts';
 
-/** Values that some format takes for something else, unless they are written with care. */
+/** Values that some format reads as something else, unless they are written with care. */
 const nastyTexts = [
   ...'null true no 1e3 0x10 - --- ... ~ [] {} << *a &a !a | > %YAML \\ " it\'s # a=b ends\\ \\n'.split(' '),
   '',
@@ -110,7 +110,7 @@ describe.each(documentFormats)('%s', (format) => {
     expect(errorOf(format, formatDocument(format, [...many, secret('c', '')]))?.code).toBe('too_large');
   });
 
-  // What is repeated, after what it is repeated.
+  // The beginning of the document, then the text that is repeated after it.
   test.each([
     ['', '\n'],
     ['', ' '],
@@ -143,7 +143,7 @@ describe.each(documentFormats)('%s', (format) => {
   });
 });
 
-/** What is wrong, with its line, in JSON and in YAML. */
+/** Errors in JSON and in YAML, with their lines. */
 test.each([
   ['{"a":"1",\n"a":"2"}', 2, 'has a name that stands in the document already'],
   ['{"a":{"b":"1"},\n"a":{"c":"2"}}', 2, 'has a name that stands in the document already'],
@@ -256,7 +256,7 @@ function parse(format: DocumentFormat, content: string): DocumentItem[] {
   return parseDocument(format, content).items.map(({ name, value }) => ({ name, value }));
 }
 
-/** Anything but an `AppError` is thrown on. */
+/** The `AppError` of parsing, if any. Other errors are rethrown. */
 function errorOf(format: DocumentFormat, content: string): AppError | undefined {
   try {
     parseDocument(format, content);

@@ -10,7 +10,7 @@ import { readYaml, writeYaml } from './yaml.ts';
 
 export type DocumentFormat = (typeof documentFormats)[number];
 
-/** How a document names the secret that is called as the prefix itself: no segment of a name is a dot. */
+/** The name in a document for the secret whose name is the prefix itself. No segment of a real name is a dot. */
 export const ITSELF = '.';
 
 interface Syntax {
@@ -25,7 +25,7 @@ const syntaxes: Record<DocumentFormat, Syntax> = {
 };
 
 /**
- * Reads a document of secrets, at most 1,000 of them. Never says what stands in it, only where.
+ * Reads a document of at most 1,000 secrets. Its errors never quote the document, they only name the line.
  * @throws AppError `invalid_request` with the number of the line; `too_large`
  */
 export function parseDocument(format: DocumentFormat, content: string): { items: ParsedItem[] } {
@@ -39,12 +39,12 @@ export function parseDocument(format: DocumentFormat, content: string): { items:
   return { items: [...items.values()] };
 }
 
-/** Writes a document that `parseDocument` reads back byte for byte. The names must be different ones. */
+/** Writes a document. `parseDocument` reads it back byte for byte. All names must be different. */
 export function formatDocument(format: DocumentFormat, items: DocumentItem[]): string {
   return syntaxes[format].write(items.map((item) => (item.name === '' ? { ...item, name: ITSELF } : item)));
 }
 
-// Editors on Windows put a byte order mark in front.
+// Editors on Windows write a byte order mark at the beginning of a file.
 function withoutMark(content: string): string {
   return content.startsWith('\uFEFF') ? content.slice(1) : content;
 }

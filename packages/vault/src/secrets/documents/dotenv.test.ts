@@ -93,7 +93,7 @@ const text = fc.oneof(
   fc.string({ unit: 'grapheme' }),
   fc.constantFrom('$(id)', '`id`', '${HOME}', 'it\'s `id` $(id) "$HOME" \\', "!!' !$", '~/x', '-n', 'a\n#b\nC=d'),
 );
-// What no environment file says as text: it is there in base64, with a mark.
+// Characters that an environment file cannot hold as text. Values with them are written in base64, with a mark.
 const unfit = /[^\P{Cc}\t\n\r]/u;
 const variables = (isCarried: (value: string) => boolean) =>
   fc.dictionary(
@@ -110,7 +110,7 @@ function write(values: Record<string, string>): string {
   return formatDocument('dotenv', items);
 }
 
-// `dotenv` undoes no escape but \n and \r, and takes \' for a quote inside of quotes.
+// `dotenv` reads no escapes except \n and \r, and reads \' as a quote inside quotes.
 const dotenvCarries = (value: string) => (/['\r]/.test(value) ? !/["\\`$]/.test(value) : !value.endsWith('\\'));
 
 test('`dotenv` reads what is written, but for backslashes at the end and for ["`$\\] beside a single quote or a carriage return', () => {
@@ -137,7 +137,7 @@ test('a shell reads what is written, but for carriage returns, and runs nothing 
   );
 });
 
-/** The variables that each file sets in a shell of its own. */
+/** The variables that each file sets. Each file is sourced in its own shell. */
 function sourced(paths: string[]): Record<string, string>[] {
   const script = 'for file; do (set -a; . "$file"; env -0; printf "\\0"); done';
   const output = execFileSync('bash', ['--norc', '--noprofile', '-c', script, 'bash', ...paths], {

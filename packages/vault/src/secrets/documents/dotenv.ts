@@ -4,27 +4,27 @@ import type { DocumentItem, ParsedItem } from './document-item.ts';
 import { malformed } from './malformed.ts';
 import { base64Value, shown, textValue } from './value.ts';
 
-// A line of an environment file is empty or one of these; LF or CRLF ends it.
+// A line of an environment file ends with LF or CRLF. It is empty or one of these:
 //
-//   NAME=value          to the end of the line, or to a `#` after a blank; blanks around it do not count
-//   NAME='value'        literally, also over several lines
-//   NAME="value"        \n \r \t \" \\ \$ \` are escapes, any other backslash is one; also over several lines
-//   export NAME=value   and so on: the same
+//   NAME=value          up to the end of the line, or to a `#` after a blank; blanks around the value are ignored
+//   NAME='value'        literal; may span several lines
+//   NAME="value"        \n \r \t \" \\ \$ \` are escapes, any other backslash is literal; may span several lines
+//   export NAME=value   the same; also with quotes
 //   # comment           also after a value and a blank
-//   # cardea: …         a mark: how the value in the next line is written, and its content type
+//   # cardea: …         a mark: says how the value in the next line is written, and its content type
 //
 // Nothing is expanded: `$` stands for itself, and no command is run.
 
 const MARK = '# cardea: ';
 
-/** How a value is written: as it is; `base64`: bytes; `base64-text`: text with characters that belong into no such file. */
+/** How a value is written: as it is; `base64` for bytes; `base64-text` for text with characters unfit for the file. */
 interface Mark {
   written: 'as-is' | 'base64' | 'base64-text';
   contentType?: string;
 }
 
 interface Line {
-  /** Where it begins and ends in the text, without blanks before it. */
+  /** The start and the end of the line in the text, without leading blanks. */
   start: number;
   end: number;
   /** From 1. */
@@ -55,7 +55,7 @@ export function* readDotenv(content: string): Generator<ParsedItem> {
   if (mark) throw malformed(1 + linesIn(text), 'the mark at the end tells of a value, and there is none');
 }
 
-// Others read it as the end of a line, or as nothing.
+// Other readers treat a carriage return as the end of a line, or ignore it.
 function refuseCarriageReturns(text: string): void {
   const at = text.indexOf('\r');
   if (at < 0) return;
@@ -116,7 +116,7 @@ function isBlank(char: string | undefined): boolean {
 function withoutComment(text: string): string {
   const comment = text.search(/[ \t]#/);
   let end = comment < 0 ? text.length : comment;
-  // A regular expression for blanks at the end takes quadratic time.
+  // Not a regular expression: one for trailing blanks takes quadratic time.
   while (isBlank(text[end - 1])) end -= 1;
   return text.slice(skipBlanks(text, 0), end);
 }
@@ -161,12 +161,12 @@ function textEncoding(bytes: Uint8Array, line: number): 'utf8' {
   return 'utf8';
 }
 
-/** Writes an environment file, which a shell and the usual readers take as it is meant wherever they can. */
+/** Writes an environment file. A shell and the usual readers read the same values from it, as far as they can. */
 export function writeDotenv(items: DocumentItem[]): string {
   return items.map(({ name, value }) => `${writeMark(value)}${name}=${writeValue(value)}\n`).join('');
 }
 
-// Of the characters that do not show, a tab, a line feed and a carriage return alone are meant to be in text.
+// Of the control characters, only a tab, a line feed and a carriage return belong in text.
 const unfit = /[^\P{Cc}\t\n\r]/u;
 
 function isUnfit({ bytes, encoding }: SecretValue): boolean {
@@ -179,8 +179,8 @@ function writeMark(value: SecretValue): string {
   return said.length === 0 ? '' : `${MARK}${said.join(' ')}\n`;
 }
 
-// Single quotes first: within them a shell, `dotenv` and this file agree. A shell runs what stands between backticks
-// or after a `$` in double quotes, so these are escaped there.
+// Prefers single quotes: a shell, `dotenv` and this file read them in the same way. In double quotes, a shell runs a
+// command between backticks or after a `$`, so both are escaped there.
 function writeValue(value: SecretValue): string {
   const text = isUnfit(value) ? shown({ ...value, encoding: 'base64' }) : shown(value);
   if (/^[\w.,:/@%+=-]+$/.test(text)) return text;

@@ -22,7 +22,7 @@ import type { DocumentItem } from './document-item.ts';
 
 export interface ExportRequest {
   format: DocumentFormat;
-  /** The names in the document are relative to it. */
+  /** The names in the document are relative to this prefix. */
   prefix?: string | undefined;
 }
 
@@ -32,9 +32,10 @@ export interface Export {
 }
 
 /**
- * The newest values of a vault that the caller may read, as a document that `importSecrets` takes. It shows all names, so
- * it takes the right to list them, too. A reference is exported as itself.
- * @throws AppError `not_found`, `access_denied`, `sealed`, `unavailable`; `too_large` for more than 1,000 secrets or 4 MiB
+ * The newest values of a vault that the caller may read, as a document for `importSecrets`. The document shows all
+ * names, so the caller also needs the right to list. A reference is exported as it is and not followed.
+ * @throws AppError `not_found`, `access_denied`, `sealed`, `unavailable`; `too_large` for more than 1,000 secrets or
+ * 4 MiB
  */
 export async function exportSecrets(
   ctx: VaultContext,
@@ -44,7 +45,7 @@ export async function exportSecrets(
 ): Promise<Audited<Export>> {
   const allowed = await authorizeAll(ctx, caller, ['secret.read', 'secret.list'], { vault });
   const rows = await findReadableUnder(ctx, allowed, prefix);
-  // Written before it is recorded: what turns out too large was not read by anybody.
+  // The document is written before it is recorded: if it turns out too large, nobody has read anything.
   const content = await writeDocument(ctx, allowed, { format, prefix, rows });
   const happenings = rows.map((row) => readingOf(allowed, row));
   const exported = { content, count: rows.length };
@@ -84,7 +85,7 @@ interface Row {
   content_type: string | null;
 }
 
-/** The newest versions that can be read: not in the trash, not at their end, not destroyed. */
+/** The newest versions that can be read: not in the trash, not expired, not destroyed. */
 async function listNewestVersions(
   db: Queryable,
   { vaultId, range, now, limit }: { vaultId: string; range: NameRange; now: number; limit: number },

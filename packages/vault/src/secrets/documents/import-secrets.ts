@@ -21,25 +21,25 @@ import { shown } from './value.ts';
 export interface ImportRequest {
   format: DocumentFormat;
   content: string;
-  /** What the names in the document stand below. */
+  /** The names in the document are relative to this prefix. */
   prefix?: string | undefined;
-  /** Says what would become of each secret, and writes nothing. Of none it says `unchanged`. */
+  /** Answers what an import would do with each secret, and writes nothing. Never answers `unchanged`. */
   dryRun: boolean;
 }
 
 export interface ImportResult {
   name: string;
   result: 'created' | 'updated' | 'unchanged' | 'refused';
-  /** Of what was written. */
+  /** The version that was written. */
   version?: number;
-  /** Why it is refused. */
+  /** Why the secret is refused. */
   reason?: string;
 }
 
 /**
- * Writes the secrets of a document by the rules of `putSecret`, in one transaction. Metadata and numbers of versions
- * stay as they are. If one is refused, nothing is written.
- * @throws AppError `invalid_request` with the line of each that is refused; `too_large`; `not_found`, `access_denied`,
+ * Writes the secrets of a document by the rules of `putSecret`, in one transaction. Metadata and limits of versions
+ * stay as they are. If one secret is refused, nothing is written.
+ * @throws AppError `invalid_request` with the line of each refused secret; `too_large`; `not_found`, `access_denied`,
  * `sealed`, `unavailable`
  */
 export async function importSecrets(
@@ -57,7 +57,7 @@ export async function importSecrets(
 }
 
 interface Item extends ParsedItem {
-  /** Why it is refused, whatever is in the vault. */
+  /** Why the secret is refused, regardless of what is in the vault. */
   refusal: string | undefined;
 }
 
@@ -105,8 +105,8 @@ async function tryOut(ctx: VaultContext, caller: Caller, run: Run): Promise<Audi
   return audited(ctx, caller, { ...happeningOf(run), reason: 'dry run' }, () => results.map(toTried));
 }
 
-// Whether a value is there already is told by a change alone, which is recorded for each secret: a thousand values could
-// be guessed at for one record otherwise.
+// Only a real import, with one record for each secret, reveals that a value is the stored one. Otherwise a caller could
+// guess a thousand values with a dry run, which has one record only.
 function toTried({ name, result, reason }: ImportResult): ImportResult {
   return { name, result: result === 'unchanged' ? 'updated' : result, ...(reason === undefined ? {} : { reason }) };
 }

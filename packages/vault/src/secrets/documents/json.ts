@@ -6,12 +6,12 @@ import { DEPTH_MAX, addNode } from './tree.ts';
 import type { Branch, Node } from './tree.ts';
 import { shown } from './value.ts';
 
-/** More than any 1,000 secrets need, and little enough to hold. */
+/** More members than any 1,000 secrets need, and few enough to hold in memory. */
 const MEMBERS_MAX = 8 * BULK_MAX;
 
 /**
- * Reads an object of text and of objects (RFC 8259). JSON.parse would take the last of two members of one name, take
- * numbers that do not come back as they were, and not tell the line.
+ * Reads an object of text and of objects (RFC 8259). JSON.parse is not enough: of two members with the same name it
+ * takes the last, it accepts numbers that would not be written back as they were, and it does not tell the line.
  * @throws AppError `invalid_request`
  */
 export function readJson(text: string): Branch {
@@ -32,7 +32,7 @@ class Reader {
     this.#text = text;
   }
 
-  /** The next character that is not white space, which stays where it is; empty at the end. */
+  /** The next character that is not white space, without consuming it. Empty at the end of the text. */
   next(): string {
     for (; ; this.#at += 1) {
       const char = this.#text[this.#at] ?? '';
@@ -82,7 +82,7 @@ class Reader {
     try {
       return JSON.parse(quoted) as string;
     } catch {
-      // Its message quotes what it could not read.
+      // The message of JSON.parse quotes the document, so it is not passed on.
       throw this.#invalid();
     }
   }
@@ -102,7 +102,7 @@ class Reader {
   }
 }
 
-/** The index after the closing quote, or the end of the text if there is none. */
+/** The index after the closing quote, or the end of the text if the quote is missing. */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at += 1) {
     const char = text.charCodeAt(at);
@@ -112,7 +112,7 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-/** One secret a line: text as it is, and what is not text, or has a content type, as the body of a PUT has it. */
+/** One secret per line. Text is a string. Bytes, and values with a content type, look like the body of a PUT. */
 export function writeJson(items: DocumentItem[]): string {
   const members = items.map(({ name, value }) => `  ${quote(name)}: ${writeValue(value)}`);
   return members.length === 0 ? '{}\n' : `{\n${members.join(',\n')}\n}\n`;
@@ -126,8 +126,8 @@ function writeValue(value: SecretValue): string {
 }
 
 /**
- * Text in quotes, as JSON and YAML both have it. What neither asks to be escaped is escaped too where a terminal acts
- * on it or a reader of YAML 1.1 would take it for the end of a line.
+ * Text in quotes, valid in JSON and in YAML. Also escapes characters that neither format requires to be escaped: those
+ * that a terminal acts on, and those that a YAML 1.1 reader takes for the end of a line.
  */
 export function quote(text: string): string {
   return JSON.stringify(text).replace(

@@ -1,6 +1,6 @@
 import { AppError } from '@cardea/contracts/errors';
 
-/** What is wrong in a line of a document, counted from 1, as a sentence that goes on from it and quotes nothing. */
+/** The error in a line of a document, counted from 1. `what` continues the sentence "line 3: …" and quotes nothing. */
 export function malformed(line: number, what: string): AppError {
   const message = `line ${line}: ${what}`;
   return new AppError('invalid_request', `the document: ${message}`, { errors: [{ path: 'body.content', message }] });

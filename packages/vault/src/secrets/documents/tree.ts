@@ -3,22 +3,22 @@ import type { ParsedItem } from './document-item.ts';
 import { malformed } from './malformed.ts';
 import { base64Value, textValue } from './value.ts';
 
-/** How deep names may be nested. A name of more segments can be written flat, with `/`. */
+/** How deep names may be nested. A name with more segments can be written flat, with `/`. */
 export const DEPTH_MAX = 32;
 
-/** What stands for a name: text, or more names below it. */
+/** The content of a name: text, or more names under it. */
 export type Node = string | Branch;
 
-/** Names of one level of JSON or YAML, in their order, with the line of each. */
+/** The names of one level of JSON or YAML, in the order of the document, with the line of each. */
 export type Branch = Map<string, { line: number; node: Node }>;
 
-/** @throws AppError `invalid_request` for a name that is there already, of which one of the two would be lost */
+/** @throws AppError `invalid_request` for a name that exists already, because one of the two values would be lost */
 export function addNode(branch: Branch, name: string, { line, node }: { line: number; node: Node }): void {
   if (branch.has(name)) throw malformed(line, 'has a name that stands in the document already');
   branch.set(name, { line, node });
 }
 
-/** The secrets of a tree: names are joined by `/`, and `.` adds nothing to the name it stands below. */
+/** The secrets of a tree. Names are joined with `/`. The key `.` adds nothing to the name above it. */
 export function* itemsOf(branch: Branch, path: readonly string[] = []): Generator<ParsedItem> {
   for (const [key, { line, node }] of branch) {
     const below = key === '.' ? path : [...path, key];
@@ -31,8 +31,8 @@ export function* itemsOf(branch: Branch, path: readonly string[] = []): Generato
 
 const describing: ReadonlySet<string> = new Set(['encoding', 'value', 'contentType']);
 
-// A branch with an encoding, a value and nothing strange is one secret, as in the body of a PUT. Two secrets that
-// are called so can be written flat.
+// A branch with the keys `encoding`, `value` and perhaps `contentType`, and no others, is one secret, as in the body of
+// a PUT. Two secrets with the names `encoding` and `value` can be written flat.
 function describedValue(branch: Branch, line: number): SecretValue | undefined {
   if (branch.size === 0) throw malformed(line, 'has neither a value nor names');
   if (!branch.has('encoding') || !branch.has('value')) return undefined;

@@ -8,12 +8,12 @@ import { DEPTH_MAX, addNode } from './tree.ts';
 import type { Branch, Node } from './tree.ts';
 import { shown } from './value.ts';
 
-/** Tokens and lines: more than any 1,000 secrets need with a comment each, and little enough to parse in a moment. */
+/** Tokens and lines: more than any 1,000 secrets with a comment each need, and few enough to parse in a moment. */
 const PARTS_MAX = 100_000;
 
 /**
- * Reads a mapping of names to text and to mappings (YAML 1.2.2, core schema). What makes YAML a danger is not read at
- * all: anchors, aliases, tags, merge keys, directives, several documents.
+ * Reads a mapping of names to text and to mappings (YAML 1.2.2, core schema). The dangerous parts of YAML are not
+ * supported: anchors, aliases, tags, merge keys, directives, several documents.
  * @throws AppError `invalid_request`
  */
 export function readYaml(text: string): Branch {
@@ -24,10 +24,10 @@ export function readYaml(text: string): Branch {
     schema: 'core',
     merge: false,
     resolveKnownTags: false,
-    // The library compares each key with each other one; `addNode` looks it up.
+    // The library would compare each key with every other key. `addNode` looks it up instead.
     uniqueKeys: false,
     prettyErrors: false,
-    // Silent, it would say nothing of a second document.
+    // Not `silent`: then the library would not report a second document.
     logLevel: 'error',
     lineCounter,
   });
@@ -40,7 +40,7 @@ export function readYaml(text: string): Branch {
   return toBranch(contents, { depth: 1, lineOf });
 }
 
-// Messages of the library quote the document.
+// Used instead of the messages of the library, because those quote the document.
 const sentences: Partial<Record<ErrorCode, string>> = {
   TAB_AS_INDENT: 'has a tab where YAML takes blanks only',
   BAD_DQ_ESCAPE: 'has an escape that YAML does not know',
@@ -48,7 +48,7 @@ const sentences: Partial<Record<ErrorCode, string>> = {
   MULTIPLE_DOCS: 'begins a second document: import one at a time',
 };
 
-/** What a mapping of text has no need of, by the type of its token. */
+/** Parts of YAML that a mapping of text does not need, by the type of their token. */
 const refusedTokens = new Map([
   ['*', 'an alias is not taken: write the value where it belongs'],
   ['&', 'an anchor is not taken'],
@@ -62,7 +62,8 @@ const refusedTokens = new Map([
 /** Announces that the next token is a scalar, as `CST.SCALAR`. */
 const SCALAR = '\u001f';
 
-// Before anything is built of it: the lexer takes time in the length of the text, the parser also in what it says.
+// Called before parsing. The time of the lexer depends on the length of the text only, that of the parser also on its
+// content.
 function refuseTokens(text: string): void {
   let parts = 0;
   let line = 1;
@@ -110,14 +111,17 @@ function toNode(node: ParsedNode | null, line: number, place: Place): Node {
   throw malformed(line, 'has no value: write "" for an empty one');
 }
 
-/** Text in double quotes and on one line, in which YAML reads what JSON does; what is not text as the body of a PUT has it. */
+/**
+ * Text is in double quotes and on one line: YAML and JSON read such text in the same way. Other values look like the
+ * body of a PUT.
+ */
 export function writeYaml(items: DocumentItem[]): string {
   return items.length === 0
     ? '{}\n'
     : items.map(({ name, value }) => `${writeName(name)}:${writeValue(value)}\n`).join('');
 }
 
-// What readers of YAML 1.1 take for something else than text stands in quotes.
+// Names that YAML 1.1 readers do not take for text are put in quotes.
 function writeName(name: string): string {
   const isPlain = /^[A-Za-z_][\w./-]*$/.test(name) && !/^(?:y|n|yes|no|on|off|true|false|null)$/i.test(name);
   return isPlain ? name : quote(name);

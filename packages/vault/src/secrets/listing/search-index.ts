@@ -48,8 +48,8 @@ export async function unindexSecret(tx: Transaction, secretId: string): Promise<
 /**
  * The words that a search finds a name by, each once, in lower case. First come the parts between `/`, `.`, `_` and
  * `-`. A part is also split before a capital that follows a small letter or a digit. Then comes every segment between
- * slashes as a whole. Only the first WORDS_MAX are kept: a name may have more than a hundred words, and all of them would
- * be written with it.
+ * slashes as a whole. Only the first WORDS_MAX are kept: a name may have more than a hundred words, and all of them
+ * would be written with it.
  */
 export function wordsOf(name: string): string[] {
   const segments = name.split('/').map(toWord);
