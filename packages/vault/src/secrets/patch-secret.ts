@@ -79,24 +79,24 @@ async function patched(
   named: VersionRow,
   patch: SecretPatch,
 ): Promise<SecretRow> {
-  let secretEnd = secret.expires_at;
+  let secretExpiresAt = secret.expires_at;
   if (patch.expiresAt !== undefined && patch.version === undefined) {
-    secretEnd = patch.expiresAt;
+    secretExpiresAt = patch.expiresAt;
     // This change replaces the expiry that the newest version got when it was written, unless that has passed.
     const isToCome = named.expires_at !== null && named.expires_at > ctx.now().getTime();
-    if (named.ciphertext !== null && isToCome) await setEnd(ctx, tx, named, null);
+    if (named.ciphertext !== null && isToCome) await setExpiry(ctx, tx, named, null);
   }
-  if (patch.expiresAt !== undefined && patch.version !== undefined) await setEnd(ctx, tx, named, patch.expiresAt);
+  if (patch.expiresAt !== undefined && patch.version !== undefined) await setExpiry(ctx, tx, named, patch.expiresAt);
   // An empty patch changes nothing, not even `updated_at`.
   if (isEmpty(patch)) return secret;
   const current = await getVersion(tx, { secretId: secret.id, version: secret.current_version });
   const now = ctx.now().getTime();
-  const due = dueAt(secretEnd, current.expires_at);
+  const due = dueAt(secretExpiresAt, current.expires_at);
   return {
     ...secret,
     metadata: patch.metadata ? JSON.stringify(merged(secret.metadata, patch.metadata)) : secret.metadata,
     max_versions: patch.maxVersions === undefined ? secret.max_versions : patch.maxVersions,
-    expires_at: secretEnd,
+    expires_at: secretExpiresAt,
     due_at: due,
     // A destroyed value has no expiry to announce.
     announce_at: current.ciphertext === null ? null : announcementOf(ctx, secret, { due, now }),
@@ -105,13 +105,13 @@ async function patched(
 }
 
 // A version that has expired stays expired, whether or not a sweep has destroyed its value yet.
-async function setEnd(
+async function setExpiry(
   ctx: Pick<VaultContext, 'now'>,
   tx: Transaction,
-  { secret_id: secretId, version, ciphertext, expires_at: end }: VersionRow,
+  { secret_id: secretId, version, ciphertext, expires_at: current }: VersionRow,
   expiresAt: number | null,
 ): Promise<void> {
-  if (end !== null && end <= ctx.now().getTime()) {
+  if (current !== null && current <= ctx.now().getTime()) {
     throw new AppError('gone', `version ${version} has expired`, { rule: 'expired' });
   }
   if (ciphertext === null) throw new AppError('gone', `version ${version} was destroyed`, { rule: 'destroyed' });

@@ -17,7 +17,7 @@ export interface Reading {
 }
 
 /**
- * Reads a version. If the client already has it, the value is neither sent again nor is the read recorded.
+ * Reads a version. If the client already has it, the value is not sent again and no read is recorded.
  * @throws AppError `not_found`, `access_denied`, `gone`, `precondition_failed`, `sealed`, `unavailable`; `conflict` if
  * the chain of references is too long; IntegrityError if the row is not the one that was asked for
  */

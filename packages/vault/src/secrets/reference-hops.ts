@@ -77,7 +77,7 @@ export async function openLast(ctx: VaultContext, hops: Hops): Promise<Secret> {
     bytes,
     encoding: last.row.encoding,
     contentType: last.row.content_type ?? undefined,
-    expiresAt: soonestEnd(hops),
+    expiresAt: soonestExpiry(hops),
     ...(hops.length > 1 ? { target: targetOf(last) } : {}),
     tag: tagOf(hops),
   };
@@ -97,7 +97,7 @@ function openHop(ctx: VaultContext, { vault, name, row }: Hop): Promise<Uint8Arr
   return openVersion(ctx, { vault, name, secretId: row.secret_id, version: row.version }, row);
 }
 
-function soonestEnd(hops: Hop[]): Date | undefined {
+function soonestExpiry(hops: Hop[]): Date | undefined {
   let soonest: number | null = null;
   for (const { row } of hops) soonest = dueAt(soonest, dueAt(row.secret_expires_at, row.expires_at));
   return soonest === null ? undefined : new Date(soonest);

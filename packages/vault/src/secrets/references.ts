@@ -80,8 +80,8 @@ export async function requireNoCircle(
     [from.secretId],
   );
   for (const row of rows) {
-    const course = { from: { ...from, version: row.version }, first: toTarget(row), code: 'conflict' } as const;
-    await refuseCircle(ctx, tx, caller, course);
+    const path = { from: { ...from, version: row.version }, first: toTarget(row), code: 'conflict' } as const;
+    await refuseCircle(ctx, tx, caller, path);
   }
 }
 

@@ -37,8 +37,8 @@ async function announce(ctx: VaultContext, id: string): Promise<boolean> {
 }
 
 /**
- * Destroys the values that have expired. No caller can read them from the moment of their expiry. The sweep protects
- * them from somebody who gets hold of the database.
+ * Destroys the values that have expired. From the moment of their expiry, no caller can read them. The sweep is against
+ * an attacker who gets hold of the database.
  */
 export async function sweepExpired(ctx: VaultContext): Promise<void> {
   const now = ctx.now().getTime();
