@@ -3,14 +3,14 @@ import { AppError } from '@cardea/contracts/errors';
 import type { FieldError } from '@cardea/contracts/errors';
 import { translate } from './translate.ts';
 
-/** One of several secrets that a request is about: where it stands in the request, and its name. */
+/** One of several secrets in a request: its position in the request, and its name. */
 export interface RequestItem {
   /** As a JSON path: `body.names.3`. */
   path: string;
   name: string;
 }
 
-/** Runs what is about one of several. @throws what `work` throws, as `aboutOne` has it */
+/** Runs `work` for one item of a request. @throws what `work` throws, with the item named by `aboutOne` */
 export async function namingItem<T>(one: RequestItem, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -19,16 +19,16 @@ export async function namingItem<T>(one: RequestItem, work: () => Promise<T>): P
   }
 }
 
-/** The same error, saying in the answer and in the audit record which one it is about. */
+/** The same error, naming the item in the answer and in the audit record. */
 export function aboutOne(thrown: unknown, { path, name }: RequestItem): unknown {
   const error = thrown instanceof AppError ? thrown : translate(thrown);
-  // That something does not answer is not about any of them; what is not for a client stays what it is.
+  // A service that does not answer has nothing to do with one item. An error that clients must not see stays as it is.
   if (!error || error.code === 'unavailable' || error.code === 'sealed') return thrown;
   const { message, resource = { name } } = error;
   return reworded(error, `${name}: ${message}`, { resource, errors: [{ path, message }] });
 }
 
-/** The same error in other words; the audit record has the rule of the first one. */
+/** The same error with another message. The audit record keeps the rule of the original error. */
 export function reworded(
   error: AppError,
   message: string,

@@ -2,17 +2,17 @@ import type { KeyVerb, SecretVerb } from '@cardea/contracts/grants';
 import type { Queryable } from '@cardea/storage/db';
 import type { Granted } from './decide.ts';
 
-/** A vault, as all that lies in it is given it by `authorize`. */
+/** A vault, as `authorize` gives it to every feature that works in the vault. */
 export interface VaultRow {
   id: string;
   name: string;
   description: string;
-  /** How many versions of a secret are kept that does not say so itself. */
+  /** How many versions are kept of a secret that has no limit of its own. */
   max_versions: number;
   created_at: number;
 }
 
-/** The vault of a name, with what one principal was granted in it. */
+/** The vault with this name, and the grant of one principal in it. */
 export async function findGrantedIn(
   db: Queryable,
   vaultName: string,
@@ -32,7 +32,7 @@ export async function findGrantedIn(
   return { vault: { id, name, description, max_versions, created_at }, granted };
 }
 
-/** How a row has what was granted. */
+/** The columns of a grant. */
 export interface GrantColumns {
   owner: number;
   secrets: string;

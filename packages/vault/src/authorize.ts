@@ -11,20 +11,21 @@ import { decide } from './decide.ts';
 import type { Decision } from './decide.ts';
 import { vaultNotThere } from './not-there.ts';
 
-/** What one may ask to do outside of any vault. */
+/** An action that is not about one vault. */
 export type SystemAction = 'vault.create' | 'audit.read' | 'audit.export' | 'user.manage' | 'application.manage';
 
-/** A yes, with what it is limited to and the rule that gave it. */
+/** A permission: the rule that gave it, and the names it is limited to. */
 export interface Allowed {
   vault: VaultRow;
   rule: AuditRule;
-  /** Names outside of it are not the caller's to see. */
+  /** The caller must not see names outside of this prefix. */
   pathPrefix: string | undefined;
 }
 
 /**
- * Finds the vault and decides. What the caller may not see answers as if it were not there.
- * @throws AppError `not_found`, `access_denied`; `unavailable` while the audit log is known to be away
+ * Finds the vault and decides. A vault or name that the caller may not see gives the same answer as one that does not
+ * exist.
+ * @throws AppError `not_found`, `access_denied`; `unavailable` while the audit log is known not to answer
  */
 export async function authorize(
   ctx: VaultContext,
@@ -37,8 +38,8 @@ export async function authorize(
 }
 
 /**
- * Like `authorize`, for what takes several rights at once: all of them or none. The rule names each.
- * @throws what `authorize` throws of the first that is refused
+ * Like `authorize`, for an operation that needs several rights at once: all of them or none. The rule names each.
+ * @throws what `authorize` throws for the first right that is refused
  */
 export async function authorizeAll(
   ctx: VaultContext,
@@ -51,7 +52,7 @@ export async function authorizeAll(
   return { ...each[0]!, rule: joinRules(each.map(({ rule }) => rule)) };
 }
 
-/** Whether the caller may read a secret, by the grants that `db` sees: in a transaction, by those that hold there. */
+/** Whether the caller may read a secret. `db` supplies the grants, so a transaction decides by the grants it sees. */
 export async function mayRead(
   ctx: VaultContext,
   db: Queryable,
@@ -64,7 +65,7 @@ export async function mayRead(
 
 /**
  * Like `authorize`, for several names of one vault: all of them or none.
- * @throws what `authorize` throws of the first that is refused, as `explain` has it
+ * @throws what `explain` makes of the error that `authorize` throws for the first name that is refused
  */
 export async function authorizeEach(
   ctx: VaultContext,
@@ -85,7 +86,7 @@ export async function authorizeEach(
   return allowed;
 }
 
-// Every decision is recorded, so none is made that could not be.
+// Every decision is recorded, so none is made while the log cannot record it.
 function lookUp(ctx: VaultContext, caller: Caller, vault: string): ReturnType<typeof findGrantedIn> {
   ctx.audit.admit();
   return findGrantedIn(ctx.db, vault, principalOf(caller));
@@ -115,7 +116,7 @@ function decideFor(
   action: VaultAction,
   { found: { granted }, name }: { found: GrantedIn; name: string | undefined },
 ): Decision {
-  // An address nobody knows is inside of no network.
+  // An unknown address is inside no network.
   const { ip = 'unknown' } = caller.source;
   return decide({ role: caller.role, granted, action, name, ip, now: ctx.now().getTime() });
 }
@@ -135,7 +136,7 @@ export function authorizeSystem(caller: Caller, action: SystemAction): { rule: A
   throw new AppError('access_denied', `you may not do ${action}`, { rule: role ? `role:${role}` : 'default-deny' });
 }
 
-/** How a grant names a caller: `user:<id>` or `application:<id>`, by id, because names can be given away. */
+/** How a grant names a caller: `user:<id>` or `application:<id>`. By id, because a name can pass to another account. */
 export function principalOf(caller: Caller): string {
   return `${caller.actor.type}:${caller.actor.id}`;
 }

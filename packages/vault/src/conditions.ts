@@ -2,7 +2,7 @@ import type { Conditions } from '@cardea/contracts/conditions';
 import type { AuditRule } from '@cardea/contracts/audit-rules';
 import { AppError } from '@cardea/contracts/errors';
 
-/** @throws AppError `precondition_failed` unless a write may go on; `current` is the newest version that can be seen. */
+/** `current` is the newest visible version. @throws AppError `precondition_failed` if the write must not go on */
 export function requireConditions(conditions: Conditions, current: number | undefined): void {
   const tag = current === undefined ? undefined : String(current);
   requireMatch({ ...conditions, ...ownVersions(conditions.ifMatch) }, tag);
@@ -12,13 +12,13 @@ export function requireConditions(conditions: Conditions, current: number | unde
   }
 }
 
-/** @throws AppError `precondition_failed` if the client wants another one than what is there. */
+/** @throws AppError `precondition_failed` if the client wants a version other than the current one */
 export function requireMatch({ ifMatch }: Conditions, tag: string | undefined): void {
   if (ifMatch === undefined || matches(ifMatch, tag)) return;
   throw failed(tag === undefined ? 'there is no such secret' : `the version is ${tag}`, 'if-match');
 }
 
-/** Whether the client has what it asks for already. */
+/** Whether the client already has the version it asks for. */
 export function isKnown({ ifNoneMatch }: Conditions, tag: string): boolean {
   return ifNoneMatch !== undefined && matches(ifNoneMatch, tag);
 }
@@ -27,7 +27,7 @@ function matches(tags: '*' | string[], tag: string | undefined): boolean {
   return tag !== undefined && (tags === '*' || tags.includes(tag));
 }
 
-// Of a reference that was followed the tag goes on with what it led to ("3-7"); a write is about the reference itself.
+// The tag of a followed reference also has the version of its target ("3-7"). A write is about the reference itself.
 function ownVersions(tags: Conditions['ifMatch']): Conditions {
   if (tags === undefined || tags === '*') return {};
   return { ifMatch: tags.map((tag) => tag.replace(/^(\d+)-.*$/, '$1')) };

@@ -5,15 +5,15 @@ import type { EnvelopeKey } from '@cardea/crypto/envelope';
 import type { PasswordHasher } from '@cardea/crypto/password';
 import type { Db } from '@cardea/storage/db';
 
-/** What whoever runs Cardea may set. */
+/** What the operator may set. */
 export interface VaultSettings {
-  /** How long before a secret ends that is announced, in milliseconds. */
+  /** How long before its expiry a secret is announced, in milliseconds. */
   expiryLeadsMs: readonly number[];
   /** How long the trash is kept, in milliseconds. */
   trashMs: number;
 }
 
-/** What the rules need of the world. A service builds one; nothing here knows the profile. */
+/** What the rules need from outside. A service builds one. No rule knows the profile. */
 export interface VaultContext {
   db: Db;
   keks: Keks;
@@ -28,52 +28,52 @@ export interface VaultContext {
 }
 
 /**
- * Unwrapped DEKs, in this process's memory only, at most 1,024 of them and 5 minutes each. The way to all that is sealed
- * goes through here, and the audit log is asked each time: while it is known to be away, no key is handed out.
+ * Unwrapped DEKs, in this process's memory only: at most 1,024 of them, for at most 5 minutes each. Everything that is
+ * sealed is opened through this cache. It hands out no key while the audit log is known not to answer.
  */
 export interface DekCache {
   /**
-   * Runs `work` with a DEK. `work` is synchronous: the key may be overwritten as soon as it returns.
-   * @throws AppError `sealed`, `unavailable` if the key service cannot unwrap it now, or the audit log is away
+   * Runs `work` with a DEK. `work` is synchronous: the key may be overwritten as soon as `work` returns.
+   * @throws AppError `sealed`, `unavailable` if the key service cannot unwrap it now, or the audit log does not answer
    */
   use<T>(ref: DekRef, work: (dek: EnvelopeKey) => T): Promise<T>;
   /**
-   * The DEK if it is here, to be used before anything is awaited. For transactions, which never wait for the key
-   * service: `load` it outside, and run the transaction again.
-   * @throws DekNotLoaded; AppError `unavailable` while the audit log is away
+   * The DEK, if it is in the cache. Use it before you await anything. This is for transactions, which never wait for
+   * the key service: after DekNotLoaded, `load` the DEK outside of the transaction and run the transaction again.
+   * @throws DekNotLoaded; AppError `unavailable` while the audit log does not answer
    */
   get(ref: DekRef): EnvelopeKey;
-  /** Makes `get` answer. @throws AppError `sealed`, `unavailable` */
+  /** Unwraps a DEK into the cache, so that `get` finds it. @throws AppError `sealed`, `unavailable` */
   load(ref: DekRef): Promise<void>;
-  /** Overwrites the keys whose time is up: called every second or so, for nobody may ask for them again. */
+  /** Overwrites expired keys. Called about every second, because a key may never be asked for again. */
   sweep(): void;
-  /** Overwrites the keys of a vault, those too that are being unwrapped now. */
+  /** Overwrites the keys of a vault, including keys that are being unwrapped now. */
   forget(vaultId: string): void;
   /** Overwrites every key. */
   clear(): void;
 }
 
-/** Forgets outbox rows that the audit log has acknowledged. */
+/** Deletes outbox rows that the audit log has acknowledged. */
 export interface Outbox {
-  /** Notes that the log has an event. Its row goes soon, together with others: losing this note only costs a repeat. */
+  /** Notes that the log has an event. Its row is deleted soon, with others. A lost note only costs a repeated append. */
   acknowledge(id: string): void;
-  /** Deletes the rows of what was acknowledged until now. Resolves once they are gone, whichever call deletes them. */
+  /** Deletes the rows acknowledged until now. Resolves once they are deleted, even if another call deletes them. */
   flush(): Promise<void>;
 }
 
 /**
- * Remembers who read what last and writes it down now and then: a read must not cost a write. A crash loses a few
- * seconds of it, which the audit log has.
+ * Remembers the last read of each version and writes it to the database from time to time: a read must not cost a
+ * write. A crash loses a few seconds of it. The audit log still has those reads.
  */
 export interface LastReads {
   note(read: LastRead): void;
-  /** What is noted of a secret and not written down yet. */
+  /** The reads of a secret that are noted and not written yet. */
   of(secretId: string): LastRead[];
-  /** Writes down what was noted until now. What it could not stays noted. @throws DbUnavailable */
+  /** Writes the reads noted until now. Reads that it cannot write stay noted. @throws DbUnavailable */
   flush(): Promise<void>;
 }
 
-/** Who read a version last, and when. */
+/** The last read of a version: by whom, and when. */
 export interface LastRead {
   secretId: string;
   version: number;

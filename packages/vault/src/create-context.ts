@@ -4,7 +4,7 @@ import { createDekCache } from './deks/dek-cache.ts';
 import { createOutbox } from './outbox.ts';
 import { createLastReads } from './secrets/lifecycle/last-reads.ts';
 
-/** What a service brings along; the rest follows from it. */
+/** What a service supplies. The rest of the context is made from it. */
 export type World = Pick<VaultContext, 'db' | 'keks' | 'audit' | 'passwords' | 'settings' | 'now'>;
 
 export function createVaultContext(world: World): VaultContext {

@@ -1,22 +1,23 @@
 import { AppError } from '@cardea/contracts/errors';
 
-/** Where the next page begins, in a list whose order is not that of one column: the keys of the last item. */
+/** The position of a page in a list that is ordered by more than one column: the keys of the last item. */
 export type CursorKeys = readonly (string | number)[];
 
-/** Says where the next page begins, for a client to hand back. Hides nothing: what stands in it must be theirs to see. */
+/** Encodes a position for a client to send back. It hides nothing: the client must be allowed to see all the keys. */
 export function toCursor(place: CursorKeys): string {
   return Buffer.from(JSON.stringify(place)).toString('base64url');
 }
 
 /**
- * What `toCursor` was given, if it was of the same shape as `first`: texts and numbers from 0 on, in that order.
+ * The keys that `toCursor` encoded. They must have the shape of `first`: the same number of keys, with texts and
+ * integers (0 or more) at the same positions.
  * @throws AppError `invalid_request`
  */
 export function fromCursor<P extends CursorKeys>(cursor: string, first: P): P {
   const place = parse(cursor);
   const isPlace =
     Array.isArray(place) && place.length === first.length && first.every((key, i) => isLike(place[i], key));
-  // One place has one spelling, so whatever else decodes to it was not made here.
+  // Each position has one encoding. Another text that decodes to the same keys was not made by `toCursor`.
   if (isPlace && toCursor(place) === cursor) return place as unknown as P;
   const message = 'is not one of this list';
   throw new AppError('invalid_request', `query.cursor: ${message}`, { errors: [{ path: 'query.cursor', message }] });
@@ -31,7 +32,7 @@ function parse(cursor: string): unknown {
   }
 }
 
-// PostgreSQL takes no NUL and no lone surrogate.
+// PostgreSQL accepts no NUL and no lone surrogate in a text.
 function isLike(found: unknown, expected: string | number): boolean {
   if (typeof expected === 'number') return Number.isSafeInteger(found) && (found as number) >= 0;
   return typeof found === 'string' && found.isWellFormed() && !found.includes('\0');

@@ -9,9 +9,9 @@ export interface Granted {
   secrets: readonly SecretVerb[];
   keys: readonly KeyVerb[];
   allowedCidrs: readonly string[];
-  /** Covers the secret of this name and all below it. */
+  /** Covers the secret with this name and all names under it. */
   pathPrefix?: string | undefined;
-  /** Milliseconds since 1970; from then on it grants nothing. */
+  /** Milliseconds since 1970. From then on the grant gives nothing. */
   expiresAt?: number | undefined;
 }
 
@@ -19,9 +19,9 @@ export interface Question {
   role?: Role | undefined;
   granted: Granted | undefined;
   action: VaultAction;
-  /** The secret's or key's name, where the action is about one. */
+  /** The name of the secret or key, if the action is about one. */
   name?: string | undefined;
-  /** Where the request comes from; undefined leaves networks out of account. */
+  /** The address the request comes from. If it is undefined, networks are not checked. */
   ip?: string | undefined;
   /** Milliseconds since 1970. */
   now: number;
@@ -29,18 +29,18 @@ export interface Question {
 
 export interface Decision {
   allowed: boolean;
-  /** Whether the one who asks may know that the vault, and this name in it, could be there. */
+  /** Whether the caller may learn that the vault exists, and that this name may exist in it. */
   visible: boolean;
   /** The rule that decided, for the audit log. */
   rule: AccessRule | 'default-deny';
 }
 
-// What an overseer sees without a value coming into view.
+// What a ceo may do for oversight. None of these actions shows a value.
 const metadataActions: ReadonlySet<VaultAction> = new Set(['vault.read', 'vault.events', 'secret.list', 'key.list']);
 
 /**
- * The one decision about an action in a vault: default deny. A role is a rule like a grant, and it comes first: an
- * admin may do everything, a ceo sees metadata and does nothing, whatever else they were granted.
+ * Decides about an action in a vault; nothing else does. The default is to deny. The role is checked before the grant:
+ * an admin may do everything, and a ceo sees metadata and changes nothing, whatever they were granted.
  */
 export function decide(question: Question): Decision {
   const { role, granted, action } = question;
@@ -63,7 +63,7 @@ function hidden(rule: AccessRule): Decision {
   return { allowed: false, visible: false, rule };
 }
 
-// Secrets and keys are granted independently: no verb of the one is ever one of the other.
+// Secrets and keys are granted independently: a verb for secrets never gives a right on keys, and the other way round.
 function grants(granted: Granted, action: VaultAction): boolean {
   if (action === 'vault.read') return true;
   const [kind, verb] = action.split('.');

@@ -14,12 +14,12 @@ import { sweepDeletedVaults } from './vaults/delete-vault.ts';
 import type { ClearVault } from './vaults/delete-vault.ts';
 
 /**
- * How rows go that outlive their vault: a feature with rows of its own adds its line. Names that secrets give up when they
- * go come after the secrets.
+ * How each feature deletes the rows that outlive their vault. A feature with rows of its own adds its function here.
+ * `clearGivenUpNames` comes after `clearSecrets`, because a removed secret gives up its name.
  */
 const clearings: readonly ClearVault[] = [clearSecrets, clearGivenUpNames, clearEvents];
 
-/** What the jobs do. Every handler may run twice, and on any process. */
+/** What the jobs do. Every handler may run twice, and in any process. */
 export function jobHandlers(ctx: VaultContext): JobHandlers {
   return {
     'outbox.relay': async () => {
@@ -46,7 +46,7 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
   };
 }
 
-/** What runs again and again. Due work lies in SQL; a schedule only looks for it. */
+/** The recurring jobs. Due work is in the database; a schedule only looks for it. */
 export async function scheduleJobs(queue: Queue): Promise<void> {
   await queue.every('outbox.relay', 10 * SECOND_MS, {});
   await queue.every('session.sweep', 10 * MINUTE_MS, {});

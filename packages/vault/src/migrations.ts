@@ -1,2 +1,2 @@
-/** Where the product's migrations lie. */
+/** The folder of the product's migrations. */
 export const migrationsFolder = new URL('../migrations/', import.meta.url);

@@ -1,12 +1,12 @@
-/** Names from `from` on and before `to`, by their bytes. */
+/** Names from `from` (included) to `to` (excluded), compared by their bytes. */
 export interface NameRange {
   from: string;
   to: string;
 }
 
 /**
- * The names that begin with `prefix`, are covered by the path prefix of a grant, and do not come before `from`: as
- * ranges in order, of which none is empty.
+ * The ranges of names that begin with `prefix`, are covered by the path prefix of a grant, and do not come before
+ * `from`. The ranges are in order, and none is empty.
  */
 export function nameRanges({
   prefix = '',
@@ -24,7 +24,7 @@ export function nameRanges({
     .filter((range) => range.from < range.to);
 }
 
-// `apps` covers `apps` and what is below `apps/`. What lies between them, `apps-2` say, may be any number of names.
+// `apps` covers `apps` and the names under `apps/`. Any number of other names may lie between the two: `apps-2`, say.
 function coveredBy(pathPrefix: string | undefined): NameRange[] {
   if (pathPrefix === undefined) return [{ from: '', to: endOf('') }];
   return [
@@ -33,12 +33,12 @@ function coveredBy(pathPrefix: string | undefined): NameRange[] {
   ];
 }
 
-/** Comes after a name and before every longer one: what names are made of comes after `!`. */
+/** A text that sorts after a name and before every longer one: all characters of names sort after `!`. */
 export function justAfter(name: string): string {
   return `${name}!`;
 }
 
-/** Comes after all that begins so, be it names or words: what they are made of comes before `~`. */
+/** A text that sorts after all names or words with this prefix: all their characters sort before `~`. */
 export function endOf(prefix: string): string {
   return `${prefix}~`;
 }

@@ -22,7 +22,7 @@ export function createOutbox(db: Db): Outbox {
   return {
     acknowledge: (id) => void acknowledged.push(id),
     flush() {
-      // One after the other: a caller that flushes before it closes or looks must not overtake the timer's flush.
+      // Flushes run one after the other: a flush before closing must not resolve before the timer's flush is done.
       const flushed = flushing.then(deleteAcknowledged);
       flushing = flushed.catch(() => undefined);
       return flushed;
@@ -30,9 +30,9 @@ export function createOutbox(db: Db): Outbox {
   };
 }
 
-/** Writes an event beside the change it tells of, in the same transaction (I2). */
+/** Writes an event in the same transaction as the change it records (I2). */
 export async function addToOutbox(tx: Transaction, event: AuditEvent): Promise<void> {
-  // An event the log would refuse fails here, with the change it tells of; whether api-service or a worker sends it.
+  // An event that the log would refuse fails here, and its change with it. Either api-service or a worker may send it.
   if (!maySubmit('api-service', event.action) || !maySubmit('worker', event.action)) {
     throw new TypeError(`${event.action} is not recorded by way of the outbox`);
   }
@@ -43,7 +43,7 @@ export async function addToOutbox(tx: Transaction, event: AuditEvent): Promise<v
   );
 }
 
-/** Sends again what a crash left behind, oldest first, with the ids it had: the log takes an id once. */
+/** Sends the events that a crash left behind, oldest first, with the same ids: the log takes each id only once. */
 export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date }): Promise<number> {
   const before = ctx.now().getTime() - RELAY_AFTER_MS;
   let sent = 0;
@@ -63,7 +63,7 @@ export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date })
       delivered.map((row) => row.id),
     );
     sent += delivered.length;
-    // What could not be delivered stays, and the job fails so that it shows; the others went past it.
+    // An event that could not be delivered stays, and does not stop the others. The job fails, so that the error shows.
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failed) throw failed.reason;
     if (rows.length < RELAY_PAGE) return sent;

@@ -1,6 +1,6 @@
 import type { Queryable } from '@cardea/storage/db';
 
-/** Who did something. An account that is gone has no name any more. */
+/** Who did something. A deleted account has no name. */
 export interface Who {
   type: 'user' | 'application' | 'service';
   id: string;

@@ -10,19 +10,19 @@ import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from './context.ts';
 import { addToOutbox } from './outbox.ts';
 
-/** What happened, to be completed with who, when and from where; allowed unless it says otherwise. */
+/** What happened. `eventOf` adds who, when and from where. The decision is `allow` unless it says otherwise. */
 export type Happening = Omit<EventFacts, 'decision'> & Partial<Pick<EventFacts, 'decision'>>;
 
-/** One or several happenings; the first is the one that a receipt is for. */
+/** One or several happenings; the receipt is for the first. */
 export type Happenings = [Happening, ...Happening[]];
 
-/** What a change has made, and what is to be recorded of it. */
+/** The result of a change, and what the audit log must record of it. */
 export type ChangeOutcome<T> = { value: T; happening: Happening } | { value: T; happenings: Happenings };
 
 /**
- * Records that something is shown, side by side with the work that prepares it, and hands it out once both are done.
- * @throws AppError `unavailable` before the work begins if the log is known to be away, or after it if the log does not
- * take the record; whatever `work` throws
+ * Records that something is shown while `work` prepares it, and returns it once both are done.
+ * @throws AppError `unavailable` before the work begins if the log is known not to answer, or after it if the log does
+ * not take the record; whatever `work` throws
  */
 export async function audited<T>(
   ctx: VaultContext,
@@ -33,16 +33,16 @@ export async function audited<T>(
   ctx.audit.admit();
   const happenings = Array.isArray(happening) ? happening : [happening];
   const events = happenings.map((one) => eventOf(ctx, caller, one));
-  // Before the records: what fails at once has shown nothing.
+  // The work starts before the records: work that throws at once has shown nothing, so nothing is recorded.
   const prepared = work();
   const [shown, receipt] = await Promise.all([prepared, ...events.map((event) => ctx.audit.append(event))]);
   return new Audited(receipt!, shown);
 }
 
 /**
- * Changes the database and writes what happened into the outbox, in one transaction; answers once
- * the audit log has it too. If the log does not answer the change stands, and the relay sends its records later.
- * @throws AppError `unavailable` before anything is changed, or after it: then the error says so
+ * Changes the database and writes what happened into the outbox, in one transaction. Resolves once the audit log has
+ * the records too. If the log does not answer, the change stands and the relay sends its records later.
+ * @throws AppError `unavailable` before anything is changed, or after the change: then the message says so
  */
 export async function changed<T>(
   ctx: VaultContext,
@@ -61,7 +61,7 @@ export async function changed<T>(
   return new Audited(receipt!, value);
 }
 
-// Each by itself: if the log takes some and then falls silent, only the others are sent again.
+// Each event is sent by itself: if the log takes some and then stops answering, only the others are sent again.
 async function appendFromOutbox(ctx: VaultContext, event: AuditEvent): Promise<Receipt> {
   try {
     const receipt = await ctx.audit.append(event);

@@ -9,17 +9,17 @@ import { askedResource, principalResource } from './resource.ts';
 
 type Recorder = Pick<VaultContext, 'audit' | 'now'>;
 
-/** Records that a request was refused, whoever refused it and for whatever reason. Resolves once that is durable. */
+/** Records that a request was refused, at any layer and for any reason. Resolves once the record is durable. */
 export async function recordRefusal(ctx: Recorder, refusal: Refusal): Promise<void> {
   await append(ctx, refusal, resourceOf(refusal));
 }
 
-/** Records how many more requests were refused in the same way, the given one being the last of them. */
+/** Records how many more requests were refused in the same way. `refusal` is the last of them. */
 export async function recordRefusals(ctx: Recorder, refusal: Refusal, count: number): Promise<void> {
   await append(ctx, refusal, { count });
 }
 
-/** Records that somebody was refused too often and is dropped from now on. */
+/** Records that a caller was refused too often and that its requests are dropped from now on. */
 export async function recordDrop(ctx: Recorder, caller: Caller, suspicious: SuspiciousRule): Promise<void> {
   const drop = { action: 'caller.drop', decision: 'deny', reason: 'rate_limited', rule: 'denial-watch' } as const;
   await ctx.audit.append(eventOf(ctx, caller, { ...drop, suspicious }));
@@ -32,7 +32,7 @@ async function append(ctx: Recorder, refusal: Refusal, resource: AuditResource):
   await ctx.audit.append(eventOf(ctx, known, { ...refusalFacts(refusal), resource: about }));
 }
 
-// As far as the request says it in its right form: nobody has looked whether it is there.
+// Names only what the well-formed request says. Nothing has checked that the resource exists.
 function resourceOf({ action, params, body, error }: Refusal): AuditResource {
   const { vault, name, username, principal, id } = params;
   const noun = action.split('.')[0] ?? '';
@@ -46,7 +46,7 @@ function resourceOf({ action, params, body, error }: Refusal): AuditResource {
 
 const namedByApplication: ReadonlySet<string> = new Set(['application', 'credential']);
 
-// Only what may be told from a body: what is typed at sign-in may be a password in the wrong field.
+// Lists the body fields that a record may show. Sign-in is left out: a user may type a password into the wrong field.
 const namedInBody: ReadonlyMap<string, (body: Record<string, string>) => AuditResource> = new Map([
   ['vault.create', ({ name }) => present({ vault: name })],
   ['user.create', ({ username }) => present({ user: username })],
@@ -64,7 +64,7 @@ const namedInBody: ReadonlyMap<string, (body: Record<string, string>) => AuditRe
   ],
 ]);
 
-// A path is cut to what a record takes; a parameter that is not there names nothing.
+// Cuts a text to the length that a record takes, and leaves out missing parameters.
 function present(fields: Record<string, string | undefined>): AuditResource {
   const given = Object.entries(fields).flatMap(([field, text]) => (text ? [[field, text.slice(0, 512)]] : []));
   return Object.fromEntries(given) as AuditResource;

@@ -3,5 +3,5 @@ import { signingKeys } from './users/reseal-signing-keys.ts';
 import { totpSecrets } from './users/reseal-totp.ts';
 import type { Resealable } from './deks/resealable.ts';
 
-/** Everything that is sealed under a DEK: a feature that seals something adds it here, or a rotation would lose it. */
+/** Everything that is sealed under a DEK. A feature that seals data must add it here, or a rotation loses the data. */
 export const allResealables: readonly Resealable[] = [secretVersions, totpSecrets, signingKeys];

@@ -1,13 +1,13 @@
 import type { AuditResource } from '@cardea/contracts/audit-event';
 
-/** How a record names a principal: `user:alice` is a user, `application:ci` an application, and else what it is. */
+/** How a record names a principal: `user:alice` is a user, `application:ci` an application, anything else a name. */
 export function principalResource(principal: string): Pick<AuditResource, 'user' | 'application' | 'name'> {
   const [, type, name] = /^(user|application):(.+)$/.exec(principal) ?? [];
   if (type === undefined) return { name: principal };
   return type === 'application' ? { application: name } : { user: name };
 }
 
-/** How a record names what `access.explain` was asked: as `name` stands the action, and of which secret or key. */
+/** How a record names the question of `access.explain`. Its `name` is the action, and the secret or key if given. */
 export function askedResource(question: {
   vault: string;
   principal: string;

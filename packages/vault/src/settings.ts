@@ -2,9 +2,9 @@ import { z } from 'zod';
 import type { VaultSettings } from './context.ts';
 import { DAY_MS } from './durations.ts';
 
-/** Settings of every service that runs the product's rules, by the names of their variables. */
+/** Settings of every service that runs the product's rules, by their variable names. */
 export const vaultVariables = {
-  /** How many days before a secret ends that is announced: whole numbers with commas between them, or `none`. */
+  /** How many days before its expiry a secret is announced: whole numbers separated by commas, or `none`. */
   CARDEA_EXPIRY_LEAD_DAYS: z
     .string()
     .regex(/^(none|\d{1,4}(,\d{1,4})*)$/, 'must be numbers of days, such as 30,7,1, or none')
@@ -15,7 +15,7 @@ export const vaultVariables = {
 
 const Variables = z.object(vaultVariables);
 
-/** What the variables say, in the units the rules use. */
+/** Converts the variables to the units that the rules use. */
 export function toVaultSettings(variables: z.output<typeof Variables>): VaultSettings {
   const { CARDEA_EXPIRY_LEAD_DAYS: leads, CARDEA_TRASH_DAYS: trashDays } = variables;
   const leadDays = leads === 'none' ? [] : leads.split(',').map(Number);

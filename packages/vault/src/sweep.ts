@@ -7,8 +7,9 @@ import { systemCaller } from './system-caller.ts';
 const PAGE = 100;
 
 /**
- * Works on page after page of what is due. What was worked on is not listed again, so it ends with a page that is not
- * full, or of which nothing was due any more; `work` says whether it was. What fails keeps nothing else from its turn.
+ * Works on the due items, page after page. `list` does not return an item again once `work` has handled it. So the sweep
+ * stops after a page that is not full, or a page in which no item was still due. `work` returns whether its item was
+ * due. An item that fails does not stop the others.
  * @throws the first error that `work` threw, at the end
  */
 export async function sweepPages<T>(
@@ -31,7 +32,7 @@ export async function sweepPages<T>(
   if (errors.length > 0) throw errors[0];
 }
 
-/** Runs one after the other, also after one that fails. @throws the first error, at the end */
+/** Runs `works` one after the other, and goes on after a failure. @throws the first error, at the end */
 export async function runEach(works: (() => Promise<void>)[]): Promise<void> {
   const errors: unknown[] = [];
   for (const work of works) {
@@ -44,12 +45,12 @@ export async function runEach(works: (() => Promise<void>)[]): Promise<void> {
   if (errors.length > 0) throw errors[0];
 }
 
-/** Somebody else was first, or the time was moved, since it was listed. */
+/** An item is no longer due: since it was listed, another process handled it or its time was changed. */
 export class NotDue extends Error {
   override name = 'NotDue';
 }
 
-/** Changes and records as Cardea itself. False, and nothing done, if `work` throws NotDue. */
+/** Changes and records as Cardea itself. Returns false and changes nothing if `work` throws NotDue. */
 export async function changeIfDue(ctx: VaultContext, work: (tx: Transaction) => Promise<Happening>): Promise<boolean> {
   try {
     await changed(ctx, systemCaller, async (tx) => ({ value: undefined, happening: await work(tx) }));

@@ -2,7 +2,7 @@ import { AppError } from '@cardea/contracts/errors';
 import { IntegrityError } from '@cardea/crypto/envelope';
 import { DbUnavailable } from '@cardea/storage/db';
 
-/** What an error of a lower package means to a client; undefined for one that is nobody's business. */
+/** What an error of a lower package means to a client; undefined for an error that no client should see. */
 export function translate(error: unknown): AppError | undefined {
   if (error instanceof DbUnavailable) {
     return new AppError('unavailable', 'the database does not answer', { cause: error });

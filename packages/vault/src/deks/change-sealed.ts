@@ -10,24 +10,26 @@ import { DekNotLoaded } from './dek-cache.ts';
 
 const ATTEMPTS_MAX = 20;
 
-/** How a change stands to others that are made at the same time. */
+/** How a change treats other changes made at the same time. */
 export interface ChangeOptions {
-  /** Lets no other secret be written meanwhile, in any vault; reads go on. For what touches many rows. */
+  /** Blocks all other writes of secrets, in any vault; reads go on. For changes that touch many rows. */
   exclusive?: boolean;
 }
 
-// PostgreSQL undoes a serializable transaction that others have written beside: one that takes a second or more, and so
-// touches many pages, would run again and again while anybody writes at all. Taken before the transaction has seen
-// anything, this lock has it wait for those who write now, and the next ones wait for it. SQLite has one writer anyway.
+// PostgreSQL rolls back a serializable transaction that conflicts with concurrent writes. A transaction that takes a
+// second or more touches many pages, so it would run again and again as long as there are any other writes. This lock is
+// taken before the transaction reads anything. The transaction first waits for the current writers, and later writers
+// wait for the transaction. SQLite has only one writer anyway.
 const LOCK: Record<Db['engine'], string | undefined> = {
   sqlite: undefined,
   postgres: `lock table secret in share row exclusive mode`,
 };
 
 /**
- * Like `changed`, for work that seals and opens. A transaction never waits for the key service: what it needs and is
- * not here is unwrapped outside of it, and it runs again. So it does when another writer made the same name first.
- * @throws AppError `unavailable` if others are always first; `sealed`; whatever `work` throws
+ * Like `changed`, for work that seals and opens. A transaction never waits for the key service: a DEK that is not in the
+ * cache is unwrapped outside of the transaction, which then runs again. It also runs again if another writer created the
+ * same name first.
+ * @throws AppError `unavailable` if other writers are first every time; `sealed`; whatever `work` throws
  */
 export async function changeSealed<T>(
   ctx: VaultContext,

@@ -10,7 +10,7 @@ import { findWrappedDek, missingDek } from './dek-store.ts';
 const DEKS_MAX = 1_024;
 const KEPT_MS = 5 * MINUTE_MS;
 
-/** A DEK is asked for inside of a transaction and must be unwrapped first. */
+/** A transaction needs a DEK that is not in the cache and must be unwrapped first. */
 export class DekNotLoaded extends Error {
   override name = 'DekNotLoaded';
   readonly ref: DekRef;
@@ -34,12 +34,12 @@ interface Entry {
 }
 
 export function createDekCache({ db, keks, audit, now }: World): DekCache {
-  // In the order of their use: the first is the one to go.
+  // In the order of last use: the first entry is evicted first.
   const entries = new Map<string, Entry>();
   const loading = new Map<string, Promise<Entry>>();
   const clock = () => now().getTime();
 
-  // Whoever is handed a key opens something by it.
+  // A caller that gets a key opens something with it, so the audit log must be able to take the record.
   function find(id: string): Entry | undefined {
     audit.admit();
     const entry = entries.get(id);
@@ -72,7 +72,7 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
     }
   }
 
-  // Requests that miss at once share one call to the key service.
+  // Concurrent requests for a missing DEK share one call to the key service.
   function loadOnce(ref: DekRef, id: string): Promise<Entry> {
     const underWay = loading.get(id);
     if (underWay) return underWay;
@@ -105,7 +105,8 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
     },
     async load(ref) {
       const id = idOf(ref);
-      // Somebody else may have loaded it since: a second copy would take the place of the first, which nobody overwrites.
+      // Another request may have loaded it already. A second copy would replace the first, which would then never be
+      // overwritten.
       if (!find(id)) await loadOnce(ref, id);
     },
     sweep() {
@@ -118,7 +119,7 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
     forget(vaultId) {
       drop(vaultId);
       for (const [id, promise] of loading) {
-        // Whoever waits for it is told of a failure; here there is nothing to drop then.
+        // The caller that waits for the key gets the failure. There is no key to drop then.
         if (id.startsWith(`${vaultId}:`)) promise.then(() => drop(vaultId)).catch(() => undefined);
       }
     },
