@@ -1,7 +1,7 @@
 import type { AuditRule } from '@cardea/contracts/audit-rules';
 import { AppError } from '@cardea/contracts/errors';
 
-/** The same message for a vault that does not exist and for one that the caller may not see: the answer must not tell. */
+/** One message for a vault that does not exist and for one that the caller may not see: two would tell them apart. */
 export function vaultNotThere(rule: AuditRule = 'no-such-vault'): AppError {
   return new AppError('not_found', 'no such vault, or nothing in it for you', { rule });
 }

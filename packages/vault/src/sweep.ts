@@ -7,9 +7,9 @@ import { systemCaller } from './system-caller.ts';
 const PAGE = 100;
 
 /**
- * Works on the due items, page after page. `list` does not return an item again once `work` has handled it. So the sweep
- * stops after a page that is not full, or a page in which no item was still due. `work` returns whether its item was
- * due. An item that fails does not stop the others.
+ * Works on the due items, page after page. `list` does not return an item again once `work` has handled it. So the
+ * sweep stops after a page that is not full, or a page in which no item was still due. `work` returns whether its item
+ * was due. An item that fails does not stop the others.
  * @throws the first error that `work` threw, at the end
  */
 export async function sweepPages<T>(

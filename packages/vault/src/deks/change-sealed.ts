@@ -17,18 +17,18 @@ export interface ChangeOptions {
 }
 
 // PostgreSQL rolls back a serializable transaction that conflicts with concurrent writes. A transaction that takes a
-// second or more touches many pages, so it would run again and again as long as there are any other writes. This lock is
-// taken before the transaction reads anything. The transaction first waits for the current writers, and later writers
-// wait for the transaction. SQLite has only one writer anyway.
+// second or more touches many pages, so it would run again and again as long as there are any other writes. This lock
+// is taken before the transaction reads anything. The transaction first waits for the current writers, and later
+// writers wait for the transaction. SQLite has only one writer anyway.
 const LOCK: Record<Db['engine'], string | undefined> = {
   sqlite: undefined,
   postgres: `lock table secret in share row exclusive mode`,
 };
 
 /**
- * Like `changed`, for work that seals and opens. A transaction never waits for the key service: a DEK that is not in the
- * cache is unwrapped outside of the transaction, which then runs again. It also runs again if another writer created the
- * same name first.
+ * Like `changed`, for work that seals and opens. A transaction never waits for the key service: a DEK that is not in
+ * the cache is unwrapped outside of the transaction, which then runs again. It also runs again if another writer
+ * created the same name first.
  * @throws AppError `unavailable` if other writers are first every time; `sealed`; whatever `work` throws
  */
 export async function changeSealed<T>(

@@ -7,19 +7,19 @@ import { verifyPassword } from './sign-in.ts';
 import { countUsers, findUser } from './user-store.ts';
 import { addUser } from './users.ts';
 
-/** Where the first password lies until it is changed. */
+/** Keeps the first password until it is changed. */
 export interface InitialPassword {
-  /** Keeps a password, unless one is kept already. Resolves to the one that is kept, once that is durable. */
+  /** Keeps a password, unless one is kept already. Resolves to the kept password, once it is durable. */
   keep(password: string): Promise<string>;
-  /** Keeps none any more. */
+  /** Deletes the kept password. */
   forget(): Promise<void>;
 }
 
 const USERNAME = 'admin';
 
 /**
- * Makes the user `admin` in a database without users. Its password is kept before the user exists, so that a crash
- * between the two leaves a password nobody needs rather than a user nobody can be. Does nothing where there is a user.
+ * Makes the user `admin` in a database without users; does nothing if there is a user. The password is kept before the
+ * user is made: a crash in between leaves an unused password, and not a user whose password nobody has.
  */
 export async function ensureAdmin(ctx: VaultContext, initialPassword: InitialPassword): Promise<void> {
   if (await hasUsers(ctx.db)) return;
@@ -27,14 +27,14 @@ export async function ensureAdmin(ctx: VaultContext, initialPassword: InitialPas
   try {
     await addUser(ctx, systemCaller, { username: USERNAME, role: 'admin', password });
   } catch (error) {
-    // Another process that starts for the first time was faster. If it keeps its password in the same place, it is
-    // this one; otherwise this one opens nothing.
+    // Another process made the user first. If both keep their password in the same place, the kept password is right.
+    // If not, the password that this process keeps opens nothing.
     if (!(error instanceof AppError) || error.code !== 'conflict') throw error;
     if (!(await isOfAdmin(ctx, password))) await initialPassword.forget();
   }
 }
 
-/** False in a database that nobody has started with yet. */
+/** Whether the database has users. A new database has none. */
 export async function hasUsers(db: Queryable): Promise<boolean> {
   return (await countUsers(db)) > 0;
 }

@@ -8,14 +8,14 @@ import type { UserRow } from './user-store.ts';
 
 const ownership: Granted = { owner: true, secrets: [], keys: [], allowedCidrs: [] };
 
-/** A vault that has got another owner. */
+/** A vault that was handed to another owner. */
 export interface HandedOver {
   id: string;
   name: string;
 }
 
 /**
- * Hands the vaults that a user owns alone to `successor`, by name. Vaults with another owner need none.
+ * Hands the vaults that a user owns alone to `successor`, a username. A vault with another owner needs no successor.
  * @throws AppError `conflict` that says what to do
  */
 export async function handOver(
@@ -46,7 +46,7 @@ async function heirOf(
   });
 }
 
-/** A ceo writes nothing, so a vault whose only owner becomes one would have none. @throws AppError `conflict` */
+/** A ceo changes nothing, so a vault whose only owner becomes a ceo would have no owner. @throws AppError `conflict` */
 export async function refuseOwnerlessVaults(tx: Transaction, row: UserRow): Promise<void> {
   const vaults = await listVaultsOwnedAlone(tx, `user:${row.id}`);
   if (vaults.length > 0) throw ownsAlone(vaults, 'make another user owner first');

@@ -13,20 +13,20 @@ import { ownUser } from './totp.ts';
 import { clearTotp, getUser, replacePassword, replaceRecoveryCodes } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
 
-/** @throws AppError `invalid_request` that says what is wrong with a new password */
+/** Checks a new password. @throws AppError `invalid_request` that says what is wrong with it */
 export async function refuseBadPassword(password: string, username: string): Promise<void> {
   const problem = await checkNewPassword(password, username);
   if (problem !== undefined) throw new AppError('invalid_request', problem, { rule: 'password-rules' });
 }
 
-/** What is good for one sign-in, in which a password is to be chosen: 96 random bits. */
+/** A password for one sign-in, after which the user must choose another: 96 random bits. */
 export function makeOneTimePassword(): string {
   return randomSecret(12);
 }
 
 /**
- * Changes the caller's own password; every other session ends. The current one is asked for and wrong ones are counted
- * as at sign-in, since who has stolen a session would guess here.
+ * Changes the caller's own password and ends every other session. The current password is required. Wrong ones are
+ * counted as at sign-in, because a thief of a session would guess the password here.
  * @throws AppError `access_denied`, `invalid_request`, `conflict`, `rate_limited`
  */
 export async function changeOwnPassword(
@@ -61,7 +61,7 @@ async function choosePassword(
   });
 }
 
-/** Makes a one-time password, ends every session and turns TOTP off: for somebody who lost what they sign in with. */
+/** Makes a one-time password, ends every session and turns TOTP off: for a user who lost their password or device. */
 export async function resetPassword(
   ctx: VaultContext,
   caller: Caller,

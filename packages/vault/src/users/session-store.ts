@@ -2,7 +2,7 @@ import type { Role } from '@cardea/contracts/caller';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { PasswordState } from './user-store.ts';
 
-/** A session with its user as they are now. */
+/** A session with the current state of its user. */
 export interface SessionRow {
   id: string;
   user_id: string;
@@ -17,7 +17,7 @@ export interface SessionRow {
   user_expires_at: number | null;
 }
 
-/** A session, be it ended. Whether it or its user has expired is for who knows the time. */
+/** A session, even if it has ended. The caller must check whether the session or its user has expired. */
 export async function findSession(db: Queryable, id: string): Promise<SessionRow | undefined> {
   const [row] = await db.query<SessionRow>(
     `select s.id, s.user_id, s.expires_at, s.ended_at, s.ip, s.user_agent,
@@ -38,10 +38,10 @@ export interface ListedSession {
   user_agent: string;
 }
 
-/** After every id there is. */
+/** Sorts after every id. */
 const LAST_ID = 'z';
 
-/** A user's sessions that live now and began before the one of the id `before`, newest first; all of them for ''. */
+/** A user's live sessions that began before the session with the id `before` ('' for all of them), newest first. */
 export async function listLiveSessions(
   db: Queryable,
   { userId, now, before, limit }: { userId: string; now: number; before: string; limit: number },
@@ -70,7 +70,7 @@ export async function insertSession(
   );
 }
 
-/** False if the user has no such session, or it has ended. */
+/** Returns false if the user has no such session, or if it has ended already. */
 export async function endSession(
   tx: Transaction,
   { id, userId, endedAt }: { id: string; userId: string; endedAt: number },
@@ -87,7 +87,7 @@ export async function endSession(
   return rows.length === 1;
 }
 
-/** Ends all sessions of a user but `except`. */
+/** Ends all sessions of a user except `except`. */
 export async function endSessionsOf(
   tx: Transaction,
   { userId, except, endedAt }: { userId: string; except?: string | undefined; endedAt: number },
@@ -135,7 +135,7 @@ export async function insertRefreshToken(
   );
 }
 
-/** Uses up a refresh token; false if somebody was first. */
+/** Uses up a refresh token; false if another request used it first. */
 export async function useRefreshToken(tx: Transaction, hash: Uint8Array, usedAt: number): Promise<boolean> {
   const rows = await tx.query(
     `update refresh_token

@@ -27,13 +27,13 @@ import type { SignedIn } from './sign-in.ts';
 import { sweepFailures } from './throttle.ts';
 import { ownUser } from './totp.ts';
 
-/** A client whose answer got lost may ask again for this long, and gets the same successor. */
+/** For this long a client that lost the answer may repeat its request and gets the same successor. */
 const GRACE_MS = 10_000;
 
-/** Who comes back with a token of a session that has ended is late, and not to be taken for somebody who guesses. */
+/** Ended sessions are kept for this long: a client with a token of an ended session is late, and does not guess. */
 const REMEMBERED_MS = 7 * DAY_MS;
 
-/** Who a session belongs to, as they are now. @throws AppError `unauthenticated` if it has ended */
+/** The owner of a session, with their current role and state. @throws AppError `unauthenticated` if it has ended */
 export async function callerOfSession(
   ctx: Pick<VaultContext, 'db' | 'now'>,
   stranger: Caller,
@@ -52,7 +52,7 @@ async function getLiveSession(ctx: Pick<VaultContext, 'db' | 'now'>, id: string)
   const session = await findSession(ctx.db, id);
   if (!session) throw hasEnded('session-ended');
   const rule = whyDead(session, ctx.now().getTime());
-  // Who comes too late has proved who they are, and the record of it says so.
+  // A client with a token of an ended session has proved who it is, so the record names its user.
   if (rule !== undefined) throw hasEnded(rule, actorOf(session));
   return session;
 }
@@ -73,9 +73,9 @@ function whyDead(session: SessionRow, now: number): AuditRule | undefined {
 }
 
 /**
- * Uses a refresh token up and gives its successor (RFC 9700, 4.14.2). A token that was used before ends the session, for
- * either it or its successor is in the wrong hands, unless the same client repeats itself within 10 s: then it gets the
- * successor it was given, and no second branch begins.
+ * Uses up a refresh token and returns its successor (RFC 9700, 4.14.2). A token that was used before ends the session,
+ * because either the token or its successor is in the wrong hands. The exception is the same client that repeats its
+ * request within 10 s: it gets the same successor again, so no second chain of tokens begins.
  * @throws AppError `unauthenticated`
  */
 export async function refreshSession(
@@ -138,7 +138,7 @@ function isSameClient(session: SessionRow, { source }: Caller): boolean {
   return session.ip === (source.ip ?? 'unknown') && session.user_agent === (source.userAgent ?? '');
 }
 
-/** Ends the caller's session for every process at once. @throws AppError `access_denied` for an application, which has none */
+/** Ends the caller's session, at once in every process. @throws AppError `access_denied` for an application */
 export async function signOut(ctx: VaultContext, caller: Caller): Promise<Audited<undefined>> {
   const { session, id: userId } = caller.actor;
   if (session === undefined) throw new AppError('access_denied', 'this is for users', { rule: 'users-only' });
@@ -148,7 +148,7 @@ export async function signOut(ctx: VaultContext, caller: Caller): Promise<Audite
   });
 }
 
-/** The caller's own sessions that live now, newest first, after the one of the id in `cursor`. */
+/** The caller's own live sessions, newest first, after the session with the id in `cursor`. */
 export async function listSessions(
   ctx: VaultContext,
   caller: Caller,
@@ -165,7 +165,7 @@ export async function listSessions(
   );
 }
 
-/** Ends one of the caller's own sessions. @throws AppError `not_found` for anybody else's */
+/** Ends one of the caller's own sessions. @throws AppError `not_found` for a session of another user */
 export async function endOwnSession(ctx: VaultContext, caller: Caller, id: string): Promise<Audited<undefined>> {
   return changed(ctx, caller, async (tx) => {
     const ended = await endSession(tx, { id, userId: caller.actor.id, endedAt: ctx.now().getTime() });
@@ -174,7 +174,7 @@ export async function endOwnSession(ctx: VaultContext, caller: Caller, id: strin
   });
 }
 
-/** Ends every session of a user but `except`. */
+/** Ends every session of a user except `except`. */
 export async function endAllSessions(
   ctx: VaultContext,
   tx: Transaction,
@@ -183,7 +183,7 @@ export async function endAllSessions(
   await endSessionsOf(tx, { userId, except, endedAt: ctx.now().getTime() });
 }
 
-/** Forgets sessions that could not be used for a week, and failures nobody counts any more. */
+/** Deletes sessions that ended or expired a week ago, and failures that no longer count. */
 export async function sweepSessions(ctx: Pick<VaultContext, 'db' | 'now'>): Promise<void> {
   const now = ctx.now().getTime();
   await deleteDeadSessions(ctx.db, now - REMEMBERED_MS);

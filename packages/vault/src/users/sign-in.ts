@@ -18,7 +18,7 @@ import type { UserRow } from './user-store.ts';
 
 const SESSION_MS = 12 * HOUR_MS;
 
-/** A session that has begun, with the first of its refresh tokens. */
+/** A new session, with its first refresh token. */
 export interface SignedIn {
   userId: string;
   sessionId: string;
@@ -26,9 +26,9 @@ export interface SignedIn {
 }
 
 /**
- * Checks a password, and a code where TOTP is on, and begins a session. Whatever is wrong, the answer is the same and
- * so is the work; only the audit log knows which it was.
- * @throws AppError `unauthenticated`; `rate_limited` after too many failures; `unavailable` when too many wait
+ * Checks a password, and a code if TOTP is on, and begins a session. The answer and the work are the same whatever is
+ * wrong. Only the audit log has the reason.
+ * @throws AppError `unauthenticated`; `rate_limited` after too many failures; `unavailable` if too many wait
  */
 export async function signIn(
   ctx: VaultContext,
@@ -97,20 +97,21 @@ async function beginSession(ctx: VaultContext, stranger: Caller, begin: Begin): 
   });
 }
 
-// While a password was being checked the account may have been closed or given another one, and every session but the
-// one that is about to begin ended.
+// During the check of the password, another request may have disabled the account or changed its password, and ended
+// all its sessions. This new session must not begin then.
 async function refuseChangedAccount(tx: Transaction, checked: UserRow, now: number): Promise<void> {
   const user = await findUserById(tx, checked.id);
   if (user?.password_hash !== checked.password_hash) throw wrong('password-changed', checked);
   refuseClosedAccount(user, now);
 }
 
-// What works once is used up where the session begins: of a hundred at once, one is first.
+// A one-time password or a code is used up in the transaction that begins the session: of a hundred concurrent
+// sign-ins, only one gets it.
 async function useUp(tx: Transaction, user: UserRow, factor: SecondFactor): Promise<void> {
   if (user.password_state === 'one_time' && !(await useOneTimePassword(tx, user.id)))
     throw wrong('one-time-password-used', user);
   if (factor === 'none' || (await useSecondFactor(tx, user.id, factor))) return;
-  // A recovery code that was used is forgotten, so it is as unknown as any other.
+  // A used recovery code is deleted, so it is as unknown as any other wrong code.
   throw wrong(factor.kind === 'totp' ? 'otp-used' : 'recovery-code-unknown', user);
 }
 
@@ -125,7 +126,7 @@ function refuseClosedAccount(user: UserRow, now: number): void {
   if (user.password_state === 'one_time_used') throw wrong('one-time-password-used', user);
 }
 
-/** False for a wrong password and, after the same work, for an unknown user. @throws AppError `unavailable` */
+/** False for a wrong password, and for an unknown user after the same work. @throws AppError `unavailable` */
 export async function verifyPassword(
   ctx: Pick<VaultContext, 'passwords'>,
   hash: string | undefined,
@@ -134,7 +135,7 @@ export async function verifyPassword(
   return inQueue(() => ctx.passwords.verify(hash, password));
 }
 
-/** The hash of a password to be stored. @throws AppError `unavailable` */
+/** The hash under which a password is stored. @throws AppError `unavailable` */
 export async function hashPassword(ctx: Pick<VaultContext, 'passwords'>, password: string): Promise<string> {
   return inQueue(() => ctx.passwords.hash(password));
 }
@@ -148,8 +149,8 @@ async function inQueue<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-// The record names the account as it is stored, and nobody as its owner, for nobody has proved to be. What was typed for
-// a name there is not is in no record: people type passwords there.
+// The record names the stored account, but no actor, because the client has not proved who it is. A typed name that
+// does not exist is in no record, because people type passwords into that field.
 function wrong(rule: AuditRule, user?: UserRow): AppError {
   return new AppError('unauthenticated', 'the username, the password or the code is wrong', {
     rule,

@@ -22,14 +22,14 @@ export interface SigningKey {
   createdAt: number;
 }
 
-/** What these keys are called where the system seals what it keeps. */
+/** The kind of these keys among the data that the system seals for itself. */
 export const SIGNING_KEY_KIND = 'signing-key';
 
 const ROTATE_AFTER_MS = DAY_MS;
-/** A replaced access key is honoured until the tokens it signed have ended: 5 minutes, and as much again for clocks. */
+/** A replaced access key is valid until its tokens have expired: 5 minutes, and another 5 for clocks that differ. */
 const HONOURED_MS = 10 * MINUTE_MS;
 
-/** Makes the system's DEK and its first keys where there are none. */
+/** Makes the system's DEK and its first keys, if there are none. */
 export async function ensureSigningKeys(ctx: VaultContext): Promise<void> {
   await ensureSystemDek(ctx);
   for (const purpose of ['access', 'refresh'] as const) {
@@ -37,7 +37,7 @@ export async function ensureSigningKeys(ctx: VaultContext): Promise<void> {
   }
 }
 
-/** The newest key of a purpose: what signs now. */
+/** The newest key of a purpose. It signs new tokens. */
 export async function findNewestSigningKey(
   ctx: Pick<VaultContext, 'db' | 'deks'>,
   purpose: KeyPurpose,
@@ -46,7 +46,7 @@ export async function findNewestSigningKey(
   return row && openKey(ctx, row);
 }
 
-/** The access key of a token's `kid`; undefined for one that never was or is no longer honoured. */
+/** The access key of a token's `kid`; undefined if it never existed or is deleted. */
 export async function findSigningKey(
   ctx: Pick<VaultContext, 'db' | 'deks'>,
   id: string,
@@ -62,8 +62,8 @@ export async function findSigningKey(
 }
 
 /**
- * Adds an access key once a day, and deletes those that were replaced so long ago that no token of theirs lives. The
- * refresh key stays: sessions end by themselves, and a new one would only end them all at once.
+ * Adds an access key once a day, and deletes the replaced keys whose tokens have all expired. The refresh key stays:
+ * sessions end by themselves, and a new refresh key would only end all of them at once.
  */
 export async function rotateSigningKeys(ctx: VaultContext): Promise<void> {
   const now = ctx.now().getTime();
@@ -72,7 +72,7 @@ export async function rotateSigningKeys(ctx: VaultContext): Promise<void> {
   for (const { id } of await listReplacedKeys(ctx.db, now - HONOURED_MS)) await deleteKey(ctx, id);
 }
 
-/** Access keys that another one replaced before a time. */
+/** The access keys that a newer key replaced before `before`. */
 async function listReplacedKeys(db: Queryable, before: number): Promise<{ id: string }[]> {
   return db.query<{ id: string }>(
     `select id
@@ -119,7 +119,7 @@ async function addKey(ctx: VaultContext, purpose: KeyPurpose, { rule }: { rule: 
   const id = uuidv7(createdAt);
   const bytes = randomKey();
   const added = changeSealed(ctx, systemCaller, async (tx) => {
-    // Of processes that start at the same time one makes the first key: two refresh keys would give two successors.
+    // If processes start at the same time, only one makes the first key: two refresh keys would give two successors.
     if (rule === 'first' && (await findNewestRow(tx, purpose))) throw new AlreadyDone();
     const { ciphertext, dekVersion } = await sealForSystem(ctx, tx, { kind: SIGNING_KEY_KIND, id }, bytes);
     await tx.query(
@@ -162,7 +162,7 @@ class AlreadyDone extends Error {
   override name = 'AlreadyDone';
 }
 
-// Another process was faster, and what it did is as good; then nothing is to be done, nor recorded.
+// If another process was faster, its result is as good: this one changes nothing and records nothing.
 async function unlessDone(work: Promise<unknown>): Promise<void> {
   try {
     await work;

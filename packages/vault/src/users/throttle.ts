@@ -7,9 +7,9 @@ import type { VaultContext } from '../context.ts';
 import { MINUTE_MS } from '../durations.ts';
 
 interface Limit {
-  /** Failures that cost nothing. */
+  /** The number of failures without a lock. */
   free: number;
-  /** The wait after the first one too many; doubles with each further one. */
+  /** The length of the first lock. It doubles with each further failure. */
   firstLockMs: number;
   mostLockMs: number;
 }
@@ -20,33 +20,33 @@ const limits = {
   everybody: { free: 2_000, firstLockMs: 1_000, mostLockMs: 10_000 },
 } satisfies Record<string, Limit>;
 
-/** Without a failure for this long, the count begins anew. */
+/** After this long without a failure, the count starts again. */
 const FORGET_MS = 15 * MINUTE_MS;
 
-/** The one form of a name that is counted and looked up. Vault counted names as typed (CVE-2025-6004). */
+/** The form of a name that is counted and looked up. HashiCorp Vault counted names as typed (CVE-2025-6004). */
 export function normalizeUsername(username: string): string {
   return username.normalize('NFKC').trim().toLowerCase();
 }
 
-/** Somebody who is about to show that they are who they say. */
+/** An attempt to prove an identity. */
 export interface Attempt {
   caller: Caller;
   /** As it was typed. */
   username: string;
-  /** The name of the account, if there is one: for the record of a refusal. */
+  /** The name of the account, if it exists: for the record of a refusal. */
   account: string | undefined;
 }
 
 /**
- * Lets `look` look at a password or a code, unless the name, the address or everybody has failed too often. A failure is
- * what `look` refuses as `unauthenticated` or `access_denied`; anything else, such as a full queue, costs nothing. Where
- * it succeeds, `look` calls `forgetFailures` in its own transaction.
+ * Lets `look` check a password or a code, unless there were too many failures for the name, for the address or in
+ * total. A failure is an error `unauthenticated` or `access_denied` of `look`. Any other error, such as a full queue, is
+ * not counted. If the check succeeds, `look` calls `forgetFailures` in its own transaction.
  *
- * By name an attempt is counted before it is looked at, so that a hundred guesses at once are a hundred, and by what was
- * typed, so that a name that does not exist is treated like one that does. By address, and for everybody, only failures
- * are counted, after the look: a success writes no row that others write too, and takes back nobody's failures but its
- * own. So of guesses in many names at once as many more get through as can wait for their hash.
- * While the audit log is known to be away nothing is looked at, and nothing counted: a guess would leave no record.
+ * For the name, an attempt is counted before the check, so that a hundred guesses at once count as a hundred. The typed
+ * name is counted, so that a name that does not exist is treated like one that does. For the address and in total, only
+ * failures are counted, after the check: a success writes no row that other attempts also write, and takes back only
+ * its own failures. So concurrent guesses for many names can exceed these limits by as many as can wait for their hash.
+ * While the audit log is known not to answer, nothing is checked and nothing is counted: a guess would leave no record.
  * @throws AppError `rate_limited`, `unavailable`; whatever `look` throws
  */
 export async function throttled<T>(ctx: VaultContext, attempt: Attempt, look: () => Promise<T>): Promise<T> {
@@ -62,7 +62,7 @@ export async function throttled<T>(ctx: VaultContext, attempt: Attempt, look: ()
   }
 }
 
-/** Forgets the failures of a name: an admin says so, or its owner has signed in. */
+/** Deletes the failures of a name, because an admin unlocks it or its owner has signed in. */
 export async function forgetFailures(tx: Transaction, username: string): Promise<void> {
   await tx.query(`delete from sign_in_failure where subject = $1`, [subjectOf(username)]);
 }
@@ -121,7 +121,7 @@ async function countFailure(ctx: VaultContext, caller: Caller): Promise<void> {
   });
 }
 
-// A lock that another attempt has set meanwhile stays.
+// Takes the count back, and the lock if this attempt set it. A lock that a concurrent attempt has set stays.
 async function takeBack(db: Queryable, { subject, lockEnd }: { subject: string; lockEnd: number }): Promise<void> {
   await db.query(
     `update sign_in_failure
@@ -133,7 +133,10 @@ async function takeBack(db: Queryable, { subject, lockEnd }: { subject: string; 
   );
 }
 
-/** Until when the subject was locked, in which case nothing is counted, or will be by this attempt; 0 for no lock. */
+/**
+ * Counts an attempt, unless the subject is locked. `lockedUntil` is the expiry of a lock that exists already. `lockEnd`
+ * is the expiry of the lock that this attempt sets. 0 means no lock.
+ */
 async function countOne(
   tx: Transaction,
   subject: string,
@@ -159,12 +162,12 @@ async function countOne(
   return { lockedUntil: 0, lockEnd };
 }
 
-// 0 for no lock: `now` would be one to an attempt that began a moment earlier and is counted a moment later.
+// 0 means no lock. `now` would look like a lock to an attempt that began a moment earlier and is counted later.
 function lockEndAfter(failures: number, { free, firstLockMs, mostLockMs }: Limit, now: number): number {
   return failures <= free ? 0 : now + Math.min(mostLockMs, firstLockMs * 2 ** (failures - free - 1));
 }
 
-// People type passwords into the wrong field, so what was typed is not kept.
+// People type passwords into the wrong field, so only a hash of the typed name is kept.
 function subjectOf(username: string): string {
   return `user:${sha256Hex(normalizeUsername(username))}`;
 }

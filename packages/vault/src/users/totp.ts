@@ -29,15 +29,15 @@ import {
 } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
 
-/** What the secrets of users are called where the system seals what it keeps. */
+/** The kind of TOTP secrets among the data that the system seals for itself. */
 export const TOTP_KIND = 'totp';
 
 const RECOVERY_CODES = 10;
 
-/** What a sign-in may use up besides the password. */
+/** The second factor that a sign-in uses up. */
 export type SecondFactor = 'none' | { kind: 'totp'; step: number } | { kind: 'recovery'; hash: Uint8Array };
 
-/** The factor that was given, or what is wrong with it. Whether it is still unused is seen when it is used. */
+/** The given factor, or what is wrong with it. `useSecondFactor` checks whether it is still unused. */
 export async function readSecondFactor(
   ctx: VaultContext,
   user: UserRow,
@@ -60,7 +60,7 @@ export async function useSecondFactor(
   return factor.kind === 'totp' ? useTotpStep(tx, userId, factor.step) : useRecoveryCode(tx, userId, factor.hash);
 }
 
-/** Makes a secret. It is asked for at sign-in only once `confirmTotp` has seen a code of it. @throws AppError `conflict` */
+/** Makes a TOTP secret. Sign-in asks for a code only once `confirmTotp` has seen one. @throws AppError `conflict` */
 export async function setUpTotp(ctx: VaultContext, caller: Caller): Promise<Audited<{ uri: string }>> {
   const user = await ownUser(ctx, caller);
   if (user.totp_enabled === 1) throw isOn();
@@ -76,7 +76,7 @@ export async function setUpTotp(ctx: VaultContext, caller: Caller): Promise<Audi
 }
 
 /**
- * Turns TOTP on by a first code. Of several at once one does, and its recovery codes are the ones that count.
+ * Turns TOTP on with a first code. Of several concurrent calls one succeeds, and only its recovery codes are valid.
  * @throws AppError `conflict`; `access_denied` for a wrong code
  */
 export async function confirmTotp(
@@ -89,7 +89,7 @@ export async function confirmTotp(
   if (user.totp_enabled === 1) throw isOn();
   if (ciphertext === null) throw new AppError('conflict', 'set TOTP up first', { rule: 'totp-off' });
   const step = await stepOf(ctx, id, ciphertext, otp);
-  // Not counted: who would guess here may as well set up a secret of their own.
+  // Wrong codes are not counted here: an attacker with this session could set up a secret of their own instead.
   if (step === undefined) throw wrongCode('otp-wrong');
   const recoveryCodes = generateRecoveryCodes(RECOVERY_CODES);
   return changed(ctx, caller, async (tx) => {
@@ -108,10 +108,10 @@ export async function confirmTotp(
 }
 
 /**
- * Turns TOTP off by a code that was not used yet, or by a recovery code: who has stolen a session has neither. Wrong
- * ones are counted as at sign-in; a right one takes no failure back, or who turns TOTP on and off again with a stolen
- * session could guess the password for ever.
- * @throws AppError `conflict` where it is not on; `access_denied` for a wrong code; `rate_limited` after too many
+ * Turns TOTP off with an unused code or a recovery code: a thief of a session has neither. Wrong codes are counted as
+ * at sign-in. A right code does not clear the count: otherwise a thief of a session could turn TOTP on and off again,
+ * and so guess the password without limit.
+ * @throws AppError `conflict` if TOTP is not on; `access_denied` for a wrong code; `rate_limited` after too many
  */
 export async function disableTotp(ctx: VaultContext, caller: Caller, otp: string): Promise<Audited<undefined>> {
   const user = await ownUser(ctx, caller);
@@ -130,7 +130,7 @@ export async function disableTotp(ctx: VaultContext, caller: Caller, otp: string
   });
 }
 
-/** Forgets a secret that was set up and not confirmed. @throws AppError `conflict` where TOTP is on */
+/** Deletes a TOTP secret that was not confirmed. @throws AppError `conflict` if TOTP is on */
 export async function removeTotp(ctx: VaultContext, caller: Caller): Promise<Audited<undefined>> {
   const user = await ownUser(ctx, caller);
   return changed(ctx, caller, async (tx) => {
@@ -149,7 +149,7 @@ function wrongCode(rule: AuditRule): AppError {
   return new AppError('access_denied', 'the code is wrong, or was used before', { rule });
 }
 
-/** The caller's own row. @throws AppError `access_denied` for an application, which has no password to guard */
+/** The caller's own row. @throws AppError `access_denied` for an application, which has no password */
 export async function ownUser(ctx: VaultContext, caller: Caller): Promise<UserRow> {
   const user = caller.actor.type === 'user' ? await findUserById(ctx.db, caller.actor.id) : undefined;
   if (!user) throw new AppError('access_denied', 'this is for users', { rule: 'users-only' });

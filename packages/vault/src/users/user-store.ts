@@ -2,7 +2,7 @@ import type { Role } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 
-/** `chosen` by its owner; `one_time`: signs in once; `one_time_used`: good for nothing but being changed. */
+/** `chosen`: by its owner. `one_time`: signs in once. `one_time_used`: can only be changed. */
 export type PasswordState = 'chosen' | 'one_time' | 'one_time_used';
 
 export interface UserRow {
@@ -64,7 +64,7 @@ export async function listUserRows(
   );
 }
 
-/** Users whose end has passed and who are not disabled yet; a page of them. */
+/** A page of the expired users who are not disabled yet. */
 export async function listExpiredUsers(db: Queryable, now: number): Promise<{ username: string }[]> {
   return db.query<{ username: string }>(
     `select username
@@ -82,7 +82,7 @@ export async function countUsers(db: Queryable): Promise<number> {
   return row?.users ?? 0;
 }
 
-/** Admins other than `id` who can sign in, and will not stop to be able to. */
+/** The number of admins other than `id` who can sign in and have no expiry. */
 export async function countOtherAdmins(tx: Transaction, id: string): Promise<number> {
   const [row] = await tx.query<{ admins: number }>(
     `select count(*) as admins
@@ -135,7 +135,7 @@ export async function deleteUserRow(tx: Transaction, id: string): Promise<void> 
   await tx.query(`delete from app_user where id = $1`, [id]);
 }
 
-/** Sets another password, unless somebody has changed it since `from` was read; then false. */
+/** Sets another password; false if another request has changed the password since `from` was read. */
 export async function replacePassword(
   tx: Transaction,
   change: { id: string; from: string; to: string; state: PasswordState; updatedAt: number },
@@ -153,7 +153,7 @@ export async function replacePassword(
   return rows.length === 1;
 }
 
-/** Uses up a one-time password; false if somebody was first. */
+/** Uses up a one-time password; false if another request used it first. */
 export async function useOneTimePassword(tx: Transaction, id: string): Promise<boolean> {
   const rows = await tx.query(
     `update app_user
@@ -166,7 +166,7 @@ export async function useOneTimePassword(tx: Transaction, id: string): Promise<b
   return rows.length === 1;
 }
 
-/** Sets a secret up that is to be confirmed by a first code; false while TOTP is on. */
+/** Stores a TOTP secret that a first code must confirm; false while TOTP is on. */
 export async function setUpTotpSecret(
   tx: Transaction,
   id: string,
@@ -184,7 +184,7 @@ export async function setUpTotpSecret(
   return rows.length === 1;
 }
 
-/** Turns TOTP on by the secret that was read; false if it is on by now, or the secret another one. */
+/** Turns TOTP on with the secret that was read; false if TOTP is on already, or if the secret has changed. */
 export async function turnTotpOn(
   tx: Transaction,
   { id, ciphertext, step }: { id: string; ciphertext: Uint8Array; step: number },
@@ -202,7 +202,7 @@ export async function turnTotpOn(
   return rows.length === 1;
 }
 
-/** Forgets a secret that no code has confirmed; false while TOTP is on. */
+/** Deletes a TOTP secret that no code has confirmed; false while TOTP is on. */
 export async function forgetUnconfirmedTotp(tx: Transaction, id: string): Promise<boolean> {
   const rows = await tx.query(
     `update app_user
@@ -229,7 +229,7 @@ export async function clearTotp(tx: Transaction, id: string): Promise<void> {
   );
 }
 
-/** Uses up the code of a time step and of all before it; false if it was used already (CVE-2025-6014). */
+/** Uses up the code of a time step and of all earlier steps; false if it was used already (CVE-2025-6014). */
 export async function useTotpStep(tx: Transaction, id: string, step: number): Promise<boolean> {
   const rows = await tx.query(
     `update app_user
@@ -249,7 +249,7 @@ export async function replaceRecoveryCodes(tx: Transaction, userId: string, hash
   }
 }
 
-/** False if it is not one of the user's codes, or is one no more. */
+/** Uses up a recovery code; false if the user has no such code, or no longer has it. */
 export async function useRecoveryCode(tx: Transaction, userId: string, hash: Uint8Array): Promise<boolean> {
   const rows = await tx.query(`delete from recovery_code where user_id = $1 and hash = $2 returning user_id`, [
     userId,

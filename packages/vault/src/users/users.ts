@@ -50,12 +50,12 @@ export interface User {
 export interface NewUser {
   username: string;
   role: Role;
-  /** Without one, a one-time password is made. */
+  /** If it is not given, a one-time password is made. */
   password?: string | undefined;
   expiresAt?: Date | undefined;
 }
 
-/** @throws AppError `conflict` if the name is taken, `invalid_request` for a bad password or an end that has passed */
+/** @throws AppError `conflict` if the name is taken, `invalid_request` for a bad password or an expiry in the past */
 export async function createUser(
   ctx: VaultContext,
   caller: Caller,
@@ -67,7 +67,7 @@ export async function createUser(
   return addUser(ctx, caller, user);
 }
 
-/** Makes a user whose password nobody has to judge: Cardea has made it, or it was judged. @throws AppError `conflict` */
+/** Makes a user without checking the password: Cardea made it, or it is checked already. @throws AppError `conflict` */
 export async function addUser(
   ctx: VaultContext,
   caller: Caller,
@@ -115,7 +115,7 @@ export async function readUser(ctx: VaultContext, caller: Caller, username: stri
   return audited(ctx, caller, { action: 'user.read', rule, resource: { user: username } }, () => withLock(ctx, row));
 }
 
-/** @throws AppError `not_found`; `conflict` where nobody would be left to administer, or for the caller's own account */
+/** @throws AppError `not_found`; `conflict` if no other admin would be left, or for the caller's own account */
 export async function changeUser(
   ctx: VaultContext,
   caller: Caller,
@@ -133,7 +133,7 @@ export async function changeUser(
     if (role === 'ceo' && row.role !== 'ceo') await refuseOwnerlessVaults(tx, row);
     const next = { ...row, role, disabled: disabled ? 1 : 0, expires_at: expiresAt };
     await updateUser(tx, { id: row.id, role, disabled: next.disabled, expiresAt, updatedAt: ctx.now().getTime() });
-    // They are refused anyway; enabling the account again must not bring them back.
+    // Sessions of a disabled user are refused anyway. They end here, so that enabling the user does not revive them.
     if (disabled) await endAllSessions(ctx, tx, { userId: row.id });
     const locked = await isLocked(tx, username, ctx.now().getTime());
     const changes = changesBetween(fieldsOf(row), fieldsOf(next));
@@ -144,7 +144,7 @@ export async function changeUser(
   });
 }
 
-/** Deletes a user. Vaults they own alone go to `successor`. @throws AppError `conflict` that says what to do */
+/** Deletes a user. `successor` gets the vaults they own alone. @throws AppError `conflict` that says what to do */
 export async function deleteUser(
   ctx: VaultContext,
   caller: Caller,
@@ -192,13 +192,13 @@ export async function revokeSessions(ctx: VaultContext, caller: Caller, username
   });
 }
 
-/** Closes the accounts whose end has passed. They are refused from that second on; this only makes it show. */
+/** Disables expired users. Cardea refuses them from their expiry on; this only makes it visible. */
 export async function sweepExpiredUsers(ctx: VaultContext): Promise<void> {
   for (const { username } of await listExpiredUsers(ctx.db, ctx.now().getTime())) {
     try {
       await expireUser(ctx, username);
     } catch (error) {
-      // Deleted, or its end moved, since it was listed: nothing is due any more.
+      // Since it was listed, the user was deleted or its expiry was changed: it is no longer due.
       if (!(error instanceof AppError && error.code === 'not_found')) throw error;
     }
   }
@@ -234,7 +234,7 @@ async function withLock(ctx: VaultContext, row: UserRow): Promise<User> {
   return toUser(row, await isLocked(ctx.db, row.username, ctx.now().getTime()));
 }
 
-/** What an audit record tells of a change. */
+/** The fields of a change that an audit record shows. */
 function fieldsOf({ role, disabled, expires_at: expiresAt }: UserRow): AuditFields {
   return { role, disabled: disabled === 1, expiresAt: timeField(expiresAt) };
 }
