@@ -9,7 +9,7 @@ const RUNS = 3_000;
 const DECISIONS = RUNS * vaultActions.length * 18;
 const END = Date.UTC(2026, 0, 1);
 
-// Networks with addresses that are in them, by hand: an address that is not listed is outside.
+// Networks with the addresses inside them, listed by hand. An address that is not listed is outside.
 const networks: Record<string, string[]> = {
   '10.0.0.0/8': ['10.0.0.0', '10.255.255.255', '::ffff:10.1.2.3', '::FFFF:a01:203', '0:0:0:0:0:ffff:10.1.2.3'],
   '10.128.0.0/9': ['10.255.255.255'],
@@ -59,7 +59,7 @@ const sees: Sentence[] = [
   { says: 'others see what they have a verb for', holds: (question) => hasVerb(question) && isBelowPrefix(question) },
 ];
 
-// Each sentence of the contract that gives something; what no sentence gives is denied.
+// Each sentence of the contract that allows something. Everything else is denied.
 const may: Sentence[] = [
   { says: 'an admin reads and writes in every vault', holds: isRole('admin') },
   {
@@ -84,7 +84,7 @@ const may: Sentence[] = [
   })),
 ];
 
-// What each rule claims, as it will stand in the audit log.
+// What each rule in the audit log claims.
 const claims: Record<string, (question: Question) => boolean> = {
   'role:admin': isRole('admin'),
   'role:ceo': isRole('ceo'),

@@ -18,27 +18,27 @@ import { SECOND_MS } from '@cardea/vault/durations';
 import { migrationsFolder } from '@cardea/vault/migrations';
 import type { VaultConfig } from './vault-config.ts';
 
-/** What a service brings along. */
+/** What a service supplies. */
 export interface Service extends Pick<VaultContext, 'passwords' | 'now'> {
   identity: TlsIdentity;
   logger: Logger;
-  /** How long an event waits for the audit log, asked for each event. */
+  /** How long an event waits for the audit log. Called for each event. */
   auditDeadlineMs?: (() => number) | undefined;
 }
 
-/** The product's rules on real ground: its database, kek-service, audit-service and a queue. */
+/** The product's rules with what they run on: the database, kek-service, audit-service and a queue. */
 export interface OpenVault {
   vault: VaultContext;
   queue: Queue;
   kekService: Client;
   auditService: Client;
-  /** Waits for the jobs that run, writes what was gathered, overwrites the DEKs, and closes every connection. */
+  /** Waits for the running jobs, writes the data kept in memory, overwrites the DEKs, and closes every connection. */
   close(): Promise<void>;
 }
 
 /**
- * Opens all that a service needs to work on vaults, in profile mini as in full. What was opened is closed in the opposite
- * order, and so it is if opening fails half way.
+ * Opens everything a service needs to work on vaults, in profile mini and in profile full. `close` closes it in the
+ * opposite order. If opening fails half way, everything opened so far is closed in the same way.
  * @throws DbUnavailable, SchemaRefused
  */
 export async function openVault(config: VaultConfig, service: Service): Promise<OpenVault> {
@@ -78,7 +78,7 @@ function openStore({ database, allowFsyncOff }: VaultConfig): Promise<Db> {
 function createQueue({ redisUrl }: VaultConfig, logger: Logger): Queue {
   const onError: OnJobError = (error, job) => {
     const what = { job: job?.name, attempt: job?.attempt };
-    // What a job depends on is away: it is tried again, and whoever is away says so itself.
+    // A service that the job needs does not answer or is sealed. The job is tried again, and that service logs why.
     const isAway = error instanceof AppError && (error.code === 'sealed' || error.code === 'unavailable');
     if (isAway) logger.warn('job waits', { ...what, code: error.code });
     else logger.error('job failed', { ...what, error });
@@ -86,7 +86,10 @@ function createQueue({ redisUrl }: VaultConfig, logger: Logger): Queue {
   return redisUrl === undefined ? createInProcessQueue({ onError }) : createBullmqQueue({ redisUrl, onError });
 }
 
-/** What a vault gathers in memory must not stay there. Each has a timer of its own: a DEK is not to outlive its time because the database is away. */
+/**
+ * Clears what a vault keeps in memory, from time to time. Each kind of data has its own timer, so that a DEK does not
+ * outlive its expiry because the database does not answer.
+ */
 function keepUp(vault: VaultContext, logger: Logger, opening: AsyncDisposableStack): void {
   const sweeping = setInterval(() => vault.deks.sweep(), SECOND_MS);
   opening.defer(() => clearInterval(sweeping));

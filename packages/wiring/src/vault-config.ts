@@ -3,26 +3,26 @@ import type { VaultSettings } from '@cardea/vault/context';
 import { toVaultSettings, vaultVariables } from '@cardea/vault/settings';
 import { z } from 'zod';
 
-/** What it takes to open a vault. */
+/** The settings that `openVault` needs. */
 export interface VaultConfig {
   tlsDir: string;
   kekUrl: string;
   auditUrl: string;
   /** A file or a PostgreSQL URL. */
   database: string;
-  /** Where processes share their jobs; without it each has its own. */
+  /** The Redis through which processes share their jobs. Without it, each process has its own jobs. */
   redisUrl: string | undefined;
   allowFsyncOff: boolean;
   vaultSettings: VaultSettings;
 }
 
-/** Settings of every service that opens a vault. Which database and which Redis, each service says itself. */
+/** Settings of every service that opens a vault. Each service has its own settings for the database and Redis. */
 export const vaultConfigVariables = {
   ...commonSettings,
   ...vaultVariables,
   CARDEA_KEK_URL: z.url(),
   CARDEA_AUDIT_URL: z.url(),
-  /** For tests only: a PostgreSQL that does not wait for its disk loses commits in a power cut. */
+  /** For tests only: without fsync, PostgreSQL loses commits in a power cut. */
   CARDEA_TEST_ALLOW_FSYNC_OFF: z.stringbool().default(false),
 };
 

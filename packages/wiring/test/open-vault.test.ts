@@ -20,7 +20,7 @@ import type { VaultConfig } from '../src/vault-config.ts';
 
 const passwords = createPasswordHasher({ memoryKib: 8, passes: 1, parallelism: 1 }, { concurrent: 1, queued: 0 });
 const ID = '01900000-0000-7000-8000-000000000001';
-// Intervals run by the clock of a test, and nothing else.
+// Only intervals run by the clock of a test.
 const allButIntervals = [
   ...(['Date', 'hrtime', 'performance', 'nextTick', 'queueMicrotask'] as const),
   ...(['setImmediate', 'clearImmediate', 'setTimeout', 'clearTimeout'] as const),
@@ -54,7 +54,7 @@ afterEach(async () => {
 const at = (level: string) => (message: string, fields: object) => lines.push([level, message, fields]);
 const logger = { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') } as unknown as Logger;
 
-/** Without kek-service and audit-service: nothing listens on port 1. */
+/** Opens without kek-service and audit-service: nothing listens on port 1. */
 async function open(config: Partial<VaultConfig> = {}): Promise<OpenVault> {
   const nowhere = 'https://127.0.0.1:1';
   const identity = readTlsIdentity(tlsDir, 'worker');
@@ -80,7 +80,7 @@ async function close(): Promise<void> {
   await closing;
 }
 
-/** An event that the audit log has acknowledged, whose row is still there. */
+/** Adds an event that the audit log has acknowledged and whose row still exists. */
 async function acknowledge({ db, outbox }: VaultContext): Promise<void> {
   await db.query(`insert into outbox (id, event, created_at) values ($1, '{}', 0)`, [ID]);
   outbox.acknowledge(ID);

@@ -109,7 +109,7 @@ export async function insertCredential(
   );
 }
 
-/** Looked up by both ids, so that one application's path never reaches another's secret (CVE-2023-24999). */
+/** Deletes by both ids, so that one application's path never reaches another application's secret (CVE-2023-24999). */
 export async function deleteCredentialRow(
   tx: Transaction,
   { id, applicationId }: { id: string; applicationId: string },
@@ -125,7 +125,7 @@ export async function touchCredential(tx: Transaction, id: string, usedAt: numbe
   await tx.query(`update application_credential set last_used_at = $2 where id = $1`, [id, usedAt]);
 }
 
-/** A credential with its application as it is now. */
+/** A credential with the current state of its application. */
 export interface CredentialOwner extends ApplicationRow {
   credential_id: string;
 }

@@ -44,7 +44,7 @@ export interface Credential {
   lastUsedAt?: Date;
 }
 
-/** So that one can be changed for another without a moment in which neither works. */
+/** Two, so that one can be replaced by another without a moment in which neither works. */
 const CREDENTIALS_MAX = 2;
 
 /** Makes an application with its first secret, shown once. @throws AppError `conflict` if the name is taken */
@@ -142,7 +142,7 @@ export async function deleteApplication(ctx: VaultContext, caller: Caller, name:
   });
 }
 
-/** A second secret, shown once. @throws AppError `conflict` if there are two */
+/** Makes a second secret, shown once. @throws AppError `conflict` if there are two already */
 export async function createCredential(
   ctx: VaultContext,
   caller: Caller,
@@ -175,7 +175,7 @@ export async function listCredentials(
   return audited(ctx, caller, { action: 'credential.list', rule, resource }, () => page);
 }
 
-/** Withdraws a secret; tokens it gave end with it. @throws AppError `not_found`, for another application's as well */
+/** Withdraws a secret and its tokens. @throws AppError `not_found`, also for a secret of another application */
 export async function deleteCredential(
   ctx: VaultContext,
   caller: Caller,
@@ -197,7 +197,7 @@ async function getApplication(db: Queryable, name: string): Promise<ApplicationR
   return row;
 }
 
-/** What an audit record tells of a change. */
+/** The fields of a change that an audit record shows. */
 function fieldsOf(row: ApplicationRow): AuditFields {
   const { description, allowedCidrs, disabled } = toApplication(row);
   return { description, allowedCidrs, disabled, expiresAt: timeField(row.expires_at) };

@@ -12,15 +12,15 @@ import type { CredentialOwner } from './application-store.ts';
 
 const WRONG = 'the client id or the client secret is wrong';
 
-/** An application that has shown its secret. */
+/** An application that has presented its secret. */
 export interface AuthenticatedApplication {
   applicationId: string;
   credentialId: string;
 }
 
 /**
- * Checks an application's secret (RFC 6749, 4.4). It has 256 random bits, so a plain SHA-256 is enough and a lookup by
- * it tells nothing by its time.
+ * Checks an application's secret (RFC 6749, 4.4). The secret has 256 random bits, so a plain SHA-256 is enough, and the
+ * time of a lookup by that hash reveals nothing.
  * @throws AppError `unauthenticated`, whatever is wrong
  */
 export async function authenticateApplication(
@@ -35,7 +35,7 @@ export async function authenticateApplication(
   }
   const caller = callerOf(stranger, owner);
   const rule = whyClosed(ctx, stranger, owner);
-  // Who shows the secret is known, but whether it is a right one must not be told by the answer.
+  // The secret is right, so the record names the application. The answer must not tell that the secret is right.
   if (rule !== undefined) throw new AppError('unauthenticated', WRONG, { rule, actor: caller.actor });
   return changed(ctx, caller, async (tx) => {
     await touchCredential(tx, owner.credential_id, ctx.now().getTime());
@@ -46,7 +46,11 @@ export async function authenticateApplication(
   });
 }
 
-/** Who a token's credential belongs to, as it is now. @throws AppError `unauthenticated` if it was withdrawn or closed */
+/**
+ * The application of a token's credential, as it is now.
+ * @throws AppError `unauthenticated` if the credential was withdrawn, or the application may not be used now or from
+ * there
+ */
 export async function callerOfCredential(
   ctx: Pick<VaultContext, 'db' | 'now'>,
   stranger: Caller,
@@ -60,13 +64,13 @@ export async function callerOfCredential(
   return caller;
 }
 
-// Of an application that is gone as well, nobody could say what it was.
+// The application of a withdrawn credential; undefined if the application is deleted too.
 async function withoutCredential({ db }: Pick<VaultContext, 'db'>, id: string): Promise<AuditActor | undefined> {
   const application = await findApplicationById(db, id);
   return application && { id, type: 'application', name: application.name };
 }
 
-// One sentence for every rule: a stolen token is not to be told from where, or until when, it would have been good.
+// One message for every rule: the holder of a stolen token must not learn from where, or until when, it was valid.
 function hasEnded(rule: AuditRule, actor?: AuditActor): AppError {
   const message = 'the access that this token was given for has ended, or is not given from this address';
   return new AppError('unauthenticated', message, { rule, ...(actor ? { actor } : {}) });

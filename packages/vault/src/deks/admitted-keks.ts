@@ -2,8 +2,9 @@ import type { AuditLog } from '@cardea/contracts/audited';
 import type { Keks } from '@cardea/contracts/keks';
 
 /**
- * The key service, which is asked only after the audit log: what could not be recorded is neither wrapped, unwrapped nor rewrapped.
- * @throws AppError `unavailable` while the log is known to be away
+ * The key service, with a check of the audit log before each call: no key is wrapped, unwrapped or rewrapped while the
+ * log cannot record it.
+ * @throws AppError `unavailable` while the log is known not to answer
  */
 export function admittedKeks({ keks, audit }: { keks: Keks; audit: AuditLog }): Keks {
   return {

@@ -4,7 +4,7 @@ import type { WrappedDek } from '@cardea/contracts/keks';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import { vaultNotThere } from '../not-there.ts';
 
-/** The DEK chain of what the system keeps for itself. No vault can have this id: it lies before every UUIDv7 made since. */
+/** The DEK chain for the system's own values. No vault can have this id: every new UUIDv7 sorts after it. */
 export const SYSTEM_VAULT_ID = '00000000-0000-7000-8000-000000000001';
 
 /** The version of a vault's newest active DEK; undefined for a vault without one. */
@@ -21,14 +21,14 @@ export async function findNewestDekVersion(db: Queryable, vaultId: string): Prom
   return row?.version;
 }
 
-/** The version new values of a vault are sealed under. @throws AppError as `missingDek` */
+/** The version of the DEK that seals new values of a vault. @throws AppError as `missingDek` */
 export async function getNewestDekVersion(tx: Transaction, vaultId: string): Promise<number> {
   const dekVersion = await findNewestDekVersion(tx, vaultId);
   if (dekVersion === undefined) throw await missingDek(tx, { vaultId });
   return dekVersion;
 }
 
-/** A DEK as it is stored; undefined if it never was or is destroyed. */
+/** A DEK as it is stored; undefined if it never existed or is destroyed. */
 export async function findWrappedDek(db: Queryable, ref: DekRef): Promise<WrappedDek | undefined> {
   const [row] = await db.query<{ wrapped: Uint8Array; kek_version: number }>(
     `select wrapped, kek_version
@@ -41,7 +41,7 @@ export async function findWrappedDek(db: Queryable, ref: DekRef): Promise<Wrappe
   return row && { bytes: row.wrapped, kekVersion: row.kek_version };
 }
 
-/** Adds an active DEK: from then on new values are sealed under it. */
+/** Adds an active DEK. From then on it seals new values. */
 export async function insertDek(tx: Transaction, ref: DekRef, wrapped: WrappedDek, createdAt: number): Promise<void> {
   await tx.query(
     `insert into dek (vault_id, version, state, wrapped, kek_version, created_at)
@@ -50,14 +50,14 @@ export async function insertDek(tx: Transaction, ref: DekRef, wrapped: WrappedDe
   );
 }
 
-/** Removes the DEKs of a vault: what they sealed can be opened by nobody from then on. */
+/** Deletes the DEKs of a vault. From then on nobody can open the values they sealed. */
 export async function removeDeks(tx: Transaction, vaultId: string): Promise<void> {
   await tx.query(`delete from dek where vault_id = $1`, [vaultId]);
 }
 
 /**
- * Why a DEK is missing: its vault was deleted since the caller was allowed to use it, or else the database is damaged. What
- * a destroyed DEK sealed is damage, too: it is destroyed only when nothing is left of that.
+ * Why a DEK is missing. Either its vault was deleted after the caller was allowed to use it, or the database is
+ * damaged. A value sealed under a destroyed DEK is damage too: a DEK is destroyed only once it seals no value any more.
  */
 export async function missingDek(db: Queryable, { vaultId }: { vaultId: string }): Promise<AppError> {
   const [vault] = await db.query(`select id from vault where id = $1`, [vaultId]);

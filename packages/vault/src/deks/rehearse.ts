@@ -6,8 +6,8 @@ import { changeSealed } from './change-sealed.ts';
 import type { ChangeOptions } from './change-sealed.ts';
 
 /**
- * Does what `changeSecrets` would do and takes all of it back: what comes of it is what would have come of it. Records
- * nothing: who shows it does.
+ * Does what `changeSecrets` would do and rolls all of it back. The result is what the real change would have given.
+ * Records nothing: the caller that shows the result records it.
  * @throws what `changeSecrets` throws
  */
 export async function rehearse<T>(
@@ -28,7 +28,7 @@ export async function rehearse<T>(
   throw new Error('a dry run has not ended');
 }
 
-/** Ends a transaction that is to leave nothing behind. */
+/** Rolls a transaction back and carries its result out of it. */
 class Rehearsed<T> extends Error {
   readonly done: ChangeOutcome<T>;
 

@@ -8,13 +8,13 @@ import type { OlderPage, Resealable, SealedRow } from './resealable.ts';
 
 type Deks = Pick<VaultContext, 'deks'>;
 
-/** What the system keeps for itself: of what kind it is, such as `totp`, and which one (I3). */
+/** Names a value that the system seals for itself: its kind, such as `totp`, and its id (I3). */
 export interface SystemId {
   kind: string;
   id: string;
 }
 
-/** Seals under the system's newest DEK, by what the transaction sees of them. @throws DekNotLoaded */
+/** Seals under the system's newest DEK that the transaction sees. @throws DekNotLoaded */
 export async function sealForSystem(
   ctx: Deks,
   tx: Transaction,
@@ -26,25 +26,25 @@ export async function sealForSystem(
   return { ciphertext: seal(dek, bytes, systemContext(kind, id)), dekVersion };
 }
 
-/** Opens what the system keeps, into memory of its own. @throws AppError `sealed`, `unavailable`; IntegrityError */
+/** Opens a value of the system, into new memory. @throws AppError `sealed`, `unavailable`; IntegrityError */
 export function openForSystem(ctx: Deks, { kind, id }: SystemId, ciphertext: Uint8Array): Promise<Uint8Array> {
   const dek = { vaultId: SYSTEM_VAULT_ID, dekVersion: envelopeKeyVersion(ciphertext) };
   return ctx.deks.use(dek, (key) => open(key, ciphertext, systemContext(kind, id)));
 }
 
-/** The rows that hold what the system keeps of one kind. */
+/** The rows with the system's values of one kind. */
 export interface SystemRows {
   listOlder(db: Queryable, dekVersion: number, page: OlderPage): Promise<SealedRow[]>;
-  /** What is sealed in a row; undefined if that is not under `row.dek_version` any more. */
+  /** The ciphertext of a row; undefined if it is no longer sealed under `row.dek_version`. */
   findCiphertext(tx: Transaction, row: SealedRow): Promise<Uint8Array | undefined>;
-  /** Puts it, sealed again, in the place of `from`; false, and nothing done, if that is not what is there. */
+  /** Replaces the ciphertext `from` by `to`. Returns false and changes nothing if the row no longer has `from`. */
   replaceCiphertext(
     tx: Transaction,
     row: { id: string; from: Uint8Array; to: Uint8Array; dekVersion: number },
   ): Promise<boolean>;
 }
 
-/** What the system keeps of one kind, as a rotation of the system's DEK reseals it. */
+/** The system's values of one kind, for the resealing after a rotation of the system's DEK. */
 export function systemResealable(kind: string, rows: SystemRows): Resealable {
   return {
     kind,

@@ -8,13 +8,13 @@ export interface EventRow {
   created_at: number;
 }
 
-/** After every id there is. */
+/** Sorts after every id. */
 const LAST_ID = 'z';
 
 export interface EventQuery {
   vaultId: string;
   kind: string | undefined;
-  /** The id that the ones asked for are older than; '' for the newest. */
+  /** Lists events older than this id; '' for the newest. */
   before: string;
   limit: number;
 }
@@ -52,7 +52,7 @@ export async function insertEvent(tx: Transaction, event: EventRow & { vault_id:
   );
 }
 
-/** Deletes at most `limit` events older than `before`, the oldest first; answers how many. */
+/** Deletes at most `limit` events older than `before`, the oldest first. Returns how many. */
 export async function removeEventsBefore(
   tx: Transaction,
   { before, limit }: { before: number; limit: number },
@@ -70,7 +70,7 @@ export async function removeEventsBefore(
   return rows.length;
 }
 
-/** Deletes at most `limit` events of a vault after the id in `after`; answers the last id, or undefined if there was none. */
+/** Deletes at most `limit` events of a vault after the id `after`. Returns the last id; undefined if there was none. */
 export async function removeEventsOf(
   tx: Transaction,
   { vaultId, after, limit }: { vaultId: string; after: string; limit: number },

@@ -16,7 +16,7 @@ import type { EventRow } from './event-store.ts';
 const KEPT_MS = 90 * DAY_MS;
 const SWEEP_PAGE = 1_000;
 
-/** Something the owners of a vault should hear of. */
+/** Something that the owners of a vault should know. */
 export interface NewEvent<K extends EventKind> {
   vaultId: string;
   kind: K;
@@ -25,15 +25,15 @@ export interface NewEvent<K extends EventKind> {
   at: number;
 }
 
-/** Writes down what the owners of a vault should hear of, beside what it tells of. @throws ZodError for another payload */
+/** Writes an event in the transaction of the change that it reports. @throws ZodError for a payload of another kind */
 export async function addEvent<K extends EventKind>(tx: Transaction, event: NewEvent<K>): Promise<void> {
   const { vaultId, kind, payload, at } = event;
-  // Whatever the contract does not name would be refused when it is read, and may be what must not be told.
+  // The parser refuses fields that the contract does not name: a read would refuse them, and they may be confidential.
   const checked = JSON.stringify(eventPayloads[kind].parse(payload));
   await insertEvent(tx, { id: uuidv7(at), vault_id: vaultId, kind, payload: checked, created_at: at });
 }
 
-/** What the owners of a vault should hear of, the newest first; for owners, and for oversight. */
+/** The events of a vault, the newest first: for owners, and for oversight. */
 export async function listEvents(
   ctx: VaultContext,
   caller: Caller,
@@ -46,7 +46,7 @@ export async function listEvents(
   return audited(ctx, caller, { action: 'event.list', rule, resource }, () => page);
 }
 
-/** Deletes events after 90 days, page by page, so that nobody waits for long to write. */
+/** Deletes events after 90 days, page by page, so that no other writer waits for long. */
 export async function sweepEvents(ctx: Pick<VaultContext, 'db' | 'now'>): Promise<void> {
   const before = ctx.now().getTime() - KEPT_MS;
   let removed: number;
@@ -55,7 +55,7 @@ export async function sweepEvents(ctx: Pick<VaultContext, 'db' | 'now'>): Promis
   } while (removed === SWEEP_PAGE);
 }
 
-/** Removes a page of the events of a deleted vault; see `ClearVault`. */
+/** Deletes a page of the events of a deleted vault; see `ClearVault`. */
 export async function clearEvents(
   tx: Transaction,
   { vaultId, after }: { vaultId: string; after: string },
@@ -64,6 +64,6 @@ export async function clearEvents(
 }
 
 function toEvent({ id, kind, payload, created_at: createdAt }: EventRow): VaultEvent {
-  // What each kind holds was checked as it was written, and is checked again as it leaves.
+  // The payload was checked when it was written, and is checked again when it leaves.
   return { id, kind, payload: JSON.parse(payload), createdAt: new Date(createdAt).toISOString() } as VaultEvent;
 }

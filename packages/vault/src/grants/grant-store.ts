@@ -8,7 +8,7 @@ export interface PrincipalGrant extends Granted {
   principal: string;
 }
 
-/** Who was granted something in a vault, after the principal in `cursor`: applications by name, then users. */
+/** The grants in a vault, after the principal in `cursor`: applications by name, then users by name. */
 export async function listGrantsOf(
   db: Queryable,
   { vaultId, cursor, limit }: { vaultId: string; cursor: string; limit: number },
@@ -33,7 +33,7 @@ export interface VaultGrant extends Granted {
   vault: VaultRow;
 }
 
-/** What one principal was granted, by vault. */
+/** The grants of one principal, by vault name. */
 export async function listGrantsTo(db: Queryable, principal: string): Promise<VaultGrant[]> {
   const rows = await db.query<GrantColumns & VaultRow>(
     `select v.id, v.name, v.description, v.max_versions, v.created_at,
@@ -50,7 +50,7 @@ export async function listGrantsTo(db: Queryable, principal: string): Promise<Va
   });
 }
 
-/** Grants in place of what was granted before, which it answers; undefined if nothing was. */
+/** Writes a grant and returns the old one that it replaces; undefined if there was none. */
 export async function upsertGrant(
   tx: Transaction,
   grant: { vaultId: string; principal: string; granted: Granted; createdAt: number; createdBy: string },
@@ -77,7 +77,7 @@ export async function upsertGrant(
   return before;
 }
 
-/** Answers what was granted; undefined if nothing was. */
+/** Deletes a grant and returns it; undefined if there was none. */
 export async function removeGrant(
   tx: Transaction,
   { vaultId, principal }: { vaultId: string; principal: string },
@@ -96,7 +96,10 @@ export async function removeGrantsTo(tx: Transaction, principal: string): Promis
   await tx.query(`delete from vault_grant where principal = $1`, [principal]);
 }
 
-/** The vaults that have this owner and no other who stays one: ownership with an end, or from some networks only, does not count. */
+/**
+ * The vaults that have this owner and no other permanent one. Another owner does not count if its grant has an expiry
+ * or is limited to some networks.
+ */
 export async function listVaultsOwnedAlone(
   tx: Transaction,
   principal: string,
@@ -119,7 +122,7 @@ export async function listVaultsOwnedAlone(
   );
 }
 
-/** The id behind `user:alice` or `application:ci`, as grants name it; with the role of a user. */
+/** The principal of `user:alice` or `application:ci` by id, as grants name it, with the role of a user. */
 export async function findPrincipal(
   db: Queryable,
   principal: string,

@@ -19,19 +19,19 @@ import { touched } from '../touched.ts';
 import { findPrincipal, listGrantsOf, listVaultsOwnedAlone, removeGrant, upsertGrant } from './grant-store.ts';
 import type { PrincipalGrant } from './grant-store.ts';
 
-/** Names what one principal was granted in one vault; `principal` is `user:alice` or `application:ci`. */
+/** Names the grant of one principal in one vault. `principal` is `user:alice` or `application:ci`. */
 export interface GrantRef {
   vault: string;
   principal: string;
 }
 
-/** Who was granted something in a vault, after the principal in `cursor`. */
+/** The grants in a vault, after the principal in `cursor`. */
 export async function listGrants(
   ctx: VaultContext,
   caller: Caller,
   { vault: name, limit, cursor = '' }: { vault: string } & PageRequest,
 ): Promise<Audited<Page<PrincipalGrant>>> {
-  // A ceo oversees who was granted what, and changes none of it.
+  // A ceo may see the grants for oversight, and may not change them.
   const action = caller.role === 'ceo' ? 'vault.read' : 'vault.manage';
   const { vault, rule } = await authorize(ctx, caller, action, { vault: name });
   const rows = await listGrantsOf(ctx.db, { vaultId: vault.id, cursor, limit: limit + 1 });
@@ -41,9 +41,9 @@ export async function listGrants(
 }
 
 /**
- * Grants in place of what was granted before.
- * @throws AppError `not_found`; `invalid_request` for an end that has passed; `conflict` where it would never count,
- * or would leave the vault without an owner
+ * Writes a grant and replaces the old one.
+ * @throws AppError `not_found`; `invalid_request` for an expiry in the past; `conflict` if the grant would never have
+ * an effect, or would leave the vault without an owner
  */
 export async function putGrant(
   ctx: VaultContext,
@@ -76,8 +76,8 @@ export async function putGrant(
   });
 }
 
-// The role of a user comes before any grant. An admin's takes effect when they are an admin no more, and they hold more
-// until then; a ceo's would only look as if it gave them something.
+// The role of a user comes before any grant. A grant to an admin takes effect once they are no longer an admin; until
+// then they may do everything anyway. A grant to a ceo would only look as if it gave them something.
 function refuseWhatNeverCounts({ role }: { role: string | undefined }, { owner }: Granted): void {
   if (owner && (role === undefined || role === 'ceo')) {
     throw new AppError('conflict', 'only a user who is no ceo can own a vault', { rule: 'not-an-owner' });
@@ -115,12 +115,12 @@ async function keepAnOwner(
   }
 }
 
-// As `listVaultsOwnedAlone` counts owners.
+// The same rule by which `listVaultsOwnedAlone` counts owners.
 function staysOwner({ owner, expiresAt, allowedCidrs }: Granted): boolean {
   return owner && expiresAt === undefined && allowedCidrs.length === 0;
 }
 
-/** Which rule decides, asked by an owner of the vault or an admin. Decides nothing itself. */
+/** Tells an owner of the vault or an admin which rule decides about a question. It grants nothing. */
 export async function explainAccess(
   ctx: VaultContext,
   caller: Caller,
@@ -137,7 +137,7 @@ export async function explainAccess(
   return audited(ctx, caller, { action: 'access.explain', rule, resource }, () => decision);
 }
 
-/** What an audit record tells of a change. */
+/** The fields of a change that an audit record shows. */
 function fieldsOf(granted: Granted | undefined): AuditFields {
   if (!granted) return {};
   const { owner, secrets, keys, pathPrefix, allowedCidrs, expiresAt } = granted;

@@ -6,8 +6,8 @@ import { listGrantsTo } from './grant-store.ts';
 import type { VaultGrant } from './grant-store.ts';
 
 /**
- * What the caller was granted and holds now, from where they are, by vault. By the same decision as reading one of the
- * vaults, so that a list and the vault itself never tell different stories.
+ * The caller's grants that are valid now and from the caller's address, by vault. The decision is the same as for
+ * reading one vault, so that a list and the vault itself never disagree.
  */
 export async function listLiveGrants(ctx: VaultContext, caller: Caller): Promise<VaultGrant[]> {
   const now = ctx.now().getTime();

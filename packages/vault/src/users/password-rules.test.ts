@@ -4,7 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import { checkNewPassword } from './password-rules.ts';
 
 const tooLong = (length: number) => Array.from({ length }, (_, at) => String.fromCodePoint(0x4e00 + at)).join('');
-// Different as JSON, all the same once they are UTF-8.
+// These are different as JSON, and all the same as UTF-8.
 const loneSurrogates = Array.from({ length: 12 }, (_, at) => String.fromCharCode(0xd800 + at)).join('');
 
 describe('a new password', () => {

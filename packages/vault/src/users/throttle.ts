@@ -39,8 +39,8 @@ export interface Attempt {
 
 /**
  * Lets `look` check a password or a code, unless there were too many failures for the name, for the address or in
- * total. A failure is an error `unauthenticated` or `access_denied` of `look`. Any other error, such as a full queue, is
- * not counted. If the check succeeds, `look` calls `forgetFailures` in its own transaction.
+ * total. A failure is an error `unauthenticated` or `access_denied` of `look`. Any other error, such as a full queue,
+ * is not counted. If the check succeeds, `look` calls `forgetFailures` in its own transaction.
  *
  * For the name, an attempt is counted before the check, so that a hundred guesses at once count as a hundred. The typed
  * name is counted, so that a name that does not exist is treated like one that does. For the address and in total, only

@@ -12,18 +12,18 @@ import { countSecrets, forgetDeletedVault, listDeletedVaults, removeVault } from
 import { vaultFields } from './vaults.ts';
 
 /**
- * How many secrets of a vault are counted. PostgreSQL undoes a transaction that has read what others write beside it:
- * the fewer rows it reads, the sooner it gets through while the vault is busy.
+ * At most how many secrets of a vault are counted. PostgreSQL rolls back a transaction that has read rows which others
+ * write concurrently: the fewer rows it reads, the sooner it succeeds while the vault is busy.
  */
 const COUNTED_MAX = 1_000;
 /** How many deleted vaults one run of the sweep clears away. */
 const VAULTS_MAX = 100;
 
 /**
- * Deletes a vault. One transaction takes it from everybody, frees its name and destroys its DEKs, so that what it held
- * can be opened by nobody; `sweepDeletedVaults` removes those rows later and in pages, for there may be very many. The
- * record has the count of its secrets, up to 1,000 of them.
- * @throws AppError `not_found`, `access_denied`; `conflict` for one that holds secrets, unless `recursive`
+ * Deletes a vault. One transaction deletes the vault and its grants, frees its name and deletes its DEKs, so that
+ * nobody can open its values. `sweepDeletedVaults` deletes the other rows later, in pages, because there may be very
+ * many. The record has the count of the secrets, if there are at most 1,000.
+ * @throws AppError `not_found`, `access_denied`; `conflict` if the vault holds secrets, unless `recursive`
  */
 export async function deleteVault(
   ctx: VaultContext,
@@ -41,7 +41,7 @@ export async function deleteVault(
     const changes = changesBetween(vaultFields(removed), {});
     return { value: undefined, happening: { action: 'vault.delete', resource, rule, changes } };
   });
-  // Nobody finds the vault any more, in no process, so nobody uses them: they need not wait for their time to be up.
+  // No process finds the vault any more, so its DEKs have no use. They need not stay in the cache until they expire.
   return deleted.finally(() => ctx.deks.forget(vault.id));
 }
 
@@ -56,13 +56,13 @@ function howMany(count: number): string {
 }
 
 /**
- * Removes a page of what a feature keeps of a vault, after `after` in an order of its own ('' is before all of it).
- * Answers where the page ended, or undefined if nothing was left. It goes on from there, for PostgreSQL walks over what
- * was removed before until it is vacuumed. A page is small: others wait to write meanwhile.
+ * Deletes a page of a feature's rows of a vault, after the position `after` in the feature's own order ('' is before
+ * all rows). Returns the position where the page ended, or undefined if no row was left. The next page starts there,
+ * because PostgreSQL walks over deleted rows until they are vacuumed. A page is small, because other writers wait.
  */
 export type ClearVault = (tx: Transaction, page: { vaultId: string; after: string }) => Promise<string | undefined>;
 
-/** Removes what deleted vaults held, one feature after the other. What a run leaves, the next one removes. */
+/** Deletes the rows of deleted vaults, one feature after the other. The next run deletes what this run leaves. */
 export async function sweepDeletedVaults(
   ctx: Pick<VaultContext, 'db'>,
   clearings: readonly ClearVault[],
@@ -81,7 +81,7 @@ async function clearPages({ db }: Pick<VaultContext, 'db'>, clear: ClearVault, v
   }
 }
 
-// What came after its feature was cleared has the next run look again.
+// If rows came after their feature was cleared, the vault stays listed for the next run.
 async function forgetIfCleared(
   { db }: Pick<VaultContext, 'db'>,
   clearings: readonly ClearVault[],

@@ -1,7 +1,7 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultRow } from '../access-store.ts';
 
-/** Removes a vault with its grants, and keeps its id until the rest is removed; undefined if it is gone already. */
+/** Deletes a vault with its grants. Keeps its id until its other rows are deleted. Undefined if it does not exist. */
 export async function removeVault(
   tx: Transaction,
   { id, at }: { id: string; at: number },
@@ -14,7 +14,7 @@ export async function removeVault(
   return row;
 }
 
-/** How many secrets a vault holds, in the trash or not; no more than `limit` are counted. */
+/** How many secrets a vault holds, in the trash or not. Counts at most `limit`. */
 export async function countSecrets(
   tx: Transaction,
   { vaultId, limit }: { vaultId: string; limit: number },
@@ -30,13 +30,13 @@ export async function countSecrets(
   return row!.n;
 }
 
-/** Vaults that are deleted and of which something may be left, the oldest first. */
+/** Deleted vaults that may still have rows, the oldest first. */
 export async function listDeletedVaults(db: Queryable, limit: number): Promise<string[]> {
   const rows = await db.query<{ id: string }>(`select id from deleted_vault order by deleted_at, id limit $1`, [limit]);
   return rows.map(({ id }) => id);
 }
 
-/** Forgets a deleted vault: nothing of it is left. */
+/** Forgets a deleted vault that has no rows left. */
 export async function forgetDeletedVault(tx: Transaction, id: string): Promise<void> {
   await tx.query(`delete from deleted_vault where id = $1`, [id]);
 }

@@ -35,17 +35,17 @@ export async function insertVault(tx: Transaction, vault: VaultRow & { created_b
 }
 
 /**
- * What may be changed of a vault; undefined leaves it as it is. The name may not: every ciphertext in the vault is bound
- * to it (I3). A rename would have to open each version of each secret, those in the trash too, and seal it again under
- * the new name, as a move does, and the material of keys likewise, in the transaction that changes the row; and it would
- * have to say what becomes of references to the old name.
+ * The fields of a vault that can be changed; undefined leaves a field as it is. The name cannot be changed, because
+ * every ciphertext in the vault is bound to it (I3). In the transaction that changes the row, a rename would have to
+ * open each version of each secret, also in the trash, and seal it again under the new name, as a move does. The same
+ * holds for the material of keys. A rename would also have to decide about references to the old name.
  */
 export interface VaultChange {
   description?: string | null | undefined;
   maxVersions?: number | null | undefined;
 }
 
-/** Changes what is given of a vault; undefined if it is gone. */
+/** Changes the given fields of a vault; undefined if it does not exist. */
 export async function updateVault(
   tx: Transaction,
   { id, description = null, maxVersions = null }: { id: string } & VaultChange,
@@ -61,7 +61,7 @@ export async function updateVault(
   return row;
 }
 
-/** Vaults from this id on, in the order of their ids. */
+/** Vaults from this id on, by id. */
 export async function listVaultsFrom(
   db: Queryable,
   { id, limit }: { id: string; limit: number },

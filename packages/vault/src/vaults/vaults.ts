@@ -26,7 +26,7 @@ export interface Vault {
   id: string;
   name: string;
   description: string;
-  /** How many versions of a secret are kept that does not say so itself. */
+  /** How many versions are kept of a secret that has no limit of its own. */
   maxVersions: number;
   createdAt: Date;
 }
@@ -88,7 +88,7 @@ export async function readVault(ctx: VaultContext, caller: Caller, name: string)
   return audited(ctx, caller, { action: 'vault.read', rule, resource }, () => toVault(vault));
 }
 
-/** Changes what is given. @throws AppError `not_found`, `access_denied` */
+/** Changes the given fields. @throws AppError `not_found`, `access_denied` */
 export async function changeVault(
   ctx: VaultContext,
   caller: Caller,
@@ -106,7 +106,7 @@ export async function changeVault(
   });
 }
 
-/** What an audit record tells of a change. */
+/** The fields of a change that an audit record shows. */
 export function vaultFields({
   description,
   max_versions: maxVersions,
