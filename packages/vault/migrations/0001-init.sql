@@ -3,13 +3,13 @@ create table app_user (
   username text collate "C" not null unique,
   role text not null check (role in ('admin', 'developer', 'ceo')),
   password_hash text not null,
-  -- A one-time password signs in once, and then is good for nothing but being changed.
+  -- A one-time password signs in once. After that it can only be changed.
   password_state text not null check (password_state in ('chosen', 'one_time', 'one_time_used')),
   disabled bigint not null check (disabled in (0, 1)),
   expires_at bigint,
-  -- Sealed; enabled once a first code has been given. A code is good for steps after the last one only.
+  -- Sealed. TOTP is enabled once a first code was given. A code is valid only for steps after the last one.
   totp_ciphertext bytea,
-  -- Of the system's DEK it is sealed under.
+  -- The version of the system's DEK that seals it.
   totp_dek_version bigint,
   totp_enabled bigint not null check (totp_enabled in (0, 1)),
   totp_last_step bigint not null,
@@ -42,7 +42,7 @@ create index session_user_id on session (user_id);
 
 create index session_expires_at on session (expires_at);
 
--- One chain of tokens a session. Only hashes are kept; a successor is derived from the token it follows.
+-- One chain of tokens per session. Only hashes are kept. A successor is derived from the token before it.
 create table refresh_token (
   hash bytea primary key,
   session_id text not null references session (id) on delete cascade,
@@ -52,7 +52,7 @@ create table refresh_token (
 
 create index refresh_token_session_id on refresh_token (session_id);
 
--- Failed sign-ins by subject: a hash of the name that was tried, whether it exists or not, or an address.
+-- Failed sign-ins by subject: a hash of the typed name, whether it exists or not, or an address.
 create table sign_in_failure (
   subject text primary key,
   failures bigint not null,
@@ -66,7 +66,7 @@ create table application (
   id text primary key,
   name text collate "C" not null unique,
   description text not null,
-  -- JSON array; empty: from anywhere.
+  -- JSON array. Empty means from anywhere.
   allowed_cidrs text not null,
   disabled bigint not null check (disabled in (0, 1)),
   expires_at bigint,
@@ -86,18 +86,18 @@ create table application_credential (
 
 create index application_credential_application_id on application_credential (application_id);
 
--- Names sort and compare by their bytes, whatever the locale of the server: lists page by them.
+-- Names sort and compare by their bytes, whatever the locale of the server, because lists are paged by name.
 create table vault (
   id text primary key,
   name text collate "C" not null unique,
   description text not null,
-  -- How many versions of a secret are kept that does not say so itself.
+  -- How many versions are kept of a secret that has no limit of its own.
   max_versions bigint not null,
   created_at bigint not null,
   created_by text not null
 );
 
--- Vaults that are gone, until a job has removed what they held. Nobody can open any of it: their DEKs went first.
+-- Deleted vaults, until a job has deleted their rows. Nobody can open their values: the DEKs were deleted first.
 create table deleted_vault (
   id text primary key,
   deleted_at bigint not null
@@ -105,10 +105,10 @@ create table deleted_vault (
 
 create table vault_grant (
   vault_id text not null references vault (id) on delete cascade,
-  -- user:<id> or application:<id>: names can be given away, ids cannot.
+  -- user:<id> or application:<id>. A name can pass to another account, an id cannot.
   principal text not null,
   owner bigint not null check (owner in (0, 1)),
-  -- JSON arrays of verbs, and of networks (empty: from anywhere).
+  -- JSON arrays of verbs, and of networks (empty means from anywhere).
   secrets text not null,
   keys text not null,
   allowed_cidrs text not null,
@@ -121,13 +121,13 @@ create table vault_grant (
 
 create index vault_grant_principal on vault_grant (principal);
 
--- The newest active one seals new values. A retiring one only opens what is not sealed again yet; of a destroyed one
--- nothing is left but its version, which no other DEK of the vault may have.
+-- The newest active DEK seals new values. A retiring DEK only opens values that are not resealed yet. Only the version
+-- of a destroyed DEK is left, and no other DEK of the vault may have it.
 create table dek (
   vault_id text not null,
   version bigint not null,
   state text not null check (state in ('active', 'retiring', 'destroyed')),
-  -- Null once it is destroyed.
+  -- Null once the DEK is destroyed.
   wrapped bytea,
   kek_version bigint not null,
   created_at bigint not null,
@@ -135,35 +135,35 @@ create table dek (
   check ((wrapped is null) = (state = 'destroyed'))
 );
 
--- Destroyed DEKs are not in it: no KEK is kept for them.
+-- The index leaves out destroyed DEKs: no KEK is kept for them.
 create index dek_kek_version on dek (kek_version, vault_id, version) where wrapped is not null;
 
 create table secret (
   id text primary key,
-  -- Of a vault, or of one that is deleted and not yet cleared away.
+  -- The id of a vault, or of a deleted vault whose rows are not deleted yet.
   vault_id text not null,
   name text collate "C" not null,
   -- The newest version; 0 if the secret has none yet, only metadata.
   current_version bigint not null,
-  -- Null: as many as the vault says.
+  -- Null means the limit of the vault.
   max_versions bigint,
   -- JSON object of strings.
   metadata text not null,
-  -- Of the secret as a whole; a version may end sooner.
+  -- The expiry of the secret as a whole. A version may expire sooner.
   expires_at bigint,
-  -- When the value that is read without naming a version ends: the sooner of the two.
+  -- The expiry of the version that is read by default: the sooner of its own and the secret's.
   due_at bigint,
-  -- When that is to be announced next; null if it was announced for the last time.
+  -- When that expiry must be announced next. Null after the last announcement.
   announce_at bigint,
   -- 1 if some version is not in the trash.
   live bigint not null check (live in (0, 1)),
-  -- When the last of its versions in the trash came there; null if none is in it.
+  -- When the latest of its trashed versions was deleted. Null if no version is in the trash.
   trashed_at bigint,
   created_at bigint not null,
   created_by text not null,
   updated_at bigint not null,
   unique (vault_id, name),
-  -- For its versions, which refer to both.
+  -- For the foreign key of its versions, which refer to both columns.
   unique (id, vault_id),
   constraint secret_without_version check (
     current_version > 0 or (live = 0 and trashed_at is null and due_at is null and announce_at is null)
@@ -174,7 +174,8 @@ create index secret_live on secret (vault_id, name) where live = 1;
 
 create index secret_trashed on secret (vault_id, name) where trashed_at is not null;
 
--- For the sweep alone: with the same condition as above PostgreSQL would list the trash of a vault by it, and sort.
+-- For the sweep only. With the same condition as the index above, PostgreSQL would use this one to list the trash of a
+-- vault, and would have to sort.
 create index secret_trashed_at on secret (trashed_at) where trashed_at > 0;
 
 create index secret_expires_at on secret (expires_at) where expires_at is not null;
@@ -185,18 +186,20 @@ create index secret_announce_at on secret (announce_at) where announce_at is not
 
 create table secret_version (
   secret_id text not null,
-  -- Of the secret, and moves with it. A DEK is destroyed once the index below has no version left that it sealed, so a
-  -- version under another vault would be lost.
+  -- The vault of the secret; a move changes both. A DEK is destroyed once the index below has no version that it
+  -- sealed, so a version with the id of another vault would be lost.
   vault_id text not null,
   version bigint not null,
-  -- Null unless it is in the trash. These stand before the ciphertext: SQLite reads a row from its start.
+  -- Null unless the version is in the trash. These columns are before the ciphertext, because SQLite reads a row from
+  -- its start.
   deleted_at bigint,
   deleted_by text,
-  -- When it was restored beside newer versions; null otherwise. A write that needs its place returns it to the trash.
+  -- When it was restored while newer versions existed; null otherwise. A write that needs its place returns it to the
+  -- trash.
   restored_at bigint,
-  -- Null once it is destroyed.
+  -- Null once the version is destroyed.
   ciphertext bytea,
-  -- Of the DEK it is sealed under, as the ciphertext begins with it; null once it is destroyed.
+  -- The version of the DEK that seals it, as at the start of the ciphertext. Null once the version is destroyed.
   dek_version bigint,
   encoding text not null check (encoding in ('utf8', 'base64')),
   content_type text,
@@ -206,7 +209,7 @@ create table secret_version (
   created_by text not null,
   destroyed_at bigint,
   destroyed_by text,
-  -- Written now and then: the audit log has every read.
+  -- Written from time to time only. The audit log has every read.
   last_read_at bigint,
   last_read_by text,
   primary key (secret_id, version),
@@ -214,13 +217,13 @@ create table secret_version (
   check ((ciphertext is null) = (dek_version is null))
 );
 
--- However much of a name is in the trash, a write finds the versions that are not.
+-- A write finds the versions that are not in the trash, however many are.
 create index secret_version_kept on secret_version (secret_id, version) where deleted_at is null;
 
 create index secret_version_expires_at on secret_version (expires_at) where expires_at is not null and ciphertext is not null;
 
--- What is sealed under the old DEKs of a vault, page by page: a look at the secrets of the vault would go through all of
--- them to find the last few, or none.
+-- Lists the versions sealed under old DEKs of a vault, page by page. Without it, a query would go through all secrets
+-- of the vault to find the last few, or none.
 create index secret_version_dek_version on secret_version (vault_id, dek_version, secret_id, version)
   where dek_version is not null;
 
@@ -247,7 +250,7 @@ create table secret_label (
 
 create index secret_label_secret_id on secret_label (secret_id);
 
--- Where the versions that are references point, by the names they give; a null version is the newest.
+-- The targets of versions that are references, by the names in the reference. A null version means the newest.
 create table secret_reference (
   secret_id text not null,
   version bigint not null,
@@ -260,8 +263,8 @@ create table secret_reference (
 
 create index secret_reference_target on secret_reference (target_vault, target_name);
 
--- Names that secrets were removed from, with their last version: a next one goes on from there, so that no entity tag
--- stands for two values.
+-- Names of removed secrets, with their last version. A new secret of the same name continues from that version, so that
+-- no entity tag stands for two values.
 create table given_up_name (
   vault_id text not null,
   name text collate "C" not null,
@@ -280,7 +283,7 @@ create table break_glass (
 
 create index break_glass_secret_id on break_glass (secret_id, id);
 
--- What the owners of a vault should hear of. JSON; no value of a secret is ever in it.
+-- Events that the owners of a vault should know. The payload is JSON, and never has a value of a secret.
 create table event (
   id text primary key,
   vault_id text not null,
@@ -299,7 +302,7 @@ create table signing_key (
   id text primary key,
   purpose text not null check (purpose in ('access', 'refresh')),
   ciphertext bytea not null,
-  -- Of the system's DEK it is sealed under. Without an index: there are three keys or so.
+  -- The version of the system's DEK that seals it. It has no index, because there are only about three keys.
   dek_version bigint not null,
   created_at bigint not null
 );
