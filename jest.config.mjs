@@ -10,7 +10,8 @@ export default {
   ],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {},
-  testTimeout: 30_000,
+  // Ends a test that hangs. Nothing is timed by it: a busy machine takes several times as long as a quiet one.
+  testTimeout: 90_000,
   reporters: ['default', '<rootDir>/packages/testkit/src/jest-reporter.mjs'],
   globalSetup: '<rootDir>/packages/testkit/src/jest-global-setup.ts',
   globalTeardown: '<rootDir>/packages/testkit/src/jest-global-teardown.ts',
