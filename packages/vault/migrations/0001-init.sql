@@ -263,8 +263,8 @@ create table secret_reference (
 
 create index secret_reference_target on secret_reference (target_vault, target_name);
 
--- Names of removed secrets, with their last version. A new secret of the same name continues from that version, so that
--- no entity tag stands for two values.
+-- Names of secrets that were moved away or purged, with the last version. A new secret of the same name continues from
+-- that version, so that one entity tag never means two values.
 create table given_up_name (
   vault_id text not null,
   name text collate "C" not null,

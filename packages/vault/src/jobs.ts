@@ -15,7 +15,7 @@ import type { ClearVault } from './vaults/delete-vault.ts';
 
 /**
  * How each feature deletes the rows that outlive their vault. A feature with rows of its own adds its function here.
- * `clearGivenUpNames` comes after `clearSecrets`, because a removed secret gives up its name.
+ * `clearGivenUpNames` comes after `clearSecrets`, because a deleted secret gives up its name.
  */
 const clearings: readonly ClearVault[] = [clearSecrets, clearGivenUpNames, clearEvents];
 
