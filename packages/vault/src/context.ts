@@ -55,7 +55,7 @@ export interface DekCache {
 
 /** Deletes outbox rows that the audit log has acknowledged. */
 export interface Outbox {
-  /** Notes that the log has an event. Its row is deleted soon, with others. A lost note only costs a repeated append. */
+  /** Notes that the log has an event. Its row is deleted soon, with others. A lost note only costs a repeat. */
   acknowledge(id: string): void;
   /** Deletes the rows acknowledged until now. Resolves once they are deleted, even if another call deletes them. */
   flush(): Promise<void>;
