@@ -207,7 +207,7 @@ describe.each(['mini', 'full'] as const)('in profile %s, a secret without a vers
     expect((await eventsOf(system, 'ending')).map(({ payload }) => payload)).toMatchObject([
       { name: 'early', version: 1 },
     ]);
-    expect(await trail(system, 'ending', 'secret.expire')).toEqual(['secret.expire early 1 expiresAt']);
+    expect(await trail(system, 'ending', 'secret.expire')).toEqual(['secret.expire early 1 expiry']);
     await alice.get(early).expect(410);
     await alice.get(swept).expect(404);
     expect((await alice.put(swept, { value: 'v' }).expect(201)).body).not.toHaveProperty('expiresAt');
