@@ -6,6 +6,8 @@ export type AuditPeer = 'api-service' | 'worker' | 'kek-service' | 'audit-servic
 const shown: readonly AuditPeer[] = ['api-service'];
 const changed: readonly AuditPeer[] = ['api-service', 'worker'];
 const keyService: readonly AuditPeer[] = ['kek-service'];
+// kek-service records what became of a KEK, and the vault who asked for it.
+const keks: readonly AuditPeer[] = ['api-service', 'worker', 'kek-service'];
 const log: readonly AuditPeer[] = ['audit-service'];
 
 /**
@@ -47,6 +49,10 @@ export const auditActions = {
   'grant.list': shown,
   'grant.write': changed,
   'health.read': shown,
+  'kek.destroy': keks,
+  'kek.list': ['api-service', 'kek-service'],
+  'kek.rotate': keks,
+  'keyring.replace': keyService,
   'openapi.read': shown,
   'request.refuse': ['api-service', 'kek-service', 'audit-service'],
   'seal.close': keyService,

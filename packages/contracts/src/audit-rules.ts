@@ -99,6 +99,7 @@ export const auditRules = {
   'foreign-action': 'A service submitted an event of an action that is not its own.',
   integrity: 'Something stored does not open.',
   'missing-dek': 'A DEK is not there.',
+  'missing-kek': 'A DEK names a KEK that was destroyed or never existed.',
   'record-waits': 'The change is made, and its record waits for the log.',
   'unknown-action': 'A service submitted an event of an action that this audit-service does not know.',
 } as const;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { endpoint } from './endpoint.ts';
+import { Time, WholeNumber } from './names.ts';
 
 /** Which DEK a wrapped DEK is. Bound into the wrapping: asked for another one, it does not open. */
 export const DekRef = z.strictObject({
@@ -55,6 +56,49 @@ export const rewrapDeks = endpoint({
   response: batch(WrappedDek),
 });
 
+const KekVersion = z.strictObject({
+  version: z.int().positive(),
+  /** Only the newest is enabled: it alone wraps. A destroyed one opens nothing any more. */
+  state: z.enum(['enabled', 'decrypt-only', 'destroyed']),
+  createdAt: Time,
+  /** The request that asked for it; null for the first KEK of a keyring. */
+  requestId: z.uuid().nullable(),
+});
+
+export type KekVersion = z.output<typeof KekVersion>;
+
+export const rotateKek = endpoint({
+  ...common,
+  path: '/v1/keks:rotate',
+  action: 'kek.rotate',
+  summary: 'Make a new KEK. The same request again answers the same version.',
+  body: z.strictObject({ requestId: z.uuid() }),
+  response: z.strictObject({ version: z.int().positive() }),
+});
+
+export const listKeks = endpoint({
+  ...common,
+  method: 'GET',
+  path: '/v1/keks',
+  action: 'kek.list',
+  summary: 'The versions of the KEK, the oldest first; never a key.',
+  body: z.undefined(),
+  response: z.strictObject({ items: z.array(KekVersion) }),
+});
+
+export const destroyKek = endpoint({
+  ...common,
+  path: '/v1/keks/{version}:destroy',
+  action: 'kek.destroy',
+  summary: 'Destroy a KEK that is not the newest. What it wraps can never be opened again.',
+  params: z.object({ version: WholeNumber({ min: 1, max: 0xffff_ffff }) }),
+  body: z.strictObject({}),
+  response: z.strictObject({}),
+});
+
+/** How a seal keeps the root key. */
+export const SealType = z.enum(['file', 'passphrase', 'shamir', 'pkcs11']);
+
 export const unseal = endpoint({
   ...common,
   path: '/v1/unseal',
@@ -78,7 +122,7 @@ export const sealStatus = endpoint({
   method: 'GET',
   path: '/v1/seal-status',
   action: 'seal.read',
-  summary: 'Whether the keyring is open, and by which seal it opens.',
+  summary: 'Whether the keyring is open, and by which seals it opens.',
   body: z.undefined(),
-  response: z.strictObject({ sealed: z.boolean(), type: z.enum(['file', 'passphrase']) }),
+  response: z.strictObject({ sealed: z.boolean(), seals: z.array(z.strictObject({ id: z.uuid(), type: SealType })) }),
 });

@@ -1,4 +1,4 @@
-import type { DekRef } from './kek-api.ts';
+import type { DekRef, KekVersion } from './kek-api.ts';
 
 /** A DEK as it is stored: only kek-service can open it. */
 export interface WrappedDek {
@@ -17,4 +17,16 @@ export interface Keks {
    * more than DEKS_AT_ONCE_MAX
    */
   rewrap(deks: readonly { ref: DekRef; wrapped: WrappedDek }[]): Promise<WrappedDek[]>;
+  /**
+   * Makes a new KEK, which wraps from then on; the older ones only unwrap. Answers its version. A request with an id
+   * (a UUID) that was used before makes nothing and answers the version that it made, whatever became of that since.
+   */
+  rotate(requestId: string): Promise<number>;
+  /** Every version there is or was, the oldest first. */
+  list(): Promise<KekVersion[]>;
+  /**
+   * Destroys a version: what it wraps never opens again. Does nothing if it is destroyed already.
+   * @throws AppError `conflict` for the newest, `not_found` for one that never existed
+   */
+  destroy(version: number): Promise<void>;
 }

@@ -14,6 +14,7 @@ export interface EventFacts {
   ciphertextSha256?: string | undefined;
   decision: 'allow' | 'deny';
   dekVersion?: number | undefined;
+  kekVersion?: number | undefined;
   reason?: string | undefined;
   resource?: AuditResource | undefined;
   rule?: AuditRule | undefined;
@@ -26,7 +27,8 @@ export function toAuditEvent(
   facts: EventFacts,
   { id, at }: { id: string; at: number },
 ): AuditEvent {
-  const { action, changes, ciphertextSha256, decision, dekVersion, reason, resource, rule, suspicious } = facts;
+  const { action, changes, ciphertextSha256, decision, dekVersion, kekVersion } = facts;
+  const { reason, resource, rule, suspicious } = facts;
   // In the order of its canonical form, which is then the faster one to write.
   return {
     action,
@@ -36,6 +38,7 @@ export function toAuditEvent(
     decision,
     ...(dekVersion === undefined ? {} : { dekVersion }),
     id,
+    ...(kekVersion === undefined ? {} : { kekVersion }),
     ...(reason === undefined ? {} : { reason }),
     ...(requestId === undefined ? {} : { requestId }),
     ...(resource === undefined ? {} : { resource }),

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { dekContext, kekContext, keyMaterialContext, secretContext, systemContext } from './context.ts';
+import { dekContext, kekContext, keyMaterialContext, rootKeyContext, secretContext, systemContext } from './context.ts';
 import type { DekContext, KeyMaterialContext, SecretContext } from './context.ts';
 
 type ContextInput =
@@ -9,6 +9,7 @@ type ContextInput =
   | { kind: 'key'; ref: KeyMaterialContext }
   | { kind: 'dek'; ref: DekContext }
   | { kind: 'kek'; ref: { kekVersion: number } }
+  | { kind: 'root-key'; ref: { sealId: string } }
   | { kind: 'system'; ref: { kind: string; id: string } };
 
 const { contexts } = JSON.parse(readFileSync(new URL('../vectors/envelope.json', import.meta.url), 'utf8')) as {
@@ -24,6 +25,7 @@ function bytesOf({ kind, ref }: ContextInput): Uint8Array {
   if (kind === 'key') return keyMaterialContext(ref);
   if (kind === 'dek') return dekContext(ref);
   if (kind === 'kek') return kekContext(ref);
+  if (kind === 'root-key') return rootKeyContext(ref);
   return systemContext(ref.kind, ref.id);
 }
 
@@ -56,6 +58,7 @@ const input: fc.Arbitrary<ContextInput> = fc.oneof(
     ref: fc.record({ vaultId: text, dekVersion: number, kekVersion: number }),
   }),
   fc.record({ kind: fc.constant('kek' as const), ref: fc.record({ kekVersion: number }) }),
+  fc.record({ kind: fc.constant('root-key' as const), ref: fc.record({ sealId: text }) }),
   fc.record({ kind: fc.constant('system' as const), ref: fc.record({ kind: text, id: text }) }),
 );
 

@@ -60,6 +60,11 @@ export function kekContext(ref: { kekVersion: number }): Uint8Array {
   return encode('cardea/kek/v1', [ref.kekVersion]);
 }
 
+/** Context of the root key wrapped for a seal. */
+export function rootKeyContext(ref: { sealId: string }): Uint8Array {
+  return encode('cardea/root-key/v1', [ref.sealId]);
+}
+
 /** Context of what the system keeps for itself, such as a token signing key: what it is, and which one. */
 export function systemContext(kind: string, id: string): Uint8Array {
   return encode('cardea/system/v1', [kind, id]);

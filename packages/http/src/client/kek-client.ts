@@ -1,11 +1,19 @@
 import { AppError } from '@cardea/contracts/errors';
-import { DEKS_AT_ONCE_MAX, rewrapDeks, unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
+import {
+  DEKS_AT_ONCE_MAX,
+  destroyKek,
+  listKeks,
+  rewrapDeks,
+  rotateKek,
+  unwrapDeks,
+  wrapDeks,
+} from '@cardea/contracts/kek-api';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { Keks, WrappedDek } from '@cardea/contracts/keks';
 import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import type { Client } from './peer-client.ts';
 
-/** Wraps, unwraps and rewraps DEKs by calling kek-service. */
+/** Uses and rotates KEKs by calling kek-service. */
 export function createKekClient(client: Client): Keks {
   return {
     async wrap(ref, dek) {
@@ -25,6 +33,15 @@ export function createKekClient(client: Client): Keks {
       // If one DEK were missing, the others would shift to the wrong positions.
       if (items.length !== asked.length) throw new AppError('internal', 'kek-service has left out a DEK');
       return items.map(fromWire);
+    },
+    async rotate(requestId) {
+      return (await client.call(rotateKek, { body: { requestId } })).version;
+    },
+    async list() {
+      return (await client.call(listKeks, {})).items;
+    },
+    async destroy(version) {
+      await client.call(destroyKek, { params: { version }, body: {} });
     },
   };
 }

@@ -20,7 +20,12 @@ export interface Client {
   /** @throws AppError with the code that the service answered; `unavailable` if it did not answer. */
   call<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
     endpoint: Endpoint<P, Q, B, R>,
-    input: { query?: Record<string, string | number | undefined>; body?: z.input<B>; timeoutMs?: number },
+    input: {
+      params?: Record<string, string | number>;
+      query?: Record<string, string | number | undefined>;
+      body?: z.input<B>;
+      timeoutMs?: number;
+    },
   ): Promise<z.output<R>>;
   /** Sends text that is already JSON. Returns parsed JSON that no schema has checked. */
   post(path: string, json: string, timeoutMs: number): Promise<unknown>;
@@ -81,10 +86,10 @@ export function createClient({ url, peer, identity, connections = 4 }: ClientOpt
   }
 
   return {
-    async call(endpoint, { query = {}, body, timeoutMs }) {
+    async call(endpoint, { params = {}, query = {}, body, timeoutMs }) {
       const answer = await requestBody(json, {
         method: endpoint.method,
-        path: endpoint.path + search(query),
+        path: fill(endpoint.path, params) + search(query),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
       });
@@ -109,6 +114,14 @@ function connector(peer: ServiceName, identity: TlsIdentity): buildConnector.con
     });
     connect({ ...options, servername: 'localhost' }, callback);
   };
+}
+
+// For one segment of a path: ids and numbers, which need no encoding.
+function fill(template: string, params: Record<string, string | number>): string {
+  return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+    if (params[name] === undefined) throw new TypeError(`${template} needs ${name}`);
+    return String(params[name]);
+  });
 }
 
 function search(query: Record<string, string | number | undefined>): string {

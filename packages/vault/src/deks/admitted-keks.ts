@@ -2,8 +2,8 @@ import type { AuditLog } from '@cardea/contracts/audited';
 import type { Keks } from '@cardea/contracts/keks';
 
 /**
- * The key service, with a check of the audit log before each call: no key is wrapped, unwrapped or rewrapped while the
- * log cannot record it.
+ * The key service, with a check of the audit log before each call: no key is used, made or destroyed while the log
+ * cannot record it.
  * @throws AppError `unavailable` while the log is known not to answer
  */
 export function admittedKeks({ keks, audit }: { keks: Keks; audit: AuditLog }): Keks {
@@ -19,6 +19,18 @@ export function admittedKeks({ keks, audit }: { keks: Keks; audit: AuditLog }): 
     async rewrap(deks) {
       audit.admit();
       return keks.rewrap(deks);
+    },
+    async rotate(requestId) {
+      audit.admit();
+      return keks.rotate(requestId);
+    },
+    async list() {
+      audit.admit();
+      return keks.list();
+    },
+    async destroy(version) {
+      audit.admit();
+      return keks.destroy(version);
     },
   };
 }

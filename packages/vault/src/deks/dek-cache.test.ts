@@ -26,6 +26,9 @@ const keks: Keks = {
     unwrapped += 1;
     return new Uint8Array(32).fill(7);
   },
+  rotate: () => Promise.reject(new Error('nothing is rotated here')),
+  list: () => Promise.reject(new Error('nothing is listed here')),
+  destroy: () => Promise.reject(new Error('nothing is destroyed here')),
 };
 
 beforeAll(async () => {
