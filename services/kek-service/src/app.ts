@@ -1,11 +1,22 @@
 import type { RequestListener } from 'node:http';
-import { rewrapDeks, seal, sealStatus, unseal, unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
+import {
+  destroyKek,
+  listKeks,
+  rewrapDeks,
+  rotateKek,
+  seal,
+  sealStatus,
+  unseal,
+  unwrapDeks,
+  wrapDeks,
+} from '@cardea/contracts/kek-api';
 import { createApp } from '@cardea/http/server/app';
 import { certificateHolder, identifyPeer } from '@cardea/http/server/peers';
 import type { PeersOfEndpoints } from '@cardea/http/server/peers';
 import { recordRefusal } from './audit.ts';
 import type { KekContext } from './context.ts';
 import { dekRoutes } from './dek-routes.ts';
+import { kekRoutes } from './kek-routes.ts';
 import { sealRoutes } from './seal-routes.ts';
 
 // Who may call what. What is not listed here is for nobody.
@@ -13,6 +24,9 @@ const peersOf: PeersOfEndpoints = new Map([
   [wrapDeks.path, ['api-service', 'worker']],
   [unwrapDeks.path, ['api-service', 'worker']],
   [rewrapDeks.path, ['api-service', 'worker']],
+  [rotateKek.path, ['api-service', 'worker']],
+  [listKeks.path, ['api-service', 'worker']],
+  [destroyKek.path, ['api-service', 'worker']],
   [unseal.path, ['operator']],
   [seal.path, ['operator']],
   [sealStatus.path, ['operator', 'api-service', 'worker']],
@@ -29,6 +43,6 @@ export function createKekApp(ctx: KekContext): RequestListener {
       recordRefusal: (refusal) => recordRefusal(ctx, refusal),
       translate: () => undefined,
     },
-    routes: [...dekRoutes(ctx), ...sealRoutes(ctx)],
+    routes: [...dekRoutes(ctx), ...kekRoutes(ctx), ...sealRoutes(ctx)],
   });
 }

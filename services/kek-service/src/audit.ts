@@ -3,10 +3,10 @@ import type { Caller } from '@cardea/contracts/caller';
 import { seal, unseal } from '@cardea/contracts/kek-api';
 import { refusalFacts } from '@cardea/contracts/refusal';
 import type { Refusal } from '@cardea/contracts/refusal';
-import { toAuditEvent } from '@cardea/contracts/to-audit-event';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
-import { uuidv7 } from '@cardea/crypto/ids';
+import { atMost } from './at-most.ts';
 import type { KekContext } from './context.ts';
+import { eventOf } from './records.ts';
 
 // A refusal releases nothing, so it must not hang on an audit log that is away: it waits for its record this long.
 const REFUSAL_WAITS_MS = 1_000;
@@ -45,13 +45,5 @@ export async function recordRefusal(ctx: KekContext, refusal: Refusal): Promise<
 }
 
 async function append(ctx: KekContext, caller: Caller, facts: EventFacts): Promise<void> {
-  const at = ctx.now();
-  await ctx.audit?.append(toAuditEvent(caller, facts, { id: uuidv7(at), at }));
-}
-
-async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const over = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
-  await Promise.race([work, over]);
-  clearTimeout(timer);
+  await ctx.audit?.append(eventOf(caller, facts, ctx.now()));
 }

@@ -11,7 +11,8 @@ export interface KekConfig {
   dataDir: string;
   tlsDir: string;
   logLevel: string;
-  seal: 'file' | 'passphrase';
+  /** The seal of a new keyring; the default is `file`. */
+  seal?: 'file' | 'passphrase';
   /** Without it a keyring sealed by passphrase waits for POST /v1/unseal. */
   passphraseFile?: string;
   /** Without it, refusals, unsealing and sealing are only logged. */
@@ -21,7 +22,7 @@ export interface KekConfig {
 const Settings = z.object({
   ...commonSettings,
   CARDEA_KEK_PORT: Port,
-  CARDEA_SEAL: z.enum(['file', 'passphrase']).default('file'),
+  CARDEA_SEAL: z.enum(['file', 'passphrase']).optional(),
   CARDEA_SEAL_PASSPHRASE_FILE: z.string().min(1).optional(),
   CARDEA_AUDIT_URL: z.url({ protocol: /^https$/ }).optional(),
 });
@@ -29,7 +30,7 @@ const Settings = z.object({
 /** Reads the settings of kek-service. @throws StartError that names every variable that is wrong */
 export function readKekConfig(env: NodeJS.ProcessEnv): KekConfig {
   const settings = readConfig(Settings, env);
-  const { CARDEA_SEAL_PASSPHRASE_FILE: passphraseFile, CARDEA_AUDIT_URL: auditUrl } = settings;
+  const { CARDEA_SEAL: seal, CARDEA_SEAL_PASSPHRASE_FILE: passphraseFile, CARDEA_AUDIT_URL: auditUrl } = settings;
   return {
     host: settings.CARDEA_HOST,
     port: settings.CARDEA_KEK_PORT,
@@ -38,7 +39,7 @@ export function readKekConfig(env: NodeJS.ProcessEnv): KekConfig {
     dataDir: settings.CARDEA_DATA_DIR,
     tlsDir: settings.CARDEA_TLS_DIR,
     logLevel: settings.CARDEA_LOG_LEVEL,
-    seal: settings.CARDEA_SEAL,
+    ...(seal === undefined ? {} : { seal }),
     ...(passphraseFile === undefined ? {} : { passphraseFile }),
     ...(auditUrl === undefined ? {} : { auditUrl }),
   };

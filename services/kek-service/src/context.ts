@@ -8,10 +8,14 @@ import type { Logger } from '@cardea/process/logger';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { TlsIdentity } from '@cardea/http/mtls';
 import type { KekConfig } from './config.ts';
-import { makeKeyringFolder, openKeyringFolder } from './keyring-folder.ts';
-import type { KeyringFile } from './keyring-format.ts';
+import { keyringFolder, makeKeyringFolder } from './first-keyring.ts';
+import { createFileStore } from './keyring/file-store.ts';
+import type { KeyringStore } from './keyring/store.ts';
+import { createKeyringRecords } from './keyring-records.ts';
+import type { KeyringRecords } from './keyring-records.ts';
 import { createKekMetrics } from './metrics.ts';
 import type { KekMetrics } from './metrics.ts';
+import { openAtStart } from './open-at-start.ts';
 import { createSealState } from './seal-state.ts';
 import type { SealState } from './seal-state.ts';
 import { fileSealWarning } from './seals/file.ts';
@@ -29,8 +33,10 @@ export interface KekContext {
   identity: TlsIdentity;
   /** Undefined where no audit log is configured: what would be recorded is then only logged. */
   audit: AuditLog | undefined;
-  /** As it was read at start; a keyring that is closed opens from it again. */
-  keyringFile: KeyringFile;
+  store: KeyringStore;
+  keyringRecords: KeyringRecords;
+  /** Runs changes of the keyring one after the other. */
+  inTurn<T>(work: () => Promise<T>): Promise<T>;
   seal: SealState;
   unsealAttempts: UnsealAttempts;
   unwrapLimit: UnwrapLimit;
@@ -50,15 +56,20 @@ export interface KekOverrides {
 export async function createContext(config: KekConfig, overrides: KekOverrides): Promise<KekContext> {
   const { now = Date.now, logger = createLogger('kek-service', config.logLevel) } = overrides;
   const identity = readTlsIdentity(config.tlsDir, 'kek-service');
-  const { file, keyring } = await openOrMakeKeyring(config, { now, logger, ...overrides });
-  const seal = createSealState(keyring);
+  await makeKeyring(config, { now, logger, ...overrides });
+  const store = createFileStore(keyringFolder(config));
+  const stored = await store.read();
+  const opened = await openAtStart(config, stored.document, logger);
+  const seal = createSealState(opened?.keyring);
   const audit = connectAudit(config, identity);
   return {
     now,
     logger,
     identity,
+    store,
     seal,
-    keyringFile: file,
+    keyringRecords: createKeyringRecords({ store, audit: audit?.log, logger }, stored),
+    inTurn: createTurns(),
     metrics: createKekMetrics(seal),
     audit: audit?.log,
     unsealAttempts: createUnsealAttempts(now),
@@ -70,13 +81,21 @@ export async function createContext(config: KekConfig, overrides: KekOverrides):
   };
 }
 
-async function openOrMakeKeyring(
+async function makeKeyring(
   config: KekConfig,
   { now, logger, passphraseCost: cost = passphraseCost }: KekOverrides & { now: () => number; logger: Logger },
-) {
-  const made = await makeKeyringFolder(config, cost, new Date(now()).toISOString());
-  if (made && config.seal === 'file') for (const line of fileSealWarning) logger.warn(line);
-  return openKeyringFolder(config);
+): Promise<void> {
+  const made = await makeKeyringFolder(config, cost, now());
+  if (made && config.seal !== 'passphrase') for (const line of fileSealWarning) logger.warn(line);
+}
+
+function createTurns(): KekContext['inTurn'] {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const turn = last.then(work);
+    last = turn.catch(() => undefined);
+    return turn;
+  };
 }
 
 function connectAudit({ auditUrl }: KekConfig, identity: TlsIdentity) {

@@ -7,8 +7,8 @@ import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import { plainRoute } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 import type { KekContext } from './context.ts';
-import { rewrapDek, unwrapDek, wrapDek } from './keyring.ts';
-import type { Keyring } from './keyring.ts';
+import type { Keyring } from './keyring/keyring.ts';
+import { rewrapDek, unwrapDek, wrapDek } from './keyring/wrapping.ts';
 
 /** Wrapping, unwrapping and rewrapping. A batch succeeds as a whole or is refused as a whole. */
 export function dekRoutes(ctx: KekContext): Route[] {

@@ -1,6 +1,6 @@
 import { run } from '@cardea/process/run';
 import { readKekConfig } from './config.ts';
-import { refuseMissingPassphrase } from './keyring-folder.ts';
+import { refuseMissingPassphrase } from './first-keyring.ts';
 import { startKekService } from './start.ts';
 
 await run(async (env) => {

@@ -6,17 +6,19 @@ import { plainRoute } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 import { recordSealChange } from './audit.ts';
 import type { KekContext } from './context.ts';
-import type { KeyringFile } from './keyring-format.ts';
-import { openKeyring } from './keyring.ts';
-import type { Keyring } from './keyring.ts';
-import { deriveRootKey } from './seals/passphrase.ts';
+import type { KeyringDocument } from './keyring/format.ts';
+import type { Keyring } from './keyring/keyring.ts';
+import { openBySealKey } from './open-at-start.ts';
+import { derivePassphraseSealKey } from './seals/passphrase.ts';
 
 /** Opening and closing the keyring. Both are in the audit log before they take effect. */
 export function sealRoutes(ctx: KekContext): Route[] {
   return [
-    plainRoute(sealStatus, async () => ({
-      body: { sealed: ctx.seal.isSealed(), type: ctx.keyringFile.seal.type },
-    })),
+    plainRoute(sealStatus, async () => {
+      const { document } = await ctx.store.read();
+      const seals = document.seals.map(({ id, type }) => ({ id, type }));
+      return { body: { sealed: ctx.seal.isSealed(), seals } };
+    }),
 
     plainRoute(unseal, async ({ caller, body }) => {
       await ctx.unsealAttempts.run(caller.actor.id, () => unsealKeyring(ctx, caller, body.passphrase));
@@ -33,7 +35,8 @@ export function sealRoutes(ctx: KekContext): Route[] {
 
 async function unsealKeyring(ctx: KekContext, caller: Caller, passphrase: string): Promise<void> {
   if (!ctx.seal.isSealed()) throw new AppError('conflict', 'the keyring is open');
-  const keyring = await openWithPassphrase(ctx.keyringFile, passphrase);
+  const { document } = await ctx.store.read();
+  const keyring = await openWithPassphrase(document, passphrase);
   try {
     await recordSealChange(ctx, caller, unseal.action);
   } catch (error) {
@@ -43,20 +46,20 @@ async function unsealKeyring(ctx: KekContext, caller: Caller, passphrase: string
   ctx.seal.open(keyring);
 }
 
-async function openWithPassphrase(file: KeyringFile, passphrase: string): Promise<Keyring> {
-  if (file.seal.type === 'file') {
+async function openWithPassphrase(document: KeyringDocument, passphrase: string): Promise<Keyring> {
+  const entries = document.seals.filter((entry) => entry.type === 'passphrase');
+  if (entries.length === 0)
     throw new AppError(
       'conflict',
-      'the seal is a file, which is read at start: restart kek-service to open the keyring',
+      'the keyring opens by no passphrase: restart kek-service, which reads the seal key at its start',
     );
+  for (const entry of entries) {
+    const sealKey = await derivePassphraseSealKey(passphrase, entry);
+    try {
+      return openBySealKey(sealKey, entry, document);
+    } catch (error) {
+      if (!(error instanceof IntegrityError)) throw error;
+    }
   }
-  const rootKey = await deriveRootKey(passphrase, file.seal);
-  try {
-    return openKeyring(rootKey, file);
-  } catch (cause) {
-    if (!(cause instanceof IntegrityError)) throw cause;
-    throw new AppError('access_denied', 'the passphrase is wrong', { cause, suspicious: 'wrong_passphrase' });
-  } finally {
-    rootKey.destroy();
-  }
+  throw new AppError('access_denied', 'the passphrase is wrong', { suspicious: 'wrong_passphrase' });
 }

@@ -1,5 +1,5 @@
 import { AppError } from '@cardea/contracts/errors';
-import type { Keyring } from './keyring.ts';
+import type { Keyring } from './keyring/keyring.ts';
 
 /** Whether the KEKs are in memory. */
 export interface SealState {
@@ -7,6 +7,8 @@ export interface SealState {
   /** The open keyring. Used without an `await` in between, it cannot be closed meanwhile. @throws AppError `sealed` */
   keyring(): Keyring;
   open(keyring: Keyring): void;
+  /** Takes the next generation of the open keyring. If it was sealed meanwhile, it stays sealed. */
+  replace(keyring: Keyring): void;
   /** Overwrites the KEKs. */
   close(): void;
 }
@@ -19,9 +21,14 @@ export function createSealState(keyring: Keyring | undefined): SealState {
       if (!current) throw new AppError('sealed', 'kek-service is sealed: an operator must unseal it');
       return current;
     },
-    open(keyring) {
+    open(next) {
       current?.close();
-      current = keyring;
+      current = next;
+    },
+    replace(next) {
+      if (current) current.close();
+      else next.close();
+      current &&= next;
     },
     close() {
       current?.close();

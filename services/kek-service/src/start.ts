@@ -1,7 +1,9 @@
 import { openOpsPort } from '@cardea/http/server/ops-port';
 import { reportRefusedHandshakes } from '@cardea/http/server/peers';
 import { listen } from '@cardea/http/server/serve';
+import { repeat } from '@cardea/process/repeat';
 import type { Running } from '@cardea/process/run';
+import { atMost } from './at-most.ts';
 import { createKekApp } from './app.ts';
 import type { KekConfig } from './config.ts';
 import { createContext } from './context.ts';
@@ -9,6 +11,9 @@ import type { KekOverrides } from './context.ts';
 
 // As long as those who ask for a DEK wait for an answer.
 const DRAIN_MS = 5_000;
+const SECOND_MS = 1_000;
+// audit-service may start beside this service, and needs no KEK.
+const RECORD_WAITS_MS = 1_000;
 
 /** Starts kek-service in this process; it may be sealed. @throws StartError */
 export async function startKekService(config: KekConfig, overrides: KekOverrides = {}): Promise<Running> {
@@ -18,7 +23,11 @@ export async function startKekService(config: KekConfig, overrides: KekOverrides
   const ctx = await createContext(config, overrides);
   starting.defer(() => ctx.close());
 
-  const { identity, logger, metrics, seal } = ctx;
+  const { identity, logger, metrics, seal, keyringRecords } = ctx;
+  const late = (error: unknown) => logger.warn('a record of the keyring waits for the audit log', { error });
+  await atMost(RECORD_WAITS_MS, keyringRecords.send().catch(late));
+  starting.use(repeat(SECOND_MS, () => keyringRecords.send(), late));
+
   const address = { host: config.host, port: config.port, variable: 'CARDEA_KEK_PORT' };
   const api = await listen(createKekApp(ctx), { ...address, identity });
   starting.defer(() => api.drain(DRAIN_MS));

@@ -121,8 +121,8 @@ describe('a wrapped DEK', () => {
   test('of a KEK that does not exist is refused as such', async () => {
     const asked = unwrap(ref, { ...(await wrap()), kekVersion: 7 });
     await expect(asked).rejects.toMatchObject({
-      code: 'invalid_request',
-      message: 'kek-service: KEK version 7 is unknown or was destroyed',
+      code: 'not_found',
+      message: 'kek-service: KEK version 7 does not exist',
     });
   });
 });
@@ -156,8 +156,8 @@ describe('a request', () => {
     expect(audit.events).toMatchObject([{ action: 'dek.wrap', decision: 'deny', suspicious: 'malformed_json' }]);
   });
 
-  test('for anything but wrapping and sealing finds nothing there', async () => {
-    for (const path of ['/v1/keks', '/v1/keks/1', '/v1/deks', '/v1/keyring', '/v1', '/', '/metrics', '/healthz']) {
+  test('for a key finds nothing there', async () => {
+    for (const path of ['/v1/keks/1', '/v1/deks', '/v1/keyring', '/v1', '/', '/metrics', '/healthz']) {
       await expect(kek.as('worker').text(path)).rejects.toMatchObject({ code: 'not_found' });
     }
     await expect(kek.as('worker').text(unwrapDeks.path)).rejects.toMatchObject({ code: 'method_not_allowed' });

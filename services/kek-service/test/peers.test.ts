@@ -3,7 +3,17 @@ import { request } from 'node:https';
 import type { RequestOptions } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { rewrapDeks, seal, sealStatus, unseal, unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
+import {
+  destroyKek,
+  listKeks,
+  rewrapDeks,
+  rotateKek,
+  seal,
+  sealStatus,
+  unseal,
+  unwrapDeks,
+  wrapDeks,
+} from '@cardea/contracts/kek-api';
 import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import { readTlsIdentity } from '@cardea/http/mtls';
@@ -35,6 +45,8 @@ const bodies = new Map<string, unknown>([
   [wrapDeks.path, { items: [{ ...ref, dekBase64: Buffer.from(randomKey()).toString('base64') }] }],
   [unwrapDeks.path, { items: [{ ...ref, wrappedDekBase64: 'AAAA', kekVersion: 1 }] }],
   [rewrapDeks.path, { items: [{ ...ref, wrappedDekBase64: 'AAAA', kekVersion: 1 }] }],
+  [rotateKek.path, { requestId: uuidv7(0) }],
+  [destroyKek.path, {}],
   [unseal.path, { passphrase: 'never looked at' }],
   [seal.path, {}],
 ]);
@@ -43,6 +55,8 @@ const strangers: [string, ServiceName[]][] = [
   [wrapDeks.path, ['audit-service', 'operator', 'kek-service']],
   [unwrapDeks.path, ['audit-service', 'operator', 'kek-service']],
   [rewrapDeks.path, ['audit-service', 'operator', 'kek-service']],
+  [rotateKek.path, ['audit-service', 'operator', 'kek-service']],
+  [destroyKek.path, ['audit-service', 'operator', 'kek-service']],
   [unseal.path, ['api-service', 'worker', 'audit-service', 'kek-service']],
   [seal.path, ['api-service', 'worker', 'audit-service', 'kek-service']],
 ];
@@ -52,7 +66,7 @@ test.each(strangers)(
   async (path, names) => {
     for (const name of names) {
       audit.events.length = 0;
-      const asked = kek.as(name).post(path, JSON.stringify(bodies.get(path)), 5_000);
+      const asked = kek.as(name).post(path.replace('{version}', '1'), JSON.stringify(bodies.get(path)), 5_000);
       await expect(asked).rejects.toMatchObject({
         code: 'access_denied',
         message: expect.stringContaining('certificate'),
@@ -66,9 +80,18 @@ test.each(strangers)(
 
 test('the state of the seal is told to those who need it and to nobody else', async () => {
   for (const name of ['operator', 'api-service', 'worker'] as const) {
-    expect(await kek.as(name).call(sealStatus, {})).toEqual({ sealed: false, type: 'file' });
+    expect(await kek.as(name).call(sealStatus, {})).toMatchObject({ sealed: false, seals: [{ type: 'file' }] });
   }
   await expect(kek.as('audit-service').call(sealStatus, {})).rejects.toMatchObject({ code: 'access_denied' });
+});
+
+test('the versions of the KEK are listed for those who rotate it and for nobody else', async () => {
+  for (const name of ['api-service', 'worker'] as const) {
+    expect((await kek.as(name).call(listKeks, {})).items).toMatchObject([{ version: 1, state: 'enabled' }]);
+  }
+  for (const name of ['operator', 'audit-service', 'kek-service'] as const) {
+    await expect(kek.as(name).call(listKeks, {})).rejects.toMatchObject({ code: 'access_denied' });
+  }
 });
 
 test('a certificate with the right name from another CA does not get as far as a request', async () => {

@@ -46,7 +46,10 @@ describe('with an audit log', () => {
 
   test('started without its passphrase it is sealed: not ready, and every use of a KEK is answered so', async () => {
     await expectSealed(kek);
-    expect(await kek.as('operator').call(sealStatus, {})).toEqual({ sealed: true, type: 'passphrase' });
+    expect(await kek.as('operator').call(sealStatus, {})).toMatchObject({
+      sealed: true,
+      seals: [{ type: 'passphrase' }],
+    });
     expect((await fetch(`${kek.opsUrl}/readyz`)).status).toBe(503);
     expect((await fetch(`${kek.opsUrl}/healthz`)).status).toBe(200);
     expect(await kek.metric('cardea_sealed')).toBe(1);

@@ -5,8 +5,8 @@ import { unseal } from '@cardea/contracts/kek-api';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { readKekConfig } from '../src/config.ts';
-import { readKeyringFile, writeKeyringFile } from '../src/keyring-file.ts';
-import { refuseMissingPassphrase } from '../src/keyring-folder.ts';
+import { refuseMissingPassphrase } from '../src/first-keyring.ts';
+import { createFileStore } from '../src/keyring/file-store.ts';
 import { startTestKek } from './test-kek.ts';
 
 let tlsDir: string;
@@ -28,13 +28,13 @@ beforeEach(async () => {
 afterEach(() => rm(dataDir, { recursive: true }));
 
 describe('the first start with a file as the seal', () => {
-  test('makes a root key and a keyring that only their owner reads, and says what that means', async () => {
+  test('makes a seal key and a keyring that only their owner reads, and says what that means', async () => {
     const lines = await startAndStop();
-    expect((await readdir(kekDir)).sort()).toEqual(['keyring.json', 'root-key']);
+    expect((await readdir(kekDir)).sort()).toEqual(['generation.json', 'keyring.json', 'seal-key']);
     expect(await modeOf(kekDir)).toBe('700');
-    expect(await modeOf(join(kekDir, 'root-key'))).toBe('400');
+    expect(await modeOf(join(kekDir, 'seal-key'))).toBe('400');
     expect(await modeOf(join(kekDir, 'keyring.json'))).toBe('600');
-    expect(Buffer.from(await readFile(join(kekDir, 'root-key'), 'utf8'), 'base64')).toHaveLength(32);
+    expect(Buffer.from(await readFile(join(kekDir, 'seal-key'), 'utf8'), 'base64')).toHaveLength(32);
     const warnings = lines.filter((line) => line.level === 'warn').map((line) => line.message);
     expect(warnings.join('\n')).toMatch(/Back it up now, apart from the data[\s\S]*passphrase/);
   });
@@ -54,12 +54,12 @@ describe('the first start with a file as the seal', () => {
       '{\n  "origin": "cardea.local/audit",\n  "size": 0\n}\n',
     );
     await startAndStop();
-    expect((await readdir(kekDir)).sort()).toEqual(['keyring.json', 'root-key']);
+    expect((await readdir(kekDir)).sort()).toEqual(['generation.json', 'keyring.json', 'seal-key']);
   });
 
   test('that was killed half way is begun anew', async () => {
     await mkdir(`${kekDir}.new`);
-    await writeFile(join(`${kekDir}.new`, 'root-key'), 'half', { mode: 0o400 });
+    await writeFile(join(`${kekDir}.new`, 'seal-key'), 'half', { mode: 0o400 });
     await startAndStop();
     expect(await readdir(dataDir)).toEqual(['kek']);
     await startAndStop();
@@ -77,35 +77,37 @@ describe('a write of the keyring', () => {
 
   test('replaces the whole file, also over the leftover of a killed one', async () => {
     await startAndStop();
-    const keyring = await readKeyringFile(kekDir);
+    const store = createFileStore(kekDir);
+    const { document } = await store.read();
+    const next = { ...document, generation: 2, mac: 'AAAA' };
     await writeFile(join(kekDir, 'keyring.json.tmp'), 'x'.repeat(10_000), { mode: 0o644 });
-    await writeKeyringFile(kekDir, { ...keyring, mac: 'AAAA' });
-    expect(await readKeyringFile(kekDir)).toEqual({ ...keyring, mac: 'AAAA' });
+    await store.replace(1, next);
+    expect(await store.read()).toEqual({ document: next, isRecorded: false });
     expect(await modeOf(join(kekDir, 'keyring.json'))).toBe('600');
-    expect((await readdir(kekDir)).sort()).toEqual(['keyring.json', 'root-key']);
+    expect((await readdir(kekDir)).sort()).toEqual(['generation.json', 'keyring.json', 'seal-key']);
   });
 });
 
 describe('with one sentence that says what to do, a start refuses', () => {
-  test('a root key that others can read', async () => {
+  test('a seal key that others can read', async () => {
     await startAndStop();
     for (const mode of [0o440, 0o404, 0o620]) {
-      await chmod(join(kekDir, 'root-key'), mode);
-      await expectRefusal(/chmod 400 .*root-key\.$/);
+      await chmod(join(kekDir, 'seal-key'), mode);
+      await expectRefusal(/chmod 400 .*seal-key\.$/);
     }
   });
 
-  test('a root key that is missing, damaged, or of another installation', async () => {
+  test('a seal key that is missing, damaged, or of another installation', async () => {
     await startAndStop();
-    const rootKey = join(kekDir, 'root-key');
-    const own = await readFile(rootKey, 'utf8');
-    await replace(rootKey, own.slice(4));
-    await expectRefusal(/root-key is damaged: put it back from a backup\.$/);
-    await replace(rootKey, `${Buffer.alloc(32, 7).toString('base64')}\n`);
+    const sealKey = join(kekDir, 'seal-key');
+    const own = await readFile(sealKey, 'utf8');
+    await replace(sealKey, own.slice(4));
+    await expectRefusal(/seal-key is damaged: put it back from a backup\.$/);
+    await replace(sealKey, `${Buffer.alloc(32, 7).toString('base64')}\n`);
     await expectRefusal(/does not open the keyring .* from the same backup\.$/);
-    await rm(rootKey);
-    await expectRefusal(/root-key is missing, .* put it back from a backup\.$/);
-    await replace(rootKey, own);
+    await rm(sealKey);
+    await expectRefusal(/seal-key is missing, .* put it back from a backup\.$/);
+    await replace(sealKey, own);
     await startAndStop();
   });
 
@@ -113,9 +115,9 @@ describe('with one sentence that says what to do, a start refuses', () => {
     await startAndStop();
     await rm(join(kekDir, 'keyring.json'));
     await expectRefusal(/keyring\.json is missing, .* put it back from a backup/);
-    await rm(join(kekDir, 'root-key'), { force: true });
+    await rm(join(kekDir, 'seal-key'), { force: true });
     await expectRefusal(/keyring\.json is missing/);
-    expect(await readdir(kekDir)).toEqual([]);
+    expect(await readdir(kekDir)).toEqual(['generation.json']);
   });
 
   test('a keyring whose whole folder is gone, while what was encrypted with it is there', async () => {
@@ -146,6 +148,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
       own.replace('"format":1', '"extra":1,"format":1'),
       own.replace('"format":1', '"format":2'),
       own.replace('"enabled"', '"decrypt-only"'),
+      own.replace('"generation":1', '"generation":0'),
     ];
     for (const text of damaged) {
       await replace(path, text);
@@ -164,7 +167,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
 
   test('another seal than the keyring was made with', async () => {
     await startAndStop();
-    await expectRefusal(/made with the seal file and CARDEA_SEAL says passphrase: set it back to file/, {
+    await expectRefusal(/CARDEA_SEAL says passphrase, and the keyring has no such seal: unset it\./, {
       seal: 'passphrase',
       passphraseFile: await passphraseFile('correct horse battery staple'),
     });
@@ -228,7 +231,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
 test('a passphrase is its file without the newline at its end, whichever newline that is', async () => {
   const seal = 'passphrase';
   await startAndStop({ seal, passphraseFile: await passphraseFile('correct horse battery staple\r\n') });
-  expect(await readdir(kekDir)).toEqual(['keyring.json']);
+  expect((await readdir(kekDir)).sort()).toEqual(['generation.json', 'keyring.json']);
   for (const text of ['correct horse battery staple', 'correct horse battery staple\n']) {
     await startAndStop({ seal, passphraseFile: await passphraseFile(text) });
   }

@@ -1,35 +1,35 @@
 import type { Stats } from 'node:fs';
 import { access, constants, open, stat } from 'node:fs/promises';
 import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
-import { EnvelopeKey } from '@cardea/crypto/envelope';
+import type { EnvelopeKey } from '@cardea/crypto/envelope';
 import { randomKey } from '@cardea/crypto/ids';
 import { derivePassphraseKey } from '@cardea/crypto/password';
 import type { PasswordCost } from '@cardea/crypto/password';
 import { StartError } from '@cardea/process/config';
-import type { PassphraseSeal } from '../keyring-format.ts';
-import { ROOT_KEY_VERSION } from '../keyring.ts';
+import type { SealOf } from '../keyring/format.ts';
+import { ONLY_VERSION, toKey } from '../keyring/keyring.ts';
+import type { NewSeal } from './new-seal.ts';
 
 const SALT_BYTES = 16;
 const LENGTH_MIN = 12;
 const LENGTH_MAX = 1024;
 
-/** A seal with a salt of its own. @throws StartError for a passphrase under 12 or over 1,024 characters */
-export function makePassphraseSeal(passphrase: string, cost: PasswordCost): PassphraseSeal {
+/** Makes a seal with a salt of its own. @throws RangeError for a passphrase under 12 or over 1,024 characters */
+export async function makePassphraseSeal(passphrase: string, cost: PasswordCost): Promise<NewSeal> {
   if (passphrase.length < LENGTH_MIN || passphrase.length > LENGTH_MAX) {
-    throw new StartError(`The passphrase of a new keyring must have ${LENGTH_MIN} to ${LENGTH_MAX} characters.`);
+    throw new RangeError(`a passphrase has ${LENGTH_MIN} to ${LENGTH_MAX} characters`);
   }
-  const salt = toBase64(randomKey().subarray(0, SALT_BYTES));
-  return { type: 'passphrase', saltBase64: salt, cost: { ...cost } };
+  const saltBase64 = toBase64(randomKey().subarray(0, SALT_BYTES));
+  const fields = { type: 'passphrase', saltBase64, cost: { ...cost } } as const;
+  return { sealKey: await derivePassphraseSealKey(passphrase, fields), fields };
 }
 
-/** The root key that a passphrase stands for, by Argon2id (RFC 9106) at the cost written in the keyring. */
-export async function deriveRootKey(passphrase: string, { saltBase64, cost }: PassphraseSeal): Promise<EnvelopeKey> {
-  const bytes = await derivePassphraseKey(passphrase, fromBase64(saltBase64), cost);
-  try {
-    return new EnvelopeKey(ROOT_KEY_VERSION, bytes);
-  } finally {
-    bytes.fill(0);
-  }
+/** The seal key that a passphrase stands for, by Argon2id (RFC 9106) at the cost written in the keyring. */
+export async function derivePassphraseSealKey(
+  passphrase: string,
+  { saltBase64, cost }: Pick<SealOf<'passphrase'>, 'saltBase64' | 'cost'>,
+): Promise<EnvelopeKey> {
+  return toKey(ONLY_VERSION, await derivePassphraseKey(passphrase, fromBase64(saltBase64), cost));
 }
 
 /**
