@@ -131,12 +131,99 @@ create table dek (
   wrapped bytea,
   kek_version bigint not null,
   created_at bigint not null,
+  -- When it first sealed a new value. Null if it has sealed nothing, or only values that were resealed.
+  first_used_at bigint,
   primary key (vault_id, version),
   check ((wrapped is null) = (state = 'destroyed'))
 );
 
 -- The index leaves out destroyed DEKs: no KEK is kept for them.
 create index dek_kek_version on dek (kek_version, vault_id, version) where wrapped is not null;
+
+-- The schedule finds the DEKs that are due for rotation.
+create index dek_first_used_at on dek (first_used_at) where state = 'active' and first_used_at is not null;
+
+-- KEKs that an admin destroys. From the insert on, no DEK wrapped by the KEK is stored any more.
+create table kek_destruction (
+  kek_version bigint primary key,
+  asked_at bigint not null,
+  asked_by text not null,
+  -- Null until kek-service has destroyed the KEK.
+  done_at bigint
+);
+
+create index kek_destruction_open on kek_destruction (kek_version) where done_at is null;
+
+-- A rotation of DEKs reseals the values of its vaults under new DEKs. A rotation of the KEK rewraps all DEKs.
+create table rotation (
+  id text primary key,
+  kind text not null check (kind in ('dek', 'kek')),
+  state text not null check (state in ('running', 'paused', 'cancelled', 'finished')),
+  -- The vault of a rotation of one vault. Null for a rotation of all vaults, and for the KEK.
+  vault_id text,
+  -- The KEK version that a KEK rotation has made. Null until kek-service has made it.
+  kek_version bigint,
+  -- Rows to seal again, or DEKs to rewrap. While a DEK rotation is open, rotation_vault has the counts.
+  total bigint not null,
+  done bigint not null,
+  failed bigint not null,
+  started_at bigint not null,
+  -- user:<id>, webhook:<id> …; service:cardea for the schedule.
+  started_by text not null,
+  paused_at bigint,
+  paused_ms bigint not null,
+  finished_at bigint,
+  check (kind = 'dek' or vault_id is null),
+  check ((finished_at is null) = (state in ('running', 'paused')))
+);
+
+-- At most one KEK rotation is open.
+create unique index rotation_one_kek on rotation (kind) where kind = 'kek' and finished_at is null;
+
+create index rotation_open on rotation (started_at, id) where finished_at is null;
+
+create index rotation_started_at on rotation (started_at, id);
+
+create index rotation_kind on rotation (kind, started_at);
+
+-- The vaults of a DEK rotation, while it is open. The chain of the system's own DEKs is among them.
+create table rotation_vault (
+  rotation_id text not null references rotation (id) on delete cascade,
+  vault_id text not null,
+  state text not null check (state in ('pending', 'running', 'finished')),
+  -- The DEK that the rotation has added. Null until then.
+  to_version bigint,
+  -- Null until the rows are counted.
+  total bigint,
+  done bigint not null,
+  failed bigint not null,
+  -- One run at a time works on a vault. It renews its claim with each page.
+  claimed_by text,
+  claimed_until bigint,
+  primary key (rotation_id, vault_id)
+);
+
+-- Rows that a rotation could not open. They stay as they are, and keep the DEK that sealed them.
+create table unopened_row (
+  -- The kind of a Resealable; dek for a DEK that could not be unwrapped.
+  kind text not null,
+  vault_id text not null,
+  -- The id of the secret, the user or the key; of a DEK the id of its vault.
+  id text not null,
+  -- The version of the secret or of the DEK; 0 for a row without versions.
+  version bigint not null,
+  -- Null for a DEK.
+  dek_version bigint,
+  -- The name of the secret when it was found.
+  name text,
+  reason text not null,
+  -- The last rotation that met it.
+  rotation_id text not null,
+  found_at bigint not null,
+  primary key (kind, vault_id, id, version)
+);
+
+create index unopened_row_rotation_id on unopened_row (rotation_id);
 
 create table secret (
   id text primary key,
