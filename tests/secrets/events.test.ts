@@ -1,5 +1,5 @@
 import type { EventPayload } from '@cardea/contracts/events';
-import { addEvent } from '@cardea/vault/events/events';
+import { addEvents } from '@cardea/vault/events/events';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { beforeAll, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
@@ -29,7 +29,7 @@ inEachProfile((system, { alice }) => {
   /** As the sweep announces what ends. */
   async function announce(to: string, kind: 'secret.expiring' | 'secret.expired', name: string): Promise<void> {
     const event = { vaultId: to, kind, payload: ending(name), at: system.now().getTime() };
-    await system.vault.db.transaction((tx) => addEvent(tx, event));
+    await system.vault.db.transaction((tx) => addEvents(tx, system.vault.db.engine, [event]));
   }
 
   test('events come newest first, page by page and by kind, and of one vault only', async () => {
@@ -103,7 +103,7 @@ inEachProfile((system, { alice }) => {
     const at = system.now().getTime();
     const payload = { ...ending('a'), value: 'hunter2' };
     const written = system.vault.db.transaction((tx) =>
-      addEvent(tx, { vaultId, kind: 'secret.expiring', payload, at }),
+      addEvents(tx, system.vault.db.engine, [{ vaultId, kind: 'secret.expiring', payload, at }]),
     );
     await expect(written).rejects.toMatchObject({ name: 'ZodError' });
   });

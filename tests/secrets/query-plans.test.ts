@@ -7,7 +7,8 @@ import { addManySecrets, idOf, nameOf } from '@cardea/testkit/many-secrets';
 import { testDatabase } from '@cardea/testkit/servers';
 import { migrationsFolder } from '@cardea/vault/migrations';
 import { findAllReadable } from '@cardea/vault/secrets/bulk/batch-store';
-import { listTrashedBefore, returnVersions, trashVersions } from '@cardea/vault/secrets/lifecycle/trash-store';
+import { returnVersions, trashVersions } from '@cardea/vault/secrets/lifecycle/trash-store';
+import { listTrashed as listTrashSwept } from '@cardea/vault/secrets/lifecycle/trash-sweep-store';
 import { listDue, listFolded, listLive, listTrashed } from '@cardea/vault/secrets/listing/list-store';
 import { listUnder } from '@cardea/vault/secrets/listing/list-under';
 import { indexSecret, unindexSecret, wordsOf } from '@cardea/vault/secrets/listing/search-index';
@@ -72,7 +73,7 @@ const pages: Record<string, (db: Db) => Promise<unknown[]>> = {
   'a page deep in a list': (db) => listLive(db, deep),
   'a page of what lies below a prefix': (db) => listLive(db, { ...deep, range: { from: 'area5/', to: 'area5/~' } }),
   'a page of the trash': (db) => listTrashed(db, deep),
-  'what has been in the trash for long': (db) => listTrashedBefore(db, { before: 5e12, limit: LIMIT }),
+  'what has been in the trash for long': (db) => listTrashSwept(db, { now: 5e12, after: undefined, limit: LIMIT }),
   'a folded page': (db) => listFolded(db, folded),
   'a folded page of what lies below a prefix': (db) =>
     listFolded(db, { ...folded, prefix: 'area5/', range: { from: 'area5/', to: 'area5/~' } }),

@@ -32,6 +32,7 @@ export const auditRules = {
   'application-expired': 'The application has expired.',
   'application-network': 'The application may not come from this address.',
   'bad-password': 'The password is wrong.',
+  'credential-expired': 'The secret of an application has expired.',
   'credential-malformed': 'The secret of an application does not have the form of one.',
   'credential-unknown': 'The secret of an application is none that we made.',
   'credential-withdrawn': 'The secret that gave this token was withdrawn.',

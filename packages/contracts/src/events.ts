@@ -1,25 +1,38 @@
 import { z } from 'zod';
 import { endpoint } from './endpoint.ts';
+import { Principal } from './grants.ts';
 import { Page, PageOf, PlainName, SecretName, Time } from './names.ts';
 import { Version } from './secrets/secret-shapes.ts';
 import { VaultParams } from './vaults.ts';
 
-/** What a secret that ends is announced with. */
-const Ending = z.strictObject({ name: SecretName, version: Version, expiresAt: Time });
+/** A secret that expires, with its newest version. */
+const SecretExpiry = z.strictObject({ name: SecretName, version: Version, expiresAt: Time });
+const UserExpiry = z.strictObject({ username: PlainName, expiresAt: Time });
+const ApplicationExpiry = z.strictObject({ application: PlainName, expiresAt: Time });
+/** `id` is that of the credential. */
+const CredentialExpiry = z.strictObject({ application: PlainName, id: z.uuid(), expiresAt: Time });
+const GrantExpiry = z.strictObject({ principal: Principal, expiresAt: Time });
 
-/** Every kind of event there is, and what it tells. No value of a secret is ever in one. */
+/** Every kind of event, and its payload. No payload has a value of a secret. */
 export const eventPayloads = {
-  /** The newest version of a secret ends soon. */
-  'secret.expiring': Ending,
-  /** It has ended. */
-  'secret.expired': Ending,
-  /** Oversight has asked for a value by break-glass; `by` is who they were then. */
+  'application.expiring': ApplicationExpiry,
+  'application.expired': ApplicationExpiry,
+  'credential.expiring': CredentialExpiry,
+  'credential.expired': CredentialExpiry,
+  'grant.expiring': GrantExpiry,
+  'grant.expired': GrantExpiry,
+  /** The newest version of a secret expires soon. */
+  'secret.expiring': SecretExpiry,
+  'secret.expired': SecretExpiry,
+  /** A ceo asked for a value by break-glass; `by` names the user at that time. */
   'secret.breakGlass': z.strictObject({
     name: SecretName,
     version: Version,
     reason: z.string(),
     by: z.strictObject({ id: z.string(), name: PlainName }),
   }),
+  'user.expiring': UserExpiry,
+  'user.expired': UserExpiry,
 } as const;
 
 export type EventKind = keyof typeof eventPayloads;
@@ -27,16 +40,21 @@ export type EventPayload<K extends EventKind> = z.output<(typeof eventPayloads)[
 
 const kinds = Object.keys(eventPayloads) as [EventKind, ...EventKind[]];
 
-const about = { id: z.uuid(), createdAt: Time };
+const eventOf = <K extends EventKind>(kind: K) =>
+  z.strictObject({ id: z.uuid(), kind: z.literal(kind), payload: eventPayloads[kind], createdAt: Time });
 
 export const VaultEvent = z.discriminatedUnion('kind', [
-  z.strictObject({
-    ...about,
-    kind: z.literal('secret.expiring'),
-    payload: eventPayloads['secret.expiring'],
-  }),
-  z.strictObject({ ...about, kind: z.literal('secret.expired'), payload: eventPayloads['secret.expired'] }),
-  z.strictObject({ ...about, kind: z.literal('secret.breakGlass'), payload: eventPayloads['secret.breakGlass'] }),
+  eventOf('application.expiring'),
+  eventOf('application.expired'),
+  eventOf('credential.expiring'),
+  eventOf('credential.expired'),
+  eventOf('grant.expiring'),
+  eventOf('grant.expired'),
+  eventOf('secret.expiring'),
+  eventOf('secret.expired'),
+  eventOf('secret.breakGlass'),
+  eventOf('user.expiring'),
+  eventOf('user.expired'),
 ]);
 
 export type VaultEvent = z.output<typeof VaultEvent>;
@@ -45,10 +63,23 @@ export const listEvents = endpoint({
   method: 'GET',
   path: '/api/v1/vaults/{vault}/events',
   action: 'event.list',
-  summary: 'What the owners of a vault should hear of, the newest first. Kept for 90 days.',
+  summary: 'What the owners of a vault should know, the newest first. Kept for 90 days.',
   auth: 'bearer',
   statuses: [200],
   params: VaultParams,
+  query: Page.extend({ kind: z.enum(kinds).optional() }),
+  body: z.undefined(),
+  response: PageOf(VaultEvent),
+});
+
+export const listSystemEvents = endpoint({
+  method: 'GET',
+  path: '/api/v1/events',
+  action: 'event.list',
+  summary: 'What the admins should know of users, applications and credentials, the newest first. Kept for 90 days.',
+  auth: 'bearer',
+  statuses: [200],
+  params: z.undefined(),
   query: Page.extend({ kind: z.enum(kinds).optional() }),
   body: z.undefined(),
   response: PageOf(VaultEvent),

@@ -1,20 +1,24 @@
 import { z } from 'zod';
 
-/** Every job there is and what its payload may hold: ids only, never a value or a key. */
+/** Every job and its payload: ids only, never a value or a key. */
 export const jobPayloads = {
   /** Sends again what a crash left in the outbox. */
   'outbox.relay': z.strictObject({}),
-  /** Deletes sessions that have ended and counts nobody needs any more. */
+  /** Deletes sessions that ended a week ago and counts that nobody needs any more. */
   'session.sweep': z.strictObject({}),
-  /** Closes the accounts whose end has passed. */
+  /** Disables expired users and announces who expires soon. */
   'user.sweep': z.strictObject({}),
-  /** Destroys what has ended, announces what soon will, and empties the trash of what has lain in it for long. */
+  /** The same for applications and their credentials. */
+  'application.sweep': z.strictObject({}),
+  /** Deletes expired grants and announces which expire soon. */
+  'grant.sweep': z.strictObject({}),
+  /** Destroys expired values, announces which expire soon, and purges what was in the trash for long enough. */
   'secret.sweep': z.strictObject({}),
-  /** Removes what deleted vaults held. */
+  /** Deletes the rows of deleted vaults. */
   'vault.sweep': z.strictObject({}),
   /** Deletes events that are old. */
   'event.sweep': z.strictObject({}),
-  /** Makes a new token signing key when the newest is old, and forgets those no token can name any more. */
+  /** Makes a new token signing key when the newest is old, and deletes keys that no valid token can name. */
   'signing-key.rotate': z.strictObject({}),
 };
 

@@ -132,7 +132,11 @@ async function run(handlers: JobHandlers, job: Job): Promise<void> {
   // Newer code may have added the job, and a newer process may run it in another attempt.
   if (!isJobName(name)) throw new Error(`no handler for the job ${name}`);
   refuseInvalid(name, job.data);
-  await runHandler(handlers, name, job.data);
+  await runHandler(
+    handlers,
+    { name, payload: job.data },
+    { signal: new AbortController().signal, done: () => undefined },
+  );
 }
 
 /** @throws UnrecoverableError, because an invalid payload stays invalid in every attempt */

@@ -39,6 +39,7 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
   const running = new Set<Promise<void>>();
   let handlers: JobHandlers | undefined;
   let concurrency = 1;
+  const closing = new AbortController();
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
 
@@ -77,7 +78,7 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
 
   async function attempt(to: JobHandlers, job: WaitingJob): Promise<void> {
     try {
-      await runHandler(to, job.name, job.payload);
+      await runHandler(to, job, { signal: closing.signal, done: () => undefined });
     } catch (error) {
       const final = job.attempt >= ATTEMPTS_MAX;
       onError(error, { name: job.name, attempt: job.attempt, final });
@@ -126,6 +127,7 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
     },
     async close() {
       closed = true;
+      closing.abort();
       clearTimeout(timer);
       await Promise.all(running);
     },

@@ -7,7 +7,18 @@ export const ATTEMPTS_MAX = 5;
 /** The wait before the second attempt. Doubles with each attempt (1, 2, 4, 8 s). */
 export const RETRY_DELAY_MS = 1000;
 
-export type JobHandlers = { [N in JobName]: (payload: JobPayload<N>) => Promise<void> };
+export type JobHandlers = { [N in JobName]: (payload: JobPayload<N>, run: JobRun) => Promise<void> };
+
+/** One run of a job, as its handler sees it. */
+export interface JobRun {
+  /**
+   * Aborted when the process stops. A long handler calls `signal.throwIfAborted()` between two pages. The queue then
+   * gives the job back, so that another process goes on at once.
+   */
+  readonly signal: AbortSignal;
+  /** Says that so many more items are done, for metrics. */
+  done(items: number): void;
+}
 
 export interface AddOptions {
   /** While a job of this name and key waits, runs or will be tried again, another `add` does nothing. */
@@ -70,7 +81,11 @@ export function scheduleId<N extends JobName>(name: N, payload: JobPayload<N>): 
 }
 
 /** Checks the payload again, because another version of the code may have added the job. */
-export async function runHandler<N extends JobName>(handlers: JobHandlers, name: N, payload: unknown): Promise<void> {
-  const handler: (payload: JobPayload<N>) => Promise<void> = handlers[name];
-  await handler(parsePayload(name, payload));
+export async function runHandler<N extends JobName>(
+  handlers: JobHandlers,
+  { name, payload }: { name: N; payload: unknown },
+  run: JobRun,
+): Promise<void> {
+  const handler: (payload: JobPayload<N>, run: JobRun) => Promise<void> = handlers[name];
+  await handler(parsePayload(name, payload), run);
 }

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { jobPayloads } from '@cardea/contracts/jobs';
 import type { JobName } from '@cardea/contracts/jobs';
 import { ATTEMPTS_MAX } from '../src/queue.ts';
-import type { FailedJob, JobHandlers, OnJobError, Queue } from '../src/queue.ts';
+import type { FailedJob, JobHandlers, JobRun, OnJobError, Queue } from '../src/queue.ts';
 
 export interface QueueOptions {
   onError: OnJobError;
@@ -181,10 +181,10 @@ export class Runs {
   readonly #waiting = new Set<() => void>();
 
   handlers(does: Partial<JobHandlers> = {}): JobHandlers {
-    const handler = (name: JobName) => async () => {
+    const handler = (name: JobName) => async (_payload: object, run: JobRun) => {
       this.order.push(name);
       for (const check of this.#waiting) check();
-      await does[name]?.({});
+      await does[name]?.({}, run);
     };
     const names = Object.keys(jobPayloads) as JobName[];
     return Object.fromEntries(names.map((name) => [name, handler(name)])) as unknown as JobHandlers;

@@ -253,7 +253,8 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
     person,
     passTime: (ms) => void (offsetMs += ms),
     now,
-    runJob: (name, payload) => jobHandlers(api().vault)[name](payload),
+    runJob: (name, payload) =>
+      jobHandlers(api().vault)[name](payload, { signal: new AbortController().signal, done: () => {} }),
     openDatabase() {
       const { dataDir, databases } = started(stores);
       return databases ? openPostgres(databases.api) : openSqlite(join(dataDir, 'api', 'cardea.db'));

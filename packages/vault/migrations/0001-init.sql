@@ -7,6 +7,8 @@ create table app_user (
   password_state text not null check (password_state in ('chosen', 'one_time', 'one_time_used')),
   disabled bigint not null check (disabled in (0, 1)),
   expires_at bigint,
+  -- When the expiry must be announced next. Null after the last announcement.
+  announce_at bigint,
   -- Sealed. TOTP is enabled once a first code was given. A code is valid only for steps after the last one.
   totp_ciphertext bytea,
   -- The version of the system's DEK that seals it.
@@ -18,7 +20,10 @@ create table app_user (
   check ((totp_ciphertext is null) = (totp_dek_version is null))
 );
 
-create index app_user_expires_at on app_user (expires_at);
+-- For the sweeps. An expired user is disabled, and an announcement to nobody is not made.
+create index app_user_expires_at on app_user (expires_at, id) where disabled = 0 and expires_at is not null;
+
+create index app_user_announce_at on app_user (announce_at, id) where disabled = 0 and announce_at is not null;
 
 create index app_user_totp_dek_version on app_user (totp_dek_version, id) where totp_dek_version is not null;
 
@@ -41,6 +46,8 @@ create table session (
 create index session_user_id on session (user_id);
 
 create index session_expires_at on session (expires_at);
+
+create index session_ended_at on session (ended_at) where ended_at is not null;
 
 -- One chain of tokens per session. Only hashes are kept. A successor is derived from the token before it.
 create table refresh_token (
@@ -70,21 +77,36 @@ create table application (
   allowed_cidrs text not null,
   disabled bigint not null check (disabled in (0, 1)),
   expires_at bigint,
+  announce_at bigint,
   created_at bigint not null,
   created_by text not null
 );
 
-create index application_expires_at on application (expires_at);
+create index application_expires_at on application (expires_at, id) where disabled = 0 and expires_at is not null;
+
+create index application_announce_at on application (announce_at, id) where disabled = 0 and announce_at is not null;
 
 create table application_credential (
   id text primary key,
   application_id text not null references application (id) on delete cascade,
   secret_hash bytea not null unique,
+  expires_at bigint,
+  announce_at bigint,
+  -- When the expiry was recorded. A week later the row is removed.
+  expired_at bigint,
   created_at bigint not null,
   last_used_at bigint
 );
 
 create index application_credential_application_id on application_credential (application_id);
+
+create index application_credential_expires_at on application_credential (expires_at, id)
+  where expired_at is null and expires_at is not null;
+
+create index application_credential_announce_at on application_credential (announce_at, id)
+  where expired_at is null and announce_at is not null;
+
+create index application_credential_expired_at on application_credential (expired_at) where expired_at is not null;
 
 -- Names sort and compare by their bytes, whatever the locale of the server, because lists are paged by name.
 create table vault (
@@ -114,12 +136,17 @@ create table vault_grant (
   allowed_cidrs text not null,
   path_prefix text,
   expires_at bigint,
+  announce_at bigint,
   created_at bigint not null,
   created_by text not null,
   primary key (vault_id, principal)
 );
 
 create index vault_grant_principal on vault_grant (principal);
+
+create index vault_grant_expires_at on vault_grant (expires_at, vault_id, principal) where expires_at is not null;
+
+create index vault_grant_announce_at on vault_grant (announce_at, vault_id, principal) where announce_at is not null;
 
 -- The newest active DEK seals new values. A retiring DEK only opens values that are not resealed yet. Only the version
 -- of a destroyed DEK is left, and no other DEK of the vault may have it.
@@ -263,13 +290,13 @@ create index secret_trashed on secret (vault_id, name) where trashed_at is not n
 
 -- For the sweep only. With the same condition as the index above, PostgreSQL would use this one to list the trash of a
 -- vault, and would have to sort.
-create index secret_trashed_at on secret (trashed_at) where trashed_at > 0;
+create index secret_trashed_at on secret (trashed_at, id) where trashed_at > 0;
 
-create index secret_expires_at on secret (expires_at) where expires_at is not null;
+create index secret_expires_at on secret (expires_at, id) where expires_at is not null;
 
 create index secret_due_at on secret (vault_id, due_at, name) where live = 1 and due_at is not null;
 
-create index secret_announce_at on secret (announce_at) where announce_at is not null;
+create index secret_announce_at on secret (announce_at, id) where announce_at is not null;
 
 create table secret_version (
   secret_id text not null,
@@ -307,7 +334,8 @@ create table secret_version (
 -- A write finds the versions that are not in the trash, however many are.
 create index secret_version_kept on secret_version (secret_id, version) where deleted_at is null;
 
-create index secret_version_expires_at on secret_version (expires_at) where expires_at is not null and ciphertext is not null;
+create index secret_version_expires_at on secret_version (expires_at, secret_id, version)
+  where expires_at is not null and ciphertext is not null;
 
 -- Lists the versions sealed under old DEKs of a vault, page by page. Without it, a query would go through all secrets
 -- of the vault to find the last few, or none.
@@ -373,6 +401,7 @@ create index break_glass_secret_id on break_glass (secret_id, id);
 -- Events that the owners of a vault should know. The payload is JSON, and never has a value of a secret.
 create table event (
   id text primary key,
+  -- The id of a vault. The id of the system stands for events that the admins should know.
   vault_id text not null,
   kind text not null,
   payload text not null,

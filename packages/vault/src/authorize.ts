@@ -12,7 +12,14 @@ import type { Decision } from './decide.ts';
 import { vaultNotThere } from './not-there.ts';
 
 /** An action that is not about one vault. */
-export type SystemAction = 'vault.create' | 'audit.read' | 'audit.export' | 'user.manage' | 'application.manage';
+export type SystemAction =
+  | 'vault.create'
+  | 'audit.read'
+  | 'audit.export'
+  | 'event.read'
+  | 'status.read'
+  | 'user.manage'
+  | 'application.manage';
 
 /** A permission: the rule that gave it, and the names it is limited to. */
 export interface Allowed {
@@ -125,6 +132,8 @@ const systemRights: Record<SystemAction, readonly string[]> = {
   'vault.create': ['admin', 'developer'],
   'audit.read': ['admin', 'ceo'],
   'audit.export': ['admin', 'ceo'],
+  'event.read': ['admin', 'ceo'],
+  'status.read': ['admin', 'ceo'],
   'user.manage': ['admin'],
   'application.manage': ['admin'],
 };

@@ -1,15 +1,23 @@
-import type { JobHandlers, Queue } from '@cardea/jobs/queue';
+import type { JobHandlers, JobRun, Queue } from '@cardea/jobs/queue';
+import { applicationAnnouncements, applicationExpiries } from './applications/application-expiry.ts';
+import {
+  credentialAnnouncements,
+  credentialExpiries,
+  sweepExpiredCredentials,
+} from './applications/credential-expiry.ts';
 import type { VaultContext } from './context.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from './durations.ts';
 import { clearEvents, sweepEvents } from './events/events.ts';
+import { grantAnnouncements, grantExpiries } from './grants/grant-expiry.ts';
 import { relayOutbox } from './outbox.ts';
 import { clearGivenUpNames, clearSecrets } from './secrets/clear-vault.ts';
-import { announceExpiries, sweepExpired } from './secrets/lifecycle/expiry.ts';
-import { sweepTrash } from './secrets/lifecycle/trash-sweep.ts';
-import { runEach } from './sweep.ts';
+import { secretAnnouncements, secretExpiries, versionExpiries } from './secrets/lifecycle/expiry.ts';
+import { trashRetention } from './secrets/lifecycle/trash-sweep.ts';
+import { runEach, sweep } from './sweep.ts';
+import type { DueWork } from './sweep.ts';
 import { sweepSessions } from './users/sessions.ts';
 import { rotateSigningKeys } from './users/signing-keys.ts';
-import { sweepExpiredUsers } from './users/users.ts';
+import { userAnnouncements, userExpiries } from './users/user-expiry.ts';
 import { sweepDeletedVaults } from './vaults/delete-vault.ts';
 import type { ClearVault } from './vaults/delete-vault.ts';
 
@@ -21,29 +29,40 @@ const clearings: readonly ClearVault[] = [clearSecrets, clearGivenUpNames, clear
 
 /** What the jobs do. Every handler may run twice, and in any process. */
 export function jobHandlers(ctx: VaultContext): JobHandlers {
+  const sweeps = (works: Sweeping[]) => (_payload: object, run: JobRun) =>
+    runEach(
+      run,
+      works.map((work) => () => work(ctx, run)),
+    );
   return {
-    'outbox.relay': async () => {
-      await relayOutbox(ctx);
+    'outbox.relay': async (_payload, run) => {
+      await relayOutbox(ctx, run);
     },
-    'session.sweep': async () => {
-      await sweepSessions(ctx);
+    'session.sweep': sweeps([sweepSessions]),
+    'user.sweep': sweeps([of(userAnnouncements), of(userExpiries)]),
+    'application.sweep': sweeps([
+      of(applicationAnnouncements),
+      of(applicationExpiries),
+      of(credentialAnnouncements),
+      of(credentialExpiries),
+      sweepExpiredCredentials,
+    ]),
+    'grant.sweep': sweeps([of(grantAnnouncements), of(grantExpiries)]),
+    'secret.sweep': sweeps([of(secretAnnouncements), of(secretExpiries), of(versionExpiries), of(trashRetention)]),
+    'vault.sweep': async (_payload, run) => {
+      await sweepDeletedVaults(ctx, clearings, run);
     },
-    'user.sweep': async () => {
-      await sweepExpiredUsers(ctx);
-    },
-    'secret.sweep': async () => {
-      await runEach([() => announceExpiries(ctx), () => sweepExpired(ctx), () => sweepTrash(ctx)]);
-    },
-    'vault.sweep': async () => {
-      await sweepDeletedVaults(ctx, clearings);
-    },
-    'event.sweep': async () => {
-      await sweepEvents(ctx);
-    },
+    'event.sweep': sweeps([sweepEvents]),
     'signing-key.rotate': async () => {
       await rotateSigningKeys(ctx);
     },
   };
+}
+
+type Sweeping = (ctx: VaultContext, run: JobRun) => Promise<void>;
+
+function of<T extends { at: number }>(due: DueWork<T>): Sweeping {
+  return (ctx, run) => sweep(ctx, due, run);
 }
 
 /** The recurring jobs. Due work is in the database; a schedule only looks for it. */
@@ -51,6 +70,8 @@ export async function scheduleJobs(queue: Queue): Promise<void> {
   await queue.every('outbox.relay', 10 * SECOND_MS, {});
   await queue.every('session.sweep', 10 * MINUTE_MS, {});
   await queue.every('user.sweep', MINUTE_MS, {});
+  await queue.every('application.sweep', MINUTE_MS, {});
+  await queue.every('grant.sweep', MINUTE_MS, {});
   await queue.every('secret.sweep', MINUTE_MS, {});
   await queue.every('vault.sweep', MINUTE_MS, {});
   await queue.every('event.sweep', HOUR_MS, {});

@@ -1,7 +1,9 @@
 import { maySubmit } from '@cardea/contracts/audit-actions';
 import { AuditEvent } from '@cardea/contracts/audit-event';
 import type { AuditLog } from '@cardea/contracts/audited';
+import type { JobRun } from '@cardea/jobs/queue';
 import type { Db, Transaction } from '@cardea/storage/db';
+import { jsonRows } from '@cardea/storage/json-rows';
 import type { Outbox } from './context.ts';
 
 /** Rows younger than this belong to a request that still waits for its own append. */
@@ -30,23 +32,29 @@ export function createOutbox(db: Db): Outbox {
   };
 }
 
-/** Writes an event in the same transaction as the change it records (I2). */
-export async function addToOutbox(tx: Transaction, event: AuditEvent): Promise<void> {
-  // An event that the log would refuse fails here, and its change with it. Either api-service or a worker may send it.
-  if (!maySubmit('api-service', event.action) || !maySubmit('worker', event.action)) {
-    throw new TypeError(`${event.action} is not recorded by way of the outbox`);
-  }
+/** Writes events in the same transaction as the change that they record (I2). */
+export async function addToOutbox(tx: Transaction, engine: Db['engine'], events: AuditEvent[]): Promise<void> {
+  for (const { action } of events) refuseForeign(action);
+  // An event that the log would refuse fails here, and its change with it.
+  const rows = events.map((event) => [event.id, JSON.stringify(AuditEvent.parse(event)), Date.parse(event.ts)]);
   await tx.query(
     `insert into outbox (id, event, created_at)
-     values ($1, $2, $3)`,
-    [event.id, JSON.stringify(AuditEvent.parse(event)), Date.parse(event.ts)],
+     select value ->> 0, value ->> 1, cast(value ->> 2 as bigint)
+       from ${jsonRows(engine, '$1')}`,
+    [JSON.stringify(rows)],
   );
 }
 
+// Either api-service or a worker may send what is in the outbox.
+function refuseForeign(action: string): void {
+  if (!maySubmit('api-service', action) || !maySubmit('worker', action)) {
+    throw new TypeError(`${action} is not recorded by way of the outbox`);
+  }
+}
+
 /** Sends the events that a crash left behind, oldest first, with the same ids: the log takes each id only once. */
-export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date }): Promise<number> {
+export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date }, run: JobRun): Promise<void> {
   const before = ctx.now().getTime() - RELAY_AFTER_MS;
-  let sent = 0;
   for (;;) {
     const rows = await ctx.db.query<{ id: string; event: string }>(
       `select id, event
@@ -62,11 +70,12 @@ export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date })
       ctx.db,
       delivered.map((row) => row.id),
     );
-    sent += delivered.length;
+    run.done(delivered.length);
     // An event that could not be delivered stays, and does not stop the others. The job fails, so that the error shows.
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failed) throw failed.reason;
-    if (rows.length < RELAY_PAGE) return sent;
+    if (rows.length < RELAY_PAGE) return;
+    run.signal.throwIfAborted();
   }
 }
 
@@ -75,7 +84,9 @@ async function appendRow(audit: AuditLog, row: { event: string }): Promise<void>
 }
 
 async function deleteRows(db: Db, ids: string[]): Promise<void> {
-  await db.transaction(async (tx) => {
-    for (const id of ids) await tx.query(`delete from outbox where id = $1`, [id]);
-  });
+  await db.query(
+    `delete from outbox
+      where id in (select value ->> 0 from ${jsonRows(db.engine, '$1')})`,
+    [JSON.stringify(ids.map((id) => [id]))],
+  );
 }

@@ -54,7 +54,7 @@ export async function changed<T>(
     const done = await work(tx);
     const happenings = 'happenings' in done ? done.happenings : [done.happening];
     const events = happenings.map((happening) => eventOf(ctx, caller, happening));
-    for (const event of events) await addToOutbox(tx, event);
+    await addToOutbox(tx, ctx.db.engine, events);
     return { value: done.value, events };
   });
   const [receipt] = await Promise.all(events.map(async (event) => appendFromOutbox(ctx, event)));

@@ -1,41 +1,130 @@
+import { setImmediate } from 'node:timers/promises';
+import { AppError } from '@cardea/contracts/errors';
+import type { JobRun } from '@cardea/jobs/queue';
+import { DbUnavailable } from '@cardea/storage/db';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from './context.ts';
 import { changed } from './record.ts';
-import type { Happening } from './record.ts';
+import type { Happening, Happenings } from './record.ts';
 import { systemCaller } from './system-caller.ts';
 
-const PAGE = 100;
+/** How many items one transaction takes. Their records fit into one batch of the audit log. */
+const PAGE = 200;
+
+/** A part of the items that are due at `now`: those after the item `after`, in the order of the list. */
+export interface DuePage<T> {
+  now: number;
+  after: T | undefined;
+  limit: number;
+}
+
+/** Work that becomes due by itself, item by item. `at` of an item is the time when it became due. */
+export interface DueWork<T extends { at: number }> {
+  /** The due items, the oldest first. Reads outside of a transaction, so that no writer conflicts with the list. */
+  list(ctx: VaultContext, page: DuePage<T>): Promise<T[]>;
+  /**
+   * Does what is due with those of the items that are still due, in a transaction of its own. Returns how many these
+   * were. Another process may have handled an item since it was listed, or its time was changed.
+   */
+  work(ctx: VaultContext, items: T[]): Promise<number>;
+}
 
 /**
- * Works on the due items, page after page. `list` does not return an item again once `work` has handled it. So the
- * sweep stops after a page that is not full, or a page in which no item was still due. `work` returns whether its item
- * was due. An item that fails does not stop the others.
- * @throws the first error that `work` threw, at the end
+ * Does all work that is due now, in pages of one transaction each. Between two pages other writers have their turn. An
+ * item that fails does not stop the others: its page is halved until the item stands alone.
+ * @throws the first error of an item, at the end; at once if the database or the audit log does not answer; and after
+ * a page if the process stops (see `JobRun`)
  */
-export async function sweepPages<T>(
-  list: (limit: number) => Promise<T[]>,
-  work: (item: T) => Promise<boolean>,
-): Promise<void> {
+export async function sweep<T extends { at: number }>(ctx: VaultContext, due: DueWork<T>, run: JobRun): Promise<void> {
+  const now = ctx.now().getTime();
   const errors: unknown[] = [];
+  let after: T | undefined;
   for (;;) {
-    const items = await list(PAGE);
-    let done = 0;
-    for (const item of items) {
-      try {
-        if (await work(item)) done += 1;
-      } catch (error) {
-        errors.push(error);
-      }
-    }
-    if (items.length < PAGE || done === 0) break;
+    const items = await due.list(ctx, { now, after, limit: PAGE });
+    await workOn(items, { work: (part) => due.work(ctx, part), run, errors });
+    if (items.length < PAGE) break;
+    after = items.at(-1);
+    run.signal.throwIfAborted();
+    await setImmediate();
   }
   if (errors.length > 0) throw errors[0];
 }
 
+interface Working<T> {
+  work(items: T[]): Promise<number>;
+  run: JobRun;
+  errors: unknown[];
+}
+
+async function workOn<T>(items: T[], working: Working<T>): Promise<void> {
+  if (items.length === 0) return;
+  try {
+    working.run.done(await working.work(items));
+  } catch (error) {
+    if (isAway(error)) throw error;
+    if (items.length === 1) return void working.errors.push(error);
+    const half = items.length >> 1;
+    await workOn(items.slice(0, half), working);
+    await workOn(items.slice(half), working);
+  }
+}
+
+// Smaller pages would fail in the same way.
+function isAway(error: unknown): boolean {
+  return error instanceof DbUnavailable || (error instanceof AppError && error.code === 'unavailable');
+}
+
+/**
+ * Changes what is due and records it as Cardea itself. Returns how many happenings `work` returned. If it returns none,
+ * nothing changes.
+ * @throws what `changed` throws
+ */
+export async function changeDue(
+  ctx: VaultContext,
+  work: (tx: Transaction, now: number) => Promise<Happening[]>,
+): Promise<number> {
+  try {
+    const { value } = await changed(ctx, systemCaller, async (tx) => {
+      const happenings = await work(tx, ctx.now().getTime());
+      if (happenings.length === 0) throw new NothingDue();
+      return { value: happenings.length, happenings: happenings as Happenings };
+    });
+    return value;
+  } catch (error) {
+    if (error instanceof NothingDue) return 0;
+    throw error;
+  }
+}
+
+class NothingDue extends Error {
+  override name = 'NothingDue';
+}
+
+/**
+ * Removes rows that nobody needs any more, in pages of one transaction each. `remove` removes at most `limit` rows and
+ * returns how many. @throws after a page if the process stops
+ */
+export async function removePages(
+  ctx: Pick<VaultContext, 'db'>,
+  run: JobRun,
+  remove: (tx: Transaction, limit: number) => Promise<number>,
+): Promise<void> {
+  for (;;) {
+    const removed = await ctx.db.transaction((tx) => remove(tx, REMOVE_PAGE));
+    run.done(removed);
+    if (removed < REMOVE_PAGE) return;
+    run.signal.throwIfAborted();
+    await setImmediate();
+  }
+}
+
+const REMOVE_PAGE = 1_000;
+
 /** Runs `works` one after the other, and goes on after a failure. @throws the first error, at the end */
-export async function runEach(works: (() => Promise<void>)[]): Promise<void> {
+export async function runEach(run: JobRun, works: (() => Promise<void>)[]): Promise<void> {
   const errors: unknown[] = [];
   for (const work of works) {
+    run.signal.throwIfAborted();
     try {
       await work();
     } catch (error) {
@@ -43,20 +132,4 @@ export async function runEach(works: (() => Promise<void>)[]): Promise<void> {
     }
   }
   if (errors.length > 0) throw errors[0];
-}
-
-/** An item is no longer due: since it was listed, another process handled it or its time was changed. */
-export class NotDue extends Error {
-  override name = 'NotDue';
-}
-
-/** Changes and records as Cardea itself. Returns false and changes nothing if `work` throws NotDue. */
-export async function changeIfDue(ctx: VaultContext, work: (tx: Transaction) => Promise<Happening>): Promise<boolean> {
-  try {
-    await changed(ctx, systemCaller, async (tx) => ({ value: undefined, happening: await work(tx) }));
-    return true;
-  } catch (error) {
-    if (error instanceof NotDue) return false;
-    throw error;
-  }
 }

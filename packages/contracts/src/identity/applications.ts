@@ -13,7 +13,12 @@ export const Application = z.strictObject({
   createdAt: Time,
 });
 
-const Credential = z.strictObject({ id: z.uuid(), createdAt: Time, lastUsedAt: Time.optional() });
+const Credential = z.strictObject({
+  id: z.uuid(),
+  expiresAt: Time.optional(),
+  createdAt: Time,
+  lastUsedAt: Time.optional(),
+});
 const Description = Text.max(1024);
 const Cidrs = z.array(Cidr).max(64);
 const ApplicationParams = z.object({ name: PlainName });
@@ -95,10 +100,10 @@ export const createCredential = endpoint({
   method: 'POST',
   path: '/api/v1/applications/{name}/credentials',
   action: 'credential.create',
-  summary: 'A second secret, for a change without downtime. Two at most; shown once.',
+  summary: 'A second secret, for a change without downtime. Shown once. At most two that have not expired.',
   statuses: [201],
   params: ApplicationParams,
-  body: z.strictObject({}).optional(),
+  body: z.strictObject({ expiresAt: Time.optional() }).optional(),
   response: Credential.extend({ clientSecret: z.string() }),
 });
 
@@ -107,7 +112,7 @@ export const listCredentials = endpoint({
   method: 'GET',
   path: '/api/v1/applications/{name}/credentials',
   action: 'credential.list',
-  summary: 'When the secrets were made and last used; never the secrets.',
+  summary: 'When the secrets were made, were last used and expire; never the secrets.',
   statuses: [200],
   params: ApplicationParams,
   query: Page,

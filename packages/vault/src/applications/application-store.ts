@@ -7,18 +7,21 @@ export interface ApplicationRow {
   allowed_cidrs: string;
   disabled: number;
   expires_at: number | null;
+  announce_at: number | null;
   created_at: number;
 }
 
 export interface CredentialRow {
   id: string;
+  /** Null if it does not expire. */
+  expires_at: number | null;
   created_at: number;
   last_used_at: number | null;
 }
 
 export async function findApplication(db: Queryable, name: string): Promise<ApplicationRow | undefined> {
   const [row] = await db.query<ApplicationRow>(
-    `select id, name, description, allowed_cidrs, disabled, expires_at, created_at
+    `select id, name, description, allowed_cidrs, disabled, expires_at, announce_at, created_at
        from application
       where name = $1`,
     [name],
@@ -37,7 +40,7 @@ export async function listApplicationRows(
   { cursor, limit }: { cursor: string; limit: number },
 ): Promise<ApplicationRow[]> {
   return db.query<ApplicationRow>(
-    `select id, name, description, allowed_cidrs, disabled, expires_at, created_at
+    `select id, name, description, allowed_cidrs, disabled, expires_at, announce_at, created_at
        from application
       where name > $1
       order by name
@@ -51,8 +54,9 @@ export async function insertApplication(
   application: ApplicationRow & { created_by: string },
 ): Promise<void> {
   await tx.query(
-    `insert into application (id, name, description, allowed_cidrs, disabled, expires_at, created_at, created_by)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    `insert into application
+            (id, name, description, allowed_cidrs, disabled, expires_at, announce_at, created_at, created_by)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
     [
       application.id,
       application.name,
@@ -60,6 +64,7 @@ export async function insertApplication(
       application.allowed_cidrs,
       application.disabled,
       application.expires_at,
+      application.announce_at,
       application.created_at,
       application.created_by,
     ],
@@ -72,9 +77,17 @@ export async function updateApplication(tx: Transaction, application: Applicatio
         set description = $2,
             allowed_cidrs = $3,
             disabled = $4,
-            expires_at = $5
+            expires_at = $5,
+            announce_at = $6
       where id = $1`,
-    [application.id, application.description, application.allowed_cidrs, application.disabled, application.expires_at],
+    [
+      application.id,
+      application.description,
+      application.allowed_cidrs,
+      application.disabled,
+      application.expires_at,
+      application.announce_at,
+    ],
   );
 }
 
@@ -88,7 +101,7 @@ export async function listCredentialRows(
   { applicationId, cursor, limit }: { applicationId: string; cursor: string; limit: number },
 ): Promise<CredentialRow[]> {
   return db.query<CredentialRow>(
-    `select id, created_at, last_used_at
+    `select id, expires_at, created_at, last_used_at
        from application_credential
       where application_id = $1
         and id > $2
@@ -98,14 +111,38 @@ export async function listCredentialRows(
   );
 }
 
-export async function insertCredential(
+/** How many credentials of an application have not expired. */
+export async function countValidCredentials(
   tx: Transaction,
-  credential: { id: string; applicationId: string; secretHash: Uint8Array; createdAt: number },
-): Promise<void> {
+  { applicationId, now }: { applicationId: string; now: number },
+): Promise<number> {
+  const [row] = await tx.query<{ n: number }>(
+    `select count(*) as n
+       from application_credential
+      where application_id = $1
+        and (expires_at is null or expires_at > $2)`,
+    [applicationId, now],
+  );
+  return row!.n;
+}
+
+export interface NewCredential {
+  id: string;
+  applicationId: string;
+  secretHash: Uint8Array;
+  expiresAt: number | null;
+  /** When the expiry must be announced next. */
+  announceAt: number | null;
+  createdAt: number;
+}
+
+export async function insertCredential(tx: Transaction, credential: NewCredential): Promise<void> {
+  const { id, applicationId, secretHash, expiresAt, announceAt, createdAt } = credential;
   await tx.query(
-    `insert into application_credential (id, application_id, secret_hash, created_at, last_used_at)
-     values ($1, $2, $3, $4, null)`,
-    [credential.id, credential.applicationId, credential.secretHash, credential.createdAt],
+    `insert into application_credential
+            (id, application_id, secret_hash, expires_at, announce_at, created_at, last_used_at)
+     values ($1, $2, $3, $4, $5, $6, null)`,
+    [id, applicationId, secretHash, expiresAt, announceAt, createdAt],
   );
 }
 
@@ -126,13 +163,15 @@ export async function touchCredential(tx: Transaction, id: string, usedAt: numbe
 }
 
 /** A credential with the current state of its application. */
-export interface CredentialOwner extends ApplicationRow {
+export interface CredentialOwner extends Omit<ApplicationRow, 'announce_at'> {
   credential_id: string;
+  credential_expires_at: number | null;
 }
 
 export async function findBySecretHash(db: Queryable, secretHash: Uint8Array): Promise<CredentialOwner | undefined> {
   const [row] = await db.query<CredentialOwner>(
-    `select c.id as credential_id, a.id, a.name, a.description, a.allowed_cidrs, a.disabled, a.expires_at, a.created_at
+    `select c.id as credential_id, c.expires_at as credential_expires_at,
+            a.id, a.name, a.description, a.allowed_cidrs, a.disabled, a.expires_at, a.created_at
        from application_credential c
        join application a on a.id = c.application_id
       where c.secret_hash = $1`,
@@ -143,7 +182,8 @@ export async function findBySecretHash(db: Queryable, secretHash: Uint8Array): P
 
 export async function findByCredentialId(db: Queryable, credentialId: string): Promise<CredentialOwner | undefined> {
   const [row] = await db.query<CredentialOwner>(
-    `select c.id as credential_id, a.id, a.name, a.description, a.allowed_cidrs, a.disabled, a.expires_at, a.created_at
+    `select c.id as credential_id, c.expires_at as credential_expires_at,
+            a.id, a.name, a.description, a.allowed_cidrs, a.disabled, a.expires_at, a.created_at
        from application_credential c
        join application a on a.id = c.application_id
       where c.id = $1`,

@@ -7,6 +7,7 @@ import { credentialHash, generateCredential } from '@cardea/crypto/credential';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { UniqueViolation } from '@cardea/storage/db';
 import type { Queryable } from '@cardea/storage/db';
+import { announcementOf, nextAnnouncement } from '../announcements.ts';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { removeGrantsTo } from '../grants/grant-store.ts';
@@ -17,6 +18,7 @@ import type { Happening } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
 import { touched } from '../touched.ts';
 import {
+  countValidCredentials,
   deleteApplicationRow,
   deleteCredentialRow,
   findApplication,
@@ -40,6 +42,7 @@ export interface Application {
 
 export interface Credential {
   id: string;
+  expiresAt?: Date;
   createdAt: Date;
   lastUsedAt?: Date;
 }
@@ -60,18 +63,22 @@ export async function createApplication(
   try {
     return await changed(ctx, caller, async (tx) => {
       const createdAt = ctx.now().getTime();
+      const due = expiresAt?.getTime() ?? null;
       const row: ApplicationRow = {
         id: uuidv7(createdAt),
         name,
         description,
         allowed_cidrs: JSON.stringify(allowedCidrs),
         disabled: 0,
-        expires_at: expiresAt?.getTime() ?? null,
+        expires_at: due,
+        announce_at: nextAnnouncement(ctx, due, createdAt),
         created_at: createdAt,
       };
       await insertApplication(tx, { ...row, created_by: caller.actor.id });
       const secretHash = credentialHash(clientSecret);
-      await insertCredential(tx, { id: uuidv7(createdAt), applicationId: row.id, secretHash, createdAt });
+      const withoutExpiry = { expiresAt: null, announceAt: null };
+      const credential = { id: uuidv7(createdAt), applicationId: row.id, secretHash, createdAt };
+      await insertCredential(tx, { ...credential, ...withoutExpiry });
       const changes = changesBetween({}, fieldsOf(row));
       const happening: Happening = { action: 'application.create', rule, changes, resource: { application: name } };
       return { value: { ...toApplication(row), clientSecret }, happening };
@@ -115,12 +122,14 @@ export async function changeApplication(
   refusePast(ctx, change.expiresAt);
   return changed(ctx, caller, async (tx) => {
     const row = await getApplication(tx, name);
+    const due = change.expiresAt === undefined ? row.expires_at : (change.expiresAt?.getTime() ?? null);
     const next: ApplicationRow = {
       ...row,
       description: change.description ?? row.description,
       allowed_cidrs: change.allowedCidrs ? JSON.stringify(change.allowedCidrs) : row.allowed_cidrs,
       disabled: change.disabled === undefined ? row.disabled : Number(change.disabled),
-      expires_at: change.expiresAt === undefined ? row.expires_at : (change.expiresAt?.getTime() ?? null),
+      expires_at: due,
+      announce_at: announcementOf(ctx, { due_at: row.expires_at, ...row }, { due, now: ctx.now().getTime() }),
     };
     await updateApplication(tx, next);
     const changes = changesBetween(fieldsOf(row), fieldsOf(next));
@@ -142,23 +151,35 @@ export async function deleteApplication(ctx: VaultContext, caller: Caller, name:
   });
 }
 
-/** Makes a second secret, shown once. @throws AppError `conflict` if there are two already */
+/**
+ * Makes a second secret, shown once. A secret that has expired does not count.
+ * @throws AppError `conflict` if there are two already, `invalid_request` for an expiry in the past
+ */
 export async function createCredential(
   ctx: VaultContext,
   caller: Caller,
-  name: string,
+  { name, expiresAt }: { name: string; expiresAt?: Date | undefined },
 ): Promise<Audited<Credential & { clientSecret: string }>> {
   const { rule } = authorizeSystem(caller, 'application.manage');
+  refusePast(ctx, expiresAt);
   const clientSecret = generateCredential();
   return changed(ctx, caller, async (tx) => {
     const { id: applicationId } = await getApplication(tx, name);
-    const existing = await listCredentialRows(tx, { applicationId, cursor: '', limit: CREDENTIALS_MAX });
-    if (existing.length === CREDENTIALS_MAX) throw new AppError('conflict', 'there are two secrets: delete one first');
     const createdAt = ctx.now().getTime();
-    const row = { id: uuidv7(createdAt), created_at: createdAt, last_used_at: null };
-    await insertCredential(tx, { id: row.id, applicationId, secretHash: credentialHash(clientSecret), createdAt });
-    const happening: Happening = { action: 'credential.create', rule, resource: { application: name, name: row.id } };
-    return { value: { ...toCredential(row), clientSecret }, happening };
+    if ((await countValidCredentials(tx, { applicationId, now: createdAt })) >= CREDENTIALS_MAX) {
+      throw new AppError('conflict', 'there are two secrets: delete one first');
+    }
+    const due = expiresAt?.getTime() ?? null;
+    const row: CredentialRow = { id: uuidv7(createdAt), expires_at: due, created_at: createdAt, last_used_at: null };
+    const expiry = { expiresAt: due, announceAt: nextAnnouncement(ctx, due, createdAt) };
+    const secretHash = credentialHash(clientSecret);
+    await insertCredential(tx, { id: row.id, applicationId, secretHash, ...expiry, createdAt });
+    const changes = changesBetween({}, { expiresAt: timeField(due) });
+    const resource = { application: name, name: row.id };
+    return {
+      value: { ...toCredential(row), clientSecret },
+      happening: { action: 'credential.create', rule, resource, ...(changes ? { changes } : {}) },
+    };
   });
 }
 
@@ -218,6 +239,7 @@ function toApplication(row: ApplicationRow): Application {
 function toCredential(row: CredentialRow): Credential {
   return {
     id: row.id,
+    ...(row.expires_at === null ? {} : { expiresAt: new Date(row.expires_at) }),
     createdAt: new Date(row.created_at),
     ...(row.last_used_at === null ? {} : { lastUsedAt: new Date(row.last_used_at) }),
   };

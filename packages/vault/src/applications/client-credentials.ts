@@ -81,8 +81,10 @@ function callerOf(stranger: Caller, { id, name, credential_id: credential }: Cre
 }
 
 function whyClosed(ctx: Pick<VaultContext, 'now'>, { source }: Caller, owner: CredentialOwner): AuditRule | undefined {
+  const now = ctx.now().getTime();
   if (owner.disabled === 1) return 'application-disabled';
-  if (owner.expires_at !== null && owner.expires_at <= ctx.now().getTime()) return 'application-expired';
+  if (owner.expires_at !== null && owner.expires_at <= now) return 'application-expired';
+  if (owner.credential_expires_at !== null && owner.credential_expires_at <= now) return 'credential-expired';
   const isNear = isInside(source.ip ?? '', JSON.parse(owner.allowed_cidrs) as string[]);
   return isNear ? undefined : 'application-network';
 }

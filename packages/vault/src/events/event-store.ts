@@ -1,4 +1,5 @@
-import type { Queryable, Transaction } from '@cardea/storage/db';
+import type { Db, Queryable, Transaction } from '@cardea/storage/db';
+import { jsonRows } from '@cardea/storage/json-rows';
 
 export interface EventRow {
   id: string;
@@ -44,11 +45,18 @@ export async function listEventRows(db: Queryable, { vaultId, kind, before, limi
       );
 }
 
-export async function insertEvent(tx: Transaction, event: EventRow & { vault_id: string }): Promise<void> {
+/** Inserts events in one statement. */
+export async function insertEvents(
+  tx: Transaction,
+  engine: Db['engine'],
+  events: (EventRow & { vault_id: string })[],
+): Promise<void> {
+  const rows = events.map(({ id, vault_id, kind, payload, created_at }) => [id, vault_id, kind, payload, created_at]);
   await tx.query(
     `insert into event (id, vault_id, kind, payload, created_at)
-     values ($1, $2, $3, $4, $5)`,
-    [event.id, event.vault_id, event.kind, event.payload, event.created_at],
+     select value ->> 0, value ->> 1, value ->> 2, value ->> 3, cast(value ->> 4 as bigint)
+       from ${jsonRows(engine, '$1')}`,
+    [JSON.stringify(rows)],
   );
 }
 

@@ -3,20 +3,23 @@ import type { Caller } from '@cardea/contracts/caller';
 import { eventPayloads } from '@cardea/contracts/events';
 import type { EventKind, EventPayload, VaultEvent } from '@cardea/contracts/events';
 import { uuidv7 } from '@cardea/crypto/ids';
-import type { Transaction } from '@cardea/storage/db';
-import { authorize } from '../authorize.ts';
+import type { JobRun } from '@cardea/jobs/queue';
+import type { Db, Transaction } from '@cardea/storage/db';
+import { authorize, authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
+import { SYSTEM_VAULT_ID } from '../deks/dek-store.ts';
 import { DAY_MS } from '../durations.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited } from '../record.ts';
-import { insertEvent, listEventRows, removeEventsBefore, removeEventsOf } from './event-store.ts';
+import { removePages } from '../sweep.ts';
+import { insertEvents, listEventRows, removeEventsBefore, removeEventsOf } from './event-store.ts';
 import type { EventRow } from './event-store.ts';
 
 const KEPT_MS = 90 * DAY_MS;
-const SWEEP_PAGE = 1_000;
+const CLEAR_PAGE = 1_000;
 
-/** Something that the owners of a vault should know. */
+/** Something that the owners of a vault should know, or the admins if the vault is `SYSTEM_VAULT_ID`. */
 export interface NewEvent<K extends EventKind> {
   vaultId: string;
   kind: K;
@@ -25,12 +28,19 @@ export interface NewEvent<K extends EventKind> {
   at: number;
 }
 
-/** Writes an event in the transaction of the change that it reports. @throws ZodError for a payload of another kind */
-export async function addEvent<K extends EventKind>(tx: Transaction, event: NewEvent<K>): Promise<void> {
-  const { vaultId, kind, payload, at } = event;
+/** Writes events in the transaction of the change that they report. @throws ZodError for a payload of another kind */
+export async function addEvents<K extends EventKind>(
+  tx: Transaction,
+  engine: Db['engine'],
+  events: NewEvent<K>[],
+): Promise<void> {
+  if (events.length > 0) await insertEvents(tx, engine, events.map(toRow));
+}
+
+function toRow<K extends EventKind>({ vaultId, kind, payload, at }: NewEvent<K>): EventRow & { vault_id: string } {
   // The parser refuses fields that the contract does not name: a read would refuse them, and they may be confidential.
   const checked = JSON.stringify(eventPayloads[kind].parse(payload));
-  await insertEvent(tx, { id: uuidv7(at), vault_id: vaultId, kind, payload: checked, created_at: at });
+  return { id: uuidv7(at), vault_id: vaultId, kind, payload: checked, created_at: at };
 }
 
 /** The events of a vault, the newest first: for owners, and for oversight. */
@@ -46,13 +56,22 @@ export async function listEvents(
   return audited(ctx, caller, { action: 'event.list', rule, resource }, () => page);
 }
 
-/** Deletes events after 90 days, page by page, so that no other writer waits for long. */
-export async function sweepEvents(ctx: Pick<VaultContext, 'db' | 'now'>): Promise<void> {
+/** The events of the system itself, the newest first: for admins, and for oversight. */
+export async function listSystemEvents(
+  ctx: VaultContext,
+  caller: Caller,
+  { kind, limit, cursor = '' }: { kind?: EventKind | undefined } & PageRequest,
+): Promise<Audited<Page<VaultEvent>>> {
+  const { rule } = authorizeSystem(caller, 'event.read');
+  const rows = await listEventRows(ctx.db, { vaultId: SYSTEM_VAULT_ID, kind, before: cursor, limit: limit + 1 });
+  const page = pageOf(rows.map(toEvent), limit, ({ id }) => id);
+  return audited(ctx, caller, { action: 'event.list', rule, resource: { count: page.items.length } }, () => page);
+}
+
+/** Deletes events after 90 days. */
+export async function sweepEvents(ctx: Pick<VaultContext, 'db' | 'now'>, run: JobRun): Promise<void> {
   const before = ctx.now().getTime() - KEPT_MS;
-  let removed: number;
-  do {
-    removed = await ctx.db.transaction((tx) => removeEventsBefore(tx, { before, limit: SWEEP_PAGE }));
-  } while (removed === SWEEP_PAGE);
+  await removePages(ctx, run, (tx, limit) => removeEventsBefore(tx, { before, limit }));
 }
 
 /** Deletes a page of the events of a deleted vault; see `ClearVault`. */
@@ -60,7 +79,7 @@ export async function clearEvents(
   tx: Transaction,
   { vaultId, after }: { vaultId: string; after: string },
 ): Promise<string | undefined> {
-  return removeEventsOf(tx, { vaultId, after, limit: SWEEP_PAGE });
+  return removeEventsOf(tx, { vaultId, after, limit: CLEAR_PAGE });
 }
 
 function toEvent({ id, kind, payload, created_at: createdAt }: EventRow): VaultEvent {

@@ -50,17 +50,25 @@ export async function listGrantsTo(db: Queryable, principal: string): Promise<Va
   });
 }
 
+export interface NewGrant {
+  vaultId: string;
+  principal: string;
+  granted: Granted;
+  /** When the expiry must be announced next. A grant without an expiry has none. */
+  announceAt?: number | null;
+  createdAt: number;
+  createdBy: string;
+}
+
 /** Writes a grant and returns the old one that it replaces; undefined if there was none. */
-export async function upsertGrant(
-  tx: Transaction,
-  grant: { vaultId: string; principal: string; granted: Granted; createdAt: number; createdBy: string },
-): Promise<Granted | undefined> {
-  const { vaultId, principal, granted, createdAt, createdBy } = grant;
+export async function upsertGrant(tx: Transaction, grant: NewGrant): Promise<Granted | undefined> {
+  const { vaultId, principal, granted, announceAt = null, createdAt, createdBy } = grant;
   const before = await removeGrant(tx, { vaultId, principal });
   await tx.query(
     `insert into vault_grant
-            (vault_id, principal, owner, secrets, keys, allowed_cidrs, path_prefix, expires_at, created_at, created_by)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+            (vault_id, principal, owner, secrets, keys, allowed_cidrs, path_prefix, expires_at, announce_at,
+             created_at, created_by)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
     [
       vaultId,
       principal,
@@ -70,6 +78,7 @@ export async function upsertGrant(
       JSON.stringify(granted.allowedCidrs),
       granted.pathPrefix ?? null,
       granted.expiresAt ?? null,
+      announceAt,
       createdAt,
       createdBy,
     ],

@@ -6,6 +6,7 @@ import { AppError } from '@cardea/contracts/errors';
 import type { VaultAction } from '@cardea/contracts/grants';
 import type { Transaction } from '@cardea/storage/db';
 import { findGrantedIn } from '../access-store.ts';
+import { nextAnnouncement } from '../announcements.ts';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { decide } from '../decide.ts';
@@ -64,11 +65,12 @@ export async function putGrant(
       vaultId: vault.id,
       principal,
       granted,
+      announceAt: nextAnnouncement(ctx, granted.expiresAt ?? null, createdAt),
       createdAt,
       createdBy: caller.actor.id,
     });
     const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
-    const changes = changesBetween(fieldsOf(before), fieldsOf(granted));
+    const changes = changesBetween(grantFields(before), grantFields(granted));
     return {
       value: { grant: { ...granted, principal: ref.principal }, isNew: before === undefined },
       happening: { action: 'grant.write', rule, resource, ...touched(changes) },
@@ -98,7 +100,7 @@ export async function deleteGrant(ctx: VaultContext, caller: Caller, ref: GrantR
     const removed = found && (await removeGrant(tx, { vaultId: vault.id, principal: found.principal }));
     if (!removed) throw new AppError('not_found', 'nothing was granted to them here', { rule: 'no-such-grant' });
     const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
-    const changes = changesBetween(fieldsOf(removed), {});
+    const changes = changesBetween(grantFields(removed), {});
     return { value: undefined, happening: { action: 'grant.delete', rule, resource, changes } };
   });
 }
@@ -138,7 +140,7 @@ export async function explainAccess(
 }
 
 /** The fields of a change that an audit record shows. */
-function fieldsOf(granted: Granted | undefined): AuditFields {
+export function grantFields(granted: Granted | undefined): AuditFields {
   if (!granted) return {};
   const { owner, secrets, keys, pathPrefix, allowedCidrs, expiresAt } = granted;
   return { owner, secrets, keys, pathPrefix, allowedCidrs, expiresAt: timeField(expiresAt) };

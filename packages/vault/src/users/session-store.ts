@@ -102,14 +102,40 @@ export async function endSessionsOf(
   );
 }
 
-/** Deletes sessions that ended or expired before `before`, with their refresh tokens. */
-export async function deleteDeadSessions(db: Queryable, before: number): Promise<void> {
-  await db.query(
+/** Removes at most `limit` sessions that expired before `before`, with their refresh tokens. Returns how many. */
+export async function removeExpiredSessions(
+  tx: Transaction,
+  { before, limit }: { before: number; limit: number },
+): Promise<number> {
+  const rows = await tx.query(
     `delete from session
-      where expires_at < $1
-         or ended_at < $1`,
-    [before],
+      where id in (select id
+                     from session
+                    where expires_at < $1
+                    order by expires_at
+                    limit $2)
+     returning id`,
+    [before, limit],
   );
+  return rows.length;
+}
+
+/** The same for sessions that were ended before `before`. */
+export async function removeEndedSessions(
+  tx: Transaction,
+  { before, limit }: { before: number; limit: number },
+): Promise<number> {
+  const rows = await tx.query(
+    `delete from session
+      where id in (select id
+                     from session
+                    where ended_at < $1
+                    order by ended_at
+                    limit $2)
+     returning id`,
+    [before, limit],
+  );
+  return rows.length;
 }
 
 export interface RefreshTokenRow {

@@ -5,6 +5,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { refreshSuccessor } from '@cardea/crypto/credential';
 import { sha256 } from '@cardea/crypto/ids';
+import type { JobRun } from '@cardea/jobs/queue';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { DAY_MS } from '../durations.ts';
@@ -12,19 +13,21 @@ import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
 import type { ChangeOutcome, Happening } from '../record.ts';
+import { removePages } from '../sweep.ts';
 import {
-  deleteDeadSessions,
   endSession,
   endSessionsOf,
   findRefreshToken,
   findSession,
   insertRefreshToken,
   listLiveSessions,
+  removeEndedSessions,
+  removeExpiredSessions,
   useRefreshToken,
 } from './session-store.ts';
 import type { ListedSession, SessionRow } from './session-store.ts';
 import type { SignedIn } from './sign-in.ts';
-import { sweepFailures } from './throttle.ts';
+import { removeFailures } from './throttle.ts';
 import { ownUser } from './totp.ts';
 
 /** For this long a client that lost the answer may repeat its request and gets the same successor. */
@@ -184,8 +187,10 @@ export async function endAllSessions(
 }
 
 /** Deletes sessions that ended or expired a week ago, and failures that no longer count. */
-export async function sweepSessions(ctx: Pick<VaultContext, 'db' | 'now'>): Promise<void> {
+export async function sweepSessions(ctx: Pick<VaultContext, 'db' | 'now'>, run: JobRun): Promise<void> {
   const now = ctx.now().getTime();
-  await deleteDeadSessions(ctx.db, now - REMEMBERED_MS);
-  await sweepFailures(ctx.db, now);
+  const before = now - REMEMBERED_MS;
+  await removePages(ctx, run, (tx, limit) => removeExpiredSessions(tx, { before, limit }));
+  await removePages(ctx, run, (tx, limit) => removeEndedSessions(tx, { before, limit }));
+  await removePages(ctx, run, (tx, limit) => removeFailures(tx, { now, limit }));
 }

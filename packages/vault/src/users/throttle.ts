@@ -2,7 +2,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import { clientNetwork } from '@cardea/contracts/cidr';
 import { AppError } from '@cardea/contracts/errors';
 import { sha256Hex } from '@cardea/crypto/ids';
-import type { Db, Queryable, Transaction } from '@cardea/storage/db';
+import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { MINUTE_MS } from '../durations.ts';
 
@@ -76,8 +76,20 @@ export async function isLocked(db: Queryable, username: string, now: number): Pr
   return (row?.locked_until ?? 0) > now;
 }
 
-export async function sweepFailures(db: Db, now: number): Promise<void> {
-  await db.query(`delete from sign_in_failure where last_at < $1 and locked_until < $2`, [now - FORGET_MS, now]);
+/** Removes at most `limit` counts that no longer count. Returns how many. */
+export async function removeFailures(tx: Transaction, { now, limit }: { now: number; limit: number }): Promise<number> {
+  const rows = await tx.query(
+    `delete from sign_in_failure
+      where subject in (select subject
+                          from sign_in_failure
+                         where last_at < $1
+                           and locked_until < $2
+                         order by last_at
+                         limit $3)
+     returning subject`,
+    [now - FORGET_MS, now, limit],
+  );
+  return rows.length;
 }
 
 function isFailure(error: unknown): boolean {

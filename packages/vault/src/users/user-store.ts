@@ -13,6 +13,7 @@ export interface UserRow {
   password_state: PasswordState;
   disabled: number;
   expires_at: number | null;
+  announce_at: number | null;
   totp_ciphertext: Uint8Array | null;
   totp_enabled: number;
   totp_last_step: number;
@@ -21,7 +22,7 @@ export interface UserRow {
 
 export async function findUser(db: Queryable, username: string): Promise<UserRow | undefined> {
   const [row] = await db.query<UserRow>(
-    `select id, username, role, password_hash, password_state, disabled, expires_at,
+    `select id, username, role, password_hash, password_state, disabled, expires_at, announce_at,
             totp_ciphertext, totp_enabled, totp_last_step, created_at
        from app_user
       where username = $1`,
@@ -39,7 +40,7 @@ export async function getUser(db: Queryable, username: string): Promise<UserRow>
 
 export async function findUserById(db: Queryable, id: string): Promise<UserRow | undefined> {
   const [row] = await db.query<UserRow>(
-    `select id, username, role, password_hash, password_state, disabled, expires_at,
+    `select id, username, role, password_hash, password_state, disabled, expires_at, announce_at,
             totp_ciphertext, totp_enabled, totp_last_step, created_at
        from app_user
       where id = $1`,
@@ -54,26 +55,13 @@ export async function listUserRows(
   { cursor, limit }: { cursor: string; limit: number },
 ): Promise<UserRow[]> {
   return db.query<UserRow>(
-    `select id, username, role, password_hash, password_state, disabled, expires_at,
+    `select id, username, role, password_hash, password_state, disabled, expires_at, announce_at,
             totp_ciphertext, totp_enabled, totp_last_step, created_at
        from app_user
       where username > $1
       order by username
       limit $2`,
     [cursor, limit],
-  );
-}
-
-/** A page of the expired users who are not disabled yet. */
-export async function listExpiredUsers(db: Queryable, now: number): Promise<{ username: string }[]> {
-  return db.query<{ username: string }>(
-    `select username
-       from app_user
-      where expires_at <= $1
-        and disabled = 0
-      order by expires_at
-      limit 100`,
-    [now],
   );
 }
 
@@ -103,31 +91,44 @@ export interface NewUser {
   passwordHash: string;
   passwordState: PasswordState;
   expiresAt: number | null;
+  /** When the expiry must be announced next. */
+  announceAt: number | null;
   createdAt: number;
 }
 
 export async function insertUser(tx: Transaction, user: NewUser): Promise<void> {
   await tx.query(
     `insert into app_user
-            (id, username, role, password_hash, password_state, disabled, expires_at,
+            (id, username, role, password_hash, password_state, disabled, expires_at, announce_at,
              totp_ciphertext, totp_enabled, totp_last_step, created_at, updated_at)
-     values ($1, $2, $3, $4, $5, 0, $6, null, 0, 0, $7, $7)`,
-    [user.id, user.username, user.role, user.passwordHash, user.passwordState, user.expiresAt, user.createdAt],
+     values ($1, $2, $3, $4, $5, 0, $6, $7, null, 0, 0, $8, $8)`,
+    [
+      user.id,
+      user.username,
+      user.role,
+      user.passwordHash,
+      user.passwordState,
+      user.expiresAt,
+      user.announceAt,
+      user.createdAt,
+    ],
   );
 }
 
 export async function updateUser(
   tx: Transaction,
-  user: { id: string; role: Role; disabled: number; expiresAt: number | null; updatedAt: number },
+  user: Pick<UserRow, 'id' | 'role' | 'disabled' | 'expires_at' | 'announce_at'>,
+  updatedAt: number,
 ): Promise<void> {
   await tx.query(
     `update app_user
         set role = $2,
             disabled = $3,
             expires_at = $4,
-            updated_at = $5
+            announce_at = $5,
+            updated_at = $6
       where id = $1`,
-    [user.id, user.role, user.disabled, user.expiresAt, user.updatedAt],
+    [user.id, user.role, user.disabled, user.expires_at, user.announce_at, updatedAt],
   );
 }
 

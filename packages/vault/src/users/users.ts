@@ -7,6 +7,7 @@ import { AppError } from '@cardea/contracts/errors';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { UniqueViolation } from '@cardea/storage/db';
 import type { Transaction } from '@cardea/storage/db';
+import { announcementOf, nextAnnouncement } from '../announcements.ts';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { removeGrantsTo } from '../grants/grant-store.ts';
@@ -15,7 +16,6 @@ import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
 import type { Happening } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
-import { systemCaller } from '../system-caller.ts';
 import { touched } from '../touched.ts';
 import { handOver, refuseOwnerlessVaults } from './ownership.ts';
 import type { HandedOver } from './ownership.ts';
@@ -29,7 +29,6 @@ import {
   findUser,
   getUser,
   insertUser,
-  listExpiredUsers,
   listUserRows,
   updateUser,
 } from './user-store.ts';
@@ -81,8 +80,10 @@ export async function addUser(
     return await changed(ctx, caller, async (tx) => {
       const createdAt = ctx.now().getTime();
       const id = uuidv7(createdAt);
-      const end = expiresAt?.getTime() ?? null;
-      await insertUser(tx, { id, username, role, passwordHash, passwordState, expiresAt: end, createdAt });
+      const due = expiresAt?.getTime() ?? null;
+      const announceAt = nextAnnouncement(ctx, due, createdAt);
+      const expiry = { expiresAt: due, announceAt };
+      await insertUser(tx, { id, username, role, passwordHash, passwordState, ...expiry, createdAt });
       const row = (await findUser(tx, username))!;
       const changes = changesBetween({}, fieldsOf(row));
       return {
@@ -131,11 +132,13 @@ export async function changeUser(
     const staysAdmin = role === 'admin' && !disabled && expiresAt === null;
     if (row.role === 'admin' && !staysAdmin) await refuseLoss(tx, caller, row);
     if (role === 'ceo' && row.role !== 'ceo') await refuseOwnerlessVaults(tx, row);
-    const next = { ...row, role, disabled: disabled ? 1 : 0, expires_at: expiresAt };
-    await updateUser(tx, { id: row.id, role, disabled: next.disabled, expiresAt, updatedAt: ctx.now().getTime() });
+    const now = ctx.now().getTime();
+    const announceAt = announcementOf(ctx, { due_at: row.expires_at, ...row }, { due: expiresAt, now });
+    const next = { ...row, role, disabled: disabled ? 1 : 0, expires_at: expiresAt, announce_at: announceAt };
+    await updateUser(tx, next, now);
     // Sessions of a disabled user are refused anyway. They end here, so that enabling the user does not revive them.
     if (disabled) await endAllSessions(ctx, tx, { userId: row.id });
-    const locked = await isLocked(tx, username, ctx.now().getTime());
+    const locked = await isLocked(tx, username, now);
     const changes = changesBetween(fieldsOf(row), fieldsOf(next));
     return {
       value: toUser(next, locked),
@@ -189,35 +192,6 @@ export async function revokeSessions(ctx: VaultContext, caller: Caller, username
     const { id } = await getUser(tx, username);
     await endAllSessions(ctx, tx, { userId: id });
     return { value: undefined, happening: { action: 'user.revokeSessions', rule, resource: { user: username } } };
-  });
-}
-
-/** Disables expired users. Cardea refuses them from their expiry on; this only makes it visible. */
-export async function sweepExpiredUsers(ctx: VaultContext): Promise<void> {
-  for (const { username } of await listExpiredUsers(ctx.db, ctx.now().getTime())) {
-    try {
-      await expireUser(ctx, username);
-    } catch (error) {
-      // Since it was listed, the user was deleted or its expiry was changed: it is no longer due.
-      if (!(error instanceof AppError && error.code === 'not_found')) throw error;
-    }
-  }
-}
-
-async function expireUser(ctx: VaultContext, username: string): Promise<void> {
-  await changed(ctx, systemCaller, async (tx) => {
-    const now = ctx.now().getTime();
-    const row = await getUser(tx, username);
-    const { id, role, disabled, expires_at: expiresAt } = row;
-    const isDue = disabled === 0 && expiresAt !== null && expiresAt <= now;
-    if (!isDue) throw new AppError('not_found', 'no such user whose end has passed');
-    await updateUser(tx, { id, role, disabled: 1, expiresAt, updatedAt: now });
-    await endAllSessions(ctx, tx, { userId: id });
-    const changes = changesBetween(fieldsOf(row), fieldsOf({ ...row, disabled: 1 }));
-    return {
-      value: undefined,
-      happening: { action: 'user.expire', rule: 'expiry', changes, resource: { user: username } },
-    };
   });
 }
 

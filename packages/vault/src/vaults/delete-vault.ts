@@ -2,6 +2,7 @@ import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
+import type { JobRun } from '@cardea/jobs/queue';
 import type { Transaction } from '@cardea/storage/db';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
@@ -66,18 +67,24 @@ export type ClearVault = (tx: Transaction, page: { vaultId: string; after: strin
 export async function sweepDeletedVaults(
   ctx: Pick<VaultContext, 'db'>,
   clearings: readonly ClearVault[],
+  run: JobRun,
 ): Promise<void> {
   for (const vaultId of await listDeletedVaults(ctx.db, VAULTS_MAX)) {
-    for (const clear of clearings) await clearPages(ctx, clear, vaultId);
+    for (const clear of clearings) await clearPages(ctx, { clear, vaultId, run });
     await forgetIfCleared(ctx, clearings, vaultId);
+    run.done(1);
   }
 }
 
-async function clearPages({ db }: Pick<VaultContext, 'db'>, clear: ClearVault, vaultId: string): Promise<void> {
+async function clearPages(
+  { db }: Pick<VaultContext, 'db'>,
+  { clear, vaultId, run }: { clear: ClearVault; vaultId: string; run: JobRun },
+): Promise<void> {
   let after: string | undefined = '';
   while (after !== undefined) {
     const page: { vaultId: string; after: string } = { vaultId, after };
     after = await db.transaction((tx) => clear(tx, page));
+    run.signal.throwIfAborted();
   }
 }
 

@@ -1,4 +1,4 @@
-import { listEvents } from '@cardea/contracts/events';
+import { listEvents, listSystemEvents } from '@cardea/contracts/events';
 import { route } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
@@ -8,6 +8,11 @@ export function eventRoutes(ctx: VaultContext): Route[] {
   return [
     route(listEvents, async ({ caller, params, query }) => {
       const page = await events.listEvents(ctx, caller, { ...params, ...query });
+      return page.map((body) => ({ body }));
+    }),
+
+    route(listSystemEvents, async ({ caller, query }) => {
+      const page = await events.listSystemEvents(ctx, caller, query);
       return page.map((body) => ({ body }));
     }),
   ];

@@ -9,7 +9,7 @@ import type { VaultRow } from '../../access-store.ts';
 import { authorize } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeSealed } from '../../deks/change-sealed.ts';
-import { addEvent } from '../../events/events.ts';
+import { addEvents } from '../../events/events.ts';
 import type { Happening } from '../../record.ts';
 import { dueAt } from '../lifecycle/due.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
@@ -70,7 +70,8 @@ async function noteUse(
   const at = ctx.now().getTime();
   await insertBreakGlass(tx, { id: uuidv7(at), secretId: row.secret_id, version, reason, at, userId: actor.id });
   const by = { id: actor.id, name: actor.name! };
-  await addEvent(tx, { vaultId: vault.id, kind: 'secret.breakGlass', payload: { name, version, reason, by }, at });
+  const payload = { name, version, reason, by };
+  await addEvents(tx, ctx.db.engine, [{ vaultId: vault.id, kind: 'secret.breakGlass', payload, at }]);
 }
 
 function toSecret({ name }: BreakGlass, row: FoundVersion): Omit<Secret, 'bytes'> {

@@ -1,4 +1,4 @@
-import type { Queryable, Transaction } from '@cardea/storage/db';
+import type { Transaction } from '@cardea/storage/db';
 
 // The columns of a version say whether it is in the trash. A function that changes them must also update `live` and
 // `trashed_at` of the secret.
@@ -60,35 +60,6 @@ export async function restoreVersions(
   return inOrder(rows);
 }
 
-/** Purges the versions of a secret that are in the trash. Returns their numbers in order. */
-export async function removeTrashed(tx: Transaction, secretId: string): Promise<number[]> {
-  const rows = await tx.query<{ version: number }>(
-    `delete from secret_version
-      where secret_id = $1
-        and deleted_at is not null
-     returning version`,
-    [secretId],
-  );
-  return inOrder(rows);
-}
-
 function inOrder(rows: { version: number }[]): number[] {
   return rows.map(({ version }) => version).toSorted((a, b) => a - b);
-}
-
-/** Secrets with versions in the trash, if none of these was put there after `before`. */
-export async function listTrashedBefore(
-  db: Queryable,
-  { before, limit }: { before: number; limit: number },
-): Promise<{ id: string }[]> {
-  return db.query<{ id: string }>(
-    `select s.id
-       from secret s
-       join vault v on v.id = s.vault_id
-      where s.trashed_at > 0
-        and s.trashed_at <= $1
-      order by s.trashed_at
-      limit $2`,
-    [before, limit],
-  );
 }

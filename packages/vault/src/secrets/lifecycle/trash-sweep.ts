@@ -1,36 +1,52 @@
 import type { VaultContext } from '../../context.ts';
-import { NotDue, changeIfDue, sweepPages } from '../../sweep.ts';
-import { giveUpName } from '../given-up-names.ts';
-import { unindexSecret } from '../listing/search-index.ts';
-import { findSecret, removeSecret, updateSecret } from '../secret-store.ts';
-import { findDueSecret } from './expiry-store.ts';
-import { listTrashedBefore, removeTrashed } from './trash-store.ts';
+import { changeDue } from '../../sweep.ts';
+import type { DueWork } from '../../sweep.ts';
+import { listTrashed, findTrashed, keepLive, purgeSecrets, removeAllTrashed } from './trash-sweep-store.ts';
+import type { TrashedSecret } from './trash-sweep-store.ts';
 
 /** Purges what was in the trash for the full retention time: the whole secret, or only its versions in the trash. */
-export async function sweepTrash(ctx: VaultContext): Promise<void> {
-  const before = ctx.now().getTime() - ctx.settings.trashMs;
-  await sweepPages(
-    (limit) => listTrashedBefore(ctx.db, { before, limit }),
-    ({ id }) => purge(ctx, { id, before }),
-  );
+export const trashRetention: DueWork<{ at: number; id: string }> = {
+  async list(ctx, { now, after, limit }) {
+    const { trashMs } = ctx.settings;
+    const from = after && { at: after.at - trashMs, id: after.id };
+    const listed = await listTrashed(ctx.db, { now: now - trashMs, after: from, limit });
+    return listed.map(({ at, id }) => ({ at: at + trashMs, id }));
+  },
+  work: (ctx, items) =>
+    purge(
+      ctx,
+      items.map(({ id }) => id),
+    ),
+};
+
+function purge(ctx: VaultContext, ids: string[]): Promise<number> {
+  const { engine } = ctx.db;
+  return changeDue(ctx, async (tx, now) => {
+    // A caller may have restored or purged some since they were listed.
+    const due = await findTrashed(tx, engine, { ids, before: now - ctx.settings.trashMs });
+    const newest = await removeAllTrashed(
+      tx,
+      engine,
+      due.map(({ id }) => id),
+    );
+    await keepLive(
+      tx,
+      engine,
+      due.filter(({ live }) => live === 1).map(({ id }) => id),
+    );
+    await purgeSecrets(
+      tx,
+      engine,
+      due.filter(({ live }) => live === 0),
+    );
+    return due.map((secret) => ({
+      action: 'secret.purge',
+      resource: resourceOf(secret, newest),
+      rule: 'trash-retention',
+    }));
+  });
 }
 
-async function purge(ctx: VaultContext, { id, before }: { id: string; before: number }): Promise<boolean> {
-  return changeIfDue(ctx, async (tx) => {
-    const found = await findDueSecret(tx, id);
-    const secret = found && (await findSecret(tx, { vaultId: found.vault_id, name: found.name }));
-    // A caller has restored or purged it since it was listed.
-    if (!found || !secret?.trashed_at || secret.trashed_at > before) throw new NotDue();
-    const removed = await removeTrashed(tx, id);
-    if (secret.live === 1) {
-      await updateSecret(tx, { ...secret, trashed_at: null });
-    } else {
-      await unindexSecret(tx, id);
-      await removeSecret(tx, id);
-      await giveUpName(tx, { vaultId: found.vault_id, name: found.name, version: secret.current_version });
-    }
-    const version = removed.at(-1)!;
-    const resource = { vault: found.vault_name, vaultId: found.vault_id, name: found.name, version };
-    return { action: 'secret.purge', resource, rule: 'trash-retention' };
-  });
+function resourceOf({ id, vault_id: vaultId, vault_name: vault, name }: TrashedSecret, newest: Map<string, number>) {
+  return { vault, vaultId, name, version: newest.get(id)! };
 }

@@ -5,6 +5,7 @@ import type { Conditions } from '@cardea/contracts/conditions';
 import { AppError } from '@cardea/contracts/errors';
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 import type { Transaction } from '@cardea/storage/db';
+import { nextAnnouncement } from '../../announcements.ts';
 import { authorize, principalOf } from '../../authorize.ts';
 import { requireConditions } from '../../conditions.ts';
 import type { VaultContext } from '../../context.ts';
@@ -20,7 +21,7 @@ import type { SecretRow } from '../secret-store.ts';
 import { toSummary } from '../summary.ts';
 import type { SecretSummary } from '../summary.ts';
 import { findVersion } from '../version-store.ts';
-import { dueAt, nextAnnouncement } from './due.ts';
+import { dueAt } from './due.ts';
 import { restoreVersions, trashVersions } from './trash-store.ts';
 
 /**

@@ -37,8 +37,9 @@ export function applicationRoutes(ctx: VaultContext): Route[] {
       return (await applications.deleteApplication(ctx, caller, params.name)).map(empty);
     }),
 
-    route(contract.createCredential, async ({ caller, params }) => {
-      const made = await applications.createCredential(ctx, caller, params.name);
+    route(contract.createCredential, async ({ caller, params, body }) => {
+      const expiresAt = body?.expiresAt === undefined ? undefined : new Date(body.expiresAt);
+      const made = await applications.createCredential(ctx, caller, { ...params, expiresAt });
       return made.map(({ clientSecret, ...credential }) => ({
         body: { ...credentialToWire(credential), clientSecret },
       }));
@@ -63,9 +64,10 @@ function toWire({ expiresAt, createdAt, ...application }: applications.Applicati
   };
 }
 
-function credentialToWire({ id, createdAt, lastUsedAt }: applications.Credential) {
+function credentialToWire({ id, expiresAt, createdAt, lastUsedAt }: applications.Credential) {
   return {
     id,
+    ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }),
     createdAt: createdAt.toISOString(),
     ...(lastUsedAt === undefined ? {} : { lastUsedAt: lastUsedAt.toISOString() }),
   };
