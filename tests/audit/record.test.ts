@@ -4,7 +4,7 @@ import type { AuditAction } from '@cardea/contracts/audit-actions';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { audited, changed } from '@cardea/vault/record';
-import type { Happenings } from '@cardea/vault/record';
+import type { EventFactsList } from '@cardea/vault/record';
 import { systemCaller } from '@cardea/vault/system-caller';
 import { useSystem } from '@cardea/testkit/use-system';
 import { describe, expect, test } from '@jest/globals';
@@ -12,7 +12,7 @@ import { query } from '../secrets/ground.ts';
 
 const [system] = useSystem('mini');
 
-const three: Happenings = [{ action: 'user.unlock' }, { action: 'user.revokeSessions' }, { action: 'auth.logout' }];
+const three: EventFactsList = [{ action: 'user.unlock' }, { action: 'user.revokeSessions' }, { action: 'auth.logout' }];
 
 async function recorded(caller: Caller) {
   const entries = await (await system.as('admin')).auditEntries();
@@ -38,9 +38,9 @@ test('the keys of an installation are in its log from the first one on, as made 
   expect(made.slice(1).map(({ resource }) => resource?.name)).toEqual(keys.map(({ id }) => id));
 });
 
-test('a change that is several happenings is answered when the log has all of them, with the receipt of the first', async () => {
+test('a change with several events is answered once the log has all of them, with the receipt of the first', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
-  const { value, receipt } = await changed(system.vault, caller, async () => ({ value: 7, happenings: three }));
+  const { value, receipt } = await changed(system.vault, caller, async () => ({ value: 7, facts: three }));
   expect(value).toBe(7);
   const entries = await recorded(caller);
   expect(entries.map(({ event }) => event.action)).toEqual(['user.unlock', 'user.revokeSessions', 'auth.logout']);
@@ -51,8 +51,8 @@ test('a change that is several happenings is answered when the log has all of th
 
 test('the outbox is flushed when the rows are gone, though a flush before has taken them', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
-  const many = Array.from({ length: 200 }, () => three).flat() as unknown as Happenings;
-  await changed(system.vault, caller, async () => ({ value: 7, happenings: many }));
+  const many = Array.from({ length: 200 }, () => three).flat() as unknown as EventFactsList;
+  await changed(system.vault, caller, async () => ({ value: 7, facts: many }));
   const before = system.vault.outbox.flush();
   await system.vault.outbox.flush();
   expect(await outboxOf(caller)).toEqual([]);
@@ -61,21 +61,24 @@ test('the outbox is flushed when the rows are gone, though a flush before has ta
 
 test('a change that fails has happened in no part', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
-  const tooLong: Happenings = [{ action: 'user.unlock' }, { action: 'user.revokeSessions', reason: 'x'.repeat(1_025) }];
-  await expect(changed(system.vault, caller, async () => ({ value: 7, happenings: tooLong }))).rejects.toThrow();
+  const tooLong: EventFactsList = [
+    { action: 'user.unlock' },
+    { action: 'user.revokeSessions', reason: 'x'.repeat(1_025) },
+  ];
+  await expect(changed(system.vault, caller, async () => ({ value: 7, facts: tooLong }))).rejects.toThrow();
   expect(await recorded(caller)).toEqual([]);
   expect(await outboxOf(caller)).toEqual([]);
 });
 
 test('a change whose record a worker could not send for it is not made', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
-  const happening = { action: 'secret.read' } as const;
-  await expect(changed(system.vault, caller, async () => ({ value: 7, happening }))).rejects.toThrow('secret.read');
+  const facts = { action: 'secret.read' } as const;
+  await expect(changed(system.vault, caller, async () => ({ value: 7, facts }))).rejects.toThrow('secret.read');
   expect(await recorded(caller)).toEqual([]);
   expect(await outboxOf(caller)).toEqual([]);
 });
 
-test('what is shown and is several happenings is shown when the log has all of them', async () => {
+test('a disclosure with several events is shown once the log has all of them', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
   const { value, receipt } = await audited(system.vault, caller, three, async () => 'shown');
   expect(value).toBe('shown');
@@ -84,9 +87,9 @@ test('what is shown and is several happenings is shown when the log has all of t
   expect(receipt.seq).toBe(entries[0]!.seq);
 });
 
-test('what is several happenings is not shown if the log takes only some of them', async () => {
+test('a disclosure is not shown if the log takes only some of its events', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
-  const broken: Happenings = [{ action: 'user.unlock' }, { action: 'No Action' as AuditAction }];
+  const broken: EventFactsList = [{ action: 'user.unlock' }, { action: 'No Action' as AuditAction }];
   await expect(audited(system.vault, caller, broken, () => 'shown')).rejects.toMatchObject({ code: 'internal' });
 });
 

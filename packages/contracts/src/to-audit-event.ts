@@ -6,13 +6,14 @@ import { formatMillis } from './audit-time.ts';
 import type { Caller } from './caller.ts';
 import type { SuspiciousRule } from './suspicious.ts';
 
-/** What happened, to be completed with who, when and from where. */
+/** What happened. `toAuditEvent` adds who, when and from where. */
 export interface EventFacts {
   action: AuditAction;
-  /** Of a change: each field that it touched. */
+  /** The fields that a change has changed. */
   changes?: AuditChanges | undefined;
   ciphertextSha256?: string | undefined;
-  decision: 'allow' | 'deny';
+  /** `allow` if it is not given. */
+  decision?: 'allow' | 'deny';
   dekVersion?: number | undefined;
   kekVersion?: number | undefined;
   reason?: string | undefined;
@@ -21,15 +22,15 @@ export interface EventFacts {
   suspicious?: SuspiciousRule | undefined;
 }
 
-/** The event of something that was done at a time, in milliseconds since 1970. `id` is a UUIDv7. */
+/** Makes an audit event. `id` is a UUIDv7, `at` is in milliseconds since 1970. */
 export function toAuditEvent(
   { actor, requestId, source }: Pick<Caller, 'actor'> & Partial<Caller>,
   facts: EventFacts,
   { id, at }: { id: string; at: number },
 ): AuditEvent {
-  const { action, changes, ciphertextSha256, decision, dekVersion, kekVersion } = facts;
+  const { action, changes, ciphertextSha256, decision = 'allow', dekVersion, kekVersion } = facts;
   const { reason, resource, rule, suspicious } = facts;
-  // In the order of its canonical form, which is then the faster one to write.
+  // In the order of the canonical form, because the canonical form is then faster to write.
   return {
     action,
     actor,

@@ -10,14 +10,14 @@ import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from './context.ts';
 import { addToOutbox } from './outbox.ts';
 
-/** What happened. `eventOf` adds who, when and from where. The decision is `allow` unless it says otherwise. */
-export type Happening = Omit<EventFacts, 'decision'> & Partial<Pick<EventFacts, 'decision'>>;
+/** The facts of one or more events. The receipt is for the first event. */
+export type EventFactsList = [EventFacts, ...EventFacts[]];
 
-/** One or several happenings; the receipt is for the first. */
-export type Happenings = [Happening, ...Happening[]];
-
-/** The result of a change, and what the audit log must record of it. */
-export type ChangeOutcome<T> = { value: T; happening: Happening } | { value: T; happenings: Happenings };
+/** The result of a change, and the facts that the audit log must record. */
+export interface ChangeOutcome<T> {
+  value: T;
+  facts: EventFacts | EventFactsList;
+}
 
 /**
  * Records that something is shown while `work` prepares it, and returns it once both are done.
@@ -27,12 +27,11 @@ export type ChangeOutcome<T> = { value: T; happening: Happening } | { value: T; 
 export async function audited<T>(
   ctx: VaultContext,
   caller: Caller,
-  happening: Happening | Happenings,
+  facts: EventFacts | EventFactsList,
   work: () => T | Promise<T>,
 ): Promise<Audited<T>> {
   ctx.audit.admit();
-  const happenings = Array.isArray(happening) ? happening : [happening];
-  const events = happenings.map((one) => eventOf(ctx, caller, one));
+  const events = eventsOf(ctx, caller, facts);
   // The work starts before the records: work that throws at once has shown nothing, so nothing is recorded.
   const prepared = work();
   const [shown, receipt] = await Promise.all([prepared, ...events.map((event) => ctx.audit.append(event))]);
@@ -51,14 +50,17 @@ export async function changed<T>(
 ): Promise<Audited<T>> {
   ctx.audit.admit();
   const { value, events } = await ctx.db.transaction(async (tx) => {
-    const done = await work(tx);
-    const happenings = 'happenings' in done ? done.happenings : [done.happening];
-    const events = happenings.map((happening) => eventOf(ctx, caller, happening));
+    const { value, facts } = await work(tx);
+    const events = eventsOf(ctx, caller, facts);
     await addToOutbox(tx, ctx.db.engine, events);
-    return { value: done.value, events };
+    return { value, events };
   });
   const [receipt] = await Promise.all(events.map(async (event) => appendFromOutbox(ctx, event)));
   return new Audited(receipt!, value);
+}
+
+function eventsOf(ctx: VaultContext, caller: Caller, facts: EventFacts | EventFactsList): AuditEvent[] {
+  return (Array.isArray(facts) ? facts : [facts]).map((one) => eventOf(ctx, caller, one));
 }
 
 // Each event is sent by itself: if the log takes some and then stops answering, only the others are sent again.
@@ -77,7 +79,7 @@ async function appendFromOutbox(ctx: VaultContext, event: AuditEvent): Promise<R
 }
 
 /** The audit event of something that just happened. */
-export function eventOf(ctx: Pick<VaultContext, 'now'>, caller: Caller, happening: Happening): AuditEvent {
+export function eventOf(ctx: Pick<VaultContext, 'now'>, caller: Caller, facts: EventFacts): AuditEvent {
   const at = ctx.now().getTime();
-  return toAuditEvent(caller, { decision: 'allow', ...happening }, { id: uuidv7(at), at });
+  return toAuditEvent(caller, facts, { id: uuidv7(at), at });
 }

@@ -1,11 +1,12 @@
 import { setImmediate } from 'node:timers/promises';
 import { AppError } from '@cardea/contracts/errors';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { JobRun } from '@cardea/jobs/queue';
 import { DbUnavailable } from '@cardea/storage/db';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from './context.ts';
 import { changed } from './record.ts';
-import type { Happening, Happenings } from './record.ts';
+import type { EventFactsList } from './record.ts';
 import { systemCaller } from './system-caller.ts';
 
 /** How many items one transaction takes. Their records fit into one batch of the audit log. */
@@ -75,19 +76,19 @@ function isAway(error: unknown): boolean {
 }
 
 /**
- * Changes what is due and records it as Cardea itself. Returns how many happenings `work` returned. If it returns none,
- * nothing changes.
+ * Changes what is due and records it as Cardea itself. Returns for how many events `work` returned facts. If it returns
+ * none, nothing changes.
  * @throws what `changed` throws
  */
 export async function changeDue(
   ctx: VaultContext,
-  work: (tx: Transaction, now: number) => Promise<Happening[]>,
+  work: (tx: Transaction, now: number) => Promise<EventFacts[]>,
 ): Promise<number> {
   try {
     const { value } = await changed(ctx, systemCaller, async (tx) => {
-      const happenings = await work(tx, ctx.now().getTime());
-      if (happenings.length === 0) throw new NothingDue();
-      return { value: happenings.length, happenings: happenings as Happenings };
+      const facts = await work(tx, ctx.now().getTime());
+      if (facts.length === 0) throw new NothingDue();
+      return { value: facts.length, facts: facts as EventFactsList };
     });
     return value;
   } catch (error) {

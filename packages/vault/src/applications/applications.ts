@@ -3,6 +3,7 @@ import type { AuditFields } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { credentialHash, generateCredential } from '@cardea/crypto/credential';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { UniqueViolation } from '@cardea/storage/db';
@@ -14,7 +15,6 @@ import { removeGrantsTo } from '../grants/grant-store.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
-import type { Happening } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
 import { touched } from '../touched.ts';
 import {
@@ -80,8 +80,8 @@ export async function createApplication(
       const credential = { id: uuidv7(createdAt), applicationId: row.id, secretHash, createdAt };
       await insertCredential(tx, { ...credential, ...withoutExpiry });
       const changes = changesBetween({}, fieldsOf(row));
-      const happening: Happening = { action: 'application.create', rule, changes, resource: { application: name } };
-      return { value: { ...toApplication(row), clientSecret }, happening };
+      const facts: EventFacts = { action: 'application.create', rule, changes, resource: { application: name } };
+      return { value: { ...toApplication(row), clientSecret }, facts };
     });
   } catch (error) {
     if (!(error instanceof UniqueViolation)) throw error;
@@ -103,8 +103,8 @@ export async function listApplications(
 export async function readApplication(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Application>> {
   const { rule } = authorizeSystem(caller, 'application.manage');
   const row = await getApplication(ctx.db, name);
-  const happening: Happening = { action: 'application.read', rule, resource: { application: name } };
-  return audited(ctx, caller, happening, () => toApplication(row));
+  const facts: EventFacts = { action: 'application.read', rule, resource: { application: name } };
+  return audited(ctx, caller, facts, () => toApplication(row));
 }
 
 export async function changeApplication(
@@ -134,8 +134,8 @@ export async function changeApplication(
     await updateApplication(tx, next);
     const changes = changesBetween(fieldsOf(row), fieldsOf(next));
     const resource = { application: name };
-    const happening: Happening = { action: 'application.change', rule, ...touched(changes), resource };
-    return { value: toApplication(next), happening };
+    const facts: EventFacts = { action: 'application.change', rule, ...touched(changes), resource };
+    return { value: toApplication(next), facts };
   });
 }
 
@@ -146,8 +146,8 @@ export async function deleteApplication(ctx: VaultContext, caller: Caller, name:
     await removeGrantsTo(tx, `application:${row.id}`);
     await deleteApplicationRow(tx, row.id);
     const changes = changesBetween(fieldsOf(row), {});
-    const happening: Happening = { action: 'application.delete', rule, changes, resource: { application: name } };
-    return { value: undefined, happening };
+    const facts: EventFacts = { action: 'application.delete', rule, changes, resource: { application: name } };
+    return { value: undefined, facts };
   });
 }
 
@@ -178,7 +178,7 @@ export async function createCredential(
     const resource = { application: name, name: row.id };
     return {
       value: { ...toCredential(row), clientSecret },
-      happening: { action: 'credential.create', rule, resource, ...(changes ? { changes } : {}) },
+      facts: { action: 'credential.create', rule, resource, ...(changes ? { changes } : {}) },
     };
   });
 }
@@ -207,8 +207,8 @@ export async function deleteCredential(
     const { id: applicationId } = await getApplication(tx, name);
     const deleted = await deleteCredentialRow(tx, { id, applicationId });
     if (!deleted) throw new AppError('not_found', 'no such credential', { rule: 'no-such-credential' });
-    const happening: Happening = { action: 'credential.delete', rule, resource: { application: name, name: id } };
-    return { value: undefined, happening };
+    const facts: EventFacts = { action: 'credential.delete', rule, resource: { application: name, name: id } };
+    return { value: undefined, facts };
   });
 }
 

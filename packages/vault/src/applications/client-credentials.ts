@@ -41,7 +41,7 @@ export async function authenticateApplication(
     await touchCredential(tx, owner.credential_id, ctx.now().getTime());
     return {
       value: { applicationId: owner.id, credentialId: owner.credential_id },
-      happening: { action: 'auth.token', rule: 'client-credentials', resource: { application: owner.name } },
+      facts: { action: 'auth.token', rule: 'client-credentials', resource: { application: owner.name } },
     };
   });
 }

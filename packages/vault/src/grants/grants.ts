@@ -73,7 +73,7 @@ export async function putGrant(
     const changes = changesBetween(grantFields(before), grantFields(granted));
     return {
       value: { grant: { ...granted, principal: ref.principal }, isNew: before === undefined },
-      happening: { action: 'grant.write', rule, resource, ...touched(changes) },
+      facts: { action: 'grant.write', rule, resource, ...touched(changes) },
     };
   });
 }
@@ -101,7 +101,7 @@ export async function deleteGrant(ctx: VaultContext, caller: Caller, ref: GrantR
     if (!removed) throw new AppError('not_found', 'nothing was granted to them here', { rule: 'no-such-grant' });
     const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
     const changes = changesBetween(grantFields(removed), {});
-    return { value: undefined, happening: { action: 'grant.delete', rule, resource, changes } };
+    return { value: undefined, facts: { action: 'grant.delete', rule, resource, changes } };
   });
 }
 

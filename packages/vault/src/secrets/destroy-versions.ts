@@ -2,12 +2,13 @@ import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
 import { AppError } from '@cardea/contracts/errors';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { Transaction } from '@cardea/storage/db';
 import { authorize, principalOf } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { changeSealed } from '../deks/change-sealed.ts';
-import type { Happening, Happenings } from '../record.ts';
+import type { EventFactsList } from '../record.ts';
 import { getLiveSecret } from './secret-state.ts';
 import { updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
@@ -38,16 +39,13 @@ export async function destroyVersions(
     if (destroyed.includes(secret.current_version)) {
       await updateSecret(tx, { ...secret, due_at: null, announce_at: null });
     }
-    const [first, ...rest] = destroyed.map((version): Happening => ({
+    const [first, ...rest] = destroyed.map((version): EventFacts => ({
       action: 'secret.destroy',
       resource: { ...resource, version },
       rule,
     }));
-    const happenings: Happenings = [
-      first ?? { action: 'secret.destroy', resource, rule, reason: 'unchanged' },
-      ...rest,
-    ];
-    return { value: { name: ref.name, destroyed }, happenings };
+    const facts: EventFactsList = [first ?? { action: 'secret.destroy', resource, rule, reason: 'unchanged' }, ...rest];
+    return { value: { name: ref.name, destroyed }, facts };
   });
 }
 

@@ -23,8 +23,8 @@ export async function generateSecret(
   const write: Write = { vault, rule, action: 'secret.generate', name: ref.name, value, options, conditions };
   try {
     return await changeSealed(ctx, caller, async (tx) => {
-      const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
-      return { value: outcome, happenings };
+      const { outcome, facts } = await writeVersion(ctx, tx, caller, write);
+      return { value: outcome, facts };
     });
   } finally {
     bytes.fill(0);

@@ -6,6 +6,7 @@ import type { Conditions } from '@cardea/contracts/conditions';
 import { AppError } from '@cardea/contracts/errors';
 import type { VaultAction } from '@cardea/contracts/grants';
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { sha256Hex } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import { reworded } from '../about-one.ts';
@@ -15,7 +16,6 @@ import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { changeSealed } from '../deks/change-sealed.ts';
 import { getNewestDekVersion } from '../deks/dek-store.ts';
-import type { Happening } from '../record.ts';
 import { giveUpName } from './given-up-names.ts';
 import { indexSecret } from './listing/search-index.ts';
 import { relocateSecret } from './move-store.ts';
@@ -74,8 +74,8 @@ export async function moveSecret(
     const dependants = await countDependants(tx, { vault: way.from.name, name: from.name });
     const summary = toSummary({ ...secret, name: to.name, updated_at: ctx.now().getTime() });
     const resource = resourceOf(way, from.name, to.name);
-    const happening: Happening = { action: 'secret.move', resource, rule: way.rule, ...sealOf(moved, dekVersion) };
-    return { value: { vault: way.to.name, secret: summary, dependants }, happening };
+    const facts: EventFacts = { action: 'secret.move', resource, rule: way.rule, ...sealOf(moved, dekVersion) };
+    return { value: { vault: way.to.name, secret: summary, dependants }, facts };
   };
   // Exclusive, because a secret that is written to all the time would otherwise never be moved.
   return changeSealed(ctx, caller, work, { exclusive: true });
@@ -84,7 +84,7 @@ export async function moveSecret(
 function sealOf(
   { versions, last }: SealedAgain,
   dekVersion: number,
-): Pick<Happening, 'dekVersion' | 'ciphertextSha256'> {
+): Pick<EventFacts, 'dekVersion' | 'ciphertextSha256'> {
   if (last === undefined) return {};
   return { dekVersion, ...(versions === 1 ? { ciphertextSha256: sha256Hex(last) } : {}) };
 }

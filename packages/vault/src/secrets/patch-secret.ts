@@ -62,7 +62,7 @@ export async function patchSecret(
     const changes = changesOf(patch, { secret, named, changed });
     return {
       value: toSummary(changed),
-      happening: { action: 'secret.update', resource, rule, ...touched(changes) },
+      facts: { action: 'secret.update', resource, rule, ...touched(changes) },
     };
   });
 }

@@ -21,7 +21,7 @@ export async function putSecret(
   const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
   const write: Write = { vault, rule, action: 'secret.write', name: ref.name, ...put };
   return changeSealed(ctx, caller, async (tx) => {
-    const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
-    return { value: outcome, happenings };
+    const { outcome, facts } = await writeVersion(ctx, tx, caller, write);
+    return { value: outcome, facts };
   });
 }

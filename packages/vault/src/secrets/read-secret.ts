@@ -5,7 +5,7 @@ import { isKnown, requireMatch } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { audited } from '../record.ts';
 import { noteReads } from './lifecycle/last-reads.ts';
-import { findHop, followReferences, happeningsOf, openLast, tagOf } from './reference-hops.ts';
+import { factsOfHops, findHop, followReferences, openLast, tagOf } from './reference-hops.ts';
 import type { Hops } from './reference-hops.ts';
 import type { Secret, SecretRef } from './secret.ts';
 
@@ -32,7 +32,7 @@ export async function readSecret(
   const tag = tagOf(hops);
   requireMatch(conditions, tag);
   if (isKnown(conditions, tag)) return new NotModified({ ETag: `"${tag}"` });
-  const read = await audited(ctx, caller, happeningsOf(hops), () => openLast(ctx, hops));
+  const read = await audited(ctx, caller, factsOfHops(hops), () => openLast(ctx, hops));
   const rows = hops.map(({ row }) => row);
   noteReads(ctx, caller, rows);
   return read;

@@ -3,11 +3,12 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { REFERENCE_TYPE } from '@cardea/contracts/secrets/secret-shapes';
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { envelopeKeyVersion } from '@cardea/crypto/envelope';
 import { reworded } from '../about-one.ts';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import type { Happening, Happenings } from '../record.ts';
+import type { EventFactsList } from '../record.ts';
 import { dueAt } from './lifecycle/due.ts';
 import { getReadable } from './readable.ts';
 import type { FoundVersion } from './readable.ts';
@@ -56,11 +57,11 @@ async function followHop(ctx: VaultContext, caller: Caller, hop: Hop): Promise<H
 }
 
 /** One record for each secret in the chain. */
-export function happeningsOf(hops: Hops): Happenings {
-  return hops.map(happeningOf) as Happenings;
+export function factsOfHops(hops: Hops): EventFactsList {
+  return hops.map(factsOfHop) as EventFactsList;
 }
 
-function happeningOf({ vault, rule, name, row }: Hop): Happening {
+function factsOfHop({ vault, rule, name, row }: Hop): EventFacts {
   const resource = { name, vault: vault.name, vaultId: vault.id, version: row.version };
   return { action: 'secret.read', resource, rule, dekVersion: envelopeKeyVersion(row.ciphertext) };
 }

@@ -6,6 +6,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
 import { REFERENCE_TYPE } from '@cardea/contracts/secrets/secret-shapes';
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { IntegrityError } from '@cardea/crypto/envelope';
 import { constantTimeEqual, sha256Hex, uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
@@ -15,7 +16,7 @@ import { principalOf } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { getNewestDekVersion } from '../deks/dek-store.ts';
-import type { Happening, Happenings } from '../record.ts';
+import type { EventFactsList } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
 import { findLastVersion } from './given-up-names.ts';
 import { dueAt } from './lifecycle/due.ts';
@@ -68,7 +69,7 @@ export async function writeVersion(
   tx: Transaction,
   caller: Caller,
   asked: Write,
-): Promise<{ outcome: PutOutcome; happenings: Happenings }> {
+): Promise<{ outcome: PutOutcome; facts: EventFactsList }> {
   const write = { ...asked, value: withPlainType(asked.value) };
   refusePast(ctx, write.options.expiresAt);
   const secret = await findSecret(tx, { vaultId: write.vault.id, name: write.name });
@@ -82,8 +83,8 @@ export async function writeVersion(
   } catch (error) {
     if (!(error instanceof IntegrityError)) throw error;
     // A damaged version can be replaced by a new one, but the damage is recorded.
-    const { outcome, happenings } = await addVersion(ctx, tx, caller, write, secret);
-    return { outcome, happenings: [...happenings, damageOf(write, current.version)] };
+    const { outcome, facts } = await addVersion(ctx, tx, caller, write, secret);
+    return { outcome, facts: [...facts, damageOf(write, current.version)] };
   }
   return addVersion(ctx, tx, caller, write, secret);
 }
@@ -94,7 +95,7 @@ function withPlainType(value: SecretValue): SecretValue {
   return isReference ? { ...value, contentType: REFERENCE_TYPE } : value;
 }
 
-function damageOf({ vault, action, name }: Write, version: number): Happening {
+function damageOf({ vault, action, name }: Write, version: number): EventFacts {
   return {
     action,
     decision: 'deny',
@@ -124,7 +125,7 @@ async function keepVersion(
   write: Write,
   secret: SecretRow,
   current: VersionRow,
-): Promise<{ outcome: PutOutcome; happenings: Happenings }> {
+): Promise<{ outcome: PutOutcome; facts: EventFactsList }> {
   const { vault, rule, action, name, options } = write;
   const { version } = current;
   const expiresAt = options.expiresAt === undefined ? current.expires_at : options.expiresAt;
@@ -142,7 +143,7 @@ async function keepVersion(
   const outcome = { name, version, changed: false, isNew: false, createdAt: new Date(current.created_at) };
   return {
     outcome: { ...outcome, ...expiry(dueAt(secret.expires_at, expiresAt)) },
-    happenings: [{ action, resource, rule, reason, changes }],
+    facts: [{ action, resource, rule, reason, changes }],
   };
 }
 
@@ -152,7 +153,7 @@ async function addVersion(
   caller: Caller,
   write: Write,
   secret: SecretRow | undefined,
-): Promise<{ outcome: PutOutcome; happenings: Happenings }> {
+): Promise<{ outcome: PutOutcome; facts: EventFactsList }> {
   const { vault, rule, action, name, value, options } = write;
   const createdAt = ctx.now().getTime();
   const createdBy = principalOf(caller);
@@ -183,7 +184,7 @@ async function addVersion(
   const outcome = { name, version, changed: true, isNew: secret?.live !== 1, createdAt: new Date(createdAt) };
   return {
     outcome: { ...outcome, ...expiry(after.due_at) },
-    happenings: [
+    facts: [
       { action, resource, rule, changes, dekVersion, ciphertextSha256: sha256Hex(ciphertext) },
       ...limitRecord('secret.destroy', room.removed, resource),
       ...limitRecord('secret.delete', room.returned, resource),
@@ -210,7 +211,7 @@ function limitRecord(
   action: 'secret.destroy' | 'secret.delete',
   versions: number[],
   resource: AuditResource,
-): Happening[] {
+): EventFacts[] {
   const [first, last] = [versions[0], versions.at(-1)];
   if (first === undefined || last === undefined) return [];
   const facts = { action, rule: 'max-versions' } as const;

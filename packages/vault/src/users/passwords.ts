@@ -57,7 +57,7 @@ async function choosePassword(
     if (!replaced) throw new AppError('conflict', 'the password was changed by somebody else just now');
     await forgetFailures(tx, username);
     await endAllSessions(ctx, tx, { userId: id, except: caller.actor.session });
-    return { value: undefined, happening: { action: 'auth.password', rule: 'self' } };
+    return { value: undefined, facts: { action: 'auth.password', rule: 'self' } };
   });
 }
 
@@ -79,7 +79,7 @@ export async function resetPassword(
     await forgetFailures(tx, username);
     return {
       value: { oneTimePassword },
-      happening: { action: 'user.resetPassword', rule, resource: { user: username } },
+      facts: { action: 'user.resetPassword', rule, resource: { user: username } },
     };
   });
 }

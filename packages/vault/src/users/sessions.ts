@@ -3,6 +3,7 @@ import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { refreshSuccessor } from '@cardea/crypto/credential';
 import { sha256 } from '@cardea/crypto/ids';
 import type { JobRun } from '@cardea/jobs/queue';
@@ -12,7 +13,7 @@ import { DAY_MS } from '../durations.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
-import type { ChangeOutcome, Happening } from '../record.ts';
+import type { ChangeOutcome } from '../record.ts';
 import { removePages } from '../sweep.ts';
 import {
   endSession,
@@ -126,15 +127,15 @@ async function useOrRepeat(
   const successor = sha256(refreshToken);
   if (await useRefreshToken(tx, hash, now)) {
     await insertRefreshToken(tx, { hash: successor, sessionId: session.id, createdAt: now });
-    return { value: 'used', happening: { action: 'auth.refresh', rule: 'refresh-token' } };
+    return { value: 'used', facts: { action: 'auth.refresh', rule: 'refresh-token' } };
   }
   const used = await findRefreshToken(tx, hash);
   const next = await findRefreshToken(tx, successor);
   const isRepeat = now - (used?.used_at ?? 0) <= GRACE_MS && next?.used_at === null && isSameClient(session, stranger);
-  if (isRepeat) return { value: 'repeated', happening: { action: 'auth.refresh', rule: 'refresh-repeat' } };
+  if (isRepeat) return { value: 'repeated', facts: { action: 'auth.refresh', rule: 'refresh-repeat' } };
   await endSession(tx, { id: session.id, userId: session.user_id, endedAt: now });
-  const happening: Happening = { action: 'session.end', rule: 'refresh-reuse', suspicious: 'refresh_reuse' };
-  return { value: 'reused', happening };
+  const facts: EventFacts = { action: 'session.end', rule: 'refresh-reuse', suspicious: 'refresh_reuse' };
+  return { value: 'reused', facts };
 }
 
 function isSameClient(session: SessionRow, { source }: Caller): boolean {
@@ -147,7 +148,7 @@ export async function signOut(ctx: VaultContext, caller: Caller): Promise<Audite
   if (session === undefined) throw new AppError('access_denied', 'this is for users', { rule: 'users-only' });
   return changed(ctx, caller, async (tx) => {
     await endSession(tx, { id: session, userId, endedAt: ctx.now().getTime() });
-    return { value: undefined, happening: { action: 'auth.logout', rule: 'self' } };
+    return { value: undefined, facts: { action: 'auth.logout', rule: 'self' } };
   });
 }
 
@@ -173,7 +174,7 @@ export async function endOwnSession(ctx: VaultContext, caller: Caller, id: strin
   return changed(ctx, caller, async (tx) => {
     const ended = await endSession(tx, { id, userId: caller.actor.id, endedAt: ctx.now().getTime() });
     if (!ended) throw new AppError('not_found', 'no such session', { rule: 'no-such-session' });
-    return { value: undefined, happening: { action: 'session.end', rule: 'self', resource: { name: id } } };
+    return { value: undefined, facts: { action: 'session.end', rule: 'self', resource: { name: id } } };
   });
 }
 

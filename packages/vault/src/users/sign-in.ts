@@ -88,7 +88,7 @@ async function beginSession(ctx: VaultContext, stranger: Caller, begin: Begin): 
     await insertRefreshToken(tx, { hash: sha256(refreshToken), sessionId, createdAt });
     return {
       value: { userId: user.id, sessionId, refreshToken },
-      happening: {
+      facts: {
         action: 'auth.login',
         rule: factor === 'none' ? 'password' : `password+${factor.kind}`,
         resource: { user: user.username },

@@ -1,3 +1,4 @@
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { hmacKey } from '@cardea/crypto/token-key';
 import type { Queryable } from '@cardea/storage/db';
@@ -8,7 +9,6 @@ import { SYSTEM_VAULT_ID, findNewestDekVersion, insertDek } from '../deks/dek-st
 import { wrapNewDek } from '../deks/new-dek.ts';
 import { openForSystem, sealForSystem } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
-import type { Happening } from '../record.ts';
 import { systemCaller } from '../system-caller.ts';
 
 /** `access` signs access tokens; `refresh` derives a refresh token's successor. */
@@ -90,8 +90,8 @@ async function deleteKey(ctx: VaultContext, id: string): Promise<void> {
       const deleted = await tx.query(`delete from signing_key where id = $1 returning id`, [id]);
       if (deleted.length === 0) throw new AlreadyDone();
       const resource = { name: id };
-      const happening: Happening = { action: 'signingKey.delete', rule: 'replaced', reason: 'access', resource };
-      return { value: undefined, happening };
+      const facts: EventFacts = { action: 'signingKey.delete', rule: 'replaced', reason: 'access', resource };
+      return { value: undefined, facts };
     }),
   );
 }
@@ -128,8 +128,8 @@ async function addKey(ctx: VaultContext, purpose: KeyPurpose, { rule }: { rule: 
       [id, purpose, ciphertext, dekVersion, createdAt],
     );
     const resource = { name: id };
-    const happening: Happening = { action: 'signingKey.create', rule, reason: purpose, resource, dekVersion };
-    return { value: undefined, happening };
+    const facts: EventFacts = { action: 'signingKey.create', rule, reason: purpose, resource, dekVersion };
+    return { value: undefined, facts };
   });
   await unlessDone(added.finally(() => bytes.fill(0)));
 }
@@ -149,7 +149,7 @@ async function ensureSystemDek(ctx: VaultContext): Promise<void> {
       if (await hasSystemDek(tx)) throw new AlreadyDone();
       await insertDek(tx, { vaultId: SYSTEM_VAULT_ID, dekVersion: 1 }, wrapped, ctx.now().getTime());
       const resource = { vaultId: SYSTEM_VAULT_ID };
-      return { value: undefined, happening: { action: 'dek.create', rule: 'first', resource, dekVersion: 1 } };
+      return { value: undefined, facts: { action: 'dek.create', rule: 'first', resource, dekVersion: 1 } };
     }),
   );
 }

@@ -2,6 +2,7 @@ import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { sha256 } from '@cardea/crypto/ids';
 import {
   findTotpStep,
@@ -15,7 +16,6 @@ import type { VaultContext } from '../context.ts';
 import { changeSealed } from '../deks/change-sealed.ts';
 import { openForSystem, sealForSystem } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
-import type { Happening } from '../record.ts';
 import { throttled } from './throttle.ts';
 import {
   clearTotp,
@@ -69,8 +69,8 @@ export async function setUpTotp(ctx: VaultContext, caller: Caller): Promise<Audi
   const work = async (tx: Transaction) => {
     const sealed = await sealForSystem(ctx, tx, { kind: TOTP_KIND, id: user.id }, secret);
     if (!(await setUpTotpSecret(tx, user.id, sealed))) throw isOn();
-    const happening: Happening = { action: 'auth.totpSetUp', rule: 'self' };
-    return { value: { uri }, happening };
+    const facts: EventFacts = { action: 'auth.totpSetUp', rule: 'self' };
+    return { value: { uri }, facts };
   };
   return changeSealed(ctx, caller, work).finally(() => secret.fill(0));
 }
@@ -103,7 +103,7 @@ export async function confirmTotp(
       id,
       recoveryCodes.map((code) => sha256(normalizeRecoveryCode(code))),
     );
-    return { value: { recoveryCodes }, happening: { action: 'auth.totpConfirm', rule: 'self' } };
+    return { value: { recoveryCodes }, facts: { action: 'auth.totpConfirm', rule: 'self' } };
   });
 }
 
@@ -125,7 +125,7 @@ export async function disableTotp(ctx: VaultContext, caller: Caller, otp: string
       }
       await clearTotp(tx, user.id);
       await replaceRecoveryCodes(tx, user.id, []);
-      return { value: undefined, happening: { action: 'auth.totpDisable', rule: `self+${factor.kind}` } };
+      return { value: undefined, facts: { action: 'auth.totpDisable', rule: `self+${factor.kind}` } };
     });
   });
 }
@@ -135,7 +135,7 @@ export async function removeTotp(ctx: VaultContext, caller: Caller): Promise<Aud
   const user = await ownUser(ctx, caller);
   return changed(ctx, caller, async (tx) => {
     if (!(await forgetUnconfirmedTotp(tx, user.id))) throw isOn();
-    return { value: undefined, happening: { action: 'auth.totpRemove', rule: 'self' } };
+    return { value: undefined, facts: { action: 'auth.totpRemove', rule: 'self' } };
   });
 }
 

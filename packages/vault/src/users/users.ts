@@ -4,6 +4,7 @@ import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller, Role } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { UniqueViolation } from '@cardea/storage/db';
 import type { Transaction } from '@cardea/storage/db';
@@ -14,7 +15,6 @@ import { removeGrantsTo } from '../grants/grant-store.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
-import type { Happening } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
 import { touched } from '../touched.ts';
 import { handOver, refuseOwnerlessVaults } from './ownership.ts';
@@ -88,7 +88,7 @@ export async function addUser(
       const changes = changesBetween({}, fieldsOf(row));
       return {
         value: { ...toUser(row, false), ...(oneTimePassword === undefined ? {} : { oneTimePassword }) },
-        happening: { action: 'user.create', rule, changes, resource: { user: username } },
+        facts: { action: 'user.create', rule, changes, resource: { user: username } },
       };
     });
   } catch (error) {
@@ -142,7 +142,7 @@ export async function changeUser(
     const changes = changesBetween(fieldsOf(row), fieldsOf(next));
     return {
       value: toUser(next, locked),
-      happening: { action: 'user.change', rule, ...touched(changes), resource: { user: username } },
+      facts: { action: 'user.change', rule, ...touched(changes), resource: { user: username } },
     };
   });
 }
@@ -163,16 +163,16 @@ export async function deleteUser(
     await forgetFailures(tx, username);
     const reason = vaults.length === 0 ? undefined : `succeeded by ${successor}`;
     const changes = changesBetween(fieldsOf(row), {});
-    const happening: Happening = { action: 'user.delete', rule, reason, changes, resource: { user: username } };
+    const facts: EventFacts = { action: 'user.delete', rule, reason, changes, resource: { user: username } };
     const handedOver = vaults.map((vault) => handOverOf(vault, { rule, from: username, to: successor! }));
-    return { value: undefined, happenings: [happening, ...handedOver] };
+    return { value: undefined, facts: [facts, ...handedOver] };
   });
 }
 
 function handOverOf(
   { id: vaultId, name: vault }: HandedOver,
   { rule, from, to }: { rule: AuditRule; from: string; to: string },
-): Happening {
+): EventFacts {
   const changes = changesBetween({ owner: from }, { owner: to });
   return { action: 'vault.handOver', rule, changes, resource: { vault, vaultId, user: to } };
 }
@@ -182,7 +182,7 @@ export async function unlockUser(ctx: VaultContext, caller: Caller, username: st
   return changed(ctx, caller, async (tx) => {
     await getUser(tx, username);
     await forgetFailures(tx, username);
-    return { value: undefined, happening: { action: 'user.unlock', rule, resource: { user: username } } };
+    return { value: undefined, facts: { action: 'user.unlock', rule, resource: { user: username } } };
   });
 }
 
@@ -191,7 +191,7 @@ export async function revokeSessions(ctx: VaultContext, caller: Caller, username
   return changed(ctx, caller, async (tx) => {
     const { id } = await getUser(tx, username);
     await endAllSessions(ctx, tx, { userId: id });
-    return { value: undefined, happening: { action: 'user.revokeSessions', rule, resource: { user: username } } };
+    return { value: undefined, facts: { action: 'user.revokeSessions', rule, resource: { user: username } } };
   });
 }
 

@@ -40,7 +40,7 @@ export async function deleteVault(
     await removeDeks(tx, vault.id);
     const resource = { vault: vault.name, vaultId: vault.id, ...(count > COUNTED_MAX ? {} : { count }) };
     const changes = changesBetween(vaultFields(removed), {});
-    return { value: undefined, happening: { action: 'vault.delete', resource, rule, changes } };
+    return { value: undefined, facts: { action: 'vault.delete', resource, rule, changes } };
   });
   // No process finds the vault any more, so its DEKs have no use. They need not stay in the cache until they expire.
   return deleted.finally(() => ctx.deks.forget(vault.id));

@@ -53,7 +53,7 @@ export async function createVault(
       await upsertGrant(tx, { ...grant, granted: ownership });
       const resource = { vault: name, vaultId: id };
       const changes = changesBetween({}, vaultFields(vault));
-      return { value: toVault(vault), happening: { action: 'vault.create', resource, rule, changes, dekVersion: 1 } };
+      return { value: toVault(vault), facts: { action: 'vault.create', resource, rule, changes, dekVersion: 1 } };
     });
   } catch (error) {
     if (error instanceof UniqueViolation)
@@ -102,7 +102,7 @@ export async function changeVault(
     if (!before || !after) throw vaultNotThere();
     const changes = changesBetween(vaultFields(before), vaultFields(after));
     const resource = { vault: vault.name, vaultId: vault.id };
-    return { value: toVault(after), happening: { action: 'vault.change', rule, ...touched(changes), resource } };
+    return { value: toVault(after), facts: { action: 'vault.change', rule, ...touched(changes), resource } };
   });
 }
 

@@ -2,6 +2,7 @@ import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { envelopeKeyVersion } from '@cardea/crypto/envelope';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
@@ -10,7 +11,6 @@ import { authorize } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeSealed } from '../../deks/change-sealed.ts';
 import { addEvents } from '../../events/events.ts';
-import type { Happening } from '../../record.ts';
 import { dueAt } from '../lifecycle/due.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
 import { getReadable } from '../readable.ts';
@@ -42,8 +42,8 @@ export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGl
     ctx.deks.get({ vaultId: vault.id, dekVersion });
     await noteUse(ctx, tx, caller, { vault, ask, row });
     const resource = { vault: vault.name, vaultId: vault.id, name: ask.name, version: row.version };
-    const happening: Happening = { action: 'secret.breakGlass', resource, rule: 'break-glass', dekVersion };
-    return { value: row, happening: { ...happening, reason: ask.reason } };
+    const facts: EventFacts = { action: 'secret.breakGlass', resource, rule: 'break-glass', dekVersion };
+    return { value: row, facts: { ...facts, reason: ask.reason } };
   });
   const { secret_id: secretId, version } = noted.value;
   // Vault and name come from the request, not from the row. So a row that was moved does not open.

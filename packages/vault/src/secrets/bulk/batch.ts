@@ -7,10 +7,10 @@ import { authorizeEach } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeSealed } from '../../deks/change-sealed.ts';
 import { audited } from '../../record.ts';
-import type { Happenings } from '../../record.ts';
+import type { EventFactsList } from '../../record.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
 import { requireReadable } from '../readable.ts';
-import { followReferences, happeningsOf, openLast } from '../reference-hops.ts';
+import { factsOfHops, followReferences, openLast } from '../reference-hops.ts';
 import type { Hops } from '../reference-hops.ts';
 import type { Secret, SecretValue } from '../secret.ts';
 import { writeVersion } from '../write-version.ts';
@@ -33,17 +33,17 @@ export async function batchRead(
     aboutOne(error, which(index)),
   );
   const rows = await findAllReadable(ctx.db, { vaultId: vault.id, names });
-  const readings: { hops: Hops; happenings: Happenings }[] = [];
+  const readings: { hops: Hops; facts: EventFactsList }[] = [];
   for (const [index, name] of names.entries()) {
     const reading = namingItem(which(index), async () => {
       const row = requireReadable(ctx, rows.get(name));
       const hops = await followReferences(ctx, caller, { vault, rule, name, row });
-      return { hops, happenings: happeningsOf(hops) };
+      return { hops, facts: factsOfHops(hops) };
     });
     readings.push(await reading);
   }
-  const happenings = readings.flatMap((reading) => reading.happenings) as Happenings;
-  const read = await audited(ctx, caller, happenings, () =>
+  const facts = readings.flatMap((reading) => reading.facts) as EventFactsList;
+  const read = await audited(ctx, caller, facts, () =>
     Promise.all(readings.map(({ hops }, index) => namingItem(which(index), () => openLast(ctx, hops)))),
   );
   const shown = readings.flatMap(({ hops }) => hops.map(({ row }) => row));
@@ -83,7 +83,7 @@ export async function batchWrite(
     }
     return {
       value: written.map(({ outcome }) => outcome),
-      happenings: written.flatMap(({ happenings }) => happenings) as Happenings,
+      facts: written.flatMap(({ facts }) => facts) as EventFactsList,
     };
   };
   return changeSealed(ctx, caller, work, { exclusive: secrets.length > BESIDE_OTHERS_MAX });

@@ -2,6 +2,7 @@ import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { Transaction } from '@cardea/storage/db';
 import { aboutOne, namingItem } from '../../about-one.ts';
 import { authorizeAll, authorizeEach } from '../../authorize.ts';
@@ -10,7 +11,7 @@ import type { VaultContext } from '../../context.ts';
 import { changeSealed } from '../../deks/change-sealed.ts';
 import { rehearse } from '../../deks/rehearse.ts';
 import { audited } from '../../record.ts';
-import type { ChangeOutcome, Happening, Happenings } from '../../record.ts';
+import type { ChangeOutcome, EventFactsList } from '../../record.ts';
 import { deletionOf, trash } from '../lifecycle/trash.ts';
 import { listUnder } from '../listing/list-under.ts';
 import { countDependants } from '../references.ts';
@@ -77,13 +78,13 @@ async function deleteSelected(
 
   // Counted when all are in the trash, so references from one deleted secret to another do not count.
   const deleted: Deleted[] = [];
-  const happenings: Happening[] = [];
+  const facts: EventFacts[] = [];
   for (const secret of secrets) {
     const dependants = await countDependants(tx, { vault: vault.name, name: secret.name });
     deleted.push({ name: secret.name, dependants });
-    happenings.push(deletionOf({ vault, rule, secret, dependants }));
+    facts.push(deletionOf({ vault, rule, secret, dependants }));
   }
-  return { value: deleted, happenings: happenings as Happenings };
+  return { value: deleted, facts: facts as EventFactsList };
 }
 
 // In the order of their names, so that two requests for the same secrets do not wait for each other.

@@ -3,6 +3,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { SecretName } from '@cardea/contracts/names';
 import { MOVE_VERSIONS_MAX } from '@cardea/contracts/secrets/bulk';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { Transaction } from '@cardea/storage/db';
 import { namingItem } from '../../about-one.ts';
 import type { RequestItem } from '../../about-one.ts';
@@ -11,7 +12,7 @@ import { changeSealed } from '../../deks/change-sealed.ts';
 import { getNewestDekVersion } from '../../deks/dek-store.ts';
 import { rehearse } from '../../deks/rehearse.ts';
 import { audited } from '../../record.ts';
-import type { ChangeOutcome, Happening } from '../../record.ts';
+import type { ChangeOutcome } from '../../record.ts';
 import { listUnder, tooMany } from '../listing/list-under.ts';
 import { authorizeMove, moveTo, resourceOf } from '../move-secret.ts';
 import type { SecretPath, MoveRights } from '../move-secret.ts';
@@ -45,8 +46,8 @@ export async function moveSecrets(
   const work = (tx: Transaction) => moveAll(ctx, tx, caller, way, { prefix: from.name, toPrefix: to.name });
   if (!dryRun) return changeSealed(ctx, caller, work, { exclusive: true });
   const moved = await rehearse(ctx, caller, work, { exclusive: true });
-  const happening = happeningOf(way, { prefix: from.name, toPrefix: to.name, count: moved.items.length });
-  return audited(ctx, caller, { ...happening, reason: 'dry run' }, () => moved);
+  const facts = factsOf(way, { prefix: from.name, toPrefix: to.name, count: moved.items.length });
+  return audited(ctx, caller, { ...facts, reason: 'dry run' }, () => moved);
 }
 
 async function moveAll(
@@ -70,7 +71,7 @@ async function moveAll(
     dependants += await countDependants(tx, { vault: way.from.name, name: secret.name });
   }
   const items = moves.map(({ secret, toName }) => ({ name: secret.name, toName }));
-  return { value: { items, dependants }, happening: happeningOf(way, { prefix, toPrefix, count: items.length }) };
+  return { value: { items, dependants }, facts: factsOf(way, { prefix, toPrefix, count: items.length }) };
 }
 
 interface OneMove {
@@ -109,9 +110,9 @@ function whichOf({ name }: SecretRow): RequestItem {
   return { path: 'body.prefix', name };
 }
 
-function happeningOf(
+function factsOf(
   way: MoveRights,
   { prefix, toPrefix, count }: { prefix: string; toPrefix: string; count: number },
-): Happening {
+): EventFacts {
   return { action: 'secret.move', resource: { ...resourceOf(way, prefix, toPrefix), count }, rule: way.rule };
 }

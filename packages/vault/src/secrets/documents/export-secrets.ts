@@ -3,6 +3,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
 import { DOCUMENT_BYTES_MAX } from '@cardea/contracts/secrets/documents';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { envelopeKeyVersion } from '@cardea/crypto/envelope';
 import type { Queryable } from '@cardea/storage/db';
 import { authorizeAll } from '../../authorize.ts';
@@ -13,7 +14,6 @@ import { nameRanges } from '../../name-ranges.ts';
 import type { NameRange } from '../../name-ranges.ts';
 import { vaultNotThere } from '../../not-there.ts';
 import { audited } from '../../record.ts';
-import type { Happening } from '../../record.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
 import { openVersion } from '../sealing.ts';
 import { formatDocument } from './document.ts';
@@ -47,9 +47,9 @@ export async function exportSecrets(
   const rows = await findReadableUnder(ctx, allowed, prefix);
   // The document is written before it is recorded: if it turns out too large, nobody has read anything.
   const content = await writeDocument(ctx, allowed, { format, prefix, rows });
-  const happenings = rows.map((row) => readingOf(allowed, row));
+  const facts = rows.map((row) => readingOf(allowed, row));
   const exported = { content, count: rows.length };
-  const shown = await audited(ctx, caller, [exportOf(allowed, prefix, rows.length), ...happenings], () => exported);
+  const shown = await audited(ctx, caller, [exportOf(allowed, prefix, rows.length), ...facts], () => exported);
   noteReads(ctx, caller, rows);
   return shown;
 }
@@ -134,12 +134,12 @@ function withinLimit(content: string): string {
   throw new AppError('too_large', `more than ${DOCUMENT_BYTES_MAX} bytes: export a prefix at a time`);
 }
 
-function exportOf({ vault, rule }: Allowed, prefix: string | undefined, count: number): Happening {
+function exportOf({ vault, rule }: Allowed, prefix: string | undefined, count: number): EventFacts {
   const resource = { vault: vault.name, vaultId: vault.id, ...(prefix ? { name: prefix } : {}), count };
   return { action: 'secret.export', resource, rule };
 }
 
-function readingOf({ vault, rule }: Allowed, { name, version, ciphertext }: Row): Happening {
+function readingOf({ vault, rule }: Allowed, { name, version, ciphertext }: Row): EventFacts {
   const resource = { vault: vault.name, vaultId: vault.id, name, version };
   return { action: 'secret.read', resource, rule, dekVersion: envelopeKeyVersion(ciphertext) };
 }

@@ -2,6 +2,7 @@ import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { DocumentSecret } from '@cardea/contracts/secrets/documents';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { Transaction } from '@cardea/storage/db';
 import { aboutOne } from '../../about-one.ts';
 import { authorize, authorizeEach } from '../../authorize.ts';
@@ -10,7 +11,7 @@ import type { VaultContext } from '../../context.ts';
 import { changeSealed } from '../../deks/change-sealed.ts';
 import { rehearse } from '../../deks/rehearse.ts';
 import { audited } from '../../record.ts';
-import type { Happening, Happenings } from '../../record.ts';
+import type { EventFactsList } from '../../record.ts';
 import { writeVersion } from '../write-version.ts';
 import type { Write } from '../write-version.ts';
 import { ITSELF, parseDocument } from './document.ts';
@@ -102,7 +103,7 @@ function refuseRefused(items: Item[], results: ImportResult[]): void {
 
 async function tryOut(ctx: VaultContext, caller: Caller, run: Run): Promise<Audited<ImportResult[]>> {
   const results = await rehearse(ctx, caller, (tx) => writeAll(ctx, tx, caller, run), { exclusive: true });
-  return audited(ctx, caller, { ...happeningOf(run), reason: 'dry run' }, () => results.map(toTried));
+  return audited(ctx, caller, { ...factsOf(run), reason: 'dry run' }, () => results.map(toTried));
 }
 
 // Only a real import, with one record for each secret, reveals that a value is the stored one. Otherwise a caller could
@@ -116,15 +117,15 @@ async function writeAll(
   tx: Transaction,
   caller: Caller,
   run: Run,
-): Promise<{ value: ImportResult[]; happenings: Happenings }> {
+): Promise<{ value: ImportResult[]; facts: EventFactsList }> {
   const results: ImportResult[] = [];
-  const happenings: Happenings = [happeningOf(run)];
+  const facts: EventFactsList = [factsOf(run)];
   for (const item of run.items) {
     const written = await writeItem(ctx, tx, caller, { allowed: run.allowed, item });
     results.push(written.result);
-    happenings.push(...written.happenings);
+    facts.push(...written.facts);
   }
-  return { value: results, happenings };
+  return { value: results, facts };
 }
 
 async function writeItem(
@@ -132,24 +133,24 @@ async function writeItem(
   tx: Transaction,
   caller: Caller,
   { allowed: { vault, rule }, item: { name, value, refusal } }: { allowed: Allowed; item: Item },
-): Promise<{ result: ImportResult; happenings: Happening[] }> {
+): Promise<{ result: ImportResult; facts: EventFacts[] }> {
   if (refusal !== undefined) return refused(name, refusal);
   const write: Write = { vault, rule, action: 'secret.write', name, value, options: {}, conditions: {} };
   try {
-    const { outcome, happenings } = await writeVersion(ctx, tx, caller, write);
+    const { outcome, facts } = await writeVersion(ctx, tx, caller, write);
     const { isNew, changed, version } = outcome;
-    return { result: { name, version, result: isNew ? 'created' : changed ? 'updated' : 'unchanged' }, happenings };
+    return { result: { name, version, result: isNew ? 'created' : changed ? 'updated' : 'unchanged' }, facts };
   } catch (error) {
     if (error instanceof AppError && error.code === 'invalid_request') return refused(name, error.message);
     throw error;
   }
 }
 
-function refused(name: string, reason: string): { result: ImportResult; happenings: Happening[] } {
-  return { result: { name, result: 'refused', reason }, happenings: [] };
+function refused(name: string, reason: string): { result: ImportResult; facts: EventFacts[] } {
+  return { result: { name, result: 'refused', reason }, facts: [] };
 }
 
-function happeningOf({ allowed: { vault, rule }, prefix, items }: Run): Happening {
+function factsOf({ allowed: { vault, rule }, prefix, items }: Run): EventFacts {
   const resource = { vault: vault.name, vaultId: vault.id, ...(prefix ? { name: prefix } : {}), count: items.length };
   return { action: 'secret.import', resource, rule };
 }

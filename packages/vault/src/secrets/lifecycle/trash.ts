@@ -4,6 +4,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
 import { AppError } from '@cardea/contracts/errors';
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { Transaction } from '@cardea/storage/db';
 import { nextAnnouncement } from '../../announcements.ts';
 import { authorize, principalOf } from '../../authorize.ts';
@@ -11,7 +12,6 @@ import { requireConditions } from '../../conditions.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeSealed } from '../../deks/change-sealed.ts';
 import { secretNotThere } from '../../not-there.ts';
-import type { Happening } from '../../record.ts';
 import { giveUpName } from '../given-up-names.ts';
 import { indexSecret, unindexSecret } from '../listing/search-index.ts';
 import { countDependants } from '../references.ts';
@@ -40,7 +40,7 @@ export async function deleteSecret(
     requireConditions(conditions, secret.current_version);
     await trash(ctx, tx, caller, secret);
     const dependants = await countDependants(tx, { vault: vault.name, name: ref.name });
-    return { value: { dependants }, happening: deletionOf({ vault, rule, secret, dependants }) };
+    return { value: { dependants }, facts: deletionOf({ vault, rule, secret, dependants }) };
   });
 }
 
@@ -63,7 +63,7 @@ export function deletionOf({
   rule: AuditRule;
   secret: SecretRow;
   dependants: number;
-}): Happening {
+}): EventFacts {
   const resource = { vault: vault.name, vaultId: vault.id, name: secret.name, version: secret.current_version };
   const reason = dependants === 0 ? {} : { reason: `${dependants} references point to it` };
   return { action: 'secret.delete', resource, rule, ...reason };
@@ -100,7 +100,7 @@ export async function restoreSecret(
     const metadata = JSON.parse(secret.metadata) as Metadata;
     await indexSecret(tx, ctx.db.engine, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
     const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, version: restored.at(-1)! };
-    return { value: toSummary(changed), happening: { action: 'secret.restore', resource, rule } };
+    return { value: toSummary(changed), facts: { action: 'secret.restore', resource, rule } };
   });
 }
 
@@ -124,7 +124,7 @@ export async function purgeSecret(
     await giveUpName(tx, { vaultId: vault.id, name: ref.name, version: secret.current_version });
     const version = secret.current_version === 0 ? {} : { version: secret.current_version };
     const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, ...version };
-    return { value: undefined, happening: { action: 'secret.purge', resource, rule } };
+    return { value: undefined, facts: { action: 'secret.purge', resource, rule } };
   });
 }
 
