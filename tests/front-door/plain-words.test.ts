@@ -109,7 +109,7 @@ describe('what is wrong with a field is said in plain words, and never repeats i
       '/applications',
       { name: 'App', allowedCidrs: CANARY },
       {
-        'body.name': 'must be 1 to 63 of a-z 0-9 . _ - and begin with a letter or digit',
+        'body.name': 'must have 1 to 63 characters of a-z 0-9 . _ - and begin with a letter or digit',
         'body.allowedCidrs': 'must be a list',
       },
     ],

@@ -1,8 +1,8 @@
-/** The services that the audit log takes events from, by the names in their certificates; and the log itself. */
+/** The services that may submit events, by the names in their certificates, and the audit log itself. */
 export type AuditPeer = 'api-service' | 'worker' | 'kek-service' | 'audit-service';
 
-// Who is asked records what is shown and what is refused. The record of a change lies in the outbox of its database, and
-// api-service or a worker sends it, whichever finds it there first.
+// The service that answers a request records disclosures and refusals. The record of a change is in the outbox of the
+// database, and either api-service or a worker sends it.
 const shown: readonly AuditPeer[] = ['api-service'];
 const changed: readonly AuditPeer[] = ['api-service', 'worker'];
 const keyService: readonly AuditPeer[] = ['kek-service'];
@@ -11,9 +11,8 @@ const keks: readonly AuditPeer[] = ['api-service', 'worker', 'kek-service'];
 const log: readonly AuditPeer[] = ['audit-service'];
 
 /**
- * Every action that the audit log knows, noun.verb, and the services that may submit it: nobody but them can put one into
- * the log. An action stays here for as long as a version that submits it may run beside this one, or has left it in an
- * outbox.
+ * Every action of the audit log, as noun.verb, with the services that may submit it. An action stays in this list as
+ * long as an older version that submits it may run, or may have left it in an outbox.
  */
 export const auditActions = {
   'access.explain': shown,
@@ -107,7 +106,7 @@ export const auditActions = {
 
 export type AuditAction = keyof typeof auditActions;
 
-/** Whether a service may submit an action. Nobody may submit one that this version does not know. */
+/** Whether a service may submit an action. No service may submit an action that this version does not know. */
 export function maySubmit(peer: string, action: string): boolean {
   return isAuditAction(action) && (auditActions[action] as readonly string[]).includes(peer);
 }

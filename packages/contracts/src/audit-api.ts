@@ -9,15 +9,14 @@ export const APPEND_EVENTS_MAX = 256;
 const Receipt = z.strictObject({ id: z.uuid(), seq: z.int().min(0), leaf: z.base64() });
 
 /**
- * The body of an append is its own canonical form (JCS, RFC 8785): the service parses it, writes it
- * again and refuses it if a byte differs. So a duplicate key, a rounded number or an unsorted
- * object is refused, never dropped.
+ * The body of an append must be in canonical form (JCS, RFC 8785). The service parses it, writes it again and compares
+ * the bytes. So a duplicate key, a rounded number or an unsorted object is refused and never silently lost.
  */
 export const appendEvents = endpoint({
   method: 'POST',
   path: '/v1/append',
   action: 'audit.append',
-  summary: 'Append events to the hash chain. Answered once they are on disk.',
+  summary: 'Append events to the log. Answers once they are on disk.',
   auth: 'peer',
   statuses: [200],
   params: z.undefined(),
@@ -26,7 +25,7 @@ export const appendEvents = endpoint({
   response: z.strictObject({ items: z.array(Receipt), size: z.int().positive() }),
 });
 
-/** Filters of the log; the range of times is half open. */
+/** The filters of the log. The range of times includes its start and excludes its end. */
 export const EntryQuery = z.strictObject({
   from: z.iso.datetime().optional(),
   to: z.iso.datetime().optional(),
@@ -37,17 +36,17 @@ export const EntryQuery = z.strictObject({
   limit: WholeNumberOr(100, { min: 1, max: 500 }),
   cursor: z
     .string()
-    .regex(/^\d{1,16}$/, 'must be the nextCursor of a page before')
+    .regex(/^\d{1,16}$/, 'must be the nextCursor of an earlier page')
     .optional(),
 });
 
 export type EntryQuery = z.output<typeof EntryQuery>;
 
-/** An entry as it is hashed, parsed, with its place in the chain and in the tree. */
+/** A parsed entry with its position in the log. */
 export const AuditEntry = z.strictObject({
   event: AuditEvent,
   log: z.string(),
-  /** The service that submitted the event, by the name in its certificate. */
+  /** The name in the certificate of the service that submitted the event. */
   peer: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/),
   prev: z.string(),
   seq: z.int().min(0),
@@ -66,7 +65,7 @@ export const listEntries = endpoint({
   method: 'GET',
   path: '/v1/entries',
   action: 'audit.read',
-  summary: 'Entries of the log, newest first.',
+  summary: 'List entries of the audit log, the newest first.',
   auth: 'peer',
   statuses: [200],
   params: z.undefined(),
@@ -75,12 +74,12 @@ export const listEntries = endpoint({
   response: EntryPage,
 });
 
-/** Text, a C2SP tlog-checkpoint in a signed note. */
+/** A C2SP tlog-checkpoint in a signed note, as text. */
 export const readCheckpoint = endpoint({
   method: 'GET',
   path: '/v1/checkpoint',
   action: 'audit.read',
-  summary: 'The newest signed checkpoint.',
+  summary: 'Read the newest signed checkpoint of the audit log.',
   auth: 'peer',
   statuses: [200],
   params: z.undefined(),
@@ -89,7 +88,7 @@ export const readCheckpoint = endpoint({
   response: z.string(),
 });
 
-/** Sequence numbers, half open; without them, the whole log. */
+/** A range of positions that includes its start and excludes its end. If neither is given, the whole log. */
 export const ExportRange = z.strictObject({
   from: WholeNumberOr(0, { min: 0, max: Number.MAX_SAFE_INTEGER }),
   to: WholeNumber({ min: 1, max: Number.MAX_SAFE_INTEGER }).optional(),
@@ -99,7 +98,7 @@ export const exportEntries = endpoint({
   method: 'GET',
   path: '/v1/export',
   action: 'audit.export',
-  summary: 'The log as a tar: exact entry bytes, checkpoint, manifest.',
+  summary: 'Export the audit log as a tar: the exact bytes of the entries, a checkpoint and a manifest.',
   auth: 'peer',
   statuses: [200],
   params: z.undefined(),

@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import { formatMillis } from './audit-time.ts';
 
-/** The most bytes that the changes of one event may have, as canonical JSON: an event with them fits into an entry. */
+/** The most bytes of the changes of one event, as canonical JSON, so that the event fits into an entry. */
 export const CHANGES_BYTES_MAX = 10_240;
 
 const TEXT_CHARACTERS_MAX = 512;
 const LIST_ITEMS_MAX = 64;
 const ITEM_CHARACTERS_MAX = 64;
-/** A key of metadata with each of its 128 characters encoded, and what stands before it. */
+/** Long enough for a metadata key of 128 encoded characters, and its prefix. */
 const FIELD = /^[a-z+][\x21-\x7e]{0,1199}$/;
 
 const Value = z.union([
@@ -18,49 +18,49 @@ const Value = z.union([
 ]);
 
 const Change = z.strictObject({
-  /** That there is more than this: a value is longer, or a field is not told of. */
+  /** Something was cut off: part of a value, or whole fields. */
   cut: z.literal(true).optional(),
-  /** Absent for what was unset. */
+  /** Left out if the field was unset. */
   from: Value.optional(),
-  /** Absent for what became unset. */
+  /** Left out if the field is now unset. */
   to: Value.optional(),
 });
 
 /**
- * Each field that a change touched, with what it was and what it became; never a secret value. `+12`, always cut, stands
- * for twelve more fields for which there was no room.
+ * The changed fields with their old and new values. Never has a secret value. A field `+12`, which is always cut, stands
+ * for twelve more fields that did not fit.
  */
 export const AuditChanges = z
   .unknown()
-  // The schema of a record passes over this one key, and what does not fit is to be refused, never dropped.
-  .refine((value) => !Object.hasOwn(Object(value) as object, '__proto__'), 'has a field called __proto__')
+  // z.record() silently drops this key. Input that does not fit must be refused, never dropped.
+  .refine((value) => !Object.hasOwn(Object(value) as object, '__proto__'), 'must not have a field called __proto__')
   .pipe(
     z
       .record(z.string().regex(FIELD), Change)
-      .refine((changes) => byteLength(changes) <= CHANGES_BYTES_MAX, `has at most ${CHANGES_BYTES_MAX} bytes`),
+      .refine((changes) => byteLength(changes) <= CHANGES_BYTES_MAX, `must have at most ${CHANGES_BYTES_MAX} bytes`),
   );
 
 type Change = z.output<typeof Change>;
 export type AuditChanges = z.output<typeof AuditChanges>;
 
-/** What something is, field by field; undefined is unset. */
+/** The fields of something that can change. Undefined means unset. */
 export type AuditFields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 
-/** The fields in which `after` differs from `before`, cut to what a record takes; undefined if there is none. */
+/** The fields in which `after` differs from `before`, cut to the size of a record. Undefined if none differs. */
 export function changesBetween(before: AuditFields, after: AuditFields): AuditChanges | undefined {
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
   const touched = names.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]));
   return touched.length === 0 ? undefined : fitting(touched.map((name) => [name, changeOf(before[name], after[name])]));
 }
 
-/** A time in milliseconds since 1970 as the value of a field; null is unset. */
+/** A time in milliseconds since 1970 as the value of a field. Null means unset. */
 export function timeField(millis: number | null | undefined): string | undefined {
   return millis === null || millis === undefined ? undefined : formatMillis(millis);
 }
 
 function changeOf(from: AuditFields[string], to: AuditFields[string]): Change {
   const [was, became] = [cut(from), cut(to)];
-  // In the order of the canonical form, as all of an event.
+  // In the order of the canonical form, like the whole event.
   return {
     ...(was === from && became === to ? {} : { cut: true }),
     ...(was === undefined ? {} : { from: was }),
@@ -68,7 +68,7 @@ function changeOf(from: AuditFields[string], to: AuditFields[string]): Change {
   };
 }
 
-/** The value itself if nothing is to be cut off. */
+/** Returns the value itself if it needs no cut. */
 function cut(value: AuditFields[string]): Change['from'] {
   if (typeof value === 'string') return cutText(value, TEXT_CHARACTERS_MAX);
   if (typeof value !== 'object') return value;
@@ -77,7 +77,7 @@ function cut(value: AuditFields[string]): Change['from'] {
   return isWhole ? (value as string[]) : items;
 }
 
-// What is cut in the middle of a surrogate pair would be no text.
+// A cut in the middle of a surrogate pair would leave malformed text.
 function cutText(text: string, charactersMax: number): string {
   return text.length <= charactersMax ? text : text.slice(0, charactersMax).toWellFormed();
 }

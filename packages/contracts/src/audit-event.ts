@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AuditChanges } from './audit-changes.ts';
 
-/** RFC 3339 UTC with exactly six decimals, as every time in the audit log. */
+/** A time in the audit log: RFC 3339 in UTC with exactly six decimals. */
 export const AuditTime = z.string().regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/);
 
 const Text = z.string().min(1).max(1024);
@@ -29,21 +29,21 @@ export const AuditResource = z.strictObject({
   user: Text.optional(),
   application: Text.optional(),
   count: z.int().min(0).optional(),
-  /** Where something was moved. */
+  /** The new place of a moved secret. */
   toVault: Text.optional(),
   toVaultId: Text.optional(),
   toName: Text.optional(),
 });
 
 /**
- * What one service says happened. The audit log wraps it as an entry and never changes it.
- * Holds no secret value, nor a hash of one that could be guessed at.
+ * An event as a service reports it. The audit log wraps it in an entry and never changes it. It has no secret value, and
+ * no hash from which a value could be guessed.
  */
 export const AuditEvent = z.strictObject({
-  /** UUIDv7; also the idempotency key: the log takes an id once. */
+  /** A UUIDv7. The log takes each id only once, so an append can be repeated. */
   id: z.uuid(),
   ts: AuditTime,
-  /** One of `auditActions`, or of a version that knows others: what is in the log can always be read. */
+  /** One of `auditActions`, or an action of another version: every version must be able to read the whole log. */
   action: z
     .string()
     .regex(/^[a-z][A-Za-z0-9]*(\.[a-z][A-Za-z0-9]*)+$/)

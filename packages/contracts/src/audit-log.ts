@@ -2,7 +2,7 @@ import { z } from 'zod';
 import * as internal from './audit-api.ts';
 import { endpoint } from './endpoint.ts';
 
-// The public side of the audit log: the same shapes as between services, for admins and ceos.
+// The public interface of the audit log, for admins and ceos. It has the same shapes as the interface between services.
 
 const common = { auth: 'bearer', params: z.undefined() } as const;
 

@@ -2,42 +2,42 @@ import type { Role } from './caller.ts';
 import type { VaultAction } from './grants.ts';
 
 /**
- * Every rule that an audit record may name as the one that decided, beside those of `AccessRule`, and what it says. The
- * log cannot be edited: a rule has one spelling, and keeps it.
+ * The rules that an audit record may name as the reason of a decision, with their meanings. `AccessRule` has the others.
+ * The log cannot be edited, so a rule never changes its name.
  */
 export const auditRules = {
-  // Who may.
-  'default-deny': 'Nothing allows it.',
-  'break-glass': 'Oversight read a value, and said why.',
-  'client-credentials': 'An application showed its secret.',
+  // Why a caller may do something, or may not.
+  'default-deny': 'No role and no grant allows it.',
+  'break-glass': 'A ceo used break-glass and gave a reason.',
+  'client-credentials': 'An application gave its client secret.',
   password: 'A user gave the password.',
   'password+recovery': 'A user gave the password and a recovery code.',
   'password+totp': 'A user gave the password and a code.',
-  'refresh-token': 'A refresh token was used.',
-  'refresh-repeat': 'The same client used a refresh token again, within 10 s.',
-  self: 'Everybody may, for what is their own.',
+  'refresh-token': 'A client used a refresh token.',
+  'refresh-repeat': 'The same client used a refresh token again within 10 s.',
+  self: 'Callers may do this with what is their own.',
   'self+recovery': 'The same, with a recovery code.',
   'self+totp': 'The same, with a code.',
 
-  // What made Cardea act by itself.
-  daily: 'A day is over.',
-  expiry: 'The time of an expiry has come.',
-  first: 'There was none.',
-  'max-versions': 'More versions than are kept.',
-  replaced: 'Another one has taken its place.',
-  'trash-retention': 'It has lain in the trash for as long as the trash is kept.',
+  // Why Cardea acted by itself.
+  daily: 'This happens once a day.',
+  expiry: 'A time limit was reached.',
+  first: 'None existed yet.',
+  'max-versions': 'There were more versions than the limit.',
+  replaced: 'A newer one replaced it.',
+  'trash-retention': 'It was in the trash for the full retention time.',
 
-  // Who is refused because of what they showed.
+  // Why credentials were refused.
   'application-disabled': 'The application is disabled.',
   'application-expired': 'The application has expired.',
-  'application-network': 'The application may not come from this address.',
+  'application-network': 'The application may not be used from this address.',
   'bad-password': 'The password is wrong.',
-  'credential-expired': 'The secret of an application has expired.',
-  'credential-malformed': 'The secret of an application does not have the form of one.',
-  'credential-unknown': 'The secret of an application is none that we made.',
-  'credential-withdrawn': 'The secret that gave this token was withdrawn.',
-  'must-change-password': 'A one-time password lets nobody do anything but choose another.',
-  'no-credential': 'No secret of an application was sent.',
+  'credential-expired': 'The client secret has expired.',
+  'credential-malformed': 'The client secret is malformed.',
+  'credential-unknown': 'Cardea did not make this client secret.',
+  'credential-withdrawn': 'The client secret that gave this token was withdrawn.',
+  'must-change-password': 'The user signed in with a one-time password and must choose another first.',
+  'no-credential': 'No client secret was sent.',
   'no-token': 'No bearer token was sent.',
   'one-time-password-used': 'The one-time password was used before.',
   'otp-missing': 'A code is required.',
@@ -45,67 +45,67 @@ export const auditRules = {
   'otp-wrong': 'The code is wrong.',
   'password-changed': 'The password was changed while it was being checked.',
   'password-rules': 'The new password is too weak.',
-  'recovery-code-unknown': 'The recovery code is none of the user, or was used before.',
-  'refresh-reuse': 'The refresh token was used before: it or its successor is in the wrong hands.',
-  'refresh-unknown': 'The refresh token is none that we made.',
-  'session-ended': 'The session was ended.',
+  'recovery-code-unknown': 'The user has no such recovery code, or has used it.',
+  'refresh-reuse': 'The refresh token was used before: somebody has stolen it or its successor.',
+  'refresh-unknown': 'Cardea did not make this refresh token.',
+  'session-ended': 'The session has ended.',
   'session-expired': 'The session has expired.',
   'token-expired': 'The token has expired.',
-  'token-forged': 'The signature, the issuer, the audience or the claims of the token are wrong.',
-  'token-malformed': 'The token does not have the form of one, or there are two.',
-  'token-too-long': 'The token is longer than any we make.',
-  'token-unknown-key': 'The token names a key that we do not know.',
-  'totp-changed': 'TOTP was changed by another request just now.',
+  'token-forged': 'The signature, issuer, audience or claims of the token are wrong.',
+  'token-malformed': 'The token is malformed, or the request has two.',
+  'token-too-long': 'The token is longer than any that Cardea makes.',
+  'token-unknown-key': 'The key that the token names does not exist, or is no longer valid.',
+  'totp-changed': 'Another request has just changed TOTP.',
   'totp-off': 'TOTP is not on.',
   'totp-on': 'TOTP is on.',
   'user-disabled': 'The user is disabled.',
   'user-expired': 'The user has expired.',
-  'users-only': 'Only a user has this.',
+  'users-only': 'Only users can do this.',
 
-  // What is refused because of what is there, or is not.
-  'bulk-size': 'More than one request may change.',
+  // Why a request does not fit the data.
+  'bulk-size': 'It is more than one request may change.',
   destroyed: 'The version was destroyed.',
   expired: 'The version has expired.',
-  'if-match': 'If-Match does not hold.',
-  'if-none-match': 'If-None-Match does not hold.',
-  'last-admin': 'One admin must be left.',
-  'last-owner': 'A vault keeps at least one owner.',
-  'name-taken': 'Another secret has the name.',
-  'no-such-application': 'There is no such application.',
-  'no-such-credential': 'There is no such credential of the application.',
-  'no-such-grant': 'Nothing was granted to them in this vault.',
-  'no-such-principal': 'There is no such user or application.',
-  'no-such-secret': 'There is no such secret.',
+  'if-match': 'The condition If-Match is not met.',
+  'if-none-match': 'The condition If-None-Match is not met.',
+  'last-admin': 'At least one admin must be left.',
+  'last-owner': 'A vault must have at least one owner.',
+  'name-taken': 'Another secret has this name.',
+  'no-such-application': 'The application does not exist.',
+  'no-such-credential': 'The application has no such credential.',
+  'no-such-grant': 'The principal has no grant in this vault.',
+  'no-such-principal': 'The user or application does not exist.',
+  'no-such-secret': 'The secret does not exist.',
   'no-such-session': 'The user has no such session.',
-  'no-such-user': 'There is no such user.',
-  'no-such-vault': 'There is no such vault.',
+  'no-such-user': 'The user does not exist.',
+  'no-such-vault': 'The vault does not exist.',
   'no-such-version': 'The secret has no such version.',
-  'not-an-owner': 'They cannot own a vault.',
+  'not-an-owner': 'This principal cannot own a vault.',
   'not-empty': 'The vault holds secrets.',
-  'not-in-trash': 'Nothing of this name is in the trash.',
-  'own-account': 'Nobody removes or demotes themself.',
-  'owns-alone': 'A vault would be left without an owner.',
+  'not-in-trash': 'The trash has no secret with this name.',
+  'own-account': 'Admins cannot delete, disable or demote themselves.',
+  'owns-alone': 'The user is the only owner of a vault.',
   'reference-circle': 'The reference leads back to itself.',
-  'reference-depth': 'The reference leads over too many others.',
-  'role-decides': 'The role alone decides what they may do.',
+  'reference-depth': 'The chain of references is too long.',
+  'role-decides': 'Only the role decides what this user may do.',
 
-  // Too much, too often.
-  'denial-watch': 'They were refused too often in a minute.',
-  'rate-limit': 'They asked too often.',
+  // Limits.
+  'denial-watch': 'The caller was refused too often in a minute.',
+  'rate-limit': 'There were too many requests.',
   'sign-in-throttle': 'Too many sign-ins have failed.',
   'unwrap-rate': 'Too many DEKs were unwrapped in a second.',
 
-  // Damage, and what services do to each other.
-  'dek-context': 'A wrapped DEK is not the one that it is said to be.',
-  'foreign-action': 'A service submitted an event of an action that is not its own.',
-  integrity: 'Something stored does not open.',
-  'missing-dek': 'A DEK is not there.',
+  // Damage, and errors between services.
+  'dek-context': 'A wrapped DEK does not belong to the vault and version in the request.',
+  'foreign-action': 'A service submitted an action that it may not submit.',
+  integrity: 'A stored value does not open.',
+  'missing-dek': 'A DEK does not exist.',
   'missing-kek': 'A DEK names a KEK that was destroyed or never existed.',
-  'record-waits': 'The change is made, and its record waits for the log.',
-  'unknown-action': 'A service submitted an event of an action that this audit-service does not know.',
+  'record-waits': 'The change is made. Its record waits until the audit log answers.',
+  'unknown-action': 'A service submitted an action that this version of audit-service does not know.',
 } as const;
 
-/** How a role or a grant decides: `role:admin`, `grant:secret.read`, or what it is in a grant that refuses. */
+/** The rule of a role or a grant: `role:admin`, `grant:secret.read`, or the part of a grant that refuses. */
 export type AccessRule =
   | `role:${Role}`
   | `grant:${VaultAction}`
@@ -117,12 +117,12 @@ export type AccessRule =
   | 'grant:path';
 
 declare const joined: unique symbol;
-/** Several access rules, each once, joined by `, `: what takes several rights names the rule that gave each. */
+/** Several access rules, each once, joined by `, `: one for each right that the action needs. */
 export type JoinedRules = string & { readonly [joined]: true };
 
 export type AuditRule = keyof typeof auditRules | AccessRule | JoinedRules;
 
-/** The rule of what takes several rights at once: `grant:secret.delete, grant:secret.list`. */
+/** Joins the rules of an action that needs several rights: `grant:secret.delete, grant:secret.list`. */
 export function joinRules(rules: AuditRule[]): AuditRule {
   const each = new Set(rules.flatMap((rule) => rule.split(', ')));
   return [...each].join(', ') as JoinedRules;

@@ -1,29 +1,29 @@
 import type { AuditEvent } from './audit-event.ts';
 
-/** Where the log has put an event. An `AuditLog` hands one out only once the entry is on disk. */
+/** The position of an event in the audit log. `append` returns it only once the entry is on disk. */
 export interface Receipt {
   seq: number;
-  /** RFC 6962 leaf hash of the entry, base64. */
+  /** The leaf hash of the entry (RFC 6962) in base64. */
   leaf: string;
 }
 
-/** The audit log, as those who write to it see it. */
+/** The audit log, as the other services see it. */
 export interface AuditLog {
   /**
-   * Asked before anything is decided, decrypted or changed, so that a log known to be away costs nothing but a 503.
-   * @throws AppError `unavailable`
+   * Checks that the log is not known to be down. Called before anything is decided, decrypted or changed.
+   * @throws AppError `unavailable` while the log is known not to answer
    */
   admit(): void;
   /**
-   * Resolves once the entry is durable. The same id may be appended again with the same content.
-   * @throws AppError `unavailable` if the log does not answer in time or is full; then release nothing.
+   * Resolves once the entry is durable. An event may be appended again with the same id and the same content.
+   * @throws AppError `unavailable` if the log does not answer in time or is full: then the caller must show nothing
    */
   append(event: AuditEvent): Promise<Receipt>;
 }
 
 /**
- * A result whose audit record is durable. Endpoints that show anything answer with one of these,
- * so a handler that forgot its record does not compile, and one that lies about it has no receipt.
+ * A result whose audit record is durable. Every endpoint that shows something returns one, so a handler without a record
+ * does not compile. Only the audit log gives the receipt.
  */
 export class Audited<T> {
   readonly receipt: Receipt;
@@ -34,13 +34,13 @@ export class Audited<T> {
     this.value = value;
   }
 
-  /** Reshapes what will be shown; the record stays the same. */
+  /** Reshapes the result and keeps the receipt. */
   map<U>(reshape: (value: T) => U): Audited<U> {
     return new Audited(this.receipt, reshape(this.value));
   }
 }
 
-/** An answer that releases nothing, because the client has it already (304): so there is nothing to record. */
+/** A 304: the client has the result already. The answer shows nothing, so it needs no record. */
 export class NotModified {
   readonly headers: Record<string, string>;
 

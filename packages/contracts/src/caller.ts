@@ -4,12 +4,12 @@ export const roles = ['admin', 'developer', 'ceo'] as const;
 
 export type Role = (typeof roles)[number];
 
-/** Who is asking and from where, as every layer below HTTP sees them. */
+/** Who calls and from where, as every layer below HTTP sees it. */
 export interface Caller {
   actor: AuditActor;
-  /** A user's role. Applications and strangers have none. */
+  /** The role of a user. Applications and anonymous callers have none. */
   role?: Role;
-  /** Signed in by a one-time password: may do nothing but choose another. */
+  /** Signed in with a one-time password: may only choose another. */
   mustChangePassword?: boolean;
   source: AuditSource;
   requestId: string;

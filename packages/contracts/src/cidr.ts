@@ -2,11 +2,11 @@ import { z } from 'zod';
 
 const COMPILED_LISTS_MAX = 256;
 const PREFIX_LENGTH = /^(?:0|[1-9][0-9]{0,2})$/;
-/** 0 to 255 without leading zeros, which some read as octal. */
+/** 0 to 255. No leading zeros, because some programs read them as octal. */
 const OCTET = '(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])';
 const IPV4 = new RegExp(`^${OCTET}(?:\\.${OCTET}){3}$`);
 const IPV6_GROUP = /^[0-9a-f]{1,4}$/i;
-/** The upper 96 bits of IPv4 carried in IPv6, `::ffff:0:0/96` (RFC 4291 section 2.5.5.2). */
+/** The upper 96 bits of an IPv4 address in IPv6, `::ffff:0:0/96` (RFC 4291 section 2.5.5.2). */
 const MAPPED = 0xffffn;
 
 interface Address {
@@ -17,28 +17,28 @@ interface Address {
 
 interface Network {
   family: 4 | 6;
-  /** How many low bits are the host's. */
+  /** The number of host bits. */
   hostBits: bigint;
-  /** The address without the host's bits, shifted down. */
+  /** The address shifted right by the host bits. */
   prefix: bigint;
 }
 
 /**
- * A network such as `10.0.0.0/8` or `2001:db8::/32`, or a bare address, which means itself alone. Host bits must
- * be 0, since `10.1.2.3/8` is as likely a wrong length as a wrong address. No zone ids, no leading zeros.
+ * A network such as `10.0.0.0/8` or `2001:db8::/32`, or a single address. Host bits must be 0: in `10.1.2.3/8` either
+ * the length or the address is wrong. No zone ids, no leading zeros.
  */
 export const Cidr = z
   .string()
-  .max(64, 'must be at most 64 characters')
+  .max(64, 'must have at most 64 characters')
   .refine(
     (text) => parseNetwork(text) !== undefined,
-    'must be a network such as 10.0.0.0/8 or 2001:db8::/32, host bits 0',
+    'must be an address or a network such as 10.0.0.0/8 or 2001:db8::/32, with host bits 0',
   );
 
 /**
- * Whether an address is in one of the networks. No networks at all means that any address may be; what is no address
- * is in none of them, and an entry that `Cidr` would refuse holds no address. IPv4 carried in IPv6
- * (`::ffff:192.0.2.1`, as dual-stack sockets report it) is IPv4 on both sides, so `::/0` holds no IPv4.
+ * Whether an address is in one of the networks. An empty list allows every address. A text that is not an address is in
+ * no network, and an entry that `Cidr` would refuse contains no address. An IPv4 address in IPv6 (`::ffff:192.0.2.1`,
+ * as dual-stack sockets report it) counts as IPv4, in the list too. So `::/0` contains no IPv4 address.
  */
 export function isInside(address: string, cidrs: readonly string[]): boolean {
   if (cidrs.length === 0) return true;
@@ -47,8 +47,9 @@ export function isInside(address: string, cidrs: readonly string[]): boolean {
 }
 
 /**
- * What a client is counted by that is known by its address alone: IPv4 as it is, of IPv6 the first 64 bits, since who
- * has one address of such a network has all 2^64 of them (RFC 6177). What is no address is counted as it is written.
+ * The key under which a client is counted if only its address is known: the IPv4 address, or the first 64 bits of the
+ * IPv6 address, because a client with one address of such a network has all 2^64 of them (RFC 6177). A text that is not
+ * an address is its own key.
  */
 export function clientNetwork(address: string): string {
   if (!address.includes(':')) return address;
@@ -57,7 +58,7 @@ export function clientNetwork(address: string): string {
   return parsed.family === 4 ? dotted(parsed.value) : `${(parsed.value >> 64n).toString(16)}/64`;
 }
 
-// Asked on every request, for the few lists there are. Bounded, the oldest goes first.
+// Every request asks for one of a few lists. The cache is bounded and drops its oldest entry first.
 const compiledLists = new Map<string, Network[]>();
 
 function compiled(cidrs: readonly string[]): Network[] {
@@ -90,12 +91,12 @@ function parseNetwork(text: string): Network | undefined {
 }
 
 function parseAddress(text: string): Address | undefined {
-  // Three times faster than by way of IPv6, and on a dual-stack socket it is what every IPv4 peer looks like.
+  // Every IPv4 peer looks like this on a dual-stack socket. This path is three times faster than the one for IPv6.
   const written = parseWritten(text.replace(/^::ffff:(?=[0-9]+\.)/i, ''));
   return written && unmapped(written);
 }
 
-/** The address in the family it is written in; undefined if the text is no address. */
+/** Parses an address in the family that it is written in; undefined if the text is not an address. */
 function parseWritten(text: string): Address | undefined {
   if (IPV4.test(text)) return { family: 4, value: BigInt(ipv4Number(text)) };
   const value = ipv6Value(text);
@@ -111,8 +112,8 @@ function ipv4Number(text: string): number {
   return text.split('.').reduce((value, octet) => value * 256 + Number(octet), 0);
 }
 
-// RFC 4291 section 2.2: eight groups, of which `::` stands for one or more that are 0. A zone as in fe80::1%eth0 means
-// something on one machine only, so an address with one is none.
+// RFC 4291 section 2.2: eight groups. `::` stands for one or more groups of 0. An address with a zone (fe80::1%eth0) is
+// refused, because a zone has a meaning on one machine only.
 function ipv6Value(text: string): bigint | undefined {
   const [head = '', tail, ...more] = withoutDots(text).split('::');
   if (more.length > 0) return undefined;
@@ -133,7 +134,7 @@ function groupsOf(text: string): string[] {
   return text === '' ? [] : text.split(':');
 }
 
-/** `::ffff:192.0.2.1` as `::ffff:c000:201`; dots that are no IPv4 address stay, and are no group. */
+/** `::ffff:192.0.2.1` as `::ffff:c000:201`. Other text with dots stays as it is, so no group matches it. */
 function withoutDots(text: string): string {
   return text.replace(/(?<=:)[0-9.]+$/, (last) => {
     if (!IPV4.test(last)) return last;

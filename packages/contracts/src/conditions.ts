@@ -1,4 +1,4 @@
-/** What a client knows of the thing it asks about, as entity tags without their quotes; `*` is any (RFC 9110 section 13.1). */
+/** The conditions of a request (RFC 9110 section 13.1): entity tags without their quotes. `*` matches any. */
 export interface Conditions {
   ifMatch?: '*' | string[];
   ifNoneMatch?: '*' | string[];

@@ -2,11 +2,10 @@ import type { z } from 'zod';
 import type { AuditAction } from './audit-actions.ts';
 
 /**
- * One call of an HTTP interface: it validates, types, is served, is called, and becomes OpenAPI.
+ * One call of an HTTP interface. The server, the client and the OpenAPI document are made from it.
  *
- * `path` is a template. `{vault}` is one segment without a colon, `{+name}` spans
- * slashes (a secret's name), `{*principal}` is one segment in which a colon may stand.
- * Custom methods end in `:verb`.
+ * `path` is a template. `{vault}` is one segment without a colon. `{+name}` is a name with slashes, such as that of a
+ * secret. `{*principal}` is one segment that may contain a colon. Custom methods end in `:verb`.
  */
 export interface Endpoint<
   Params extends z.ZodType = z.ZodType,
@@ -18,15 +17,15 @@ export interface Endpoint<
   method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   path: string;
   summary: string;
-  /** What the audit log calls it, noun.verb: `secret.read`. */
+  /** The action in the audit log, noun.verb: `secret.read`. */
   action: AuditAction;
-  /** `none`: anybody may call it. Otherwise a bearer token (public) or the peer's certificate (between services). */
+  /** `none`: anybody may call it. `bearer`: needs a bearer token. `peer`: needs the certificate of a service. */
   auth: 'none' | 'bearer' | 'peer';
-  /** The statuses of success, the first being the usual one. */
+  /** The statuses of success. The first is the usual one. */
   statuses: readonly [number, ...number[]];
-  /** Takes application/x-www-form-urlencoded too, as OAuth 2.0 wants it. */
+  /** Also accepts application/x-www-form-urlencoded, as OAuth 2.0 requires. */
   form?: boolean;
-  /** Heeds If-Match and If-None-Match (RFC 9110 section 13). Elsewhere a change that is asked for on one is refused. */
+  /** Supports If-Match and If-None-Match (RFC 9110 section 13). Other endpoints refuse a change with a condition. */
   conditional?: Conditional;
   params: Params;
   query: Query;
@@ -34,7 +33,7 @@ export interface Endpoint<
   response: Response;
 }
 
-/** Types an endpoint's description by its own schemas. */
+/** Gives the description of an endpoint the types of its schemas. */
 export function endpoint<
   P extends z.ZodType,
   Q extends z.ZodType,

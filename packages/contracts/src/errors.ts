@@ -2,7 +2,7 @@ import type { AuditActor, AuditResource } from './audit-event.ts';
 import type { AuditRule } from './audit-rules.ts';
 import type { SuspiciousRule } from './suspicious.ts';
 
-/** The closed set of error codes a client may see (RFC 9457 problem details carry one as `code`). */
+/** All error codes that a client may see, as the `code` of problem details (RFC 9457). */
 export const errorCodes = [
   'invalid_request',
   'unauthenticated',
@@ -22,7 +22,7 @@ export const errorCodes = [
 
 export type ErrorCode = (typeof errorCodes)[number];
 
-/** One field of the request that is wrong, as a JSON path and a sentence. Never repeats the value. */
+/** A wrong field of the request: its JSON path, and what is wrong. Never repeats the value. */
 export interface FieldError {
   path: string;
   message: string;
@@ -30,21 +30,21 @@ export interface FieldError {
 
 export interface AppErrorOptions extends ErrorOptions {
   errors?: FieldError[];
-  /** The rule that refused, for the audit record: the client does not see it. */
+  /** The rule that refused. Only the audit record has it, the client does not see it. */
   rule?: AuditRule;
-  /** Which rule of suspicious input was tripped, for the audit record. */
+  /** The rule of suspicious input that was tripped. Only for the audit record. */
   suspicious?: SuspiciousRule;
   /**
-   * Who was refused, where that is known though they may not act as that somebody: by a token of a session that has
-   * ended, say. For the audit record: the client does not see it.
+   * The account that was refused, if it is known although the caller may not act as it: for example, by a token of an
+   * ended session. Only for the audit record.
    */
   actor?: AuditActor;
-  /** What it was about, where only who refuses knows it. For the audit record: the client does not see it. */
+  /** The resource of the request, if the request itself does not name it. Only for the audit record. */
   resource?: AuditResource;
   retryAfterSeconds?: number;
 }
 
-/** An error a client may see. Anything else that is thrown is internal and stays inside. */
+/** An error that a client may see. A client never sees the message of any other error. */
 export class AppError extends Error {
   override name = 'AppError';
   readonly code: ErrorCode;

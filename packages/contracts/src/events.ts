@@ -24,7 +24,7 @@ export const eventPayloads = {
   /** The newest version of a secret expires soon. */
   'secret.expiring': SecretExpiry,
   'secret.expired': SecretExpiry,
-  /** A ceo asked for a value by break-glass; `by` names the user at that time. */
+  /** A ceo has asked for a value by break-glass. `by` has the name that the user had then. */
   'secret.breakGlass': z.strictObject({
     name: SecretName,
     version: Version,
@@ -63,7 +63,7 @@ export const listEvents = endpoint({
   method: 'GET',
   path: '/api/v1/vaults/{vault}/events',
   action: 'event.list',
-  summary: 'What the owners of a vault should know, the newest first. Kept for 90 days.',
+  summary: 'List the events that the owners of a vault should know, the newest first. Events are kept for 90 days.',
   auth: 'bearer',
   statuses: [200],
   params: VaultParams,

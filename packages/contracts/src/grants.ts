@@ -4,7 +4,7 @@ import { endpoint } from './endpoint.ts';
 import { Page, PageOf, PlainName, SecretName, Time } from './names.ts';
 import { VaultParams } from './vaults.ts';
 
-/** What one may be granted on the secrets of a vault, and apart from that on its keys. */
+/** The rights on the secrets of a vault. The rights on its keys are independent. */
 export const secretVerbs = ['list', 'read', 'write', 'delete', 'destroy', 'manage'] as const;
 export const keyVerbs = [
   'list',
@@ -31,14 +31,14 @@ const verbs = <const V extends readonly [string, ...string[]]>(all: V) =>
   z
     .array(z.enum(all))
     .max(all.length)
-    .refine((list) => new Set(list).size === list.length, 'names a verb twice');
+    .refine((list) => new Set(list).size === list.length, 'must not name a verb twice');
 
 export const GrantInput = z.strictObject({
   secrets: verbs(secretVerbs).default([]),
   keys: verbs(keyVerbs).default([]),
-  /** An owner may do everything in the vault and manages its grants. Users only. */
+  /** An owner may do everything in the vault and manages its grants. Only users can be owners. */
   owner: z.boolean().default(false),
-  /** Covers the secret of this name and all below it: `apps/ci` covers `apps/ci` and `apps/ci/token`, not `apps/ci2`. */
+  /** Limits the grant to this name and the names under it: `apps/ci` and `apps/ci/token`, but not `apps/ci2`. */
   pathPrefix: SecretName.optional(),
   expiresAt: Time.optional(),
   allowedCidrs: z.array(Cidr).max(64).default([]),
@@ -64,7 +64,7 @@ export const listGrants = endpoint({
   method: 'GET',
   path: '/api/v1/vaults/{vault}/grants',
   action: 'grant.list',
-  summary: 'Who may do what in a vault, by principal.',
+  summary: 'List the grants in a vault by principal.',
   statuses: [200],
   params: VaultParams,
   query: Page,
@@ -78,7 +78,7 @@ export const putGrant = endpoint({
   path: '/api/v1/vaults/{vault}/grants/{*principal}',
   action: 'grant.write',
   summary:
-    'Grant, in place of what was granted before. Secrets and keys are independent; an empty list grants nothing. Not to a ceo.',
+    'Write the grant of a principal and replace the old one. Rights on secrets and on keys are independent. An empty list grants nothing. A ceo cannot have a grant.',
   statuses: [200, 201],
   params: GrantParams,
   body: GrantInput,
@@ -90,14 +90,14 @@ export const deleteGrant = endpoint({
   method: 'DELETE',
   path: '/api/v1/vaults/{vault}/grants/{*principal}',
   action: 'grant.delete',
-  summary: 'Take a grant back.',
+  summary: 'Delete a grant.',
   statuses: [204],
   params: GrantParams,
   body: z.undefined(),
   response: z.undefined(),
 });
 
-/** What one may ask to do in a vault. */
+/** The actions that a grant decides about. */
 export const vaultActions = [
   'vault.read',
   'vault.manage',
@@ -114,7 +114,7 @@ export const explainAccess = endpoint({
   method: 'POST',
   path: '/api/v1/access:explain',
   action: 'access.explain',
-  summary: 'Which rule decides whether a principal may do something, and how.',
+  summary: 'Tell whether a principal may do something in a vault, and which rule decides.',
   statuses: [200],
   params: z.undefined(),
   body: z.strictObject({
@@ -122,7 +122,7 @@ export const explainAccess = endpoint({
     vault: PlainName,
     action: z.enum(vaultActions as unknown as [VaultAction, ...VaultAction[]]),
     name: SecretName.optional(),
-    /** Where the request would come from; without it, networks are left out of account. */
+    /** The address that the request would come from. If it is not given, networks are not checked. */
     ip: z.union([z.ipv4(), z.ipv6()], 'must be an IPv4 or IPv6 address').optional(),
   }),
   response: z.strictObject({ allowed: z.boolean(), visible: z.boolean(), rule: z.string() }),

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
-/** Every job and its payload: ids only, never a value or a key. */
+/** The jobs and their payloads. A payload has ids only, never a value or a key. */
 export const jobPayloads = {
-  /** Sends again what a crash left in the outbox. */
+  /** Sends the records that a crash left in the outbox. */
   'outbox.relay': z.strictObject({}),
   /** Deletes sessions that ended a week ago and counts that nobody needs any more. */
   'session.sweep': z.strictObject({}),
@@ -16,9 +16,9 @@ export const jobPayloads = {
   'secret.sweep': z.strictObject({}),
   /** Deletes the rows of deleted vaults. */
   'vault.sweep': z.strictObject({}),
-  /** Deletes events that are old. */
+  /** Deletes old events. */
   'event.sweep': z.strictObject({}),
-  /** Makes a new token signing key when the newest is old, and deletes keys that no valid token can name. */
+  /** Makes a new signing key for access tokens once a day, and deletes keys whose tokens have all expired. */
   'signing-key.rotate': z.strictObject({}),
 };
 

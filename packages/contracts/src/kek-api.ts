@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { endpoint } from './endpoint.ts';
 import { Time, WholeNumber } from './names.ts';
 
-/** Which DEK a wrapped DEK is. Bound into the wrapping: asked for another one, it does not open. */
+/** Names a DEK. The wrapping is bound to this name: a wrapped DEK does not open under another name. */
 export const DekRef = z.strictObject({
   vaultId: z.uuid(),
   dekVersion: z.int().positive(),
@@ -16,7 +16,7 @@ const WrappedDek = z.strictObject({
   kekVersion: z.int().positive(),
 });
 
-/** How many DEKs one call takes. */
+/** The most DEKs in one call. */
 export const DEKS_AT_ONCE_MAX = 256;
 
 const batch = <S extends z.ZodType>(item: S) => z.strictObject({ items: z.array(item).min(1).max(DEKS_AT_ONCE_MAX) });
@@ -51,7 +51,7 @@ export const rewrapDeks = endpoint({
   ...common,
   path: '/v1/rewrap',
   action: 'dek.rewrap',
-  summary: 'Wrap DEKs under the newest KEK without ever showing them.',
+  summary: 'Wrap DEKs again under the newest KEK, without showing them.',
   body: batch(z.strictObject({ ...DekRef.shape, ...WrappedDek.shape })),
   response: batch(WrappedDek),
 });
@@ -112,7 +112,7 @@ export const seal = endpoint({
   ...common,
   path: '/v1/seal',
   action: 'seal.close',
-  summary: 'Forget the KEKs until the next unseal.',
+  summary: 'Close the keyring until the next unseal.',
   body: z.strictObject({}),
   response: z.strictObject({ sealed: z.boolean() }),
 });
@@ -122,7 +122,7 @@ export const sealStatus = endpoint({
   method: 'GET',
   path: '/v1/seal-status',
   action: 'seal.read',
-  summary: 'Whether the keyring is open, and by which seals it opens.',
+  summary: 'Tell whether the keyring is open, and which seals open it.',
   body: z.undefined(),
   response: z.strictObject({ sealed: z.boolean(), seals: z.array(z.strictObject({ id: z.uuid(), type: SealType })) }),
 });

@@ -1,20 +1,20 @@
 import type { DekRef, KekVersion } from './kek-api.ts';
 
-/** A DEK as it is stored: only kek-service can open it. */
+/** A DEK as it is stored. Only kek-service can unwrap it. */
 export interface WrappedDek {
   bytes: Uint8Array;
   kekVersion: number;
 }
 
-/** The key service, as those who use DEKs see it. @throws AppError `sealed` or `unavailable` */
+/** The key service, as the other services see it. @throws AppError `sealed` or `unavailable` */
 export interface Keks {
   wrap(ref: DekRef, dek: Uint8Array): Promise<WrappedDek>;
-  /** @throws AppError `internal` if the wrapped DEK is not the one that `ref` names. */
+  /** @throws AppError `internal` if the wrapped DEK is not the DEK that `ref` names */
   unwrap(ref: DekRef, wrapped: WrappedDek): Promise<Uint8Array>;
   /**
-   * Wraps DEKs under the newest KEK, and answers in their order; no DEK leaves the key service.
-   * @throws AppError `internal` if one of them is not the one that its `ref` names: then none is rewrapped. RangeError for
-   * more than DEKS_AT_ONCE_MAX
+   * Wraps DEKs under the newest KEK and returns them in the same order. No DEK leaves the key service.
+   * @throws AppError `internal` if one is not the DEK that its `ref` names: then none is rewrapped; RangeError for more
+   * than DEKS_AT_ONCE_MAX
    */
   rewrap(deks: readonly { ref: DekRef; wrapped: WrappedDek }[]): Promise<WrappedDek[]>;
   /**

@@ -1,36 +1,39 @@
 import { z } from 'zod';
 
-/** A user, application or vault: compared exactly, so only one spelling is allowed. */
+/** The name of a user, an application or a vault. Names are compared exactly, so only one spelling is allowed. */
 export const PlainName = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'must be 1 to 63 of a-z 0-9 . _ - and begin with a letter or digit');
-
-/** Segments joined by `/`. No segment is `.` or `..`, none is empty, there is no colon (custom methods end in one). */
-export const SecretName = z
-  .string()
-  .max(512, 'must be at most 512 characters')
   .regex(
-    /^(?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]{1,128}(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]{1,128})*$/,
-    'must be segments of 1 to 128 of A-Z a-z 0-9 . _ - joined by /, none of them . or ..',
+    /^[a-z0-9][a-z0-9._-]{0,62}$/,
+    'must have 1 to 63 characters of a-z 0-9 . _ - and begin with a letter or digit',
   );
 
-/** Text as people write it: no NUL, which PostgreSQL does not store, and no lone surrogate, which UTF-8 does not have. */
+/** Segments joined by `/`. No segment is empty, `.` or `..`. No colon, because a colon begins a custom method. */
+export const SecretName = z
+  .string()
+  .max(512, 'must have at most 512 characters')
+  .regex(
+    /^(?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]{1,128}(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]{1,128})*$/,
+    'must be segments joined by /, each of 1 to 128 characters of A-Z a-z 0-9 . _ - and none of them . or ..',
+  );
+
+/** Text without NUL, which PostgreSQL cannot store, and without lone surrogates, which UTF-8 cannot encode. */
 export const Text = z
   .string()
   .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must be well-formed text without NUL');
 
-/** How many characters a new password has, at least and at most: code points, once it is in NFKC. */
+/** The length of a new password in characters: code points of its NFKC form. */
 export const PASSWORD_CHARACTERS = { min: 12, max: 128 } as const;
 
 /**
- * A password that somebody chooses. Only what is no password at all is refused by its shape, since what counts is its
- * length in NFKC, of which a schema knows nothing; the document states the bounds that the rules of the product check.
+ * A password that a user chooses. The schema refuses only what cannot be a password, because it does not know the length
+ * in NFKC. `refuseBadPassword` checks that length; the OpenAPI document states it.
  */
 export const NewPassword = Text.min(1)
   .max(1024)
   .meta({ override: { minLength: PASSWORD_CHARACTERS.min, maxLength: PASSWORD_CHARACTERS.max } });
 
-/** RFC 3339 UTC, as the REST interface writes times. */
+/** A time in the REST interface: RFC 3339 in UTC. */
 export const Time = z.iso.datetime();
 
 /** A whole number in a query: decimal digits and nothing else. */
@@ -39,15 +42,15 @@ export function WholeNumber({ min, max }: { min: number; max: number }) {
   return z.preprocess(fromDigits, z.int({ error }).min(min, error).max(max, error));
 }
 
-/** A whole number in a query that need not be given. */
+/** An optional whole number in a query. */
 export function WholeNumberOr(fallback: number, range: { min: number; max: number }) {
-  // Said twice, since a document leaves the default out of what was read from text.
+  // The default is given twice: OpenAPI would leave it out, because the number is read from text.
   return WholeNumber(range)
     .default(fallback)
     .meta({ override: { default: fallback } });
 }
 
-// `Number` would also take 0x10, 1e2, blanks around a number, and nothing at all.
+// `Number` would also accept 0x10, 1e2, blanks around a number, and an empty text.
 function fromDigits(text: unknown): unknown {
   return typeof text === 'string' && /^\d{1,16}$/.test(text) ? Number(text) : text;
 }
@@ -57,7 +60,7 @@ export const Page = z.strictObject({
   cursor: z.string().max(1024).optional(),
 });
 
-/** One page of a list, and where the next one begins. */
+/** A page of a list. It has a `nextCursor` if there are more items. */
 export function PageOf<T extends z.ZodType>(item: T) {
   return z.strictObject({ items: z.array(item), nextCursor: z.string().optional() });
 }

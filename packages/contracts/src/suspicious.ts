@@ -1,33 +1,33 @@
 /**
- * Every rule of suspicious input, and what trips it. Whatever trips one is dropped at once, recorded with the rule's
- * name, and counted in `cardea_suspicious_total{rule}`.
+ * The rules of suspicious input, and what trips each. Such a request is refused at once, recorded with the name of the
+ * rule, and counted in `cardea_suspicious_total{rule}`.
  */
 export const suspiciousRules = {
-  malformed_json: 'A body that is not JSON, has a key twice, or is nested beyond reason.',
+  malformed_json: 'A body that is not JSON, has a duplicate key, or is nested too deeply.',
   undecodable_body: 'A body that is not UTF-8.',
-  oversized_body: 'A body beyond the limit.',
-  oversized_header: 'A header beyond 16 KiB.',
+  oversized_body: 'A body larger than the limit.',
+  oversized_header: 'Headers larger than 16 KiB.',
   slow_request: 'A request that does not arrive in time.',
-  broken_request: 'Bytes that are not HTTP.',
+  broken_request: 'Bytes that are not valid HTTP.',
   odd_path: 'A path with percent-encoding, a backslash or two slashes in a row.',
-  odd_query: 'A query with a parameter given twice.',
+  odd_query: 'A query with the same parameter twice.',
   no_host: 'A request without a Host header, or with more than one.',
-  token_malformed: 'An Authorization header or a token that does not have the form of one.',
-  token_too_long: 'A token longer than any we make.',
-  token_unknown_key: 'A token that names a key we never had or no longer honour.',
+  token_malformed: 'A malformed Authorization header or token.',
+  token_too_long: 'A token longer than any that Cardea makes.',
+  token_unknown_key: 'A token whose key does not exist or is no longer valid.',
   token_forged: 'A token whose signature, issuer, audience or claims are wrong.',
-  refresh_unknown: 'A refresh token that we never made.',
-  refresh_reuse: 'A refresh token that was used before: it or its successor is in the wrong hands.',
-  credential_unknown: 'An application secret of the right form that we never made.',
+  refresh_unknown: 'A refresh token that Cardea did not make.',
+  refresh_reuse: 'A refresh token that was used before: somebody has stolen it or its successor.',
+  credential_unknown: 'A client secret of the right form that Cardea did not make.',
   name_scanning: 'Many requests for names that do not exist.',
   denial_burst: 'Many refusals in a short time.',
-  integrity_failure: 'Something stored that does not open: damaged, moved, or put there by somebody else.',
-  wrong_peer: 'A service that calls what is not for it.',
-  malformed_append: 'An append that is not its own canonical form.',
-  event_id_reused: 'An event with the id of another one.',
-  wrong_passphrase: 'A wrong passphrase for the seal.',
-  unseal_guessing: 'Passphrases for the seal, one after another.',
-  wrapped_dek_mismatch: 'A wrapped DEK that is not the one it is said to be.',
+  integrity_failure: 'A stored value that does not open: it was damaged, moved or planted.',
+  wrong_peer: 'A service that calls an endpoint of another service.',
+  malformed_append: 'An append that is not in canonical form.',
+  event_id_reused: 'An event with the id of another event.',
+  wrong_passphrase: 'A wrong passphrase at unseal.',
+  unseal_guessing: 'Many passphrases at unseal in a short time.',
+  wrapped_dek_mismatch: 'A wrapped DEK that does not belong to the vault and version in the request.',
 } as const;
 
 export type SuspiciousRule = keyof typeof suspiciousRules;

@@ -14,17 +14,17 @@ export const readHealth = endpoint({
   ...open,
   path: '/healthz',
   action: 'health.read',
-  summary: 'Whether the process is alive. Says nothing of what it depends on.',
+  summary: 'Tell that the process is alive. Does not check what it depends on.',
   response: z.strictObject({ status: z.literal('ok') }),
 });
 
-/** For those who only look whether somebody answers; nothing else takes HEAD. */
+/** For clients that only check for an answer. No other endpoint accepts HEAD. */
 export const probeHealth = endpoint({ ...readHealth, method: 'HEAD' });
 
 export const readOpenApi = endpoint({
   ...open,
   path: '/api/v1/openapi.json',
   action: 'openapi.read',
-  summary: 'This interface, as OpenAPI 3.1.',
+  summary: 'Read this interface as an OpenAPI 3.1 document.',
   response: z.looseObject({ openapi: z.string() }),
 });

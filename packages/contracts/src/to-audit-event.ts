@@ -9,7 +9,7 @@ import type { SuspiciousRule } from './suspicious.ts';
 /** What happened. `toAuditEvent` adds who, when and from where. */
 export interface EventFacts {
   action: AuditAction;
-  /** The fields that a change has changed. */
+  /** The changed fields, if it is a change. */
   changes?: AuditChanges | undefined;
   ciphertextSha256?: string | undefined;
   /** `allow` if it is not given. */

@@ -4,7 +4,7 @@ import { Page, PlainName, Text, Time } from './names.ts';
 
 export const VaultDescription = Text.max(1024);
 
-/** How many versions of a secret may be kept. */
+/** The highest limit of versions. */
 export const VERSIONS_MAX = 1_000;
 
 export const MaxVersions = z.int().min(1).max(VERSIONS_MAX);
@@ -13,14 +13,14 @@ export const Vault = z.strictObject({
   id: z.uuid(),
   name: PlainName,
   description: VaultDescription,
-  /** How many versions of a secret are kept that does not say so itself. */
+  /** How many versions are kept of a secret that has no limit of its own. */
   maxVersions: MaxVersions,
   createdAt: Time,
 });
 
 export type Vault = z.output<typeof Vault>;
 
-// Clients that speak HashiCorp Vault's interface take these for parts of it: a vault called so could not be reached by them.
+// These names have a meaning in the interface of HashiCorp Vault. Its clients could not reach a vault with such a name.
 const RESERVED_NAMES = ['sys', 'auth', 'cubbyhole', 'identity'];
 
 /** The name of a new vault. */
@@ -35,7 +35,7 @@ export const createVault = endpoint({
   method: 'POST',
   path: '/api/v1/vaults',
   action: 'vault.create',
-  summary: 'Make a vault with a data encryption key of its own. The creator owns it.',
+  summary: 'Create a vault with a data encryption key of its own. The caller becomes its owner.',
   auth: 'bearer',
   statuses: [201],
   params: z.undefined(),
@@ -52,7 +52,7 @@ export const listVaults = endpoint({
   method: 'GET',
   path: '/api/v1/vaults',
   action: 'vault.list',
-  summary: 'The vaults the caller may see, by name.',
+  summary: 'List the vaults that the caller may see, by name.',
   auth: 'bearer',
   statuses: [200],
   params: z.undefined(),
@@ -65,7 +65,7 @@ export const readVault = endpoint({
   method: 'GET',
   path: '/api/v1/vaults/{vault}',
   action: 'vault.read',
-  summary: 'One vault.',
+  summary: 'Read a vault.',
   auth: 'bearer',
   statuses: [200],
   params: VaultParams,
@@ -78,7 +78,8 @@ export const changeVault = endpoint({
   method: 'PATCH',
   path: '/api/v1/vaults/{vault}',
   action: 'vault.change',
-  summary: 'Change what is given. Fewer versions count from the next write of each secret.',
+  summary:
+    'Change the given fields of a vault. A lower limit of versions applies to each secret from its next write on.',
   auth: 'bearer',
   statuses: [200],
   params: VaultParams,
@@ -92,7 +93,7 @@ export const deleteVault = endpoint({
   path: '/api/v1/vaults/{vault}',
   action: 'vault.delete',
   summary:
-    'Delete a vault with its keys, so that nobody can open what it held. One that holds secrets, in the trash or not, is deleted with `recursive=true` only. There is no way back.',
+    'Delete a vault and its keys. Nobody can open its secrets after that; this cannot be undone. If the vault holds secrets, in the trash or not, `recursive=true` is required.',
   auth: 'bearer',
   statuses: [204],
   params: VaultParams,

@@ -6,7 +6,7 @@ import { NewPassword, Page, PageOf, PlainName, Text, Time } from '../names.ts';
 
 const common = { params: z.undefined(), query: z.strictObject({}) } as const;
 
-/** What a sign-in gives (names of RFC 6749). */
+/** The tokens that a sign-in gives. The names are those of RFC 6749. */
 export const TokenPair = z.strictObject({
   access_token: z.string(),
   token_type: z.literal('Bearer'),
@@ -14,7 +14,7 @@ export const TokenPair = z.strictObject({
   refresh_token: z.string(),
 });
 
-/** A password as somebody types it, to be compared. */
+/** A password to be checked, as a user types it. */
 const Password = Text.min(1).max(1024);
 const Otp = Text.min(1).max(64);
 
@@ -23,7 +23,7 @@ export const login = endpoint({
   method: 'POST',
   path: '/api/v1/auth/login',
   action: 'auth.login',
-  summary: 'Sign in with a password, and a one-time or recovery code where TOTP is on. Every failure is the same 401.',
+  summary: 'Sign in with a password and, if TOTP is on, a code or a recovery code. Every failure gets the same 401.',
   auth: 'none',
   statuses: [200],
   body: z.strictObject({ username: Text.min(1).max(256), password: Password, otp: Otp.optional() }),
@@ -36,7 +36,7 @@ export const refresh = endpoint({
   path: '/api/v1/auth/refresh',
   action: 'auth.refresh',
   summary:
-    'A new pair. A refresh token works once; a used one ends its whole session, unless the same client repeats itself within 10 s.',
+    'Get a new pair of tokens. A refresh token works once. A second use ends its session, unless the same client repeats the request within 10 s.',
   auth: 'none',
   statuses: [200],
   body: z.strictObject({ refresh_token: Text.min(1).max(256) }),
@@ -48,7 +48,8 @@ export const clientCredentials = endpoint({
   method: 'POST',
   path: '/api/v1/auth/token',
   action: 'auth.token',
-  summary: 'An access token for an application (RFC 6749, 4.4): form or JSON; secret in the body or by Basic.',
+  summary:
+    'Get an access token for an application (RFC 6749, 4.4). The body is a form or JSON; the client secret is in the body or in HTTP Basic.',
   auth: 'none',
   form: true,
   statuses: [200],
@@ -64,7 +65,7 @@ export const logout = endpoint({
   method: 'POST',
   path: '/api/v1/auth/logout',
   action: 'auth.logout',
-  summary: 'End the session at once, everywhere.',
+  summary: 'Sign out. The session ends at once in every process.',
   auth: 'bearer',
   statuses: [204],
   params: z.undefined(),
@@ -78,7 +79,7 @@ export const readMe = endpoint({
   method: 'GET',
   path: '/api/v1/auth/me',
   action: 'auth.me',
-  summary: 'Who is signed in, in what role, and what they were granted.',
+  summary: "Read the caller's account: name, role and grants.",
   auth: 'bearer',
   statuses: [200],
   body: z.undefined(),
@@ -97,7 +98,7 @@ export const changePassword = endpoint({
   method: 'POST',
   path: '/api/v1/auth/password',
   action: 'auth.password',
-  summary: 'Change the own password. Every other session ends.',
+  summary: "Change the caller's password. The caller's other sessions end.",
   auth: 'bearer',
   statuses: [204],
   body: z.strictObject({ currentPassword: Password, newPassword: NewPassword }),
@@ -109,7 +110,7 @@ export const setUpTotp = endpoint({
   method: 'POST',
   path: '/api/v1/auth/totp',
   action: 'auth.totpSetUp',
-  summary: 'Make a TOTP secret (RFC 6238). It is asked for once a first code has confirmed it.',
+  summary: 'Make a TOTP secret (RFC 6238). Sign-in asks for a code only after a first code has confirmed the secret.',
   auth: 'bearer',
   statuses: [200],
   body: z.strictObject({}).optional(),
@@ -133,7 +134,7 @@ export const disableTotp = endpoint({
   method: 'POST',
   path: '/api/v1/auth/totp:disable',
   action: 'auth.totpDisable',
-  summary: 'Turn TOTP off, by a code that was not used yet or a recovery code.',
+  summary: 'Turn TOTP off with an unused code or a recovery code.',
   auth: 'bearer',
   statuses: [204],
   body: z.strictObject({ otp: Otp }),
@@ -145,7 +146,7 @@ export const removeTotp = endpoint({
   method: 'DELETE',
   path: '/api/v1/auth/totp',
   action: 'auth.totpRemove',
-  summary: 'Forget a TOTP secret that no code has confirmed. One that is on is turned off by a code.',
+  summary: 'Delete a TOTP secret that no code has confirmed. If TOTP is on, turn it off with a code instead.',
   auth: 'bearer',
   statuses: [204],
   body: z.strictObject({}).optional(),
@@ -166,7 +167,7 @@ export const listSessions = endpoint({
   method: 'GET',
   path: '/api/v1/auth/sessions',
   action: 'session.list',
-  summary: 'The own sessions, newest first.',
+  summary: "List the caller's sessions, the newest first.",
   auth: 'bearer',
   statuses: [200],
   query: Page,
@@ -178,7 +179,7 @@ export const endSession = endpoint({
   method: 'DELETE',
   path: '/api/v1/auth/sessions/{id}',
   action: 'session.end',
-  summary: 'End one of the own sessions.',
+  summary: "End one of the caller's sessions.",
   auth: 'bearer',
   statuses: [204],
   params: z.object({ id: z.uuid() }),

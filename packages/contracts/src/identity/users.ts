@@ -20,7 +20,7 @@ const OneTimePassword = z.strictObject({ oneTimePassword: z.string() });
 const common = { auth: 'bearer', query: z.strictObject({}) } as const;
 const verb = { ...common, method: 'POST', params: UserParams, body: z.strictObject({}).optional() } as const;
 
-/** Longest a user or an application may be made to live: a hundred years, so that no sum overflows. */
+/** The longest lifetime in a request: a hundred years, so that no sum overflows. */
 export const TTL_SECONDS_MAX = 3_155_760_000;
 
 export const createUser = endpoint({
@@ -28,7 +28,8 @@ export const createUser = endpoint({
   method: 'POST',
   path: '/api/v1/users',
   action: 'user.create',
-  summary: 'Make a user. Without a password a one-time one is made, shown once, and must be changed at first sign-in.',
+  summary:
+    'Create a user. If no password is given, Cardea makes a one-time password and shows it once. The user must change it at the first sign-in.',
   statuses: [201],
   params: z.undefined(),
   body: z
@@ -41,7 +42,7 @@ export const createUser = endpoint({
     })
     .refine((body) => body.expiresAt === undefined || body.ttlSeconds === undefined, {
       path: ['ttlSeconds'],
-      message: 'is given together with expiresAt',
+      message: 'cannot be combined with expiresAt',
     }),
   response: User.extend({ oneTimePassword: z.string().optional() }),
 });
@@ -51,7 +52,7 @@ export const listUsers = endpoint({
   method: 'GET',
   path: '/api/v1/users',
   action: 'user.list',
-  summary: 'Users, by name.',
+  summary: 'List users by name.',
   statuses: [200],
   params: z.undefined(),
   query: Page,
@@ -64,7 +65,7 @@ export const readUser = endpoint({
   method: 'GET',
   path: '/api/v1/users/{username}',
   action: 'user.read',
-  summary: 'One user.',
+  summary: 'Read a user.',
   statuses: [200],
   params: UserParams,
   body: z.undefined(),
@@ -76,7 +77,8 @@ export const changeUser = endpoint({
   method: 'PATCH',
   path: '/api/v1/users/{username}',
   action: 'user.change',
-  summary: 'Change role, disable or enable, move the end. Acts on the very next request.',
+  summary:
+    'Change the role or the expiry of a user, or disable or enable the user. Takes effect with the next request.',
   statuses: [200],
   params: UserParams,
   body: z.strictObject({
@@ -92,7 +94,7 @@ export const deleteUser = endpoint({
   method: 'DELETE',
   path: '/api/v1/users/{username}',
   action: 'user.delete',
-  summary: 'Delete a user. One who is the only owner of a vault needs a successor to hand it to.',
+  summary: 'Delete a user. If the user is the only owner of a vault, name a successor who gets the vault.',
   statuses: [204],
   params: UserParams,
   query: z.strictObject({ successor: PlainName.optional() }),
@@ -104,7 +106,7 @@ export const resetPassword = endpoint({
   ...verb,
   path: '/api/v1/users/{username}:resetPassword',
   action: 'user.resetPassword',
-  summary: 'Make a one-time password, shown once, and end every session. Turns TOTP off.',
+  summary: 'Make a one-time password and show it once. Ends every session of the user and turns TOTP off.',
   statuses: [200],
   response: OneTimePassword,
 });
@@ -113,7 +115,7 @@ export const unlockUser = endpoint({
   ...verb,
   path: '/api/v1/users/{username}:unlock',
   action: 'user.unlock',
-  summary: 'Forget failed sign-ins.',
+  summary: 'Unlock a user: reset the count of failed sign-ins.',
   statuses: [204],
   response: z.undefined(),
 });

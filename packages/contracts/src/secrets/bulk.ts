@@ -11,25 +11,25 @@ import {
   putFields,
 } from './secret-shapes.ts';
 
-/** How many secrets one call reads or writes at once. */
+/** The most secrets that one call reads or writes. */
 export const BATCH_MAX = 100;
 
-/** How many bytes the body of a batch of writes has at most: values of 8 KiB in base64 for all, and much beside them. */
+/** The most bytes in the body of a batch write: a value of 8 KiB in base64 for each secret, and ample room for the rest. */
 export const BATCH_BYTES_MAX = 2 * 1024 * 1024;
 
-/** How many secrets one call deletes, moves, imports or exports. */
+/** The most secrets that one call deletes, moves, imports or exports. */
 export const BULK_MAX = 1_000;
 
-/** How many bytes the body of a deletion by names has at most. */
+/** The most bytes in the body of a deletion by names. */
 export const BULK_NAMES_BYTES_MAX = 1024 * 1024;
 
 /**
- * How many versions one call moves: each is opened and sealed again, and others wait to write meanwhile. Twice as many,
- * with values of 4 KiB, took 1.1 s on SQLite and 7 s on PostgreSQL, on two busy cores.
+ * The most versions that one call moves. Each is opened and sealed again, and other writers wait meanwhile. Twice as
+ * many, with values of 4 KiB, took 1.1 s on SQLite and 7 s on PostgreSQL, on two busy cores.
  */
 export const MOVE_VERSIONS_MAX = 5_000;
 
-/** Refuses a name that is given twice; `below` is where it stands in an item. */
+/** Refuses a name that is given twice. `below` is the path of the name in an item. */
 function refuseTwice(names: string[], context: z.RefinementCtx, below: string[] = []): void {
   const seen = new Set<string>();
   for (const [index, name] of names.entries()) {
@@ -51,7 +51,7 @@ export const batchRead = endpoint({
   path: `${SECRETS_PATH}:batchRead`,
   action: 'secret.read',
   summary:
-    'Read several secrets as they are at one time, all or nothing, with one audit record each. References are followed.',
+    'Read several secrets, all or nothing. The values are of one point in time. Each gets an audit record. References are followed.',
   statuses: [200],
   body: z.strictObject({ names: Names(BATCH_MAX) }),
   response: z.strictObject({ items: z.array(SecretValue) }),
@@ -67,7 +67,7 @@ export const batchWrite = endpoint({
   method: 'POST',
   path: `${SECRETS_PATH}:batchWrite`,
   action: 'secret.write',
-  summary: 'Write several secrets in one transaction, all or nothing, with one audit record each.',
+  summary: 'Write several secrets in one transaction, all or nothing. Each gets an audit record.',
   statuses: [200],
   body: z.strictObject({
     secrets: z
@@ -91,7 +91,7 @@ export const deleteSecrets = endpoint({
   path: `${SECRETS_PATH}:delete`,
   action: 'secret.delete',
   summary:
-    'Put secrets into the trash, by their names or all under a prefix. A dry run says which, and changes nothing.',
+    'Put several secrets into the trash, by their names or by a prefix. A dry run lists them and changes nothing.',
   statuses: [200],
   body: z
     .strictObject({
@@ -99,12 +99,15 @@ export const deleteSecrets = endpoint({
       prefix: SecretName.optional(),
       dryRun: z.boolean().default(false),
     })
-    .refine(({ names, prefix }) => (names === undefined) !== (prefix === undefined), 'takes names or a prefix'),
+    .refine(
+      ({ names, prefix }) => (names === undefined) !== (prefix === undefined),
+      'must have either names or a prefix',
+    ),
   response: z.strictObject({
     items: z.array(
       z.strictObject({
         name: SecretName,
-        /** How many references of secrets that stay point to it. */
+        /** How many references point to it, from secrets that are not deleted. */
         dependants: z.int().min(0),
       }),
     ),
@@ -118,13 +121,13 @@ export const moveSecrets = endpoint({
   path: `${SECRETS_PATH}:move`,
   action: 'secret.move',
   summary:
-    'Move all secrets under a prefix, those in the trash too, to another prefix or vault, in one transaction. ' +
-    '`Cardea-Dependants` says how many references point to the old names: they are not rewritten.',
+    'Move all secrets under a prefix, including those in the trash, to another prefix or vault in one transaction. ' +
+    'References to the old names are not changed; the header `Cardea-Dependants` has their number.',
   statuses: [200],
   body: z.strictObject({
     prefix: SecretName,
     vault: PlainName.optional(),
-    /** What stands in the place of the prefix. */
+    /** Replaces the prefix in the names. */
     toPrefix: SecretName,
     dryRun: z.boolean().default(false),
   }),

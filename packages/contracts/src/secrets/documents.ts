@@ -5,18 +5,18 @@ import { SECRETS_PATH, allSecrets, byteLength, checkValue, valueFields } from '.
 
 export const documentFormats = ['dotenv', 'json', 'yaml'] as const;
 
-/** How many bytes of UTF-8 a document has at most. */
+/** The most bytes of a document in UTF-8. */
 export const DOCUMENT_BYTES_MAX = 4 * 1024 * 1024;
 
-/** A request that carries one. In its JSON a document may be longer: two bytes of it become six as an escape. */
+/** The most bytes of a request with a document. An escape in JSON can turn two bytes of the document into six. */
 export const DOCUMENT_BODY_BYTES_MAX = 3 * DOCUMENT_BYTES_MAX + 4_096;
 
 const Format = z.enum(documentFormats);
 
-/** `db` covers `db` and everything below `db/`, as in grants; without one, the whole vault. */
+/** `db` covers `db` and all names under `db/`, as in grants. If there is no prefix, the whole vault is covered. */
 const Prefix = SecretName.optional();
 
-/** What a document says of one secret, by the rules of a PUT. */
+/** The options of one secret in a document, as in a PUT. */
 export const DocumentSecret = z.strictObject({ name: SecretName, ...valueFields }).superRefine(checkValue);
 
 export const importSecrets = endpoint({
@@ -25,14 +25,14 @@ export const importSecrets = endpoint({
   path: `${SECRETS_PATH}:import`,
   action: 'secret.import',
   summary:
-    'Write the secrets of a document, up to 1,000 in 4 MiB, in one transaction, with one audit record each. If one of ' +
-    'them is refused nothing is written, and `errors` says the line of each. A dry run says what would become of each, ' +
-    'and `updated` also of a value that is there already.',
+    'Write the secrets of a document in one transaction: up to 1,000 secrets and 4 MiB. Each gets an audit record. If one ' +
+    'is refused, nothing is written, and `errors` names the line of each refused secret. A dry run writes nothing and ' +
+    'tells what an import would do. It says `updated` also for a value that would not change.',
   statuses: [200],
   body: z.strictObject({
     format: Format,
     content: z.string().superRefine(checkSize),
-    /** What the names in the document stand below. */
+    /** The names in the document are relative to this prefix. */
     prefix: Prefix,
     dryRun: z.boolean().default(false),
   }),
@@ -40,11 +40,11 @@ export const importSecrets = endpoint({
     items: z.array(
       z.strictObject({
         name: z.string(),
-        /** `refused` in a dry run only, `unchanged` never in one. */
+        /** `refused` only in a dry run; `unchanged` never in a dry run. */
         result: z.enum(['created', 'updated', 'unchanged', 'refused']),
-        /** Not in a dry run. */
+        /** The version that was written. Left out in a dry run. */
         version: z.int().positive().optional(),
-        /** Why it would be refused, and nothing of the document written. */
+        /** Why the secret would be refused. Then an import would write nothing. */
         reason: z.string().optional(),
       }),
     ),
@@ -64,13 +64,13 @@ export const exportSecrets = endpoint({
   path: `${SECRETS_PATH}:export`,
   action: 'secret.export',
   summary:
-    'The newest values of a vault, or of what is under a prefix, that the caller may read and list, as one document of up to ' +
-    '1,000 secrets and 4 MiB, with one audit record each. What has ended, is in the trash or was destroyed is left out; ' +
-    'a reference is exported as itself.',
+    'Export the newest values of a vault or of a prefix as one document: up to 1,000 secrets and 4 MiB. Only secrets that ' +
+    'the caller may read and list are exported. Each gets an audit record. Values that have expired, are in the trash or ' +
+    'were destroyed are left out. References are exported as they are and not followed.',
   statuses: [200],
   body: z.strictObject({
     format: Format,
-    /** The names in the document are relative to it; `.` is the secret that is called so itself. */
+    /** The names in the document are relative to this prefix. `.` is the secret whose name is the prefix itself. */
     prefix: Prefix,
   }),
   response: z.strictObject({ format: Format, content: z.string(), count: z.int().min(0) }),

@@ -3,12 +3,12 @@ import { endpoint } from '../endpoint.ts';
 import { Page, PageOf, PlainName, Time } from '../names.ts';
 import { Metadata, SECRETS_PATH, SecretSummary, allSecrets } from './secret-shapes.ts';
 
-/** Words to look for. What only separates words is none. */
+/** The words of a search. Separators alone are not a word. */
 export const SearchText = z
   .string()
   .min(1)
   .max(128)
-  .regex(/[^\s/._-]/, 'must have a letter or a digit');
+  .regex(/[^\s/._-]/, 'must contain a letter or a digit');
 
 export const listSecrets = endpoint({
   ...allSecrets,
@@ -16,26 +16,26 @@ export const listSecrets = endpoint({
   path: SECRETS_PATH,
   action: 'secret.list',
   summary:
-    'Names of secrets and their metadata, never their values, in the order of their names. `q` and `expiringBefore` have ' +
-    'an order of their own and stand alone; in the trash (`deleted=true`) nothing is folded by `delimiter`. A page of `q`, ' +
-    'and of `expiringBefore` where a path prefix hides a part, may be shorter than `limit` though there is a `nextCursor`.',
+    'List the secrets of a vault without their values, by name. `q` and `expiringBefore` have an order of their own and ' +
+    'cannot be combined with other filters. The trash (`deleted=true`) cannot be combined with `delimiter`. With `q`, and ' +
+    'with `expiringBefore` under a path prefix, a page may be shorter than `limit` although it has a `nextCursor`.',
   statuses: [200],
   query: Page.extend({
     prefix: z.string().max(512).optional(),
-    /** Shows what lies deeper than the next `/` after the prefix as one item with a `prefix`. */
+    /** Folds all names with another `/` after the prefix into one item with a `prefix`. */
     delimiter: z.literal('/').optional(),
-    /** Begins of words of the name, all of which are there; in the order of the words found. */
+    /** Beginnings of words. A name must have all of them. The order is that of the words found. */
     q: SearchText.optional(),
-    /** The trash instead. */
+    /** Lists the trash instead. */
     deleted: z.enum(['true', 'false']).default('false'),
-    /** What ends before this time, the soonest first; what has ended already, too. */
+    /** Lists secrets that expire before this time, the soonest first. Includes secrets that have expired already. */
     expiringBefore: Time.optional(),
   }).superRefine(checkCombination),
   body: z.undefined(),
   response: PageOf(z.union([SecretSummary, z.strictObject({ prefix: z.string() })])),
 });
 
-/** Each way to list has an order and a cursor of its own. */
+/** Refuses filters that cannot be combined: each kind of list has its own order and cursor. */
 function checkCombination(
   query: { prefix?: unknown; delimiter?: unknown; q?: unknown; deleted: string; expiringBefore?: unknown },
   context: z.RefinementCtx,
@@ -50,10 +50,10 @@ function checkCombination(
 function refuseBeside(context: z.RefinementCtx, name: string, value: unknown, others: Record<string, unknown>): void {
   const beside = Object.keys(others).filter((other) => others[other] !== undefined);
   if (value === undefined || beside.length === 0) return;
-  context.addIssue({ code: 'custom', path: [name], message: `cannot stand beside ${beside.join(' and ')}` });
+  context.addIssue({ code: 'custom', path: [name], message: `cannot be combined with ${beside.join(' and ')}` });
 }
 
-/** How many keys of metadata one search looks for. */
+/** The most metadata keys in one search. */
 export const SEARCH_LABELS_MAX = 8;
 
 const LABEL = 'metadata.';
@@ -63,13 +63,13 @@ export const searchSecrets = endpoint({
   path: '/api/v1/secrets',
   action: 'secret.search',
   summary:
-    'Search by words of the name and by metadata (`metadata.<key>=<value>`, up to 8 of them) in every vault the caller ' +
-    'may list. All that is asked for must be there. A page may be shorter than `limit` though there is a `nextCursor`.',
+    'Search for secrets by words of the name and by metadata (`metadata.<key>=<value>`, up to 8) in every vault that the ' +
+    'caller may list. A secret must match all of them. A page may be shorter than `limit` although it has a `nextCursor`.',
   auth: 'bearer',
   statuses: [200],
   params: z.undefined(),
   query: Page.extend({
-    /** Begins of words of the name. */
+    /** Beginnings of words of the name. */
     q: SearchText.optional(),
   })
     .catchall(z.string())
@@ -78,7 +78,7 @@ export const searchSecrets = endpoint({
   response: PageOf(SecretSummary.extend({ vault: PlainName })),
 });
 
-/** The metadata that the query of a search asks for. */
+/** The metadata in the query of a search. */
 export function labelsOf(query: Record<string, unknown>): [key: string, value: string][] {
   return Object.entries(query)
     .filter(([name]) => name.startsWith(LABEL))
@@ -94,8 +94,8 @@ function checkCriteria(query: Record<string, unknown>, context: z.RefinementCtx)
   } else if (query['q'] === undefined && labels.length === 0) {
     refuse('must have q or metadata.<key>');
   } else if (labels.length > SEARCH_LABELS_MAX) {
-    refuse(`must have at most ${SEARCH_LABELS_MAX} of metadata.<key>`);
+    refuse(`must have at most ${SEARCH_LABELS_MAX} parameters metadata.<key>`);
   } else if (!Metadata.safeParse(Object.fromEntries(labels)).success) {
-    refuse('has a metadata.<key> that no secret can have: keys have 1 to 128 characters, values 1 to 512');
+    refuse('must have metadata keys of 1 to 128 characters and values of 1 to 512');
   }
 }

@@ -2,19 +2,19 @@ import { z } from 'zod';
 import { PlainName, SecretName, Time } from '../names.ts';
 import { MaxVersions, VaultParams } from '../vaults.ts';
 
-/** The most bytes a secret's value may have. */
+/** The most bytes of a value. */
 export const SECRET_BYTES_MAX = 8_192;
 
-/** The content type of a value that names another secret, whose value is read in its place. */
+/** The content type of a reference: a value that names another secret, which is read in its place. */
 export const REFERENCE_TYPE = 'application/vnd.cardea.reference+json';
 
 export const SecretParams = z.object({ vault: PlainName, name: SecretName });
 
-/** Where one secret is, and what every endpoint of one has. */
+/** The parts that all endpoints of one secret share. */
 export const SECRET_PATH = '/api/v1/vaults/{vault}/secrets/{+name}';
 export const oneSecret = { auth: 'bearer', params: SecretParams, query: z.strictObject({}) } as const;
 
-/** Where the secrets of a vault are, and what every endpoint of several has. */
+/** The parts that all endpoints of several secrets share. */
 export const SECRETS_PATH = '/api/v1/vaults/{vault}/secrets';
 export const allSecrets = { auth: 'bearer', params: VaultParams, query: z.strictObject({}) } as const;
 
@@ -35,21 +35,21 @@ export const MetadataKey = z.string().min(1).max(128).regex(printable, 'must be 
 
 export const MetadataValue = z.string().min(1).max(512).regex(printable, 'must be printable');
 
-/** Custom metadata, with the limits of Vault: 64 keys of 128 characters, values of 512. It is not secret. */
+/** Custom metadata. It is not secret. The limits are those of HashiCorp Vault: 64 keys of 128 characters, values of 512. */
 export const Metadata = z
   .record(MetadataKey, MetadataValue)
-  .refine((metadata) => Object.keys(metadata).length <= 64, 'has at most 64 keys');
+  .refine((metadata) => Object.keys(metadata).length <= 64, 'must have at most 64 keys');
 
 export type Metadata = z.output<typeof Metadata>;
 
-/** A value as text, or as base64 of its bytes. Text must be well formed: a lone surrogate would not come back as it was. */
+/** A value as text, or as base64 of its bytes. Text must be well formed: UTF-8 cannot encode a lone surrogate. */
 export const valueFields = {
   value: z.string(),
   encoding: Encoding.default('utf8'),
   contentType: ContentType.optional(),
 };
 
-/** What may be said beside a value when it is written. The end is of this version; `metadata` replaces what was there. */
+/** The options of a write. The expiry is that of the new version; `metadata` replaces the old metadata. */
 export const putFields = {
   ...valueFields,
   metadata: Metadata.optional(),
@@ -58,38 +58,38 @@ export const putFields = {
   maxVersions: MaxVersions.optional(),
 };
 
-/** Refuses a value that is no base64, no text, or too large. */
+/** Refuses a value that is not base64, not well-formed text, or too large. */
 export function checkValue(
   { value, encoding }: { value: string; encoding: 'utf8' | 'base64' },
   context: z.RefinementCtx,
 ): void {
   if (encoding === 'base64' && !z.base64().safeParse(value).success) {
-    context.addIssue({ code: 'custom', path: ['value'], message: 'is not standard base64' });
+    context.addIssue({ code: 'custom', path: ['value'], message: 'must be standard base64' });
   } else if (encoding === 'utf8' && !value.isWellFormed()) {
-    context.addIssue({ code: 'custom', path: ['value'], message: 'is not well-formed text' });
+    context.addIssue({ code: 'custom', path: ['value'], message: 'must be well-formed text' });
   } else if (byteLength(value, encoding) > SECRET_BYTES_MAX) {
     const message = `is larger than ${SECRET_BYTES_MAX} bytes`;
     context.addIssue({ code: 'custom', path: ['value'], message, params: { tooLarge: true } });
   }
 }
 
-/** How many bytes a text stands for: those of its UTF-8, or those that its standard base64 decodes to. */
+/** The number of bytes of a text in UTF-8, or of the bytes that its standard base64 decodes to. */
 export function byteLength(text: string, encoding: 'utf8' | 'base64'): number {
   if (encoding === 'utf8') return new TextEncoder().encode(text).length;
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
   return (text.length / 4) * 3 - padding;
 }
 
-/** Refuses an end that is given twice. */
+/** Refuses two expiries in one request. */
 export function checkExpiry(
   { ttlSeconds, expiresAt }: { ttlSeconds?: number | undefined; expiresAt?: string | null | undefined },
   context: z.RefinementCtx,
 ): void {
   if (ttlSeconds === undefined || expiresAt === undefined) return;
-  context.addIssue({ code: 'custom', path: ['ttlSeconds'], message: 'cannot stand beside expiresAt' });
+  context.addIssue({ code: 'custom', path: ['ttlSeconds'], message: 'cannot be combined with expiresAt' });
 }
 
-/** What a write answers. `changed` is false if the value was there already. */
+/** The answer of a write. `changed` is false if the newest version already had this value. */
 export const PutOutcome = z.strictObject({
   name: SecretName,
   version: Version,
@@ -98,7 +98,7 @@ export const PutOutcome = z.strictObject({
   expiresAt: Time.optional(),
 });
 
-/** A secret without its value. `version` is the newest one. */
+/** A secret without its value. `version` is the newest version. */
 export const SecretSummary = z.strictObject({
   name: SecretName,
   version: Version,
@@ -106,7 +106,7 @@ export const SecretSummary = z.strictObject({
   maxVersions: MaxVersions.optional(),
   createdAt: Time,
   updatedAt: Time,
-  /** When its newest version ends, by itself or with the secret. */
+  /** The expiry of its newest version, or of the secret if that is sooner. */
   expiresAt: Time.optional(),
   /** Only in the list of the trash. */
   deletedAt: Time.optional(),
@@ -122,11 +122,11 @@ export const SecretValue = z.strictObject({
   metadata: Metadata,
   createdAt: Time,
   expiresAt: Time.optional(),
-  /** What a reference led to: the value is its. */
+  /** The secret that a reference led to. The value is the value of this secret. */
   target: z.strictObject({ vault: PlainName, name: SecretName, version: Version }).optional(),
 });
 
-/** Who did something. An account that is gone has no name any more. */
+/** Who did something. A deleted account has no name. */
 export const Who = z.strictObject({
   type: z.enum(['user', 'application', 'service']),
   id: z.string(),

@@ -29,7 +29,8 @@ export const putSecret = endpoint({
   path: SECRET_PATH,
   action: 'secret.write',
   conditional: true,
-  summary: 'Store a value as the newest version. The identical value again makes no version.',
+  summary:
+    'Store a value as the newest version of a secret. If the newest version already has this value, no new version is made.',
   statuses: [200, 201],
   body: SecretInput,
   response: PutOutcome,
@@ -41,11 +42,11 @@ export const getSecret = endpoint({
   path: SECRET_PATH,
   action: 'secret.read',
   conditional: true,
-  summary: 'Read one version of a secret, the newest unless a version is named. A reference is followed.',
+  summary: 'Read the newest version of a secret, or the version in the query. References are followed.',
   statuses: [200, 304],
   query: z.strictObject({
     version: WholeNumber({ min: 1, max: Number.MAX_SAFE_INTEGER }).optional(),
-    /** `false` reads a reference itself. */
+    /** `false` returns a reference itself and does not follow it. */
     resolve: z.enum(['true', 'false']).default('true'),
   }),
   body: z.undefined(),
@@ -58,12 +59,12 @@ export const patchSecret = endpoint({
   path: SECRET_PATH,
   action: 'secret.update',
   conditional: true,
-  summary: 'Change metadata, end and number of versions by a merge patch (RFC 7396): null takes something away.',
+  summary: 'Change metadata, expiry and limit of versions with a merge patch (RFC 7396). null clears a field.',
   statuses: [200],
   body: z
     .strictObject({
       metadata: z.record(MetadataKey, MetadataValue.nullable()).optional(),
-      /** Of the secret as a whole; with `version`, of that version. */
+      /** The expiry of the whole secret, or of `version` if that is given. */
       expiresAt: Time.nullable().optional(),
       ttlSeconds: TtlSeconds.optional(),
       maxVersions: MaxVersions.nullable().optional(),
@@ -79,7 +80,7 @@ export const destroyVersions = endpoint({
   path: `${SECRET_PATH}:destroy`,
   action: 'secret.destroy',
   conditional: true,
-  summary: 'Destroy the values of versions. There is no way back.',
+  summary: 'Destroy the values of versions. This cannot be undone.',
   statuses: [200],
   body: z.strictObject({ versions: z.array(Version).min(1).max(VERSIONS_MAX) }),
   response: z.strictObject({ name: SecretName, destroyed: z.array(Version) }),
@@ -91,13 +92,13 @@ export const rollbackSecret = endpoint({
   path: `${SECRET_PATH}:rollback`,
   action: 'secret.rollback',
   conditional: true,
-  summary: 'Store the value of an old version as the newest one.',
+  summary: 'Store the value of an old version as the newest version.',
   statuses: [200],
   body: z.strictObject({ version: Version }),
   response: PutOutcome,
 });
 
-/** Characters a generated value is made of, by name. */
+/** The sets of characters for generated values, by name. */
 export const alphabets = {
   alphanumeric: 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789',
   lowercase: 'abcdefghijklmnopqrstuvwxyz',
@@ -113,7 +114,7 @@ export const generateSecret = endpoint({
   path: `${SECRET_PATH}:generate`,
   action: 'secret.generate',
   conditional: true,
-  summary: 'Make a random value and store it as the newest version, without showing it.',
+  summary: 'Generate a random value and store it as the newest version. The answer does not show it.',
   statuses: [200, 201],
   body: z
     .strictObject({
@@ -134,7 +135,7 @@ export const listVersions = endpoint({
   method: 'GET',
   path: `${SECRET_PATH}:versions`,
   action: 'secret.versions',
-  summary: 'The versions of a secret, the newest first: who wrote them, who read them last, and what became of them.',
+  summary: 'List the versions of a secret, the newest first: who wrote each, who read it last, and its state.',
   statuses: [200],
   query: Page,
   body: z.undefined(),
@@ -163,8 +164,8 @@ export const moveSecret = endpoint({
   action: 'secret.move',
   conditional: true,
   summary:
-    'Give a secret another name, in this vault or another, with all its versions. `Cardea-Dependants` says how many ' +
-    'references point to the old name: they are not rewritten. A condition is about the secret that is moved.',
+    'Move a secret with all its versions to another name, in this vault or another. References to the old name are not ' +
+    'changed; the header `Cardea-Dependants` has their number. A condition applies to the secret at its old name.',
   statuses: [200],
   body: z.strictObject({ vault: PlainName.optional(), name: SecretName }),
   response: SecretSummary.extend({ vault: PlainName }),
