@@ -215,7 +215,7 @@ describe('what keeps it from starting is told in one sentence that says what to 
     ],
     [
       'the keys are gone, as after half of a restore',
-      /The keyring folder \S+kek is missing, and only it opens what lies beside it: put it back from a backup/,
+      /The keyring folder \S+kek is missing, and the data beside it does not open without it: put it back from a backup/,
       (copy) => rm(join(copy, 'kek'), { recursive: true }),
     ],
     ['a port that is none', /CARDEA_PORT is "http": set it to a number/, async () => ({ CARDEA_PORT: 'http' })],

@@ -19,7 +19,7 @@ import { dekRoutes } from './dek-routes.ts';
 import { kekRoutes } from './kek-routes.ts';
 import { sealRoutes } from './seal-routes.ts';
 
-// Who may call what. What is not listed here is for nobody.
+// Which peers may call which endpoint. An endpoint that is not listed here refuses everybody.
 const peersOf: PeersOfEndpoints = new Map([
   [wrapDeks.path, ['api-service', 'worker']],
   [unwrapDeks.path, ['api-service', 'worker']],
@@ -32,7 +32,7 @@ const peersOf: PeersOfEndpoints = new Map([
   [sealStatus.path, ['operator', 'api-service', 'worker']],
 ]);
 
-/** All that kek-service serves. */
+/** The endpoints of kek-service. */
 export function createKekApp(ctx: KekContext): RequestListener {
   return createApp({
     ctx: {

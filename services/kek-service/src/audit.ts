@@ -8,12 +8,12 @@ import { atMost } from './at-most.ts';
 import type { KekContext } from './context.ts';
 import { eventOf } from './records.ts';
 
-// A refusal releases nothing, so it must not hang on an audit log that is away: it waits for its record this long.
+// How long a refusal waits for its record. A refusal releases nothing, so it need not wait for an audit log for ever.
 const REFUSAL_WAITS_MS = 1_000;
 
 /**
- * Records that the keyring is about to be opened or closed. Resolves once that is durable, and only then may it
- * take effect: audit-service needs no KEK, so waiting for it cannot keep a sealed system sealed for ever.
+ * Records that the keyring is about to be opened or closed. Resolves once the record is durable; the caller acts only
+ * after that. audit-service needs no KEK, so it can answer while the system is sealed.
  * @throws AppError `unavailable`
  */
 export async function recordSealChange(ctx: KekContext, caller: Caller, action: AuditAction): Promise<void> {
@@ -22,15 +22,15 @@ export async function recordSealChange(ctx: KekContext, caller: Caller, action: 
 }
 
 /**
- * Records what was refused. For a refused unseal or seal @throws AppError `unavailable` if it cannot be recorded;
- * everything else is refused either way, and a record that failed is logged.
+ * Records a refusal. If the record of a refused DEK operation fails, the failure is logged and the refusal stands.
+ * @throws AppError `unavailable` if the record of a refused unseal or seal fails
  */
 export async function recordRefusal(ctx: KekContext, refusal: Refusal): Promise<void> {
   const { caller, action, error } = refusal;
   const { requestId } = caller;
   const facts = { requestId, peer: caller.actor.id, code: error.code, suspicious: error.suspicious, rule: error.rule };
   ctx.logger.warn('refused', facts);
-  // Sealed says nothing about who asks, and those who ask ask again and again.
+  // `sealed` says nothing about the caller, and callers repeat their requests until the service is unsealed.
   if (error.code === 'sealed' || !ctx.audit) return;
 
   const recorded = append(ctx, caller, refusalFacts(refusal));

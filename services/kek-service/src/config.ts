@@ -7,7 +7,7 @@ export interface KekConfig {
   port: number;
   opsHost: string;
   opsPort: number;
-  /** The keyring is in its folder `kek`. */
+  /** The keyring is in the folder `kek` of this folder. */
   dataDir: string;
   tlsDir: string;
   logLevel: string;
@@ -15,7 +15,7 @@ export interface KekConfig {
   seal?: 'file' | 'passphrase';
   /** Without it a keyring sealed by passphrase waits for POST /v1/unseal. */
   passphraseFile?: string;
-  /** Without it, refusals, unsealing and sealing are only logged. */
+  /** Without it, refusals, sealing and unsealing are only logged. */
   auditUrl?: string;
 }
 
@@ -27,7 +27,7 @@ const Settings = z.object({
   CARDEA_AUDIT_URL: z.url({ protocol: /^https$/ }).optional(),
 });
 
-/** Reads the settings of kek-service. @throws StartError that names every variable that is wrong */
+/** Reads the settings of kek-service. @throws StartError that names every wrong variable */
 export function readKekConfig(env: NodeJS.ProcessEnv): KekConfig {
   const settings = readConfig(Settings, env);
   const { CARDEA_SEAL: seal, CARDEA_SEAL_PASSPHRASE_FILE: passphraseFile, CARDEA_AUDIT_URL: auditUrl } = settings;

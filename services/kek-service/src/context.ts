@@ -31,7 +31,7 @@ export interface KekContext {
   logger: Logger;
   metrics: KekMetrics;
   identity: TlsIdentity;
-  /** Undefined where no audit log is configured: what would be recorded is then only logged. */
+  /** Undefined if no audit log is configured. Events are then only logged. */
   audit: AuditLog | undefined;
   store: KeyringStore;
   keyringRecords: KeyringRecords;
@@ -44,15 +44,15 @@ export interface KekContext {
   close(): Promise<void>;
 }
 
-/** What tests choose otherwise. */
+/** What tests replace. */
 export interface KekOverrides {
   now?: () => number;
   logger?: Logger;
-  /** Of a passphrase seal that is made now; one that exists states its own. */
+  /** The cost of a new passphrase seal. An existing keyring states its own cost. */
   passphraseCost?: PasswordCost;
 }
 
-/** Builds all that kek-service needs, and the keyring if there is none yet. @throws StartError */
+/** Builds everything that kek-service needs. Makes a keyring if none exists. @throws StartError */
 export async function createContext(config: KekConfig, overrides: KekOverrides): Promise<KekContext> {
   const { now = Date.now, logger = createLogger('kek-service', config.logLevel) } = overrides;
   const identity = readTlsIdentity(config.tlsDir, 'kek-service');

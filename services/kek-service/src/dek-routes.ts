@@ -10,7 +10,7 @@ import type { KekContext } from './context.ts';
 import type { Keyring } from './keyring/keyring.ts';
 import { rewrapDek, unwrapDek, wrapDek } from './keyring/wrapping.ts';
 
-/** Wrapping, unwrapping and rewrapping. A batch succeeds as a whole or is refused as a whole. */
+/** Routes that wrap, unwrap and rewrap DEKs. A batch succeeds as a whole or is refused as a whole. */
 export function dekRoutes(ctx: KekContext): Route[] {
   return [
     plainRoute(wrapDeks, async ({ caller, body }) => {

@@ -3,9 +3,9 @@ import type { Metrics } from '@cardea/process/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { SealState } from './seal-state.ts';
 
-/** What kek-service counts beside what every service does. */
+/** The metrics that only kek-service has. */
 export interface KekMetrics extends Metrics {
-  /** DEKs, not batches. */
+  /** Counts DEKs, not batches. */
   dekOperations: Counter<'operation'>;
   handshakesRefused: Counter;
 }

@@ -11,7 +11,7 @@ import type { Keyring } from './keyring/keyring.ts';
 import { openBySealKey } from './open-at-start.ts';
 import { derivePassphraseSealKey } from './seals/passphrase.ts';
 
-/** Opening and closing the keyring. Both are in the audit log before they take effect. */
+/** Routes that open and close the keyring. The audit log has the record before either takes effect. */
 export function sealRoutes(ctx: KekContext): Route[] {
   return [
     plainRoute(sealStatus, async () => {

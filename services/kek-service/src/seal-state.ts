@@ -4,7 +4,7 @@ import type { Keyring } from './keyring/keyring.ts';
 /** Whether the KEKs are in memory. */
 export interface SealState {
   isSealed(): boolean;
-  /** The open keyring. Used without an `await` in between, it cannot be closed meanwhile. @throws AppError `sealed` */
+  /** Returns the open keyring. It stays open until the next `await` of the caller. @throws AppError `sealed` */
   keyring(): Keyring;
   open(keyring: Keyring): void;
   /** Takes the next generation of the open keyring. If it was sealed meanwhile, it stays sealed. */

@@ -9,13 +9,13 @@ import type { KekConfig } from './config.ts';
 import { createContext } from './context.ts';
 import type { KekOverrides } from './context.ts';
 
-// As long as those who ask for a DEK wait for an answer.
+// Peers wait this long for a DEK.
 const DRAIN_MS = 5_000;
 const SECOND_MS = 1_000;
 // audit-service may start beside this service, and needs no KEK.
 const RECORD_WAITS_MS = 1_000;
 
-/** Starts kek-service in this process; it may be sealed. @throws StartError */
+/** Starts kek-service in this process. It may start sealed. @throws StartError */
 export async function startKekService(config: KekConfig, overrides: KekOverrides = {}): Promise<Running> {
   await using starting = new AsyncDisposableStack();
   const ops = await openOpsPort(config);

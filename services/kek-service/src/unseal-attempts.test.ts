@@ -11,7 +11,7 @@ const auditIsAway = async () => {
 };
 const denied = { code: 'access_denied' };
 
-test('after each wrong attempt the wait doubles, up to a minute, and a right one ends it', async () => {
+test('the wait doubles after each wrong attempt, up to a minute, and a right attempt resets it', async () => {
   let now = 1_000_000;
   const attempts = createUnsealAttempts(() => now);
   for (const waitSeconds of [1, 2, 4, 8, 16, 32, 60, 60]) {
@@ -27,7 +27,7 @@ test('after each wrong attempt the wait doubles, up to a minute, and a right one
   await attempts.run('operator', right);
 });
 
-test('a clock that stepped back by a day does not lock anybody out for a day', async () => {
+test('a clock that steps back by a day locks nobody out for a day', async () => {
   let now = 1_000_000_000;
   const attempts = createUnsealAttempts(() => now);
   await expect(attempts.run('operator', wrong)).rejects.toMatchObject(denied);
@@ -35,13 +35,13 @@ test('a clock that stepped back by a day does not lock anybody out for a day', a
   await expect(attempts.run('operator', right)).rejects.toMatchObject({ retryAfterSeconds: 1 });
 });
 
-test('what failed for another reason than the passphrase does not slow anybody down', async () => {
+test('an attempt that fails for another reason than the passphrase causes no wait', async () => {
   const attempts = createUnsealAttempts(() => 0);
   await expect(attempts.run('operator', auditIsAway)).rejects.toMatchObject({ code: 'unavailable' });
   await attempts.run('operator', right);
 });
 
-test('there is one attempt at a time, whoever makes it', async () => {
+test('only one attempt runs at a time, for all peers together', async () => {
   const attempts = createUnsealAttempts(() => 0);
   const gate = Promise.withResolvers<void>();
   const first = attempts.run('operator', () => gate.promise);

@@ -3,16 +3,16 @@ import { AppError } from '@cardea/contracts/errors';
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60_000;
 
-/** Slows guessing down: one attempt at a time, and after each wrong one a wait that doubles, up to a minute. */
+/** Slows guesses of the passphrase: one attempt at a time; each wrong one doubles the wait, up to a minute. */
 export interface UnsealAttempts {
   /**
-   * Runs an attempt of `peer`. One that throws `access_denied` was wrong.
-   * @throws AppError `rate_limited` before the wait is over or while another attempt is under way
+   * Runs an attempt of `peer`. An attempt that throws `access_denied` counts as wrong.
+   * @throws AppError `rate_limited` before the wait is over or while another attempt runs
    */
   run(peer: string, attempt: () => Promise<void>): Promise<void>;
 }
 
-/** `now` in milliseconds. Nobody is ever locked out for longer than a minute. */
+/** `now` in milliseconds. No wait is longer than a minute. */
 export function createUnsealAttempts(now: () => number): UnsealAttempts {
   const failures = new Map<string, { count: number; at: number }>();
   let underWay = false;
@@ -21,14 +21,14 @@ export function createUnsealAttempts(now: () => number): UnsealAttempts {
     const failed = failures.get(peer);
     if (!failed) return;
     const delayMs = Math.min(SECOND_MS * 2 ** (failed.count - 1), MINUTE_MS);
-    // A clock that stepped back must not make the wait longer.
+    // A clock that steps back must not make the wait longer.
     const leftMs = delayMs - Math.max(0, now() - failed.at);
     if (leftMs > 0) throw tooEarly('the passphrase was wrong', Math.ceil(leftMs / SECOND_MS));
   }
 
   return {
     async run(peer, attempt) {
-      if (underWay) throw tooEarly('another attempt is under way', 1);
+      if (underWay) throw tooEarly('another attempt is running', 1);
       refuseTooEarly(peer);
       underWay = true;
       try {

@@ -4,9 +4,9 @@ import { createTokenBuckets } from '@cardea/http/server/token-buckets';
 const PER_SECOND = 200;
 const BURST = 1_000;
 
-/** How many DEKs a peer may unwrap: each has its own bucket, and there are so few peers that none is ever forgotten. */
+/** Limits the DEKs that a peer may unwrap. Each peer has its own bucket. Peers are few, so no bucket is removed. */
 export interface UnwrapLimit {
-  /** @throws AppError `rate_limited` if `peer` may not unwrap as many as `count` now; then none is counted */
+  /** @throws AppError `rate_limited` if `peer` may not unwrap `count` DEKs now; then none is counted */
   take(peer: string, count: number): void;
 }
 

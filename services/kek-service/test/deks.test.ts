@@ -32,12 +32,12 @@ afterAll(async () => {
 beforeEach(() => {
   audit.events.length = 0;
   kek.lines.length = 0;
-  // Time enough for the bucket of unwraps to be full again.
+  // Long enough for the bucket of unwraps to fill up again.
   kek.clock.now += 10_000;
 });
 
 describe('over mutual TLS', () => {
-  test('a DEK that api-service wraps is the one that worker unwraps', async () => {
+  test('worker unwraps the DEK that api-service wrapped', async () => {
     const wrapped = await wrap();
     expect(wrapped.kekVersion).toBe(1);
     const { items } = await kek.as('worker').call(unwrapDeks, { body: { items: [{ ...ref, ...wrapped }] } });
@@ -45,7 +45,7 @@ describe('over mutual TLS', () => {
     expect(audit.events).toEqual([]);
   });
 
-  test('256 DEKs come back in their order, and 257 are refused', async () => {
+  test('256 DEKs come back in their order; 257 are refused', async () => {
     const deks = Array.from({ length: 256 }, (_, index) => ({
       vaultId: ref.vaultId,
       dekVersion: index + 1,
@@ -60,7 +60,7 @@ describe('over mutual TLS', () => {
     await expect(tooMany).rejects.toMatchObject({ code: 'invalid_request' });
   });
 
-  test('a rewrapped DEK is another envelope of the same DEK, and nothing in the answer is the DEK', async () => {
+  test('rewrapping makes another envelope of the same DEK, and the answer does not hold the DEK', async () => {
     const wrapped = await wrap();
     const body = JSON.stringify({ items: [{ ...ref, ...wrapped }] });
     const answer = (await kek.as('worker').post(rewrapDeks.path, body, 5_000)) as { items: [typeof wrapped] };
@@ -72,7 +72,7 @@ describe('over mutual TLS', () => {
     expect(await unwrap(ref, answer.items[0])).toBe(dekBase64);
   });
 
-  test('what was wrapped before a restart unwraps after it', async () => {
+  test('a DEK wrapped before a restart unwraps after it', async () => {
     const wrapped = await wrap();
     const again = await startTestKek({ dataDir: folder, tlsDir: folder });
     const { items } = await again.as('worker').call(unwrapDeks, { body: { items: [{ ...ref, ...wrapped }] } });
@@ -80,7 +80,7 @@ describe('over mutual TLS', () => {
     expect(items).toEqual([{ dekBase64 }]);
   });
 
-  test('the DEKs are counted, by operation', async () => {
+  test('a metric counts the DEKs of each operation', async () => {
     const before = await kek.metric('cardea_dek_operations_total{operation="wrap"');
     await wrap();
     expect(await kek.metric('cardea_dek_operations_total{operation="wrap"')).toBe(before + 1);
@@ -91,7 +91,7 @@ describe('a wrapped DEK', () => {
   test.each([
     ['another vault', { ...ref, vaultId: uuidv7(1) }],
     ['another DEK version', { ...ref, dekVersion: 2 }],
-  ])('does not open for %s: refused, logged as an integrity failure and recorded', async (_, other) => {
+  ])('does not open for %s: it is refused, logged as an integrity failure and recorded', async (_, other) => {
     const wrapped = await wrap();
     for (const operation of [unwrapDeks, rewrapDeks]) {
       audit.events.length = 0;
@@ -112,13 +112,13 @@ describe('a wrapped DEK', () => {
     }
   });
 
-  test('does not open within a batch of good ones either, and then none of them is given away', async () => {
+  test('that does not open makes the whole batch fail, and no DEK is released', async () => {
     const good = { ...ref, ...(await wrap()) };
     const asked = kek.as('worker').call(unwrapDeks, { body: { items: [good, { ...good, dekVersion: 2 }] } });
     await expect(asked).rejects.toMatchObject({ code: 'access_denied' });
   });
 
-  test('of a KEK that does not exist is refused as such', async () => {
+  test('of an unknown KEK is refused with that reason', async () => {
     const asked = unwrap(ref, { ...(await wrap()), kekVersion: 7 });
     await expect(asked).rejects.toMatchObject({
       code: 'not_found',
@@ -128,7 +128,7 @@ describe('a wrapped DEK', () => {
 });
 
 describe('a request', () => {
-  test('for an unwrap that does not say which DEK, or of the wrong size, is refused', async () => {
+  test('to unwrap is refused if it names no DEK or has a wrong size', async () => {
     const { wrappedDekBase64, kekVersion } = await wrap();
     const bodies = [
       { items: [{ wrappedDekBase64, kekVersion }] },
@@ -149,7 +149,7 @@ describe('a request', () => {
     }
   });
 
-  test('that has a key twice is refused, and recorded as suspicious', async () => {
+  test('with a duplicate key is refused and recorded as suspicious', async () => {
     const twice = `{"items":[{"vaultId":"${ref.vaultId}","dekVersion":1,"dekVersion":1,"dekBase64":"${dekBase64}"}]}`;
     const asked = kek.as('worker').post(wrapDeks.path, twice, 5_000);
     await expect(asked).rejects.toMatchObject({ code: 'invalid_request' });
@@ -164,8 +164,8 @@ describe('a request', () => {
   });
 });
 
-describe('the limit of unwraps', () => {
-  test('is 1,000 DEKs at once and 200 a second after that, for each peer, and counted', async () => {
+describe('the unwrap limit', () => {
+  test('is 1,000 DEKs at once and then 200 a second for each peer, and refusals are counted', async () => {
     const item = { ...ref, ...(await wrap()) };
     const unwrapMany = (count: number) =>
       kek.as('worker').call(unwrapDeks, { body: { items: Array.from({ length: count }, () => item) } });
@@ -183,7 +183,7 @@ describe('the limit of unwraps', () => {
   });
 });
 
-describe('without an audit log that answers', () => {
+describe('while the audit log does not answer', () => {
   let gone: Listening;
   let alone: TestKek;
 
@@ -195,7 +195,7 @@ describe('without an audit log that answers', () => {
 
   afterAll(() => alone.stop());
 
-  test('DEKs are wrapped and unwrapped, and what is refused is refused', async () => {
+  test('DEKs are still wrapped and unwrapped, and refusals stand', async () => {
     const body = { items: [{ ...ref, dekBase64 }] };
     const wrapped = (await alone.as('api-service').call(wrapDeks, { body })).items[0]!;
     const asked = alone

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startTestKek } from './test-kek.ts';
 import type { TestKek } from './test-kek.ts';
 
-// Two of one vault, and one of another.
+// Two DEKs of one vault, and one of another.
 const [vaultId, otherVaultId] = [uuidv7(0), uuidv7(0)];
 const refs = [
   { vaultId, dekVersion: 1 },
@@ -22,7 +22,7 @@ const deks = refs.map(() => randomKey());
 
 let folder: string;
 let kek: TestKek;
-/** As they were wrapped while there was one KEK. */
+/** The DEKs as wrapped under the first KEK. */
 let wrapped: WrappedDek[];
 
 const keks = () => createKekClient(kek.as('worker'));
@@ -42,8 +42,8 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-describe('DEKs that are rewrapped through the client', () => {
-  test('are under the newest KEK, in their order, each the same DEK as before', async () => {
+describe('DEKs rewrapped through the client', () => {
+  test('are the same DEKs under the newest KEK, in the same order', async () => {
     expect(wrapped.map(({ kekVersion }) => kekVersion)).toEqual([1, 1, 1]);
     const rewrapped = await keks().rewrap(each());
     expect(rewrapped.map(({ kekVersion }) => kekVersion)).toEqual([2, 2, 2]);
@@ -52,7 +52,7 @@ describe('DEKs that are rewrapped through the client', () => {
     }
   });
 
-  test('come back wrapped and as nothing else', async () => {
+  test('come back wrapped, never in clear', async () => {
     for (const [index, item] of (await keks().rewrap(each())).entries()) {
       expect(Object.keys(item).toSorted()).toEqual(['bytes', 'kekVersion']);
       expect(item.bytes).toHaveLength(32 + 45);
@@ -60,7 +60,7 @@ describe('DEKs that are rewrapped through the client', () => {
     }
   });
 
-  test('are refused all together if one is not what it is said to be, and that is damage', async () => {
+  test('are all refused if one does not belong to its vault, and the failure counts as damage', async () => {
     const [first, second, third] = each();
     const asked = keks().rewrap([first!, { ref: second!.ref, wrapped: third!.wrapped }, third!]);
     await expect(asked).rejects.toMatchObject({
@@ -71,14 +71,14 @@ describe('DEKs that are rewrapped through the client', () => {
     expect(kek.lines).toContainEqual(expect.objectContaining({ level: 'error', message: 'integrity_failure' }));
   });
 
-  test('may be none, or as many as a call takes, and are not asked for when they are more', async () => {
+  test('may be none, or as many as one call takes; more are never sent', async () => {
     expect(await keks().rewrap([])).toEqual([]);
     const most = Array.from({ length: DEKS_AT_ONCE_MAX }, () => each()[0]!);
     expect(await keks().rewrap(most)).toHaveLength(DEKS_AT_ONCE_MAX);
     await expect(keks().rewrap([...most, most[0]!])).rejects.toThrow(RangeError);
   });
 
-  test('wait for a key service that answers', async () => {
+  test('fail as unavailable while kek-service does not answer', async () => {
     const client = keks();
     const asked = each();
     await kek.stop();

@@ -62,7 +62,7 @@ const strangers: [string, ServiceName[]][] = [
 ];
 
 test.each(strangers)(
-  '%s is refused to every certificate that is not its callers’, and recorded',
+  '%s refuses every certificate that may not call it, and records the refusal',
   async (path, names) => {
     for (const name of names) {
       audit.events.length = 0;
@@ -78,7 +78,7 @@ test.each(strangers)(
   },
 );
 
-test('the state of the seal is told to those who need it and to nobody else', async () => {
+test('only the peers that need the state of the seal can read it', async () => {
   for (const name of ['operator', 'api-service', 'worker'] as const) {
     expect(await kek.as(name).call(sealStatus, {})).toMatchObject({ sealed: false, seals: [{ type: 'file' }] });
   }
@@ -99,11 +99,11 @@ test('a certificate with the right name from another CA does not get as far as a
   await expectRefusedHandshake({ cert, key });
 });
 
-test('a connection without a certificate does not get as far as a request', async () => {
+test('a connection without a certificate is refused in the handshake', async () => {
   await expectRefusedHandshake({});
 });
 
-test('TLS 1.2 is refused, also with the right certificate', async () => {
+test('TLS 1.2 is refused, even with the right certificate', async () => {
   const { cert, key } = identityIn(folder, 'api-service');
   expect(await statusOf({ cert, key })).toBe(200);
   await expectRefusedHandshake({ cert, key, maxVersion: 'TLSv1.2' });

@@ -8,7 +8,7 @@ import { listen } from '@cardea/http/server/serve';
 import type { Listening } from '@cardea/http/server/serve';
 import { createRecordingLogger } from './recording-logger.ts';
 
-/** Answers as audit-service does, by the same contract and certificate, and keeps what it was told in memory. */
+/** Answers like audit-service, with the same contract and certificate, and keeps the events in memory. */
 export async function startRecordingAuditService(tlsDir: string): Promise<Listening & { events: AuditEvent[] }> {
   const events: AuditEvent[] = [];
   const append = plainRoute(appendEvents, async ({ body }) => {

@@ -44,7 +44,7 @@ describe('with an audit log', () => {
 
   afterEach(() => kek.stop());
 
-  test('started without its passphrase it is sealed: not ready, and every use of a KEK is answered so', async () => {
+  test('a start without the passphrase is sealed: not ready, and every use of a KEK is refused', async () => {
     await expectSealed(kek);
     expect(await kek.as('operator').call(sealStatus, {})).toMatchObject({
       sealed: true,
@@ -55,7 +55,7 @@ describe('with an audit log', () => {
     expect(await kek.metric('cardea_sealed')).toBe(1);
   });
 
-  test('the passphrase opens it, and what was wrapped before unwraps; that is recorded', async () => {
+  test('the passphrase unseals it, DEKs wrapped before unwrap, and the unsealing is recorded', async () => {
     expect(await kek.as('operator').call(unseal, { body: { passphrase } })).toEqual({ sealed: false });
     expect(await unwrapped(kek)).toBe(dekBase64);
     expect((await fetch(`${kek.opsUrl}/readyz`)).status).toBe(200);
@@ -66,7 +66,7 @@ describe('with an audit log', () => {
     await expect(kek.as('operator').call(unseal, { body: { passphrase } })).rejects.toMatchObject({ code: 'conflict' });
   });
 
-  test('an operator closes it and opens it again', async () => {
+  test('an operator seals it and unseals it again', async () => {
     await kek.as('operator').call(unseal, { body: { passphrase } });
     expect(await kek.as('operator').call(seal, { body: {} })).toEqual({ sealed: true });
     await expectSealed(kek);
@@ -79,7 +79,7 @@ describe('with an audit log', () => {
     ]);
   });
 
-  test('a wrong passphrase does not open it, is recorded, and makes the next attempt wait', async () => {
+  test('a wrong passphrase does not unseal it, is recorded, and makes the next attempt wait', async () => {
     const attempt = (guess: string) => kek.as('operator').call(unseal, { body: { passphrase: guess } });
     await expect(attempt(`${passphrase}!`)).rejects.toMatchObject({ code: 'access_denied' });
     await expect(attempt(passphrase)).rejects.toMatchObject({ code: 'rate_limited' });
@@ -95,13 +95,13 @@ describe('with an audit log', () => {
   });
 });
 
-test('started with its passphrase it is open', async () => {
+test('a start with the passphrase is unsealed', async () => {
   const kek = await startTestKek({ ...config, passphraseFile: join(folder, 'passphrase') });
   expect(await unwrapped(kek)).toBe(dekBase64);
   await kek.stop();
 });
 
-test('without an audit log that answers it is neither opened nor closed', async () => {
+test('it is neither unsealed nor sealed while the audit log does not answer', async () => {
   const gone = await startRecordingAuditService(folder);
   await gone.drain(0);
   const sealed = await startTestKek({ ...config, auditUrl: gone.url });

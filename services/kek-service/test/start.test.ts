@@ -39,7 +39,7 @@ describe('the first start with a file as the seal', () => {
     expect(warnings.join('\n')).toMatch(/Back it up now, apart from the data[\s\S]*passphrase/);
   });
 
-  test('is not repeated by the second, which changes nothing and warns of nothing', async () => {
+  test('happens once: the second start changes nothing and warns of nothing', async () => {
     await startAndStop();
     const before = await contents();
     const lines = await startAndStop();
@@ -47,7 +47,7 @@ describe('the first start with a file as the seal', () => {
     expect(lines.filter((line) => line.level === 'warn')).toEqual([]);
   });
 
-  test('is one also where audit-service began before it and recorded nothing', async () => {
+  test('also makes a keyring beside an audit log that is still empty', async () => {
     await mkdir(join(dataDir, 'audit'));
     await writeFile(
       join(dataDir, 'audit', 'last-signed.json'),
@@ -57,7 +57,7 @@ describe('the first start with a file as the seal', () => {
     expect((await readdir(kekDir)).sort()).toEqual(['generation.json', 'keyring.json', 'seal-key']);
   });
 
-  test('that was killed half way is begun anew', async () => {
+  test('that was killed half way starts again', async () => {
     await mkdir(`${kekDir}.new`);
     await writeFile(join(`${kekDir}.new`, 'seal-key'), 'half', { mode: 0o400 });
     await startAndStop();
@@ -67,7 +67,7 @@ describe('the first start with a file as the seal', () => {
 });
 
 describe('a write of the keyring', () => {
-  test('that was killed before its rename leaves the old keyring, and the next start clears up', async () => {
+  test('killed before its rename leaves the old keyring, and the next start removes the leftover', async () => {
     await startAndStop();
     const before = await contents();
     await writeFile(join(kekDir, 'keyring.json.tmp'), '{"format":1,"keks":[');
@@ -75,7 +75,7 @@ describe('a write of the keyring', () => {
     expect(await contents()).toEqual(before);
   });
 
-  test('replaces the whole file, also over the leftover of a killed one', async () => {
+  test('replaces the whole file, even beside the leftover of a killed write', async () => {
     await startAndStop();
     const store = createFileStore(kekDir);
     const { document } = await store.read();
@@ -111,7 +111,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
     await startAndStop();
   });
 
-  test('a keyring that is missing, rather than make a new one that opens nothing', async () => {
+  test('a missing keyring, and does not make a new one', async () => {
     await startAndStop();
     await rm(join(kekDir, 'keyring.json'));
     await expectRefusal(/keyring\.json is missing, .* put it back from a backup/);
@@ -120,7 +120,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
     expect(await readdir(kekDir)).toEqual(['generation.json']);
   });
 
-  test('a keyring whose whole folder is gone, while what was encrypted with it is there', async () => {
+  test('a missing keyring folder beside data that it encrypted', async () => {
     const beside: [string, string][] = [
       ['api/cardea.db', ''],
       ['audit/last-signed.json', '{\n  "origin": "cardea.local/audit",\n  "size": 10\n}\n'],
@@ -129,13 +129,13 @@ describe('with one sentence that says what to do, a start refuses', () => {
     for (const [file, content] of beside) {
       await mkdir(join(dataDir, dirname(file)));
       await writeFile(join(dataDir, file), content);
-      await expectRefusal(/kek is missing, .*: put it back from a backup, or begin anew with an empty data folder\.$/);
+      await expectRefusal(/kek is missing, .*: put it back from a backup, or start again with an empty data folder\.$/);
       expect(await readdir(dataDir)).toEqual([dirname(file)]);
       await rm(join(dataDir, dirname(file)), { recursive: true });
     }
   });
 
-  test('a keyring that is cut, reformatted, or has a key twice or a key too many', async () => {
+  test('a keyring that is cut or reformatted, or has a duplicate or unknown key', async () => {
     await startAndStop();
     const path = join(kekDir, 'keyring.json');
     const own = await readFile(path, 'utf8');
@@ -156,7 +156,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
     }
   });
 
-  test('a keyring that is of another installation', async () => {
+  test('a keyring of another installation', async () => {
     await startAndStop();
     await cp(kekDir, join(dataDir, 'first'), { recursive: true });
     await rm(kekDir, { recursive: true });
@@ -165,7 +165,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
     await expectRefusal(/does not open the keyring/);
   });
 
-  test('another seal than the keyring was made with', async () => {
+  test('a seal that differs from the seal of the keyring', async () => {
     await startAndStop();
     await expectRefusal(/CARDEA_SEAL says passphrase, and the keyring has no such seal: unset it\./, {
       seal: 'passphrase',
@@ -173,7 +173,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
     });
   });
 
-  test('a first start by passphrase that has none, or a short one, and leaves nothing behind', async () => {
+  test('a first start without a passphrase or with a short one, and leaves nothing behind', async () => {
     await expectRefusal(/CARDEA_SEAL_PASSPHRASE_FILE/, { seal: 'passphrase' });
     const short = await passphraseFile('eleven char');
     await expectRefusal(/12 to 1024 characters/, { seal: 'passphrase', passphraseFile: short });
@@ -184,7 +184,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
     expect(await readdir(dataDir)).not.toContain('kek');
   });
 
-  test('a passphrase file that others can read', async () => {
+  test('a passphrase file that other users can read', async () => {
     const path = await passphraseFile('correct horse battery staple');
     const withPassphrase = { seal: 'passphrase', passphraseFile: path } as const;
     for (const mode of [0o440, 0o404, 0o620]) {
@@ -201,7 +201,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
     await startAndStop(withPassphrase);
   });
 
-  test('a passphrase that is missing, before anything is made', async () => {
+  test('a missing passphrase, before anything is made', async () => {
     const nowhere = join(dataDir, 'nowhere');
     const later = { dataDir, seal: 'passphrase' } as const;
     await expect(refuseMissingPassphrase(later)).rejects.toThrow(/The first start .* CARDEA_SEAL_PASSPHRASE_FILE/);
@@ -220,7 +220,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
     });
   });
 
-  test('settings that are wrong, all of them at once', () => {
+  test('wrong settings, and names all of them at once', () => {
     const env = { CARDEA_SEAL: 'wax', CARDEA_KEK_PORT: '70000', CARDEA_AUDIT_URL: 'http://localhost:1' };
     for (const name of [...Object.keys(env), 'CARDEA_TLS_DIR', 'CARDEA_OPS_PORT']) {
       expect(() => readKekConfig(env)).toThrow(name);
@@ -228,7 +228,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
   });
 });
 
-test('a passphrase is its file without the newline at its end, whichever newline that is', async () => {
+test('the passphrase is the content of its file without the newline at its end, LF or CRLF', async () => {
   const seal = 'passphrase';
   await startAndStop({ seal, passphraseFile: await passphraseFile('correct horse battery staple\r\n') });
   expect((await readdir(kekDir)).sort()).toEqual(['generation.json', 'keyring.json']);
@@ -237,7 +237,7 @@ test('a passphrase is its file without the newline at its end, whichever newline
   }
 });
 
-test('a keyring sealed by a file is opened by a restart and by no passphrase', async () => {
+test('a file seal opens at a restart, never by a passphrase', async () => {
   const kek = await startTestKek({ dataDir, tlsDir });
   await kek.as('operator').post('/v1/seal', '{}', 5_000);
   const asked = kek.as('operator').call(unseal, { body: { passphrase: 'correct horse battery staple' } });

@@ -8,7 +8,7 @@ import { startKekService } from '../src/start.ts';
 import { createRecordingLogger } from './recording-logger.ts';
 import type { LogLine } from './recording-logger.ts';
 
-/** The lowest cost Argon2id knows: a test does not guess passphrases. */
+/** The lowest cost of Argon2id. A test guesses no passphrases. */
 const cheapPassphrase = { memoryKib: 8, passes: 1, parallelism: 1 };
 
 export interface TestKek extends Running {
@@ -19,7 +19,7 @@ export interface TestKek extends Running {
   metric(line: string): Promise<number>;
 }
 
-/** A kek-service on a free port, with a clock that stands still. */
+/** Starts a kek-service on a free port, with a clock that the test moves. */
 export async function startTestKek(
   config: Pick<KekConfig, 'dataDir' | 'tlsDir'> & Partial<KekConfig>,
 ): Promise<TestKek> {

@@ -33,8 +33,8 @@ export async function derivePassphraseSealKey(
 }
 
 /**
- * The passphrase in a file, without the newline that editors end files with.
- * @throws StartError if it cannot be read, or can be by others
+ * Reads the passphrase in a file, without the newline at its end.
+ * @throws StartError if the file cannot be read, or if other users of the machine can read it
  */
 export async function readPassphraseFile(path: string): Promise<string> {
   try {
@@ -46,7 +46,7 @@ export async function readPassphraseFile(path: string): Promise<string> {
   }
 }
 
-/** Says the same of the file as reading it would, and does not take from a pipe what can be read only once. */
+/** Checks the file without reading it, because a pipe can be read only once. @throws StartError as reading would */
 export async function checkPassphraseFile(path: string): Promise<void> {
   try {
     await access(path, constants.R_OK);
