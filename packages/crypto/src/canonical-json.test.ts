@@ -3,8 +3,8 @@ import * as fc from 'fast-check';
 import { CanonicalJsonError, canonicalize } from './canonical-json.ts';
 
 const nested = (depth: number): unknown => (depth === 0 ? 1 : { a: nested(depth - 1) });
-// No backslash: once it has seen an object with the key "\\", JSON.parse of V8 14.6 takes keys that begin with an escape
-// for it in objects of the same shape, and these tests compare with what it reads.
+// No backslash: once it has seen an object with the key "\\", JSON.parse of V8 14.6 takes keys that begin with an
+// escape for it in objects of the same shape, and these tests compare with what it reads.
 const key = fc.string({ unit: 'binary-ascii', maxLength: 4 }).filter((text) => !text.includes('\\'));
 const json = fc.letrec((tie) => ({
   value: fc.oneof(
@@ -18,26 +18,26 @@ const json = fc.letrec((tie) => ({
 })).value;
 
 describe('canonical JSON', () => {
-  test('sorts keys at every depth and leaves no white space', () => {
+  test('sorts keys at every depth and writes no white space', () => {
     expect(canonicalize({ b: [{ z: 1, y: true }], a: { d: '', c: false }, B: -5 })).toBe(
       '{"B":-5,"a":{"c":false,"d":""},"b":[{"y":true,"z":1}]}',
     );
   });
 
-  test('escapes what RFC 8785 escapes and nothing else', () => {
+  test('escapes the characters that RFC 8785 escapes and no others', () => {
     expect(canonicalize('\u20ac$\u000f\nA\'B"\\\\"/\u007f\u2028\b\t\f\r')).toBe(
       '"\u20ac$\\u000f\\nA\'B\\"\\\\\\\\\\"/\u007f\u2028\\b\\t\\f\\r"',
     );
     expect(canonicalize({ '\n': '\n', '"': 1, '\\': 2 })).toBe('{"\\n":"\\n","\\"":1,"\\\\":2}');
   });
 
-  test('writes integers as they are, and minus zero as zero', () => {
+  test('writes integers unchanged, and minus zero as zero', () => {
     expect(canonicalize([0, -0, 9_007_199_254_740_991, -9_007_199_254_740_991])).toBe(
       '[0,0,9007199254740991,-9007199254740991]',
     );
   });
 
-  test('is read by JSON.parse as the same value, and written again as the same text', () => {
+  test('JSON.parse reads the same value from it, which gives the same text again', () => {
     fc.assert(
       fc.property(json, (value) => {
         const text = canonicalize(value);
@@ -58,7 +58,7 @@ describe('canonical JSON', () => {
     );
   });
 
-  test('puts keys that look like numbers in the order of their text, which is not that of an object', () => {
+  test('sorts keys that look like numbers as text, unlike an object', () => {
     expect(canonicalize({ 9: { b: 1, a: 2 }, 10: 1, a: [{ 2: 1, 1: 2, 11: 3 }], '': 0 })).toBe(
       '{"":0,"10":1,"9":{"a":2,"b":1},"a":[{"1":2,"11":3,"2":1}]}',
     );
@@ -68,7 +68,7 @@ describe('canonical JSON', () => {
     expect(canonicalize(JSON.parse('{"__proto__":{"a":1}}'))).toBe('{"__proto__":{"a":1}}');
   });
 
-  test('takes a plain object of another realm', () => {
+  test('accepts a plain object of another realm', () => {
     expect(canonicalize(structuredClone({ a: [1] }))).toBe('{"a":[1]}');
     expect(canonicalize(Object.assign(Object.create(null), { a: 1 }))).toBe('{"a":1}');
   });
@@ -105,7 +105,7 @@ describe('canonical JSON', () => {
     expect(() => canonicalize(value)).toThrow(CanonicalJsonError);
   });
 
-  test('takes 32 levels, and ends on a cycle', () => {
+  test('accepts 32 levels and refuses a cycle', () => {
     expect(canonicalize(nested(32))).toMatch(/^(\{"a":){32}1/);
     const cycle: Record<string, unknown> = {};
     cycle['self'] = cycle;

@@ -25,7 +25,7 @@ const { origin, vkey } = vectors;
 const note = vectors.checkpoints['5']!;
 const [body, signatureLine] = note.split('\n\n') as [string, string];
 
-// A note over any text, signed by the key of the vectors: what only a broken signer would make.
+// A note over any text, signed by the key of the vectors. Only a broken signer would make it.
 function signedByUs(text: string): string {
   const keyId = Buffer.from(vkey.split('+')[1]!, 'hex');
   const signature = Buffer.concat([keyId, key.sign(Buffer.from(text))]).toString('base64');
@@ -33,23 +33,26 @@ function signedByUs(text: string): string {
 }
 
 describe('the vectors of the audit log', () => {
-  test('the key of the seed and its verifier key are reproduced', () => {
+  test('the seed gives the key and the verifier key of the vectors', () => {
     expect(hex(key.publicKey)).toBe(vectors.publicKey);
     expect(verifierKey(origin, key.publicKey)).toBe(vkey);
     const parsed = parseVerifierKey(vkey);
     expect({ ...parsed, publicKey: hex(parsed.publicKey) }).toEqual({ origin, publicKey: vectors.publicKey });
   });
 
-  test.each(Object.entries(vectors.checkpoints))('the checkpoint of %s entries is reproduced and opens', (n, text) => {
-    const root = Buffer.from(vectors.roots[n]!, 'hex');
-    expect(signCheckpoint(key, { origin, size: Number(n), root })).toBe(text);
-    const opened = openCheckpoint(text, vkey);
-    expect({ ...opened, root: hex(opened.root) }).toEqual({ origin, size: Number(n), root: vectors.roots[n] });
-  });
+  test.each(Object.entries(vectors.checkpoints))(
+    '%s entries give the checkpoint of the vectors, and it opens',
+    (n, text) => {
+      const root = Buffer.from(vectors.roots[n]!, 'hex');
+      expect(signCheckpoint(key, { origin, size: Number(n), root })).toBe(text);
+      const opened = openCheckpoint(text, vkey);
+      expect({ ...opened, root: hex(opened.root) }).toEqual({ origin, size: Number(n), root: vectors.roots[n] });
+    },
+  );
 });
 
 describe('a checkpoint', () => {
-  test('of any size and origin opens as it was signed', () => {
+  test('of any size and origin opens to the signed state', () => {
     const place = fc.string({ unit: fc.constantFrom('a', 'é', '/', '.', '-', '—', '😀'), minLength: 1, maxLength: 20 });
     const root = fc.uint8Array({ minLength: 32, maxLength: 32 });
     fc.assert(
@@ -61,7 +64,7 @@ describe('a checkpoint', () => {
     );
   });
 
-  test('does not open after any one of its characters is changed', () => {
+  test('does not open if any character is changed', () => {
     for (let i = 0; i < note.length; i++) {
       const other = note[i] === 'A' ? 'B' : 'A';
       expect(() => openCheckpoint(note.slice(0, i) + other + note.slice(i + 1), vkey)).toThrow(CheckpointError);
@@ -69,13 +72,13 @@ describe('a checkpoint', () => {
     }
   });
 
-  test('does not open with the key of another log, or another key of this log', () => {
+  test('does not open with the key of another log, nor with another key of this log', () => {
     const other = signingKeyFromSeed(generateSeed());
     expect(() => openCheckpoint(note, verifierKey('elsewhere', key.publicKey))).toThrow(CheckpointError);
     expect(() => openCheckpoint(note, verifierKey(origin, other.publicKey))).toThrow(CheckpointError);
   });
 
-  test('opens beside signatures of other keys, which are not looked at', () => {
+  test('opens beside signatures of other keys, which it ignores', () => {
     const witness = `— witness.example ${Buffer.alloc(76, 9).toString('base64')}\n`;
     const sameName = `— ${origin} ${Buffer.alloc(68, 9).toString('base64')}\n`;
     expect(openCheckpoint(note + witness + sameName, vkey).size).toBe(5);
@@ -83,7 +86,7 @@ describe('a checkpoint', () => {
     expect(() => openCheckpoint(`${body}\n\n${witness}`, vkey)).toThrow(CheckpointError);
   });
 
-  test('does not open when one of its two signatures of ours is wrong, or when signed twice', () => {
+  test('does not open with two signatures by the key of the log, right or wrong', () => {
     const wrong = Buffer.from(signatureLine.trim().split(' ')[2]!, 'base64');
     wrong[67]! ^= 1;
     expect(() => openCheckpoint(`${note}— ${origin} ${wrong.toString('base64')}\n`, vkey)).toThrow(CheckpointError);
@@ -157,13 +160,13 @@ describe('a verifier key', () => {
     expect(() => parseVerifierKey(text)).toThrow(CheckpointError);
   });
 
-  test('may hold a plus sign in its base64', () => {
+  test('may have a plus sign in its base64', () => {
     const withPlus = verifierKey('o', new Uint8Array(32).fill(0xfb));
     expect(withPlus.split('+').length).toBeGreaterThan(3);
     expect(hex(parseVerifierKey(withPlus).publicKey)).toBe('fb'.repeat(32));
   });
 
-  test('is not made of a key of another length', () => {
+  test('needs a key of 32 bytes', () => {
     expect(() => verifierKey(origin, new Uint8Array(31))).toThrow(CheckpointError);
     expect(() => signingKeyFromSeed(new Uint8Array(31))).toThrow(RangeError);
   });

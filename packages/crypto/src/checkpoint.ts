@@ -8,7 +8,7 @@ const KEY_ID_BYTES = 4;
 const SIGNATURE_BYTES = 64;
 const ROOT_BYTES = 32;
 const NOTE_CHARS_MAX = 65_536;
-// The constant beginnings of the DER of an Ed25519 key, RFC 8410 sections 4 and 7.
+// The constant first bytes of the DER of an Ed25519 key, RFC 8410 sections 4 and 7.
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
 const SIGNATURE_LINE = /^— ([^\s+]+) ([A-Za-z0-9+/]+=*)$/u;
@@ -16,14 +16,14 @@ const SIZE = /^(?:0|[1-9]\d{0,15})$/;
 // eslint-disable-next-line no-control-regex
 const ORIGIN = /^[^\s+\0-\x1f\x7f]+$/u;
 
-/** The state of a log: how many entries, and the root of the tree over them (32 bytes). */
+/** The state of a log: the number of entries, and the root of the tree over them (32 bytes). */
 export interface Checkpoint {
   origin: string;
   size: number;
   root: Uint8Array;
 }
 
-/** An Ed25519 key that signs; the seed is not to be had back from it. */
+/** An Ed25519 key that signs. It does not give its seed back. */
 export interface SigningKey {
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
@@ -31,17 +31,17 @@ export interface SigningKey {
   sign(bytes: Uint8Array): Uint8Array;
 }
 
-/** A note, or a verifier key, that is malformed, of another log, or not signed by the key. */
+/** A note or a verifier key that is malformed, belongs to another log, or is not signed by the key. */
 export class CheckpointError extends Error {
   override name = 'CheckpointError';
 }
 
-/** 32 random bytes: an Ed25519 private key as RFC 8032 section 5.1.5 has it. */
+/** Makes 32 random bytes: an Ed25519 private key as in RFC 8032 section 5.1.5. */
 export function generateSeed(): Uint8Array {
   return randomBytes(KEY_BYTES);
 }
 
-/** The key pair of a 32-byte seed; throws RangeError on another length. */
+/** Makes the key pair of a 32-byte seed. @throws RangeError for another length */
 export function signingKeyFromSeed(seed: Uint8Array): SigningKey {
   if (seed.length !== KEY_BYTES) throw new RangeError(`a seed has ${KEY_BYTES} bytes`);
   const der = Buffer.concat([PKCS8_PREFIX, seed]);
@@ -51,7 +51,10 @@ export function signingKeyFromSeed(seed: Uint8Array): SigningKey {
   return { publicKey, sign: (bytes) => sign(null, bytes, privateKey) };
 }
 
-/** `<origin>+<hex key id>+<base64(0x01 ‖ public key)>`, C2SP signed-note: what an operator gives a verifier. Throws CheckpointError. */
+/**
+ * Writes the verifier key that an operator gives to a verifier: `<origin>+<hex key id>+<base64(0x01 ‖ public key)>`,
+ * C2SP signed-note. @throws CheckpointError
+ */
 export function verifierKey(origin: string, publicKey: Uint8Array): string {
   assertOrigin(origin);
   if (publicKey.length !== KEY_BYTES) throw new CheckpointError(`a public key has ${KEY_BYTES} bytes`);
@@ -59,19 +62,25 @@ export function verifierKey(origin: string, publicKey: Uint8Array): string {
   return `${origin}+${id}+${toBase64(Buffer.concat([Buffer.of(ED25519), publicKey]))}`;
 }
 
-/** Reads a verifier key and recomputes its key id; throws CheckpointError on anything that `verifierKey` does not write. */
+/**
+ * Reads a verifier key and recomputes its key id.
+ * @throws CheckpointError for a text that `verifierKey` does not write
+ */
 export function parseVerifierKey(vkey: string): { origin: string; publicKey: Uint8Array } {
-  // The origin and the id hold no plus sign; the base64 after them may.
+  // The origin and the id contain no plus sign. The base64 after them may.
   const [, origin, encoded] = /^([^+]+)\+[0-9a-f]{8}\+(.+)$/s.exec(vkey) ?? [];
   if (!origin || !encoded) throw new CheckpointError('the verifier key is malformed');
   const key = bytesOf(encoded, 1 + KEY_BYTES);
   const publicKey = key.subarray(1);
-  // Written again, it shows another algorithm, another key id and whatever else differs.
+  // The comparison with the text written again finds another algorithm, another key id and every other difference.
   if (verifierKey(origin, publicKey) !== vkey) throw new CheckpointError('the verifier key does not match its key id');
   return { origin, publicKey };
 }
 
-/** A C2SP tlog-checkpoint in a signed note with one Ed25519 signature. Throws CheckpointError on what it could not open again. */
+/**
+ * Writes a C2SP tlog-checkpoint as a signed note with one Ed25519 signature.
+ * @throws CheckpointError for a state that `openCheckpoint` would refuse
+ */
 export function signCheckpoint(key: SigningKey, checkpoint: Checkpoint): string {
   const { origin, size, root } = checkpoint;
   assertOrigin(origin);
@@ -83,9 +92,10 @@ export function signCheckpoint(key: SigningKey, checkpoint: Checkpoint): string 
 }
 
 /**
- * Reads a checkpoint that the key of `vkey` signed, once. Signature lines of other keys, such as
- * witnesses, are skipped if they are well formed. Throws CheckpointError on all else: another origin,
- * more than three lines, leading zeros, base64 that is not canonical, a bad or missing signature.
+ * Reads a checkpoint that the key of `vkey` signed exactly once. Skips well-formed signature lines of other keys, such
+ * as witnesses.
+ * @throws CheckpointError for another origin, more than three lines, leading zeros, base64 that is not canonical, and a
+ * wrong or missing signature
  */
 export function openCheckpoint(note: string, vkey: string): Checkpoint {
   const { origin, publicKey } = parseVerifierKey(vkey);
@@ -104,7 +114,8 @@ interface SignatureLine {
 }
 
 function splitNote(note: string): { body: string; signatures: SignatureLine[] } {
-  if (note.length > NOTE_CHARS_MAX || !note.isWellFormed()) throw new CheckpointError('the note is not one');
+  if (note.length > NOTE_CHARS_MAX || !note.isWellFormed())
+    throw new CheckpointError('the note is too long or not well-formed text');
   const gap = note.lastIndexOf('\n\n');
   if (gap < 0 || !note.endsWith('\n')) throw new CheckpointError('the note is malformed');
   const lines = note.slice(gap + 2, -1).split('\n');
@@ -128,7 +139,7 @@ function verifySignature(publicKey: Uint8Array, body: string, signature: Uint8Ar
 function parseBody(body: string, expectedOrigin: string): Checkpoint {
   const [origin, size = '', root = '', end, ...extra] = body.split('\n');
   if (end !== '' || extra.length > 0) throw new CheckpointError('a checkpoint has three lines');
-  if (origin !== expectedOrigin) throw new CheckpointError('the checkpoint is of another log');
+  if (origin !== expectedOrigin) throw new CheckpointError('the checkpoint belongs to another log');
   if (!SIZE.test(size) || !Number.isSafeInteger(Number(size))) throw new CheckpointError('the size is malformed');
   return { origin, size: Number(size), root: bytesOf(root, ROOT_BYTES) };
 }
@@ -140,14 +151,14 @@ function keyId(origin: string, publicKey: Uint8Array): Buffer {
 
 function assertOrigin(origin: string): void {
   if (!ORIGIN.test(origin) || !origin.isWellFormed()) {
-    throw new CheckpointError('an origin is text without spaces, plus signs and control characters');
+    throw new CheckpointError('an origin is text without spaces, plus signs or control characters');
   }
 }
 
 function bytesOf(base64: string, expectedBytes?: number): Uint8Array {
   const bytes = parseBase64(base64);
   if (!bytes || (expectedBytes !== undefined && bytes.length !== expectedBytes)) {
-    throw new CheckpointError('base64 is malformed or of another length');
+    throw new CheckpointError('base64 is malformed or has another length');
   }
   return bytes;
 }

@@ -29,7 +29,7 @@ function bytesOf({ kind, ref }: ContextInput): Uint8Array {
   return systemContext(ref.kind, ref.id);
 }
 
-// A small alphabet, so that inputs which differ only in where one part ends do come up.
+// A small alphabet, so that some inputs differ only in where one part ends.
 const text = fc.oneof(
   fc.string({ unit: fc.constantFrom('a', 'b', '\0', '/', '€'), maxLength: 4 }),
   fc.string({ unit: 'grapheme', maxLength: 8 }),
@@ -63,11 +63,11 @@ const input: fc.Arbitrary<ContextInput> = fc.oneof(
 );
 
 describe('a context', () => {
-  test.each(contexts)('of kind $kind has the bytes another program gives it', (vector) => {
+  test.each(contexts)('of kind $kind has the bytes that another program computes', (vector) => {
     expect(encode(vector)).toBe(vector.bytes);
   });
 
-  test('is never that of another input', () => {
+  test('differs for every two inputs', () => {
     fc.assert(
       fc.property(input, input, (a, b) => {
         expect(encode(a) === encode(b)).toBe(JSON.stringify(a) === JSON.stringify(b));
@@ -76,7 +76,7 @@ describe('a context', () => {
     );
   });
 
-  test('can be read back, so it holds all of its input', () => {
+  test('can be read back to its whole input', () => {
     fc.assert(
       fc.property(input, (a) => {
         expect(readBack(bytesOf(a), a.ref)).toEqual([`cardea/${a.kind}/v1`, ...Object.values(a.ref)]);
@@ -95,13 +95,13 @@ describe('a context', () => {
     }
   });
 
-  test('changes when a letter moves from one part to the next', () => {
+  test('changes if a letter moves from one part to the next', () => {
     expect(encode({ kind: 'system', ref: { kind: 'ab', id: 'c' } })).not.toBe(
       encode({ kind: 'system', ref: { kind: 'a', id: 'bc' } }),
     );
   });
 
-  test.each(['\ud800', 'a\udfffb'])('refuses a lone surrogate, which UTF-8 has no bytes for', (id) => {
+  test.each(['\ud800', 'a\udfffb'])('refuses a lone surrogate, for which UTF-8 has no bytes', (id) => {
     expect(() => systemContext('kind', id)).toThrow(RangeError);
   });
 
@@ -112,7 +112,7 @@ describe('a context', () => {
 
 type Part = string | number | null;
 
-/** Other values that a part might have, none and nothing among them. */
+/** Other values of a part, with an empty one and an absent one. */
 function unlike(value: Part): Part[] {
   if (typeof value === 'number') return [value - 1, 0];
   if (value === null) return ['', 'null', '\0'];

@@ -1,6 +1,6 @@
 /**
- * Where a secret's value is stored, by ids and by the names it is asked for, and how it is to be read: a row does not
- * open in another place, or as something else than was written.
+ * The place of a secret's value, by ids and by the names in the request, and how to read it. A row does not open in
+ * another place, nor as something that was not written.
  */
 export interface SecretContext {
   vaultId: string;
@@ -12,13 +12,13 @@ export interface SecretContext {
   version: number;
   /** Column or field within the version, such as `value`. */
   field: string;
-  /** How the value is written in an answer: `utf8` or `base64`. */
+  /** The form of the value in an answer: `utf8` or `base64`. */
   encoding: string;
-  /** Null if the value has none, which is not the same as an empty one. */
+  /** Null if the value has no content type. An empty content type is another context. */
   contentType: string | null;
 }
 
-/** Where the material of a key version is stored, and which algorithm it is for. */
+/** The place of the material of a key version, and its algorithm. */
 export interface KeyMaterialContext {
   vaultId: string;
   vaultName: string;
@@ -30,14 +30,14 @@ export interface KeyMaterialContext {
   algorithm: string;
 }
 
-/** Which DEK is wrapped, and under which KEK. */
+/** Names a wrapped DEK and the KEK that wraps it. */
 export interface DekContext {
   vaultId: string;
   dekVersion: number;
   kekVersion: number;
 }
 
-/** Context of one field of one secret version. Throws RangeError as all contexts do; see `encode`. */
+/** Context of one field of one secret version. @throws RangeError, as every context does; see `encode` */
 export function secretContext(ref: SecretContext): Uint8Array {
   const { vaultId, vaultName, name, secretId, version, field, encoding, contentType } = ref;
   const optional = { optional: contentType };
@@ -65,7 +65,7 @@ export function rootKeyContext(ref: { sealId: string }): Uint8Array {
   return encode('cardea/root-key/v1', [ref.sealId]);
 }
 
-/** Context of what the system keeps for itself, such as a token signing key: what it is, and which one. */
+/** Context of the system's own data, such as a token signing key: its kind and its id. */
 export function systemContext(kind: string, id: string): Uint8Array {
   return encode('cardea/system/v1', [kind, id]);
 }
@@ -74,10 +74,11 @@ export function systemContext(kind: string, id: string): Uint8Array {
 type Part = string | number | { optional: string | null };
 
 /**
- * Length-prefixed, so that no two inputs give the same bytes: strings are u32be length ‖ UTF-8, integers u64be, optional
- * strings 00 if absent and else 01 ‖ the string; the domain, itself a string, fixes the number and the types of the parts.
- * Throws RangeError on a lone surrogate (UTF-8 would turn them all into the same three bytes) and
- * on what is not an integer from 0 to 2^53-1.
+ * Encodes with length prefixes, so that no two inputs give the same bytes. A string is u32be length ‖ UTF-8, an integer
+ * is u64be, an optional string is 00 if absent and 01 ‖ the string otherwise. The domain is a string that fixes the
+ * number and the types of the parts.
+ * @throws RangeError for a lone surrogate (UTF-8 would turn them all into the same three bytes) and for a number that
+ * is not an integer from 0 to 2^53-1
  */
 function encode(domain: string, parts: readonly Part[]): Uint8Array {
   const all = [domain, ...parts];

@@ -13,7 +13,7 @@ const digitsOf = (credential: string) => credential.slice('cardea_'.length, -'_1
 const valueOf = (digits: string) =>
   Array.from(digits, (digit) => BigInt(BASE62.indexOf(digit))).reduce((value, digit) => value * 62n + digit, 0n);
 
-// Made by another program, in Python: of bytes 0 to 31, of 32 zeros and of 32 times 255.
+// A Python program made these: from bytes 0 to 31, from 32 zeros and from 32 times 255.
 const vectors = [
   'cardea_003aUlTJC7tjlCTQj2uNU3MFagCXG9LRKRcwGkBIDlf_3vrH6X',
   'cardea_0000000000000000000000000000000000000000000_4btY9J',
@@ -21,11 +21,11 @@ const vectors = [
 ];
 
 describe('a credential', () => {
-  test.each(vectors)('is what another program makes: %s', (credential) => {
+  test.each(vectors)('is the same as from another program: %s', (credential) => {
     expect(isCredential(credential)).toBe(true);
   });
 
-  test('has 57 characters that need no escaping anywhere, and its own checksum', () => {
+  test('has 57 characters that need no escaping, and a right checksum', () => {
     for (const credential of credentials) {
       expect(credential).toMatch(/^cardea_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}$/);
       expect(isCredential(credential)).toBe(true);
@@ -33,25 +33,26 @@ describe('a credential', () => {
     expect(new Set(credentials).size).toBe(credentials.length);
   });
 
-  test('is a number of 256 bits: of as many free digits of base62, 1 in 50 would be greater', () => {
+  test('is a number of 256 bits: 1 in 50 of 43 free base62 digits would be greater', () => {
     const values = credentials.map((credential) => valueOf(digitsOf(credential)));
     expect(values.filter((value) => value >= 2n ** 256n)).toEqual([]);
     const withBit = (bit: bigint) => values.filter((value) => (value >> bit) & 1n).length;
-    // 500 of 1,000, standard deviation 15.8; seven of them either way, for each of 256 bits.
+    // Each of 256 bits is set in about 500 of 1,000, standard deviation 15.8. The limits are seven deviations away.
     for (let bit = 0n; bit < 256n; bit++) expect(Math.abs(withBit(bit) - 500)).toBeLessThan(111);
   });
 
-  test('has every digit as often as any other, but for the first', () => {
+  test('has every digit equally often, except in the first place', () => {
     const counts = new Map<string, number>();
     for (const digit of credentials.map((credential) => digitsOf(credential).slice(1)).join('')) {
       counts.set(digit, (counts.get(digit) ?? 0) + 1);
     }
     expect(counts.size).toBe(62);
-    // 42,000 digits: 677 of each, standard deviation 26, six of them either way; bytes modulo 62 would give 820 of some.
+    // 42,000 digits: 677 of each, standard deviation 26. The limits are six deviations away. Bytes modulo 62 would give
+    // 820 of some digits.
     for (const count of counts.values()) expect(Math.abs(count - 677)).toBeLessThan(142);
   });
 
-  test('is refused when any one of its characters is another', () => {
+  test('is refused if any character is changed', () => {
     const [credential = ''] = vectors;
     const accepted = Array.from(credential, (own, at) =>
       Array.from(`${BASE62}_- \nä`)
@@ -63,7 +64,7 @@ describe('a credential', () => {
     expect(accepted.flat()).toEqual([]);
   });
 
-  test('is refused when two neighbours changed places', () => {
+  test('is refused if two neighbours are swapped', () => {
     const [credential = ''] = vectors;
     for (let at = 0; at + 1 < credential.length; at++) {
       const [a = '', b = ''] = credential.slice(at, at + 2);
@@ -96,30 +97,30 @@ describe('a credential', () => {
 describe('a refresh token', () => {
   const key = Uint8Array.from({ length: 32 }, (_, at) => at);
 
-  test('has 256 bits, never the same', () => {
+  test('has 256 bits and is always new', () => {
     expect(generateRefreshToken()).toMatch(/^[A-Za-z0-9_-]{43}$/);
     expect(generateRefreshToken()).not.toBe(generateRefreshToken());
   });
 
-  test('has one successor, that which another program computes', () => {
+  test('has one successor, the same as from another program', () => {
     expect(refreshSuccessor(key, 'token')).toBe('CjvL0ThqxVDP2P9RvoLux3tlBVtB447ZR4SljaxAqpk');
     expect(refreshSuccessor(key, 'token')).toBe(refreshSuccessor(key, 'token'));
   });
 
-  test('has another successor than another token has, and under another key', () => {
+  test('has a different successor for each token and each key', () => {
     const successor = refreshSuccessor(key, 'token');
     expect(refreshSuccessor(key, 'token2')).not.toBe(successor);
     expect(refreshSuccessor(key.toReversed(), 'token')).not.toBe(successor);
   });
 
-  test('has successors that are tokens themselves, and do not come round', () => {
+  test('has successors that are tokens too and never repeat', () => {
     const chain = [generateRefreshToken()];
     while (chain.length < 100) chain.push(refreshSuccessor(key, chain.at(-1)!));
     for (const token of chain) expect(token).toMatch(/^[A-Za-z0-9_-]{43}$/);
     expect(new Set(chain).size).toBe(100);
   });
 
-  test('has no successor under a key of less than 32 bytes', () => {
+  test('needs a key of at least 32 bytes for its successor', () => {
     expect(() => refreshSuccessor(key.slice(1), 'token')).toThrow(RangeError);
   });
 });

@@ -13,35 +13,39 @@ const REFRESH_TOKEN_BYTES = 32;
 const REFRESH_KEY_BYTES_MIN = 32;
 
 /**
- * A new secret of an application: `cardea_`, 32 random bytes in 43 digits of base62, `_`, and a CRC-32 (that of
- * zlib) of all before that `_` in 6 digits: 57 ASCII characters. The prefix lets scanners find leaked ones.
+ * Makes a new secret of an application: `cardea_`, 32 random bytes as 43 base62 digits, `_`, and the CRC-32 (as in
+ * zlib) of everything before that `_` as 6 digits. It has 57 ASCII characters. Scanners find leaked credentials by the
+ * prefix.
  */
 export function generateCredential(): string {
   const body = PREFIX + base62(bigIntOf(randomBytes(SECRET_BYTES)), SECRET_LETTERS);
   return `${body}_${checksumOf(body)}`;
 }
 
-/** Whether a text has the form and the checksum of a credential: drops typos before the database is asked. Proves nothing else. */
+/**
+ * True if a text has the form and checksum of a credential. This drops typos before a query and proves nothing else.
+ */
 export function isCredential(text: string): boolean {
   const { body, checksum } = CREDENTIAL.exec(text)?.groups ?? {};
-  // What is compared is no secret: everybody can compute the checksum of what they sent.
+  // The checksum is no secret: clients can compute it from the text that they sent.
   return body !== undefined && checksum === checksumOf(body);
 }
 
-/** SHA-256, 32 bytes, of a credential or a refresh token: 256 random bits need no slow hash (ASVS 6.5.2). */
+/** SHA-256 (32 bytes) of a credential or a refresh token. 256 random bits need no slow hash (ASVS 6.5.2). */
 export function credentialHash(text: string): Uint8Array {
   return sha256(text);
 }
 
-/** 256 random bits as base64url, 43 characters. */
+/** Makes 256 random bits as base64url, 43 characters. */
 export function generateRefreshToken(): string {
   return randomSecret(REFRESH_TOKEN_BYTES);
 }
 
 /**
- * The refresh token that follows `token`: base64url of HMAC-SHA256(key, length ‖ "cardea/refresh/v1" ‖ token), the
- * length as u32be. A client that asks twice, since it lost the first answer, is given the same one, though it is stored
- * nowhere. Throws RangeError under a key of 32 bytes.
+ * Computes the refresh token that follows `token`: base64url of HMAC-SHA256(key, length ‖ "cardea/refresh/v1" ‖ token),
+ * with the length as u32be. A client that lost the first answer and asks again gets the same token, which is not
+ * stored.
+ * @throws RangeError for a key of less than 32 bytes
  */
 export function refreshSuccessor(key: Uint8Array, token: string): string {
   if (key.length < REFRESH_KEY_BYTES_MIN) throw new RangeError('a refresh key has at least 32 bytes');
@@ -58,7 +62,7 @@ function bigIntOf(bytes: Buffer): bigint {
   return BigInt(`0x${bytes.toString('hex')}`);
 }
 
-// The number as a whole is converted: a digit from each byte modulo 62 would favour the first eight.
+// Converts the bytes as one number. One digit from each byte modulo 62 would make the first eight digits more frequent.
 function base62(value: bigint, letters: number): string {
   let rest = value;
   let text = '';

@@ -41,7 +41,7 @@ const context = secretContext({
   contentType: null,
 });
 
-describe('XAES-256-GCM, as C2SP publishes it', () => {
+describe('XAES-256-GCM with the vectors of C2SP', () => {
   const nonce = utf8('ABCDEFGHIJKLMNOPQRSTUVWX');
   const plaintext = utf8('XAES-256-GCM');
 
@@ -64,7 +64,7 @@ describe('XAES-256-GCM, as C2SP publishes it', () => {
   });
 
   test('10,000 random messages have the accumulated hash of the specification', () => {
-    // Each takes at most 32 + 24 + 1 + 255 + 1 + 255 bytes of the one SHAKE-128 stream.
+    // Each message uses at most 32 + 24 + 1 + 255 + 1 + 255 bytes of the one SHAKE-128 stream.
     const stream = createHash('shake128', { outputLength: 10_000 * 568 }).digest();
     const sealedHash = createHash('shake128', { outputLength: 32 });
     let at = 0;
@@ -103,7 +103,7 @@ describe('the envelope vectors, made by another program', () => {
 describe('an envelope', () => {
   const key = new EnvelopeKey(7, filled(9));
 
-  test('opens to what was sealed, whatever it was', () => {
+  test('opens to the sealed plaintext', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), fc.uint8Array({ maxLength: 60 }), (plaintext, context) => {
         expect(hex(open(key, seal(key, plaintext, context), context))).toBe(hex(plaintext));
@@ -112,14 +112,14 @@ describe('an envelope', () => {
     );
   });
 
-  test('is format, version, nonce, ciphertext, tag, and has a new nonce each time', () => {
+  test('consists of format, version, nonce, ciphertext and tag, with a new nonce each time', () => {
     const [first, second] = [seal(key, utf8('abc'), context), seal(key, utf8('abc'), context)];
     expect(first).toHaveLength(1 + 4 + 24 + 3 + 16);
     expect(hex(first.subarray(0, 5))).toBe('0100000007');
     expect(hex(first.subarray(5, 29))).not.toBe(hex(second.subarray(5, 29)));
   });
 
-  test('does not open after any one of its bits is flipped', () => {
+  test('does not open if any bit is flipped', () => {
     const envelope = seal(key, utf8('abc'), context);
     for (let bit = 0; bit < envelope.length * 8; bit++) {
       const flipped = Uint8Array.from(envelope);
@@ -128,25 +128,25 @@ describe('an envelope', () => {
     }
   });
 
-  test('does not open after its version is changed, even to that of a key with the same bytes', () => {
+  test('does not open if its version is changed, even to that of a key with the same bytes', () => {
     const envelope = Uint8Array.from(seal(key, utf8('abc'), context));
     envelope[4] = 8;
     expect(() => open(new EnvelopeKey(8, filled(9)), envelope, context)).toThrow(IntegrityError);
   });
 
-  test('does not open when cut anywhere', () => {
+  test('does not open if it is cut anywhere', () => {
     const envelope = seal(key, utf8('abc'), context);
     for (let length = 0; length < envelope.length; length++) {
       expect(() => open(key, envelope.subarray(0, length), context)).toThrow(IntegrityError);
     }
   });
 
-  test('names no version when its format is unknown or it is too short', () => {
+  test('gives no version if its format is unknown or it is too short', () => {
     expect(() => envelopeKeyVersion(new Uint8Array(100))).toThrow(IntegrityError);
     expect(() => envelopeKeyVersion(Uint8Array.from([1, 0, 0, 0, 7]))).toThrow(IntegrityError);
   });
 
-  test('that does not open says nothing of its bytes', () => {
+  test('that does not open shows none of its bytes', () => {
     const envelope = seal(key, utf8('the secret'), context);
     expect(() => open(key, envelope, utf8('elsewhere'))).toThrow(
       expect.objectContaining({ name: 'IntegrityError', message: 'the ciphertext does not authenticate' }),
@@ -163,7 +163,7 @@ describe('an envelope key', () => {
     expect(hex(key.bytes())).toBe(hex(filled(5)));
   });
 
-  test('can do nothing once destroyed', () => {
+  test('cannot be used once destroyed', () => {
     const key = new EnvelopeKey(1, filled(5));
     const envelope = seal(key, utf8('abc'), context);
     key.destroy();
@@ -193,7 +193,7 @@ interface GcmGroup {
   tests: { tcId: number; key: string; iv: string; aad: string; msg: string; ct: string; tag: string; result: string }[];
 }
 
-describe('AES-256-GCM, as Wycheproof tries it', () => {
+describe('AES-256-GCM with the vectors of Wycheproof', () => {
   const file = new URL('../../../../shared/vectors/wycheproof_aes_gcm.json', import.meta.url);
   const present = existsSync(file);
   const groups = present ? (JSON.parse(readFileSync(file, 'utf8')) as { testGroups: GcmGroup[] }).testGroups : [];
@@ -202,7 +202,7 @@ describe('AES-256-GCM, as Wycheproof tries it', () => {
   const otherNonces = ours.filter((group) => group.ivSize !== 96).flatMap((group) => group.tests);
   const title = present ? `${cases.length} cases` : '0 cases, since ../shared/vectors is absent';
 
-  test(`${title}: what is valid opens, what is not does not`, () => {
+  test(`${title}: valid ciphertexts open, invalid ones do not`, () => {
     expect(present).toBe(cases.length > 0);
     for (const { tcId, result, ...t } of cases) {
       const opened = () => hex(openAes256Gcm(bytes(t.key), bytes(t.iv), bytes(t.ct + t.tag), bytes(t.aad)));

@@ -11,24 +11,24 @@ const BLOCK_BYTES = 16;
 const BODY_OFFSET = HEADER_BYTES + XAES_NONCE_BYTES;
 const KEY_VERSION_MAX = 0xffff_ffff;
 
-// How `seal` and `open` reach the cipher of a key, which the class shows to nobody else.
+// `seal` and `open` reach the cipher of a key through this. The class shows it to no other code.
 let cipherOf: (key: EnvelopeKey) => Xaes256Gcm;
 
-/** An envelope that was changed, moved, cut, or sealed under another key. The message never holds bytes. */
+/** An envelope that was changed, moved, cut, or sealed under another key. The message never shows its bytes. */
 export class IntegrityError extends Error {
   override name = 'IntegrityError';
 }
 
 /**
- * A 256-bit key with the version that its envelopes name. Holds the XAES-256-GCM subkey too, so
- * that one key opens many envelopes at the cost of two AES blocks each.
+ * A 256-bit key with the version that its envelopes name. It also keeps the XAES-256-GCM subkey, so each envelope costs
+ * only two more AES blocks.
  */
 export class EnvelopeKey {
   readonly version: number;
   readonly #bytes: Uint8Array;
   readonly #cipher: Xaes256Gcm;
 
-  /** Copies `bytes` (32 of them). Throws RangeError unless `version` fits an unsigned 32-bit integer. */
+  /** Copies `bytes`, which are 32. @throws RangeError unless `version` is an unsigned 32-bit integer */
   constructor(version: number, bytes: Uint8Array) {
     if (!Number.isInteger(version) || version < 0 || version > KEY_VERSION_MAX) {
       throw new RangeError('a key version is an unsigned 32-bit integer');
@@ -38,13 +38,13 @@ export class EnvelopeKey {
     this.#bytes = new Uint8Array(bytes);
   }
 
-  /** A copy of the 32 key bytes; who asks for it overwrites it. Throws once the key is destroyed. */
+  /** Returns a copy of the 32 key bytes. The caller overwrites it. @throws Error once the key is destroyed */
   bytes(): Uint8Array {
     this.#cipher.assertUsable();
     return new Uint8Array(this.#bytes);
   }
 
-  /** Overwrites key and subkey with zeros. Any later use throws; destroying again does nothing. */
+  /** Overwrites key and subkey with zeros. Any later use throws. A second call does nothing. */
   destroy(): void {
     this.#bytes.fill(0);
     this.#cipher.destroy();
@@ -56,8 +56,8 @@ export class EnvelopeKey {
 }
 
 /**
- * Seals `plaintext` under a random 192-bit nonce: format 0x01 ‖ u32be key version ‖ nonce[24] ‖
- * ciphertext ‖ tag[16]. `context` is authenticated, not stored: `open` must be given the same.
+ * Seals `plaintext` under a random 192-bit nonce: format 0x01 ‖ u32be key version ‖ nonce[24] ‖ ciphertext ‖ tag[16].
+ * `context` is authenticated and not stored. `open` needs the same context.
  */
 export function seal(key: EnvelopeKey, plaintext: Uint8Array, context: Uint8Array): Uint8Array {
   const envelope = Buffer.allocUnsafeSlow(BODY_OFFSET + plaintext.length + TAG_BYTES);
@@ -69,8 +69,9 @@ export function seal(key: EnvelopeKey, plaintext: Uint8Array, context: Uint8Arra
 }
 
 /**
- * Opens what `seal` made, into memory of its own. Throws IntegrityError on an unknown format, a
- * key version that is not `key.version`, another context, another key, or any bit that differs.
+ * Opens an envelope that `seal` made. The plaintext has its own memory.
+ * @throws IntegrityError for an unknown format, a key version other than `key.version`, another context, another key,
+ * or any changed bit
  */
 export function open(key: EnvelopeKey, envelope: Uint8Array, context: Uint8Array): Uint8Array {
   if (envelopeKeyVersion(envelope) !== key.version) {
@@ -80,7 +81,10 @@ export function open(key: EnvelopeKey, envelope: Uint8Array, context: Uint8Array
   return cipherOf(key).open(nonce, envelope.subarray(BODY_OFFSET), associatedData(envelope, context));
 }
 
-/** The key version an envelope names; true only once it opens. Throws IntegrityError on an unknown format or too few bytes. */
+/**
+ * Reads the key version of an envelope, unauthenticated until it opens.
+ * @throws IntegrityError if no header can be read
+ */
 export function envelopeKeyVersion(envelope: Uint8Array): number {
   if (envelope.length < BODY_OFFSET + TAG_BYTES) throw new IntegrityError('the envelope is too short');
   if (envelope[0] !== FORMAT_XAES_256_GCM) throw new IntegrityError('the envelope has an unknown format');
@@ -88,8 +92,8 @@ export function envelopeKeyVersion(envelope: Uint8Array): number {
 }
 
 /**
- * XAES-256-GCM, C2SP XAES-256-GCM v1.0.1: 32-byte key, 24-byte nonce; answers ciphertext ‖ tag[16].
- * For test vectors: who seals data uses `seal`, which picks the nonce itself.
+ * XAES-256-GCM, C2SP XAES-256-GCM v1.0.1, with a 32-byte key and a 24-byte nonce. Returns ciphertext ‖ tag[16].
+ * Only for test vectors. Code that seals data uses `seal`, which chooses the nonce.
  */
 export function sealXaes256Gcm(key: Uint8Array, nonce: Uint8Array, plaintext: Uint8Array, aad: Uint8Array): Uint8Array {
   const cipher = new Xaes256Gcm(key);
@@ -100,7 +104,7 @@ export function sealXaes256Gcm(key: Uint8Array, nonce: Uint8Array, plaintext: Ui
   }
 }
 
-/** The other half of `sealXaes256Gcm`; throws IntegrityError. */
+/** Opens what `sealXaes256Gcm` returned. @throws IntegrityError */
 export function openXaes256Gcm(
   key: Uint8Array,
   nonce: Uint8Array,
@@ -116,8 +120,9 @@ export function openXaes256Gcm(
 }
 
 /**
- * AES-256-GCM, NIST SP 800-38D, of `ciphertext` ‖ tag: 32-byte key, 12-byte nonce and 16-byte tag
- * only, since Node by itself takes other nonces and tags of 4 bytes. Throws IntegrityError.
+ * Opens `ciphertext` ‖ tag by AES-256-GCM, NIST SP 800-38D. The key has 32 bytes, the nonce 12 and the tag 16. Node
+ * itself would also accept other nonces and tags of 4 bytes.
+ * @throws IntegrityError
  */
 export function openAes256Gcm(key: Uint8Array, nonce: Uint8Array, ciphertext: Uint8Array, aad: Uint8Array): Uint8Array {
   assertLength('a GCM nonce', nonce, GCM_NONCE_BYTES);
@@ -136,7 +141,7 @@ export function openAes256Gcm(key: Uint8Array, nonce: Uint8Array, ciphertext: Ui
 }
 
 class Xaes256Gcm {
-  // ECB without padding keeps no state between blocks, so one context serves every message.
+  // ECB without padding keeps no state between blocks, so one cipher object serves every message.
   readonly #aes: Cipheriv;
   readonly #k1: Uint8Array;
   readonly #blocks: Uint8Array;
@@ -177,7 +182,7 @@ class Xaes256Gcm {
     this.#destroyed = true;
     this.#k1.fill(0);
     this.#blocks.fill(0);
-    // Ends the context, and with it OpenSSL overwrites the round keys, now and not at a garbage collection.
+    // This makes OpenSSL overwrite the round keys now and not at some garbage collection.
     this.#aes.final();
   }
 

@@ -22,11 +22,11 @@ const hex = (data: Uint8Array) => Buffer.from(data).toString('hex');
 const bytes = (text: string) => Buffer.from(text, 'hex');
 
 describe('the vectors of the audit log', () => {
-  test('the genesis is that of the origin and the key', () => {
+  test('the origin and the key give the genesis', () => {
     expect(hex(genesis(vectors.origin, bytes(vectors.publicKey)))).toBe(vectors.genesis);
   });
 
-  test('the chain runs from the genesis through every entry, each encoded byte for byte', () => {
+  test('the chain runs from the genesis through every entry, byte for byte', () => {
     let prev = genesis(vectors.origin, bytes(vectors.publicKey));
     for (const [seq, vector] of vectors.entries.entries()) {
       const { event, log, peer, writtenAt } = JSON.parse(vector.entry) as ParsedEntry;
@@ -58,19 +58,19 @@ describe('an entry', () => {
   };
   const overhead = encodeEntry({ ...frame, event: '' }).length;
 
-  test('is canonical JSON as a whole, whatever the name of the log', () => {
+  test('is canonical JSON for every name of the log', () => {
     const text = Buffer.from(encodeEntry({ ...frame, log: 'a"\n€', event: { b: 1, a: 2 } })).toString();
     expect(canonicalize(JSON.parse(text))).toBe(text);
   });
 
-  test('has 16,384 bytes, and not one more', () => {
+  test('has at most 16,384 bytes', () => {
     const event = 'x'.repeat(16_384 - overhead);
     expect(encodeEntry({ ...frame, event })).toHaveLength(16_384);
     expect(() => encodeEntry({ ...frame, event: `${event}x` })).toThrow(EntryTooLarge);
     expect(() => encodeEntry({ ...frame, event: `${event.slice(1)}é` })).toThrow(EntryTooLarge);
   });
 
-  test('is refused with an event outside the profile', () => {
+  test('is refused for an event outside the profile', () => {
     expect(() => encodeEntry({ ...frame, event: { a: null } })).toThrow(CanonicalJsonError);
   });
 
@@ -97,7 +97,7 @@ describe('the hashes', () => {
     expect(new Set([leafHash(both), nodeHash(half, half), chainHash(both)].map(hex)).size).toBe(3);
   });
 
-  test('of a genesis need a public key of 32 bytes', () => {
+  test('of a genesis needs a public key of 32 bytes', () => {
     expect(() => genesis('o', new Uint8Array(31))).toThrow(RangeError);
   });
 });

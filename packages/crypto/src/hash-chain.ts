@@ -2,7 +2,7 @@ import { canonicalize } from './canonical-json.ts';
 import { toHex } from './encoding.ts';
 import { sha256 } from './ids.ts';
 
-/** The most bytes one entry may have. */
+/** The limit of the bytes of one entry. */
 export const ENTRY_BYTES_MAX = 16_384;
 
 const HASH_BYTES = 32;
@@ -14,15 +14,15 @@ const CHAIN_DOMAIN = Buffer.from('cardea/audit/chain/v1\n');
 const LEAF_PREFIX = Buffer.of(0x00);
 const NODE_PREFIX = Buffer.of(0x01);
 
-/** What the log adds to an event. */
+/** The fields that the log adds to an event. */
 export interface EntryFrame {
   /** The origin of the log. */
   log: string;
   /** The service that submitted the event, by the name in its certificate: `api-service`. */
   peer: string;
-  /** The chain hash of the entry before, or the genesis: 32 bytes. */
+  /** The chain hash of the previous entry, or the genesis: 32 bytes. */
   prev: Uint8Array;
-  /** From 0, without gaps. */
+  /** The position in the log: from 0, without gaps. */
   seq: number;
   /** `2026-11-22T06:27:31.000000Z`: UTC with six decimals. */
   writtenAt: string;
@@ -39,12 +39,12 @@ export function genesis(origin: string, publicKey: Uint8Array): Uint8Array {
   return sha256(Buffer.concat([Buffer.from(`${GENESIS_DOMAIN}${origin}\n`), publicKey]));
 }
 
-/** The link of the hash chain: SHA-256(domain ‖ entry), of the exact bytes stored. */
+/** A link of the hash chain: SHA-256(domain ‖ entry) over the exact stored bytes. */
 export function chainHash(entry: Uint8Array): Uint8Array {
   return sha256(Buffer.concat([CHAIN_DOMAIN, entry]));
 }
 
-/** The leaf of the tree: SHA-256(0x00 ‖ entry), RFC 6962 section 2.1. */
+/** A leaf of the tree: SHA-256(0x00 ‖ entry), RFC 6962 section 2.1. */
 export function leafHash(entry: Uint8Array): Uint8Array {
   return sha256(Buffer.concat([LEAF_PREFIX, entry]));
 }
@@ -55,22 +55,22 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
 }
 
 /**
- * The bytes of an entry: UTF-8 of its canonical JSON. Throws CanonicalJsonError on an event outside
- * the profile, EntryTooLarge, and RangeError on a frame that is none.
+ * Writes an entry as UTF-8 of its canonical JSON.
+ * @throws CanonicalJsonError for an event outside the profile, EntryTooLarge, RangeError for an invalid frame
  */
 export function encodeEntry(entry: EntryFrame & { event: unknown }): Uint8Array {
   return encodeEntryAround(canonicalize(entry.event), entry);
 }
 
 /**
- * The same bytes around an event that is canonical text already, which is not checked again: what is
- * not from `canonicalize` makes an entry that no verifier takes.
+ * Writes the same bytes for an event that is already canonical text. The text is not checked again: a text that
+ * `canonicalize` did not write makes an entry that every verifier refuses.
  */
 export function encodeEntryAround(canonicalEvent: string, frame: EntryFrame): Uint8Array {
   assertFrame(frame);
   const prev = toHex(frame.prev);
   const log = canonicalize(frame.log);
-  // The keys in the order RFC 8785 sorts them.
+  // The keys are in the order of RFC 8785.
   const text = `{"event":${canonicalEvent},"log":${log},"peer":"${frame.peer}","prev":"${prev}","seq":${frame.seq},"v":${ENTRY_VERSION},"writtenAt":"${frame.writtenAt}"}`;
   const entry = Buffer.from(text);
   if (entry.length > ENTRY_BYTES_MAX) throw new EntryTooLarge(`an entry has at most ${ENTRY_BYTES_MAX} bytes`);

@@ -8,10 +8,10 @@ let lastMs = -1;
 let counter = 0;
 
 /**
- * A UUIDv7 (RFC 9562 section 5.7) of `nowMs`, milliseconds since 1970. Greater, as text, than every
- * one this process made before, in one millisecond and after a clock that stepped back too: rand_a
- * is a counter with a random start (section 6.2, method 1) and the last time is kept. 62 bits stay
- * random. Throws RangeError unless `nowMs` is a 48-bit integer.
+ * Makes a UUIDv7 (RFC 9562 section 5.7) of `nowMs`, in milliseconds since 1970. As text it is greater than every id
+ * that this process made before, even within one millisecond and after the clock stepped back: rand_a is a counter with
+ * a random start (section 6.2, method 1), and the last time is remembered. 62 bits are random.
+ * @throws RangeError unless `nowMs` is a 48-bit integer
  */
 export function uuidv7(nowMs: number): string {
   if (!Number.isInteger(nowMs) || nowMs < 0 || nowMs > UNIX_MS_MAX) {
@@ -20,21 +20,21 @@ export function uuidv7(nowMs: number): string {
   advance(nowMs);
   const time = lastMs.toString(16).padStart(12, '0');
   const sequence = counter.toString(16).padStart(3, '0');
-  // The second half of a random UUIDv4 has the layout wanted here: variant, then 62 random bits.
+  // The second half of a random UUIDv4 has the right layout: the variant, then 62 random bits.
   return `${time.slice(0, 8)}-${time.slice(8)}-7${sequence}-${randomUUID().slice(19)}`;
 }
 
-/** `bytes` random bytes as base64url without padding; 32 of them make a credential. */
+/** Makes `bytes` random bytes as base64url without padding. */
 export function randomSecret(bytes: number): string {
   return randomBytes(bytes).toString('base64url');
 }
 
-/** 32 random bytes, in memory of their own, to be overwritten after use. */
+/** Makes 32 random bytes in their own memory. The caller overwrites them after use. */
 export function randomKey(): Uint8Array {
   return randomFillSync(new Uint8Array(32));
 }
 
-/** SHA-256 (FIPS 180-4), 32 bytes; a string is hashed as UTF-8. */
+/** SHA-256 (FIPS 180-4), 32 bytes. A string is hashed as UTF-8. */
 export function sha256(data: Uint8Array | string): Uint8Array {
   return hash('sha256', data, 'buffer');
 }
@@ -44,7 +44,7 @@ export function sha256Hex(data: Uint8Array | string): string {
   return hash('sha256', data, 'hex');
 }
 
-/** Compares in a time that depends on the lengths only. */
+/** Compares bytes in a time that depends only on their lengths. */
 export function constantTimeEqual(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && timingSafeEqual(a, b);
 }
@@ -59,7 +59,7 @@ function advance(nowMs: number): void {
   }
 }
 
-// The lower half only, so that at least 2,048 ids fit in what is left of a millisecond.
+// The start is in the lower half, so that at least 2,048 more ids fit into the same millisecond.
 function start(ms: number): void {
   lastMs = ms;
   counter = randomBytes(2).readUInt16BE() & COUNTER_SEED_MAX;

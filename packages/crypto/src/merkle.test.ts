@@ -30,7 +30,7 @@ const bytes = (text: string): Uint8Array => Buffer.from(text, 'hex');
 const LEAVES = 1_500;
 const allLeaves = Array.from({ length: LEAVES }, (_, i) => leafHash(Buffer.from(`entry ${i}`)));
 
-// RFC 6962 section 2.1, word for word: slow, and plainly right.
+// RFC 6962 section 2.1, word for word. It is slow and easy to check.
 function naiveRoot(leaves: readonly Uint8Array[]): Uint8Array {
   if (leaves.length === 0) return sha256('');
   if (leaves.length === 1) return leaves[0]!;
@@ -67,7 +67,7 @@ function treeOf(leaves: readonly Uint8Array[]) {
   return { tree, reads };
 }
 
-// Answers every complete subtree but those whose index `missing` picks, which have to be computed.
+// Returns every complete subtree except those whose index `missing` picks. Those must be computed.
 function treeWithSubtrees(leaves: readonly Uint8Array[], missing: (index: number) => boolean = () => false) {
   const { tree, reads } = treeOf(leaves);
   const lookups: string[] = [];
@@ -97,25 +97,31 @@ describe('the vectors of the audit log', () => {
   const { tree } = treeOf(leaves);
   const rootAt = (n: number) => bytes(vectors.roots[n]!);
 
-  test.each(Object.entries(vectors.roots))('the root of %s entries is reproduced', async (n, root) => {
+  test.each(Object.entries(vectors.roots))('%s entries give the root of the vectors', async (n, root) => {
     expect(hex(await rootHash(tree, Number(n)))).toBe(root);
   });
 
-  test.each(vectors.inclusion)('entry $seq is proven to be in $size', async ({ seq, size, hashes }) => {
-    expect((await inclusionProof(tree, seq, size)).map(hex)).toEqual(hashes);
-    const proof = hashes.map(bytes);
-    expect(verifyInclusion({ seq, size, leaf: leaves[seq]!, root: rootAt(size), proof })).toBe(true);
-  });
+  test.each(vectors.inclusion)(
+    'the proof shows that entry $seq is among $size entries',
+    async ({ seq, size, hashes }) => {
+      expect((await inclusionProof(tree, seq, size)).map(hex)).toEqual(hashes);
+      const proof = hashes.map(bytes);
+      expect(verifyInclusion({ seq, size, leaf: leaves[seq]!, root: rootAt(size), proof })).toBe(true);
+    },
+  );
 
-  test.each(vectors.consistency)('the tree of $from is proven to go on to $to', async ({ from, to, hashes }) => {
-    expect((await consistencyProof(tree, from, to)).map(hex)).toEqual(hashes);
-    const proof = hashes.map(bytes);
-    expect(verifyConsistency({ from, to, fromRoot: rootAt(from), toRoot: rootAt(to), proof })).toBe(true);
-  });
+  test.each(vectors.consistency)(
+    'the proof shows that the tree of $to entries continues that of $from',
+    async ({ from, to, hashes }) => {
+      expect((await consistencyProof(tree, from, to)).map(hex)).toEqual(hashes);
+      const proof = hashes.map(bytes);
+      expect(verifyConsistency({ from, to, fromRoot: rootAt(from), toRoot: rootAt(to), proof })).toBe(true);
+    },
+  );
 });
 
 describe('against RFC 6962 written out over an array', () => {
-  test('every root of up to 600 leaves is the same, with subtrees stored or not', async () => {
+  test('every root of up to 600 leaves is the same, with and without stored subtrees', async () => {
     const [plain, stored, gaps] = trees(allLeaves);
     for (let n = 0; n <= 600; n++) {
       const expected = hex(naiveRoot(allLeaves.slice(0, n)));
@@ -156,7 +162,7 @@ describe('against RFC 6962 written out over an array', () => {
     );
   });
 
-  test('all proofs of all trees up to 40 leaves verify, and none for another place or size', async () => {
+  test('all proofs of all trees up to 40 leaves verify, and none for another position or size', async () => {
     const { tree } = treeOf(allLeaves);
     const roots = Array.from({ length: 42 }, (_, n) => naiveRoot(allLeaves.slice(0, n)));
     for (let size = 1; size <= 40; size++) {
@@ -177,7 +183,7 @@ describe('against RFC 6962 written out over an array', () => {
     }
   });
 
-  test('a compact range covers its leaves without a gap, as widely as it can, and leads to the root', async () => {
+  test('a compact range covers its leaves without a gap, in the widest subtrees, and leads to the root', async () => {
     await fc.assert(
       fc.asyncProperty(sizeAndPart, async ([whole, from]) => {
         const leaves = allLeaves.slice(0, whole);
@@ -199,8 +205,8 @@ describe('against RFC 6962 written out over an array', () => {
   });
 });
 
-describe('what is read', () => {
-  test('is at most 256 leaves at a time, and never a leaf below a stored subtree', async () => {
+describe('a read of the tree', () => {
+  test('takes at most 256 leaves at a time, and never a leaf below a stored subtree', async () => {
     const { tree, reads, lookups } = treeWithSubtrees(allLeaves);
     await rootHash(tree, LEAVES);
     expect(lookups).toEqual(['1/0', '1/1', '1/2', '1/3', '1/4']);
@@ -210,13 +216,13 @@ describe('what is read', () => {
     expect(Math.max(...plain.reads)).toBe(256);
   });
 
-  test('is one batch of leaves for an inclusion proof', async () => {
+  test('takes one batch of leaves for an inclusion proof', async () => {
     const { tree, reads } = treeWithSubtrees(allLeaves.slice(0, 1_024));
     await inclusionProof(tree, 300, 1_024);
     expect(reads).toEqual([256]);
   });
 
-  test('is a handful of subtrees for a log of 4,294,967,296 entries', async () => {
+  test('takes a few subtrees for a log of 4,294,967,296 entries', async () => {
     const lookups: string[] = [];
     const subtree = async (level: number, index: number) => {
       lookups.push(`${level}/${index}`);
@@ -230,7 +236,7 @@ describe('what is read', () => {
     expect(verifyConsistency({ from: 2 ** 32, to: 2 ** 32 + 1, fromRoot: sha256('4/0'), toRoot, proof })).toBe(true);
   });
 
-  test('is refused when leaves are missing', async () => {
+  test('fails if leaves are missing', async () => {
     const { tree } = treeOf(allLeaves.slice(0, 3));
     await expect(rootHash(tree, 4)).rejects.toThrow(RangeError);
     await expect(inclusionProof(tree, 0, 4)).rejects.toThrow(RangeError);
@@ -241,7 +247,7 @@ describe('a proof', () => {
   const { tree } = treeOf(allLeaves);
   const root = naiveRoot(allLeaves.slice(0, 13));
 
-  test('of inclusion does not verify when a hash is changed, cut, added, or has another length', async () => {
+  test('of inclusion does not verify if a hash is changed, removed, added or has another length', async () => {
     const proof = await inclusionProof(tree, 5, 13);
     const claim = { seq: 5, size: 13, leaf: allLeaves[5]!, root };
     expect(verifyInclusion({ ...claim, proof })).toBe(true);
@@ -252,7 +258,7 @@ describe('a proof', () => {
     expect(verifyInclusion({ ...claim, proof, seq: 5.5 })).toBe(false);
   });
 
-  test('of consistency does not verify when a hash is changed, cut, added, or has another length', async () => {
+  test('of consistency does not verify if a hash is changed, removed, added or has another length', async () => {
     const proof = await consistencyProof(tree, 6, 13);
     const claim = { from: 6, to: 13, fromRoot: naiveRoot(allLeaves.slice(0, 6)), toRoot: root };
     expect(verifyConsistency({ ...claim, proof })).toBe(true);
@@ -260,7 +266,7 @@ describe('a proof', () => {
     expect(verifyConsistency({ ...claim, from: 13, to: 6, proof })).toBe(false);
   });
 
-  test('does not verify for a tree so small or so large that the proof has another length', async () => {
+  test('does not verify for a tree whose proofs have another length', async () => {
     const [a, b] = [allLeaves[0]!, allLeaves[1]!];
     const two = nodeHash(a, b);
     expect(verifyInclusion({ seq: 0, size: 2, leaf: a, root: two, proof: [b] })).toBe(true);
@@ -280,7 +286,7 @@ describe('a proof', () => {
     expect(verifyInclusion({ seq: 0, size: 2, root: nodeHash(a, b), ...moved })).toBe(false);
   });
 
-  test('of consistency from nothing, or backwards, is an error and never verifies', async () => {
+  test('of consistency from size 0 or to a smaller size is an error and never verifies', async () => {
     const nothing = sha256('');
     await expect(consistencyProof(tree, 0, 0)).rejects.toThrow(RangeError);
     await expect(consistencyProof(tree, 0, 5)).rejects.toThrow(RangeError);
@@ -296,7 +302,7 @@ describe('a proof', () => {
     expect(verifyConsistency({ ...same, toRoot: root, proof: [root] })).toBe(false);
   });
 
-  test('of a leaf or of a range that the tree does not have is an error', async () => {
+  test('of a leaf or a range outside the tree is an error', async () => {
     await expect(inclusionProof(tree, 5, 5)).rejects.toThrow(RangeError);
     await expect(inclusionProof(tree, 0, 0)).rejects.toThrow(RangeError);
     await expect(compactRange(tree, 6, 5)).rejects.toThrow(RangeError);
@@ -306,7 +312,7 @@ describe('a proof', () => {
 describe('the hash of a range', () => {
   const { tree } = treeOf(allLeaves);
 
-  test('is that of a complete subtree or of a ragged right edge', async () => {
+  test('exists for a complete subtree and for an incomplete one at the right edge', async () => {
     expect(hex(await rangeHash(tree, 512, 768))).toBe(hex(naiveRoot(allLeaves.slice(512, 768))));
     expect(hex(await rangeHash(tree, 1_024, LEAVES))).toBe(hex(naiveRoot(allLeaves.slice(1_024))));
   });
@@ -323,7 +329,7 @@ describe('the hash of a range', () => {
   });
 });
 
-// What a verifier does with the parts of a compact range that begins at leaf 0.
+// Joins the parts of a compact range that begins at leaf 0, as a verifier does.
 function joined(parts: readonly RangePart[]): Uint8Array {
   const stack: RangePart[] = [];
   for (const part of parts) {

@@ -1,17 +1,17 @@
 import { nodeHash } from './hash-chain.ts';
 import { constantTimeEqual, sha256 } from './ids.ts';
 
-/** How many nodes of one level a stored subtree joins, as C2SP tlog-tiles has it; and the most leaves read in one call. */
+/** The nodes of one level that a stored subtree joins, as in C2SP tlog-tiles. Also the most leaves read in one call. */
 export const TILE_WIDTH = 256;
 const HASH_BYTES = 32;
 
-/** Where the hashes of a tree are looked up, so that a log of millions needs no array. */
+/** Looks up the hashes of a tree, so that a log of millions of entries needs no array. */
 export interface TreeHashes {
   /** The leaf hashes of [from, to), at most 256 of them. */
   leaves(from: number, to: number): Promise<Uint8Array[]>;
   /**
-   * The hash of the complete subtree of 256^level leaves that begins at leaf index × 256^level
-   * (level ≥ 1), or undefined where it is not stored: it is then computed from what is below.
+   * The hash of the complete subtree of 256^level leaves that begins at leaf index × 256^level (level ≥ 1). Undefined
+   * if it is not stored; it is then computed from the nodes below.
    */
   subtree?(level: number, index: number): Promise<Uint8Array | undefined>;
 }
@@ -23,15 +23,15 @@ export interface RangePart {
   to: number;
 }
 
-/** MTH of the first `size` leaves, RFC 6962 section 2.1. Of none: SHA-256 of nothing. */
+/** MTH of the first `size` leaves, RFC 6962 section 2.1. For size 0 it is the SHA-256 of no bytes. */
 export async function rootHash(tree: TreeHashes, size: number): Promise<Uint8Array> {
   assertSize(size);
   return size === 0 ? sha256('') : rangeHash(tree, 0, size);
 }
 
 /**
- * MTH of the leaves [from, to), a subtree or the ragged right edge of one: throws RangeError where
- * RFC 6962 has no node over that range, and when the tree has fewer leaves.
+ * MTH of the leaves [from, to), a complete subtree or an incomplete one at the right edge.
+ * @throws RangeError if RFC 6962 has no node over that range, or if the tree has fewer leaves
  */
 export async function rangeHash(tree: TreeHashes, from: number, to: number): Promise<Uint8Array> {
   assertSize(from);
@@ -41,7 +41,10 @@ export async function rangeHash(tree: TreeHashes, from: number, to: number): Pro
   return hashRange(tree, from, to);
 }
 
-/** The audit path from the leaf `seq` up to the root of `size` leaves, RFC 6962 section 2.1.1. RangeError if it is not below. */
+/**
+ * The audit path of the leaf `seq` to the root of `size` leaves, RFC 6962 section 2.1.1.
+ * @throws RangeError unless below
+ */
 export async function inclusionProof(tree: TreeHashes, seq: number, size: number): Promise<Uint8Array[]> {
   assertSize(seq);
   assertSize(size);
@@ -64,14 +67,15 @@ export async function inclusionProof(tree: TreeHashes, seq: number, size: number
 }
 
 /**
- * That the tree of `to` leaves continues the one of `from` leaves, RFC 6962 section 2.1.2. Empty when
- * they are the same. Throws RangeError from 0, of which nothing can be proven, and backwards.
+ * The proof that the tree of `to` leaves continues the tree of `from` leaves, RFC 6962 section 2.1.2. Empty if the
+ * sizes are the same.
+ * @throws RangeError for `from` 0, about which nothing can be proven, and for `from` above `to`
  */
 export async function consistencyProof(tree: TreeHashes, from: number, to: number): Promise<Uint8Array[]> {
   assertSize(from);
   assertSize(to);
   if (from === 0 || from > to)
-    throw new RangeError('a consistency proof goes from a smaller tree, not empty, to a larger');
+    throw new RangeError('a consistency proof goes from a smaller tree that is not empty to a larger one');
   const proof: Uint8Array[] = [];
   let source = tree;
   let [left, right] = [0, to];
@@ -86,12 +90,12 @@ export async function consistencyProof(tree: TreeHashes, from: number, to: numbe
       left = middle;
     }
   }
-  // Who verifies holds the old root, so it is left out where it is a node of the new tree.
+  // The verifier has the old root, so the proof omits it if it is a node of the new tree.
   if (left > 0) proof.push(await hashRange(source, left, right));
   return proof.toReversed();
 }
 
-/** The fewest complete subtrees that cover [from, to), from left to right: what ties a partial export to the root. */
+/** The fewest complete subtrees that cover [from, to), from left to right. They tie a partial export to the root. */
 export async function compactRange(tree: TreeHashes, from: number, to: number): Promise<RangePart[]> {
   assertSize(from);
   assertSize(to);
@@ -106,7 +110,7 @@ export async function compactRange(tree: TreeHashes, from: number, to: number): 
   return parts;
 }
 
-/** Whether `proof` leads from the leaf hash `leaf` to `root`: RFC 9162 section 2.1.3.2. */
+/** True if `proof` leads from the leaf hash `leaf` to `root`, RFC 9162 section 2.1.3.2. */
 export function verifyInclusion(claim: {
   seq: number;
   size: number;
@@ -126,7 +130,9 @@ export function verifyInclusion(claim: {
   return climb.atRoot && constantTimeEqual(hash, claim.root);
 }
 
-/** Whether `proof` shows that the tree of `to` leaves continues the one of `from`: RFC 9162 section 2.1.4.2. From 0: never. */
+/**
+ * True if `proof` shows that the tree of `to` leaves continues that of `from`, RFC 9162 section 2.1.4.2. Never from 0.
+ */
 export function verifyConsistency(claim: {
   from: number;
   to: number;
@@ -153,7 +159,7 @@ export function verifyConsistency(claim: {
   return climb.atRoot && constantTimeEqual(oldHash, fromRoot) && constantTimeEqual(newHash, toRoot);
 }
 
-// The way up from a leaf, as `fn` and `sn` of RFC 9162. Divided, not shifted: sizes pass 2^32.
+// The path up from a leaf, as `fn` and `sn` of RFC 9162. Division instead of a shift, because sizes may exceed 2^32.
 class Climb {
   #node: number;
   #last: number;
@@ -172,7 +178,7 @@ class Climb {
   }
 
   up(): void {
-    // A last node without a right sibling stands for its parents too, up to where it is a right child.
+    // A last node without a right sibling also stands for its parents, up to the level where it is a right child.
     if (this.#node === this.#last) while (this.#node % 2 === 0 && this.#node !== 0) this.#halve();
     this.#halve();
   }
@@ -211,7 +217,7 @@ async function readLeaves(tree: TreeHashes, from: number, to: number): Promise<U
   return leaves;
 }
 
-// Level by level; an odd node at the end moves up as it is, which gives the same tree as the recursion.
+// Works level by level. An odd node at the end moves up unchanged, which gives the same tree as the recursion.
 function hashLeaves(leaves: readonly Uint8Array[]): Uint8Array {
   let level = leaves;
   while (level.length > 1) {
@@ -225,7 +231,7 @@ function hashLeaves(leaves: readonly Uint8Array[]): Uint8Array {
   return level[0]!;
 }
 
-// Once a proof has come down to 256 leaves, they are read once and not for each node below.
+// Once a proof reaches 256 leaves, it reads them once and not again for each node below.
 async function nearby(source: TreeHashes, from: number, to: number): Promise<TreeHashes> {
   if (source instanceof LeavesInMemory || to - from > TILE_WIDTH) return source;
   return new LeavesInMemory(from, await readLeaves(source, from, to));
@@ -245,12 +251,12 @@ class LeavesInMemory implements TreeHashes {
   }
 }
 
-// The largest power of two smaller than n, for n ≥ 2: where RFC 6962 splits a tree.
+// The largest power of two smaller than n, for n ≥ 2. RFC 6962 splits a tree there.
 function splitPoint(n: number): number {
   return coveringPower(n) / 2;
 }
 
-// The smallest power of two not smaller than n.
+// The smallest power of two that is at least n.
 function coveringPower(n: number): number {
   let power = 1;
   while (power < n) power *= 2;
@@ -272,5 +278,5 @@ function isSize(n: number): boolean {
 }
 
 function assertSize(n: number): void {
-  if (!isSize(n)) throw new RangeError('a place in the tree is an integer from 0 to 2^53-1');
+  if (!isSize(n)) throw new RangeError('a position in the tree is an integer from 0 to 2^53-1');
 }

@@ -14,8 +14,8 @@ const hasher = createPasswordHasher(cheap, roomy);
 const text = (value: Uint8Array) => Buffer.from(value).toString('hex');
 
 describe('Argon2id', () => {
-  // From the test program of the reference implementation; that of RFC 9106 section 5.3 needs
-  // associated data, which this library does not take.
+  // From the test program of the reference implementation. The vector of RFC 9106 section 5.3 needs associated data,
+  // which this library does not accept.
   test.each([
     '$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4',
     '$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc',
@@ -24,7 +24,7 @@ describe('Argon2id', () => {
     expect(await hasher.verify(phc, 'Password')).toBe(false);
   });
 
-  test('derives from a passphrase what another implementation derives', async () => {
+  test('derives the same bytes from a passphrase as another implementation', async () => {
     const salt = Buffer.alloc(16, 7);
     const other = argon2Sync('argon2id', {
       message: Buffer.from('a passphrase'),
@@ -39,7 +39,7 @@ describe('Argon2id', () => {
     expect(derived).toHaveLength(32);
   });
 
-  test('of the other implementation gives the answer of RFC 9106 section 5.3', () => {
+  test('in the other implementation gives the result of RFC 9106 section 5.3', () => {
     const tag = argon2Sync('argon2id', {
       message: Buffer.alloc(32, 1),
       nonce: Buffer.alloc(16, 2),
@@ -53,18 +53,18 @@ describe('Argon2id', () => {
     expect(text(tag)).toBe('0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659');
   });
 
-  test('is not derived with a salt under 16 bytes', async () => {
+  test('refuses a salt of less than 16 bytes', async () => {
     await expect(derivePassphraseKey('a', new Uint8Array(15), cheap)).rejects.toThrow(RangeError);
   });
 
-  test('costs by default what the design asks for', () => {
+  test('has the cost of the design by default', () => {
     expect(defaultPasswordCost).toEqual({ memoryKib: 64 * 1024, passes: 3, parallelism: 1 });
     expect(passphraseCost).toEqual({ memoryKib: 256 * 1024, passes: 3, parallelism: 1 });
   });
 });
 
 describe('a password', () => {
-  test('is stored as Argon2id at the cost asked for, with a new salt each time', async () => {
+  test('is stored as Argon2id at the given cost, with a new salt each time', async () => {
     const [first, second] = await Promise.all([hasher.hash('correct horse'), hasher.hash('correct horse')]);
     expect(first).toMatch(/^\$argon2id\$v=19\$m=256,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/);
     expect(first).not.toBe(second);
@@ -72,7 +72,7 @@ describe('a password', () => {
     expect(await hasher.verify(first, 'correct horse ')).toBe(false);
   });
 
-  test('is the same however its letters are composed', async () => {
+  test('is the same in every Unicode composition of its letters', async () => {
     const phc = await hasher.hash('caf\u00e9 \uff11');
     expect(await hasher.verify(phc, 'cafe\u0301 1')).toBe(true);
     const salt = new Uint8Array(16);
@@ -81,7 +81,7 @@ describe('a password', () => {
     );
   });
 
-  test('of nobody is never right, at the work of a real one', async () => {
+  test('of an unknown user is never right and takes the same work', async () => {
     expect(await hasher.verify(undefined, '')).toBe(false);
     const slow = createPasswordHasher({ memoryKib: 32_768, passes: 3, parallelism: 1 }, roomy);
     const phc = await slow.hash('a');
@@ -91,7 +91,7 @@ describe('a password', () => {
     expect(decoy).toBeLessThan(real * 4);
   });
 
-  test('is hashed again when cost or algorithm are not those of today', async () => {
+  test('is hashed again if the cost or the algorithm has changed', async () => {
     const phc = await hasher.hash('a');
     expect(hasher.needsRehash(phc)).toBe(false);
     for (const other of [{ memoryKib: 512 }, { passes: 3 }, { parallelism: 2 }]) {
@@ -101,13 +101,13 @@ describe('a password', () => {
     expect(hasher.needsRehash(phc.replace('v=19', 'v=16'))).toBe(true);
   });
 
-  test('against a hash that is none is an error, not a wrong password', async () => {
+  test('against a malformed hash is an error, not a wrong password', async () => {
     await expect(hasher.verify('plain', 'plain')).rejects.toMatchObject({ message: expect.any(String) });
   });
 });
 
 describe('the queue', () => {
-  test('refuses who comes when as many wait as may, time and again, and takes the next once there is room', async () => {
+  test('refuses a password while it is full, and accepts the next once there is room', async () => {
     const narrow = createPasswordHasher(cheap, { concurrent: 1, queued: 2 });
     for (let round = 0; round < 3; round++) {
       const taken = [narrow.hash('1'), narrow.hash('2'), narrow.verify(undefined, '3')];
@@ -117,7 +117,7 @@ describe('the queue', () => {
     }
   });
 
-  test('gives the place of a failed one to the next', async () => {
+  test('gives the place of a failed password to the next', async () => {
     const narrow = createPasswordHasher(cheap, { concurrent: 1, queued: 1 });
     const [failed, next] = await Promise.allSettled([narrow.verify('plain', 'a'), narrow.hash('b')]);
     expect([failed.status, next.status]).toEqual(['rejected', 'fulfilled']);
@@ -125,7 +125,7 @@ describe('the queue', () => {
   });
 });
 
-// The smaller of two, in microseconds of this process, so that other programs matter little.
+// The smaller of two runs, in microseconds of this process, so that other programs matter little.
 async function cpuOf(work: () => Promise<unknown>): Promise<number> {
   const costs: number[] = [];
   for (let i = 0; i < 5; i++) {

@@ -1,30 +1,30 @@
 import { randomBytes } from 'node:crypto';
 import { hash, hashRaw, parseOptions, verify } from '@node-rs/argon2';
 
-/** The cost of one Argon2id, RFC 9106. */
+/** The cost of one Argon2id hash, RFC 9106. */
 export interface PasswordCost {
   memoryKib: number;
   passes: number;
   parallelism: number;
 }
 
-/** Hashes the passwords of people. All three reject with PasswordQueueFull or do their work; `needsRehash` is instant. */
+/** Hashes the passwords of people. `hash` and `verify` reject with PasswordQueueFull if too many passwords wait. */
 export interface PasswordHasher {
-  /** A PHC string with a random salt of 16 bytes. */
+  /** Returns a PHC string with a random salt of 16 bytes. */
   hash(password: string): Promise<string>;
-  /** Without a hash, as there is for an unknown user, the same work is done and the answer is false. */
+  /** Without a hash, as for an unknown user, it does the same work and returns false. */
   verify(phc: string | undefined, password: string): Promise<boolean>;
-  /** Whether the hash was made at another cost, or by another algorithm, than today's. */
+  /** True if the hash was made with another cost or algorithm than today's. */
   needsRehash(phc: string): boolean;
 }
 
-/** For people who sign in: about 0.1 s of one core. */
+/** The cost for people who sign in: about 0.1 s of one core. */
 export const defaultPasswordCost: PasswordCost = { memoryKib: 65_536, passes: 3, parallelism: 1 };
 
-/** For the passphrase of a seal, which is asked for once a start. */
+/** The cost for the passphrase of a seal, which is needed once for each start. */
 export const passphraseCost: PasswordCost = { memoryKib: 262_144, passes: 3, parallelism: 1 };
 
-/** As many passwords as may wait are waiting: the caller is told to come back, before memory runs out. */
+/** Too many passwords wait. The client must try again later, so that memory does not run out. */
 export class PasswordQueueFull extends Error {
   override name = 'PasswordQueueFull';
 }
@@ -35,8 +35,8 @@ const HASH_BYTES = 32;
 const SALT_BYTES = 16;
 
 /**
- * Hashes by Argon2id, `concurrent` at a time, each in `memoryKib` of memory on a thread of libuv's;
- * `queued` more may wait. Passwords are compared in NFKC, since keyboards differ in what they send.
+ * Hashes with Argon2id, `concurrent` at a time, each in `memoryKib` of memory on a thread of libuv. `queued` more may
+ * wait. Passwords are compared in NFKC, because keyboards send the same letter in different forms.
  */
 export function createPasswordHasher(
   cost: PasswordCost,
@@ -56,7 +56,7 @@ export function createPasswordHasher(
   };
 }
 
-/** 32 bytes of Argon2id from a passphrase in NFKC; `salt` has 16 bytes or more and is stored beside what the key opens. */
+/** Derives 32 bytes with Argon2id from a passphrase in NFKC. `salt` has at least 16 bytes and must be stored. */
 export async function derivePassphraseKey(
   passphrase: string,
   salt: Uint8Array,
@@ -77,7 +77,7 @@ function createTurnstile(limits: { concurrent: number; queued: number }) {
     try {
       return await work();
     } finally {
-      // The place is handed on rather than given up, so that nobody can slip in between.
+      // The place goes directly to the next password, so that no newer one can take it.
       const next = waiting.shift();
       if (next) next();
       else running--;
@@ -96,7 +96,7 @@ function argon2Options(cost: PasswordCost) {
   } as const;
 }
 
-// A random result, so no password is known to match it, and it costs what a real one costs.
+// A random hash: no known password matches it, and checking it costs as much as a real one.
 function decoyHash(cost: PasswordCost): string {
   const [salt, result] = [randomBytes(SALT_BYTES), randomBytes(HASH_BYTES)].map(unpaddedBase64);
   return `$argon2id$v=19$m=${cost.memoryKib},t=${cost.passes},p=${cost.parallelism}$${salt}$${result}`;

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { hmacKey } from './token-key.ts';
 
 describe('the key of a token', () => {
-  test('is a secret key object of the bytes given', () => {
+  test('is a secret key object with the given bytes', () => {
     const bytes = new Uint8Array(32).fill(7);
     const key = hmacKey(bytes);
     expect(key.type).toBe('secret');

@@ -20,7 +20,7 @@ describe('an HOTP code', () => {
     expect(hotpCode(secret, counter)).toBe(code);
   });
 
-  test.each([-1, 1.5, 2 ** 53, Number.NaN])('is not made of the counter %p', (counter) => {
+  test.each([-1, 1.5, 2 ** 53, Number.NaN])('refuses the counter %p', (counter) => {
     expect(() => hotpCode(secret, counter)).toThrow(RangeError);
   });
 });
@@ -37,14 +37,14 @@ describe('a TOTP code', () => {
     expect(findTotpStep(secret, code.slice(2), seconds * 1000)).toBe(Math.floor(seconds / 30));
   });
 
-  test('is right in its own step, one before and one after, and says which step is its own', () => {
+  test('is right in its own step, one before and one after, and gives its own step', () => {
     const step = 41_152_263;
     const otp = hotpCode(secret, step);
     const found = [-2, -1, 0, 1, 2].map((late) => findTotpStep(secret, otp, (step + late) * STEP_MS));
     expect(found).toEqual([undefined, step, step, step, undefined]);
   });
 
-  test('ends with the last millisecond of the step after its own', () => {
+  test('expires after the last millisecond of the step after its own', () => {
     const otp = hotpCode(secret, 1000);
     expect(findTotpStep(secret, otp, 999 * STEP_MS - 1)).toBeUndefined();
     expect(findTotpStep(secret, otp, 999 * STEP_MS)).toBe(1000);
@@ -52,7 +52,7 @@ describe('a TOTP code', () => {
     expect(findTotpStep(secret, otp, 1002 * STEP_MS)).toBeUndefined();
   });
 
-  test('of step 0 is right at the beginning of time', () => {
+  test('of step 0 is right at time 0', () => {
     expect(findTotpStep(secret, '755224', 0)).toBe(0);
   });
 
@@ -79,18 +79,18 @@ describe('a TOTP code', () => {
     expect(findTotpStep(secret, otp, 0)).toBeUndefined();
   });
 
-  test('at a time that is none is wrong', () => {
+  test('at an invalid time is wrong', () => {
     expect(findTotpStep(secret, '755224', Number.NaN)).toBeUndefined();
   });
 });
 
 describe('a TOTP secret', () => {
-  test('has 20 bytes, never the same', () => {
+  test('has 20 bytes and is always new', () => {
     expect(generateTotpSecret()).toHaveLength(20);
     expect(generateTotpSecret()).not.toEqual(generateTotpSecret());
   });
 
-  test('is told to authenticator apps in base32, with all that makes its codes', () => {
+  test('reaches authenticator apps in base32, with every parameter of its codes', () => {
     expect(totpUri({ issuer: 'Cardea', account: 'alice', secret })).toBe(
       'otpauth://totp/Cardea:alice?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Cardea&algorithm=SHA1&digits=6&period=30',
     );
@@ -109,39 +109,36 @@ describe('a TOTP secret', () => {
     expect(new URL(uri).searchParams.get('secret')).toBe(base32);
   });
 
-  test('keeps its place in the address whatever the names are', () => {
+  test('stays intact in the address with any name', () => {
     const uri = new URL(totpUri({ issuer: 'A & B', account: 'x?secret=MY#/', secret }));
     expect(uri.searchParams.getAll('secret')).toEqual(['GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ']);
     expect(uri.searchParams.get('issuer')).toBe('A & B');
     expect(decodeURIComponent(uri.pathname)).toBe('/A & B:x?secret=MY#/');
   });
 
-  test.each([{ issuer: 'a:b' }, { account: 'a:b' }])(
-    'is not given to a label that apps read in two ways: %j',
-    (part) => {
-      expect(() => totpUri({ issuer: 'Cardea', account: 'alice', secret, ...part })).toThrow(RangeError);
-    },
-  );
+  test.each([{ issuer: 'a:b' }, { account: 'a:b' }])('refuses a label that apps read in two ways: %j', (part) => {
+    expect(() => totpUri({ issuer: 'Cardea', account: 'alice', secret, ...part })).toThrow(RangeError);
+  });
 });
 
 describe('recovery codes', () => {
   const codes = generateRecoveryCodes(400);
 
-  test('come in the number asked for, in groups that can be read aloud, no two alike', () => {
+  test('have the requested number, are all different and come in groups that are easy to read aloud', () => {
     expect(codes).toHaveLength(400);
     expect(new Set(codes).size).toBe(400);
     for (const code of codes) expect(code).toMatch(/^[A-Z2-7]{5}(-[A-Z2-7]{5}){4}$/);
   });
 
-  test('have 125 bits: every letter is as likely as any other', () => {
+  test('have 125 bits: every letter is equally likely', () => {
     const counts = new Map<string, number>();
     for (const letter of codes.join('').replaceAll('-', '')) counts.set(letter, (counts.get(letter) ?? 0) + 1);
     expect(counts.size).toBe(32);
-    // 10,000 letters: 312.5 of each, standard deviation 17.4; six of them either way.
+    // 10,000 letters: 312.5 of each, standard deviation 17.4. The limits are six deviations away.
     for (const count of counts.values()) expect(Math.abs(count - 312.5)).toBeLessThan(105);
   });
 
-  test('are the same however they are typed', () => {
+  test('are the same with spaces, hyphens and lower case', () => {
     const [code = ''] = codes;
     const plain = code.replaceAll('-', '');
     for (const typed of [code, plain, code.toLowerCase(), ` ${code.replaceAll('-', ' ')}\n`, `${plain}-`]) {
