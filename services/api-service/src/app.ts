@@ -61,8 +61,8 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
   const server: ServerContext = {
     logger,
     metrics,
-    // Who shows a good token is judged by who they are, anybody else by where they come from: by a token that is good no
-    // more, whoever has stolen it could have its owner dropped.
+    // Who shows a good token is judged by who they are, anybody else by where they come from: by a token that is good
+    // no more, whoever has stolen it could have its owner dropped.
     async identify(req, endpoint, requestId) {
       if (alwaysAnswered.has(endpoint) || waysIn.has(endpoint)) return identify(req, endpoint, requestId);
       let caller: Caller;

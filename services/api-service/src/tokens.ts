@@ -45,7 +45,10 @@ export interface Tokens {
   recall(token: string): TokenClaims | undefined;
 }
 
-/** Access tokens (JWT, RFC 9068 in shape): one algorithm, pinned with the key; a key is found by `kid` and by nothing else in the token. */
+/**
+ * Access tokens (JWT, RFC 9068 in shape): one algorithm, pinned with the key; a key is found by `kid` and by nothing
+ * else in the token.
+ */
 export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () => Date): Tokens {
   // A verified token is remembered until it ends, in the order of arrival.
   const remembered = new Map<string, { claims: TokenClaims; expiresAt: number }>();

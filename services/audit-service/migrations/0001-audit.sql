@@ -1,6 +1,6 @@
--- The exact bytes of every entry. The columns after `leaf` are an index made from them and nothing more. Every append pays
--- for each column and index: `prev`, `peer`, `changes` and the chain hash are left to the bytes, and `written_at`, which grows with `seq`, is
--- searched by it.
+-- The exact bytes of every entry. The columns after `leaf` are only an index made from the bytes. Each column and index
+-- makes every append slower. So `prev`, `peer`, `changes` and the chain hash have no column, and `written_at` has no index:
+-- it grows with `seq`, and queries find it by `seq`.
 create table audit_entry (
   seq bigint primary key,
   event_id text collate "C" not null unique,
@@ -24,7 +24,7 @@ create index audit_entry_vault on audit_entry (vault, seq) where vault is not nu
 
 create index audit_entry_deny on audit_entry (seq) where decision = 'deny';
 
--- A row that always exists, because a row that does not exist cannot be locked or compared with.
+-- A row that always exists, because a row that does not exist cannot be locked or compared.
 create table audit_head (
   id bigint primary key check (id = 1),
   size bigint not null,

@@ -16,8 +16,8 @@ import { toCanonicalEvent } from './parse-append.ts';
 import { auditRoutes } from './routes.ts';
 import { createHotPath } from '@cardea/http/server/hot-path';
 
-// Who may call what. What is not listed here is for nobody. Whoever appends asks for the
-// checkpoint too, to see whether the log answers.
+// Which peers may call which endpoint. An endpoint that is not listed here refuses everybody. A service that appends
+// may also read the checkpoint, to see whether the log answers.
 const peersOf: PeersOfEndpoints = new Map([
   [appendEvents.path, ['api-service', 'worker', 'kek-service']],
   [listEntries.path, ['api-service']],
@@ -25,7 +25,7 @@ const peersOf: PeersOfEndpoints = new Map([
   [exportEntries.path, ['api-service', 'operator']],
 ]);
 
-/** All that audit-service serves. */
+/** The endpoints of audit-service. */
 export function createAuditApp(ctx: AuditContext): { listener: RequestListener; server: ServerContext } {
   const server: ServerContext = {
     logger: ctx.logger,
@@ -37,7 +37,7 @@ export function createAuditApp(ctx: AuditContext): { listener: RequestListener; 
   };
   const routes = auditRoutes(ctx);
   const app = createApp({ ctx: server, routes });
-  // Every answer of Cardea waits for one of these.
+  // Every answer of Cardea waits for such a call.
   const hotPath = createHotPath({
     ctx: server,
     routes: routes.filter(({ endpoint }) => endpoint.path === appendEvents.path),
@@ -47,9 +47,9 @@ export function createAuditApp(ctx: AuditContext): { listener: RequestListener; 
   return { listener: (req, res) => void (hotPath(req, res) || app(req, res)), server };
 }
 
-/** The log records what it refuses itself. @throws AppError `unavailable` */
+/** Records a refusal of audit-service in its own log. @throws AppError `unavailable` */
 async function recordRefusal(ctx: AuditContext, refusal: Refusal): Promise<void> {
-  // That an id was taken twice is in the log already, with the id.
+  // The log already has a record of this conflict, with the id.
   if (refusal.error.code === 'conflict') return;
   const at = ctx.now();
   const event = toAuditEvent(refusal.caller, refusalFacts(refusal), { id: uuidv7(at), at });

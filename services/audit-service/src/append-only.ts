@@ -2,9 +2,9 @@ import { StartError } from '@cardea/process/config';
 import type { Db } from '@cardea/storage/db';
 
 /**
- * Gives the role that the service runs as what appending takes, and nothing else: it may read and insert, and of the
- * head alone it may change the row. To be run by the owner of the tables, after the migrations. PostgreSQL only.
- * @throws StartError if the name is not a plain one, which a grant cannot take as a parameter
+ * Gives the role of the service only the rights that it needs to append: to read, to insert, and to update the row of
+ * the head. The owner of the tables calls this after the migrations. PostgreSQL only.
+ * @throws StartError if the name has other characters than a-z, 0-9 and _, because a grant takes no parameters
  */
 export async function grantAppendOnly(db: Db, role: string): Promise<void> {
   if (!/^[a-z_][a-z0-9_]{0,62}$/.test(role)) {

@@ -16,7 +16,7 @@ import type { Verified } from './reread.ts';
 import { TreeHead } from './tree-head.ts';
 
 const MINUTE_MS = 60_000;
-/** A quiet log signs again after this, so that silence shows. */
+/** A quiet log signs again after this time, so that a log that has stopped is noticed. */
 const HEARTBEAT_MS = 10 * MINUTE_MS;
 const CLOCK_AHEAD_MS_MAX = 5 * MINUTE_MS;
 
@@ -24,26 +24,26 @@ export interface SignerOptions {
   origin: string;
   key: SigningKey;
   vkey: string;
-  /** Where `last-signed.json` is: outside the database. */
+  /** The folder of `last-signed.json`, outside the database. */
   folder: string;
   /** Milliseconds since 1970. */
   now(): number;
 }
 
-/** Signs checkpoints of what it has read again from disk, one at a time. */
+/** Signs checkpoints of the entries that it has read again from disk, one at a time. */
 export interface Signer {
   /** The newest checkpoint. */
   newest(): LastSigned;
-  /** Signs if the log has grown since, and answers the newest. @throws FatalLogError if disk and log disagree */
+  /** Signs if the log has grown, and returns the newest checkpoint. @throws FatalLogError if disk and log disagree */
   signIfGrown(): Promise<LastSigned>;
-  /** To be called every second: reads what is new, so that little is left to read when it is signed. @throws FatalLogError */
+  /** Reads the new entries, so that signing has few left to read. Called every second. @throws FatalLogError */
   readAhead(): Promise<void>;
-  /** To be called every 10 s: signs if the log has grown, or if the newest checkpoint is 10 minutes old. */
+  /** Signs if the log has grown or the newest checkpoint is 10 minutes old. Called every 10 s. */
   tick(): Promise<void>;
 }
 
 /**
- * Compares the database with what was signed last, reads again what is new since, and signs it.
+ * Compares the database with the last signed state, reads the entries since then again, and signs them.
  * @throws StartError `ROLLBACK DETECTED …`, or if the clock is behind the log
  */
 export async function openSigner(db: Db, options: SignerOptions): Promise<Signer> {
@@ -52,10 +52,10 @@ export async function openSigner(db: Db, options: SignerOptions): Promise<Signer
   let verified = last ? await refuseRollback(db, last) : await requireEmpty(db, options);
   let turn: Promise<unknown> = Promise.resolve();
   let readingAhead: Promise<void> | undefined;
-  // What came into the database while nobody looked has to pass the schema; what this process appends has passed it.
+  // Entries that came into the database before this start must pass the schema. Those of this process have passed it.
   let parse: ParseEntry = parseEntry;
 
-  // One at a time: two that ran together could sign in the wrong order.
+  // One at a time. Two at once could sign in the wrong order.
   function takeTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = turn.then(work);
     turn = done.catch(() => undefined);
@@ -83,7 +83,7 @@ export async function openSigner(db: Db, options: SignerOptions): Promise<Signer
     newest: () => last ?? first,
     signIfGrown: () => sign(hasGrown),
     readAhead() {
-      // Of a database that hangs nothing more is asked.
+      // While a read of a hanging database waits, no second one starts.
       readingAhead ??= takeTurn(readAhead).finally(() => (readingAhead = undefined));
       return readingAhead;
     },
@@ -105,11 +105,11 @@ async function refuseClockBehind(db: Db, nowMs: number): Promise<void> {
   const { writtenAt } = parseEntry(entry);
   if (parseMicros(writtenAt) / 1000 - nowMs <= CLOCK_AHEAD_MS_MAX) return;
   throw new StartError(
-    `The newest audit entry was written at ${writtenAt}, but the clock says ${new Date(nowMs).toISOString()}: set the clock right.`,
+    `The newest audit entry was written at ${writtenAt}, but the clock says ${new Date(nowMs).toISOString()}: set the clock.`,
   );
 }
 
-/** Answers the state of the log at the size that was signed last, from which reading goes on. */
+/** Returns the state of the log at the last signed size. Reading continues from there. */
 async function refuseRollback(db: Db, last: LastSigned): Promise<Verified> {
   const { size } = await readHead(db);
   if (size < last.size) {
@@ -118,14 +118,14 @@ async function refuseRollback(db: Db, last: LastSigned): Promise<Verified> {
   const chain = last.size === 0 ? undefined : await chainAt(db, last.size);
   const root = new TreeHead(await storedParts(db, last.size));
   if ((chain && toHex(chain) !== last.chain) || toBase64(root.root()) !== last.root) {
-    throw rollback(`the first ${last.size} entries are not those that were signed at ${last.signedAt}`);
+    throw rollback(`the first ${last.size} entries differ from those that were signed at ${last.signedAt}`);
   }
   return { tree: root, chain: fromHex(last.chain) };
 }
 
 async function chainAt(db: Db, size: number): Promise<Uint8Array> {
   const [entry] = await readEntryBytes(db, size - 1, size);
-  if (!entry) throw rollback(`entry ${size - 1} was signed and is gone`);
+  if (!entry) throw rollback(`entry ${size - 1} was signed and is missing`);
   return chainHash(entry);
 }
 
@@ -134,11 +134,11 @@ async function storedParts(db: Db, size: number) {
     return await compactRange(storedTree(db), 0, size);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
-    throw rollback(`some of the first ${size} entries are gone`);
+    throw rollback(`some of the first ${size} entries are missing`);
   }
 }
 
-/** Nothing was ever signed. That is so at the first start only, and then there are no entries. */
+/** Returns the state before anything was signed. Only the first start has it, and then the log has no entries. */
 async function requireEmpty(db: Db, { origin, key, folder }: SignerOptions): Promise<Verified> {
   const { size } = await readHead(db);
   if (size > 0) {
@@ -149,7 +149,7 @@ async function requireEmpty(db: Db, { origin, key, folder }: SignerOptions): Pro
   return { tree: new TreeHead([]), chain: genesis(origin, key.publicKey) };
 }
 
-/** The file first: a checkpoint that anybody has seen is never forgotten. */
+/** Writes the file before anybody sees the checkpoint, so that no published checkpoint is ever forgotten. */
 async function signAndKeep(options: SignerOptions, { tree, chain }: Verified): Promise<LastSigned> {
   const { origin, key, folder, now } = options;
   const root = tree.root();
@@ -167,6 +167,6 @@ async function signAndKeep(options: SignerOptions, { tree, chain }: Verified): P
 
 function rollback(what: string): StartError {
   return new StartError(
-    `ROLLBACK DETECTED: ${what}. Do not go on with this database: restore the newest one, or move the audit folder away and begin a new log.`,
+    `ROLLBACK DETECTED: ${what}. Do not continue with this database: restore the newest one, or move the audit folder away and start a new log.`,
   );
 }

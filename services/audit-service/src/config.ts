@@ -10,13 +10,13 @@ export interface AuditConfig {
   opsPort: number;
   tlsDir: string;
   logLevel: string;
-  /** Holds the signing key and last-signed.json, and in profile mini the database. */
+  /** The folder of the signing key, last-signed.json and, in profile mini, the database. */
   folder: string;
   /** The name of the log, in every entry and checkpoint. Fixed once the log has entries. */
   origin: string;
   /** A file (mini) or a PostgreSQL URL (full). */
   database: string;
-  /** Of the role that owns the tables. With it, the role of `database` may append and nothing else. */
+  /** The URL of the role that owns the tables. With it, the role of `database` may only append. */
   migrationUrl?: string;
   allowFsyncOff: boolean;
 }
@@ -28,7 +28,7 @@ const Settings = z.object({
   CARDEA_AUDIT_PORT: Port,
   CARDEA_AUDIT_ORIGIN: z
     .string()
-    .regex(/^[!-*,-~]{1,256}$/, 'must be 1 to 256 printable ASCII characters without spaces and +')
+    .regex(/^[!-*,-~]{1,256}$/, 'must be 1 to 256 printable ASCII characters without spaces or +')
     .default('cardea.local/audit'),
   CARDEA_DATABASE_URL: PostgresUrl.optional(),
   CARDEA_MIGRATION_DATABASE_URL: PostgresUrl.optional(),
@@ -36,13 +36,13 @@ const Settings = z.object({
   CARDEA_TEST_ALLOW_FSYNC_OFF: z.stringbool().default(false),
 });
 
-/** Reads the settings of audit-service. @throws StartError that names every variable that is wrong */
+/** Reads the settings of audit-service. @throws StartError that names every wrong variable */
 export function readAuditConfig(env: NodeJS.ProcessEnv): AuditConfig {
   const settings = readConfig(Settings, env);
   const { CARDEA_DATABASE_URL: databaseUrl, CARDEA_MIGRATION_DATABASE_URL: migrationUrl } = settings;
   const full = settings.CARDEA_PROFILE === 'full';
   if (full && databaseUrl === undefined) {
-    throw new StartError('Profile full needs CARDEA_DATABASE_URL (PostgreSQL), a database of audit-service alone.');
+    throw new StartError('Profile full needs CARDEA_DATABASE_URL: a PostgreSQL database that only audit-service uses.');
   }
   const folder = join(settings.CARDEA_DATA_DIR, 'audit');
   return {

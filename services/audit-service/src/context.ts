@@ -29,19 +29,19 @@ export interface AuditContext {
   signer: Signer;
   /** Ends the process if memory and disk may disagree after this error; otherwise does nothing. */
   stopIfFatal(error: unknown): void;
-  /** Writes and signs what waits, then closes the database. */
+  /** Writes the events that wait, signs them, then closes the database. */
   close(): Promise<void>;
 }
 
-/** What tests choose otherwise. */
+/** What tests replace. */
 export interface AuditOverrides {
   now?: () => Date;
   logger?: Logger;
-  /** Instead of ending the process with 74. */
+  /** Called instead of ending the process with exit code 74. */
   onFatal?(error: unknown): void;
 }
 
-/** Builds all that audit-service needs, and the log and its key if there are none yet. @throws StartError */
+/** Builds everything that audit-service needs. Makes the log and its key if they do not exist. @throws StartError */
 export async function createContext(config: AuditConfig, overrides: AuditOverrides): Promise<AuditContext> {
   const { logger = createLogger('audit-service', config.logLevel) } = overrides;
   const { onFatal = (error: unknown) => failStop('The audit log stops', error) } = overrides;
@@ -76,7 +76,7 @@ async function closeAll({ db, pool, signer, logger }: Pick<AuditContext, 'db' | 
   try {
     await signer.signIfGrown();
   } catch (error) {
-    // What is on disk is on disk; the next start reads it again and signs.
+    // The entries are on disk. The next start reads them again and signs them.
     logger.error('the last entries are not signed', { error });
   } finally {
     await db.close();

@@ -8,8 +8,8 @@ import type { AuditConfig } from './config.ts';
 const migrations = new URL('../migrations/', import.meta.url);
 
 /**
- * Opens the database of the log with its schema up to date and durable settings checked. Where another role owns the
- * tables, the service's own is given what appending takes. A commit that fails is for the log to judge.
+ * Opens the database of the log, migrates its schema and checks that its settings are durable. If another role owns the
+ * tables, the role of the service gets only the rights to append. The log itself handles a failed commit.
  */
 export async function openAuditDatabase(config: AuditConfig): Promise<Db> {
   const { database, migrationUrl, allowFsyncOff } = config;

@@ -87,7 +87,7 @@ const FIND_PAGE = `
    order by seq desc
    limit $7`;
 
-// All before `low` were written earlier, all from `high` on were not; the last row is where they meet.
+// All entries before `low` were written before the time, and all from `high` on were not. The last row has low = high.
 const FIRST_SINCE = `
   with recursive search (low, high) as (
     select cast(0 as bigint), size
@@ -104,7 +104,9 @@ const FIRST_SINCE = `
     from search
    where low = high`;
 
-/** Entries, newest first, parsed from their stored bytes. `actor` is an id or a name; the range of times is half open. */
+/**
+ * Lists entries, newest first, parsed from their stored bytes. `actor` is an id or a name. The time range is half open.
+ */
 export async function listEntries(db: Queryable, query: EntryQuery): Promise<EntryPage> {
   const from = query.from === undefined ? 0 : await firstSince(db, query.from);
   const to = query.to === undefined ? Number.MAX_SAFE_INTEGER : await firstSince(db, query.to);
@@ -124,8 +126,8 @@ export async function listEntries(db: Queryable, query: EntryQuery): Promise<Ent
 }
 
 /**
- * The first sequence number that was written at `time` or later. Both grow together, so a range of times is a range of
- * sequence numbers, and halving finds its ends by the primary key: 20 rows of a million.
+ * Finds the position of the first entry written at `time` or later. Time and position grow together, so a time range is
+ * a range of positions. A binary search by the primary key finds its bounds: it reads 20 rows of a million.
  */
 async function firstSince(db: Queryable, time: string): Promise<number> {
   const [row] = await db.query<{ seq: number }>(FIRST_SINCE, [formatMicros(parseMicros(time))]);

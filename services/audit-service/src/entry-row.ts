@@ -20,13 +20,13 @@ export interface EntryRow {
   vault: string | null;
 }
 
-/** What is in an entry beside its event, its log and the hash of the entry before. */
+/** The fields of an entry that the row repeats, in addition to those of its event. */
 export interface Place {
   seq: number;
   writtenAt: string;
 }
 
-/** The row of an entry that was just written. */
+/** Makes the row of a new entry. */
 export function toRow(event: AuditEvent, { seq, writtenAt }: Place, entry: Uint8Array): EntryRow {
   return {
     seq,
@@ -42,11 +42,11 @@ export function toRow(event: AuditEvent, { seq, writtenAt }: Place, entry: Uint8
   };
 }
 
-/** How the bytes of an entry are read. @throws if they are none */
+/** Parses the bytes of an entry. @throws SyntaxError, ZodError or TypeError if they are not an entry */
 export type ParseEntry = (bytes: Uint8Array) => Entry;
 
 /**
- * The row again, from nothing but the stored bytes, and the hash in hex that they name as the one before.
+ * Makes the row again from the stored bytes alone. Also returns the previous chain hash that the bytes name, in hex.
  * @throws what `parse` throws; TypeError
  */
 export function deriveRow(bytes: Uint8Array, parse: ParseEntry): { row: EntryRow; prev: string } {
@@ -59,12 +59,12 @@ export function differences(a: EntryRow, b: EntryRow): string[] {
   return (Object.keys(a) as (keyof EntryRow)[]).filter((column) => !same(a[column], b[column]));
 }
 
-/** Checks them against the schema. @throws SyntaxError, ZodError */
+/** Parses an entry and checks it against the schema. @throws SyntaxError, ZodError */
 export function parseEntry(bytes: Uint8Array): Entry {
   return AuditEntry.parse(JSON.parse(toText(bytes, 'utf8')));
 }
 
-/** Reads an entry that passed the schema before, as the chain of hashes says of what this process appended. @throws SyntaxError */
+/** Parses an entry that this process appended, so it passed the schema before. @throws SyntaxError */
 export function parseEntryUnchecked(bytes: Uint8Array): Entry {
   return JSON.parse(toText(bytes, 'utf8')) as Entry;
 }

@@ -4,7 +4,7 @@ import type { TreeHashes } from '@cardea/crypto/merkle';
 import type { Db, Queryable, Transaction } from '@cardea/storage/db';
 import type { EntryRow } from './entry-row.ts';
 
-/** How far the log goes: its size and the chain hash of its last entry (of none: the genesis). */
+/** The end of the log: its size and the chain hash of its last entry, or the genesis if the log is empty. */
 export interface Head {
   size: number;
   chain: Uint8Array;
@@ -16,7 +16,7 @@ export async function readHead(db: Queryable): Promise<Head> {
   return head;
 }
 
-/** Moves the head by compare-and-swap; false if it is no longer where the caller saw it. */
+/** Moves the head by compare-and-swap. Returns false if the head is no longer where the caller saw it. */
 export async function moveHead(tx: Transaction, from: Head, to: Head): Promise<boolean> {
   const moved = await tx.query(
     `update audit_head
@@ -31,7 +31,7 @@ export async function moveHead(tx: Transaction, from: Head, to: Head): Promise<b
   return moved.length === 1;
 }
 
-/** An entry that is in the log already, as a repeated id is compared with it. */
+/** An entry that the log already has, for the comparison with an event of the same id. */
 export type KnownEntry = Pick<EntryRow, 'seq' | 'event_id' | 'entry' | 'leaf'>;
 
 const FIND_BY_IDS = {
@@ -49,7 +49,7 @@ export function findEntriesByIds(tx: Transaction, engine: Db['engine'], ids: str
   return tx.query<KnownEntry>(FIND_BY_IDS[engine], [JSON.stringify(ids)]);
 }
 
-/** The greatest event id in the log, in the order of its bytes; '' if there is none. */
+/** Returns the greatest event id in the log, in byte order, or '' for an empty log. */
 export async function readGreatestId(db: Queryable): Promise<string> {
   const [row] = await db.query<{ id: string | null }>('select max(event_id) as id from audit_entry');
   return row?.id ?? '';
@@ -61,7 +61,7 @@ export async function insertEntries(tx: Transaction, engine: Db['engine'], rows:
   else for (const row of rows) await insertOne(tx, row);
 }
 
-// SQLite runs in this process: a prepared statement in a loop is its fastest way.
+// SQLite runs in this process, where a prepared statement in a loop is fastest.
 async function insertOne(tx: Transaction, row: EntryRow): Promise<void> {
   await tx.query(
     `insert into audit_entry
@@ -82,7 +82,7 @@ async function insertOne(tx: Transaction, row: EntryRow): Promise<void> {
   );
 }
 
-// PostgreSQL costs a round trip a statement, so all rows go in one.
+// Each statement to PostgreSQL costs a round trip, so one statement inserts all rows.
 async function insertTogether(tx: Transaction, rows: EntryRow[]): Promise<void> {
   const records = rows.map((row) => ({
     ...row,
@@ -120,7 +120,7 @@ async function hashOfTile(tx: Transaction, level: number, ordinal: number): Prom
   return rootHash({ leaves: async (a, b) => below.slice(a, b) }, TILE_WIDTH);
 }
 
-/** The stored hashes of the tree, for proofs and roots. */
+/** Reads the stored hashes of the tree, for proofs and roots. */
 export function storedTree(db: Queryable): TreeHashes {
   return {
     leaves: (from, to) => readLeaves(db, from, to),
@@ -153,7 +153,7 @@ async function readTiles(db: Queryable, level: number, from: number, to: number)
   return rows.map((row) => row.hash);
 }
 
-/** The rows [from, to) in order, whole. */
+/** Reads the whole rows [from, to) in order. */
 export function readRows(db: Queryable, from: number, to: number): Promise<EntryRow[]> {
   return db.query<EntryRow>(
     `select seq, event_id, entry, leaf, written_at, action, decision, actor_id, actor_name, vault
@@ -165,7 +165,7 @@ export function readRows(db: Queryable, from: number, to: number): Promise<Entry
   );
 }
 
-/** The exact bytes of the entries [from, to), in order. */
+/** Reads the exact bytes of the entries [from, to) in order. */
 export async function readEntryBytes(db: Queryable, from: number, to: number): Promise<Uint8Array[]> {
   const rows = await db.query<{ entry: Uint8Array }>(
     `select entry

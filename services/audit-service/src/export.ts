@@ -30,8 +30,9 @@ interface Part {
 }
 
 /**
- * The entries [from, to), without `to` up to now, as a tar that the verifier reads. Holds one file of at most 4,096
- * entries in memory at a time; what goes wrong on the way destroys the stream, so that no reader takes half for whole.
+ * Exports the entries [from, to) as a tar that the verifier reads. Without `to` the export ends at the newest entry.
+ * Keeps one file of at most 4,096 entries in memory at a time. An error destroys the stream, so that a reader cannot
+ * take a part for the whole.
  * @throws AppError `invalid_request` if the log has no such range
  */
 export async function exportLog(
@@ -42,11 +43,11 @@ export async function exportLog(
   const part = { from: range.from, to: range.to ?? checkpoint.size, checkpoint };
   const isWholeEmptyLog = checkpoint.size === 0 && part.from === 0 && part.to === 0;
   if (part.to > checkpoint.size || (part.from >= part.to && !isWholeEmptyLog)) {
-    throw new AppError('invalid_request', `the log has the entries from 0 to ${checkpoint.size}, and no others`);
+    throw new AppError('invalid_request', `the log has no such entries: it has ${checkpoint.size}, numbered from 0`);
   }
   const pack = createPack();
   fill(ctx, pack, part).catch((error: unknown) => pack.destroy(error as Error));
-  // The tar's stream is not one of Node's own; this makes it one that pauses, fails and closes as they do.
+  // The stream of the tar is not a Node stream. This makes one that pauses, fails and closes like Node's streams.
   return Readable.from(pack, { objectMode: false });
 }
 
@@ -66,7 +67,7 @@ function manifest({ from, to, checkpoint }: Part, nowMs: number) {
   return { v: 1, origin, size, from, to, files, madeAt: formatMillis(nowMs) };
 }
 
-/** `last` is part of the file: entries-0-4095.jsonl holds 4,096. */
+/** The last number in a name belongs to the file: entries-0-4095.jsonl has 4,096 entries. */
 function entryFiles({ from, to }: { from: number; to: number }): { name: string; from: number; to: number }[] {
   const count = Math.ceil((to - from) / FILE_ENTRIES_MAX);
   return Array.from({ length: count }, (_, index) => {
@@ -76,7 +77,7 @@ function entryFiles({ from, to }: { from: number; to: number }): { name: string;
   });
 }
 
-/** What ties a part of the log to the root: `prev` of its first entry, and the subtrees to its left and right. */
+/** Ties a part of the log to the root, by `prev` of its first entry and the subtrees to its left and right. */
 async function surroundings(db: Db, { from, to, checkpoint }: Part) {
   const tree = storedTree(db);
   const [first] = await readEntryBytes(db, from, from + 1);
@@ -102,12 +103,12 @@ async function readLines(db: Db, { from, to }: { from: number; to: number }): Pr
   return Buffer.concat(entries.flatMap((entry) => [entry, LF]));
 }
 
-/** Resolves when the reader has taken it. */
+/** Adds a file. Resolves when the reader has taken it. */
 function addFile(pack: Pack, file: { name: string; content: string | Buffer; madeAt: Date }): Promise<void> {
   const content = typeof file.content === 'string' ? Buffer.from(file.content) : file.content;
   const header = { name: file.name, size: content.length, mode: 0o644, mtime: file.madeAt };
   return new Promise((resolve, reject) => {
-    // An entry fails with its archive, when the reader goes away or the database does.
+    // A file fails together with its archive, if the reader disconnects or the database fails.
     pack.entry(header, content, (error) => (error ? reject(error) : resolve())).on('error', reject);
   });
 }

@@ -3,8 +3,8 @@ import { AppError } from '@cardea/contracts/errors';
 import type { CanonicalEvent } from './parse-append.ts';
 
 /**
- * Each service submits its own actions and no others, so that whoever holds the certificate of one cannot have the log
- * say what another one did. An action that this version does not know belongs to nobody yet.
+ * Refuses a batch with an action that its peer may not submit. Each service submits only its own actions, so a stolen
+ * certificate of one service cannot make records about another. No service may submit an action that is unknown here.
  * @throws AppError `access_denied` for the whole batch
  */
 export function refuseForeignActions(peer: string, events: CanonicalEvent[]): void {
@@ -13,9 +13,9 @@ export function refuseForeignActions(peer: string, events: CanonicalEvent[]): vo
   const { action } = foreign.event;
   const resource = { name: action };
   if (!isAuditAction(action)) {
-    const message = `this version does not know the action ${action}: upgrade audit-service before all others`;
+    const message = `this version does not know the action ${action}: upgrade audit-service before the other services`;
     throw new AppError('access_denied', message, { resource, rule: 'unknown-action' });
   }
-  const message = `${action} is not for ${peer} to submit`;
+  const message = `${peer} may not submit ${action}`;
   throw new AppError('access_denied', message, { resource, rule: 'foreign-action', suspicious: 'wrong_peer' });
 }

@@ -11,21 +11,21 @@ const LastSigned = z.strictObject({
   size: z.int().min(0),
   /** Base64. */
   root: z.base64(),
-  /** The chain hash of the last entry at that size (of none: the genesis), hex. */
+  /** The chain hash of the last entry at that size in hex, or the genesis if the size is 0. */
   chain: z.string().regex(/^[0-9a-f]{64}$/),
   /** The signed note. */
   note: z.string(),
   signedAt: AuditTime,
 });
 
-/** What was signed last. Kept outside the database, so that a database that goes back in time is found out. */
+/** The last signed state. It is kept outside the database, so that a rollback of the database is detected. */
 export type LastSigned = z.output<typeof LastSigned>;
 
 export function lastSignedPath(folder: string): string {
   return join(folder, 'last-signed.json');
 }
 
-/** @throws StartError if the file is not what this key signed */
+/** @throws StartError if this key did not sign the file's checkpoint */
 export async function readLastSigned(folder: string, vkey: string): Promise<LastSigned | undefined> {
   const path = lastSignedPath(folder);
   const content = await readIfThere(path);
@@ -43,14 +43,14 @@ export async function readLastSigned(folder: string, vkey: string): Promise<Last
   throw damaged(path);
 }
 
-/** Resolves once it would survive a power cut. */
+/** Resolves once the file survives a power cut. */
 export function writeLastSigned(folder: string, signed: LastSigned): Promise<void> {
   return replaceFile(lastSignedPath(folder), `${JSON.stringify(signed, undefined, 2)}\n`, 0o600);
 }
 
 function damaged(path: string, cause?: unknown): StartError {
   return new StartError(
-    `${path} is not what this log's key signed last: restore the file, or the signing key, from a backup.`,
+    `${path} is not the checkpoint that the key of this log signed last: restore the file or the signing key from a backup.`,
     { cause },
   );
 }

@@ -23,16 +23,16 @@ import type { Head, KnownEntry } from './entry-store.ts';
 import { toCanonicalEvent } from './parse-append.ts';
 import type { CanonicalEvent } from './parse-append.ts';
 
-/** Which log this is; both go into the genesis. */
+/** The identity of a log. The genesis binds both fields. */
 export interface LogIdentity {
   origin: string;
-  /** Of the key that signs its checkpoints, 32 bytes. */
+  /** The public key of its checkpoints, 32 bytes. */
   publicKey: Uint8Array;
   /** Milliseconds since 1970. */
   now(): number;
 }
 
-/** What the log appends of itself is submitted by the service that it is. */
+/** The peer of the events that the log appends itself. */
 export const LOG_ITSELF = 'audit-service';
 
 /** An event with the service that submitted it. */
@@ -41,28 +41,29 @@ export interface Submission {
   peer: string;
 }
 
-/** Where an event has gone, `leaf` in base64; or that its id is taken by an event of other content. */
+/** The position of an event, with `leaf` in base64; or a conflict, if another event already has its id. */
 export type Outcome = { id: string; seq: number; leaf: string } | { id: string; conflict: true };
 
 /** The one writer of the log. */
 export interface AuditStore {
   /**
-   * Appends a batch in one transaction and resolves once it is on disk, with one outcome an event, in order. An id
-   * that is in the log with the same bytes is not appended again; with other bytes, that itself is recorded.
-   * @throws AppError `unavailable` if nothing was written; FatalLogError, and then the process must end
+   * Appends a batch in one transaction. Resolves once it is on disk, with one outcome for each event, in order. An
+   * event that the log already has is not appended again. An event with a known id and other content is refused, and
+   * the conflict is recorded.
+   * @throws AppError `unavailable` if nothing was written; FatalLogError, after which the process must end
    */
   append(batch: Submission[]): Promise<{ items: Outcome[]; size: number }>;
 }
 
-/** Memory and disk may disagree, or somebody else writes: only a fresh start from disk may go on (I5). */
+/** Memory and disk may disagree, or another process writes. Only a new start from disk may continue (I5). */
 export class FatalLogError extends Error {
   override name = 'FatalLogError';
 }
 
-/** The end of the log as it was last seen on disk. */
+/** The end of the log as last seen on disk. */
 interface Tail extends Head {
   writtenAtMicros: number;
-  /** The greatest event id in the log, in the order of its text; of none: ''. */
+  /** The greatest event id in the log, in text order, or '' for an empty log. */
   greatestId: string;
 }
 
@@ -72,7 +73,7 @@ interface Tail extends Head {
  */
 export async function openLog(db: Db, identity: LogIdentity): Promise<AuditStore> {
   await beginIfEmpty(db, identity);
-  // Only a check: every transaction reads the head from disk, and one that is not where we left it was moved by another.
+  // Only a check. Every transaction reads the head from disk. If it has moved, another process moved it.
   let tail = await readTail(db, identity);
 
   return {
@@ -109,10 +110,10 @@ async function readTail(db: Db, { origin, publicKey }: LogIdentity): Promise<Tai
   }
   if (!last || beyond.length > 0 || toHex(chainHash(last)) !== toHex(head.chain)) {
     throw new StartError(
-      `The audit database is damaged: its head says ${head.size} entries and the last one is another. Restore a backup.`,
+      `The audit database is damaged: its head says ${head.size} entries, but the last entry does not match. Restore a backup.`,
     );
   }
-  // After the head: whoever appends in between is found out by it, and no id below it is missed.
+  // Read after the head. If another process appends in between, the check of the head finds it, so no id is missed.
   const greatestId = await readGreatestId(db);
   return { ...head, writtenAtMicros: parseMicros(parseEntry(last).writtenAt), greatestId };
 }
@@ -140,8 +141,8 @@ async function appendBatch(
 }
 
 /**
- * The entries whose ids come again. Ids begin with their time, so nearly all that are new are greater than every one in
- * the log, and only the others are looked up. Should one be missed all the same, its key is unique and the log stops.
+ * Finds the entries that already have one of these ids. Ids begin with their time, so nearly every new id is greater
+ * than all ids in the log. Only the others are looked up. If one were missed, the unique key would stop the log.
  */
 async function findKnown(
   tx: Transaction,
@@ -181,7 +182,7 @@ class Draft {
 
   #add(event: CanonicalEvent, peer: string): EntryRow {
     const { size, chain, writtenAtMicros, greatestId } = this.end;
-    // Never backwards, whatever the clock does.
+    // The time never goes backwards, even if the clock does.
     const micros = Math.max(writtenAtMicros + 1, this.#nowMicros);
     const place = { seq: size, writtenAt: formatMicros(micros) };
     const entry = encodeEntryAround(event.text, { log: this.#identity.origin, peer, prev: chain, ...place });
@@ -203,7 +204,7 @@ class Draft {
     const facts = {
       action: 'audit.conflict',
       decision: 'deny',
-      reason: 'an event with this id is in the log with other content',
+      reason: 'the log has another event with this id',
       resource: { name: event.id },
       suspicious: 'event_id_reused',
     } as const;
@@ -211,7 +212,7 @@ class Draft {
   }
 }
 
-// A canonical object ends where it ends: an entry that begins with this one holds this one and no other.
+// A canonical object has one end, so an entry that begins with this text contains exactly this event.
 function holds(entry: Uint8Array, event: CanonicalEvent): boolean {
   const start = Buffer.from(`{"event":${event.text},"log":`);
   return start.equals(entry.subarray(0, start.length));

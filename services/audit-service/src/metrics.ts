@@ -4,9 +4,9 @@ import { Counter, Gauge } from 'prom-client';
 import type { Signer } from './checkpoint.ts';
 import type { AppendPool } from './pool.ts';
 
-/** What audit-service counts beside what every service does. */
+/** The metrics that only audit-service has. */
 export interface AuditMetrics extends Metrics {
-  /** Events that were answered, those that were in the log already included. */
+  /** Counts acknowledged events, including events that the log already had. */
   appendedEvents: Counter;
   handshakesRefused: Counter;
 }
@@ -28,7 +28,7 @@ export function createAuditMetrics(pool: AppendPool, signer: Signer): AuditMetri
   gauge('cardea_audit_signed_entries', 'Entries under the newest checkpoint.', () => signer.newest().size);
   gauge(
     'cardea_audit_signed_timestamp_seconds',
-    'When the newest checkpoint was signed; older than 11 minutes, the signer is stuck.',
+    'Time of the newest checkpoint. If it is older than 11 minutes, the signer is stuck.',
     () => Date.parse(signer.newest().signedAt) / 1000,
   );
   const registers = [metrics.registry];
@@ -36,7 +36,7 @@ export function createAuditMetrics(pool: AppendPool, signer: Signer): AuditMetri
     ...metrics,
     appendedEvents: new Counter({
       name: 'cardea_audit_appended_events_total',
-      help: 'Events that were acknowledged as being in the log.',
+      help: 'Events that were acknowledged.',
       registers,
     }),
     handshakesRefused: new Counter({

@@ -5,7 +5,7 @@ import { CanonicalJsonError, canonicalize } from '@cardea/crypto/canonical-json'
 import { ENTRY_BYTES_MAX } from '@cardea/crypto/hash-chain';
 import type { z } from 'zod';
 
-/** An event with its one text, which is what is hashed and stored. */
+/** An event with its canonical text, which is hashed and stored. */
 export interface CanonicalEvent {
   id: string;
   /** Canonical JSON (RFC 8785). */
@@ -18,14 +18,16 @@ export interface AppendRequest {
   events: CanonicalEvent[];
 }
 
-/** Bytes left of an entry for its event: `log` (at most 512), `peer`, `prev`, `seq`, `v` and `writtenAt` take less than the rest. */
+/**
+ * The bytes of an entry for its event. `log` (at most 512), `peer`, `prev`, `seq`, `v` and `writtenAt` fit in the rest.
+ */
 export const EVENT_BYTES_MAX = ENTRY_BYTES_MAX - 1024;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Reads the body of an append, which must be its own canonical form: it is written again, and one byte that differs
- * refuses it. That costs one canonicalisation, and leaves no room for a duplicate key or a rounded number.
+ * Reads the body of an append. The body must be in canonical form: it is written again and refused if one byte differs.
+ * That costs one canonicalisation and excludes duplicate keys and rounded numbers.
  * @throws AppError `invalid_request`; `too_large` for an event of more than EVENT_BYTES_MAX bytes
  */
 export function parseAppend(body: Uint8Array): AppendRequest {
@@ -53,14 +55,14 @@ function parseBody(text: string): { batchId: string; events: AuditEvent[] } {
     throw malformed('the body is not valid JSON', cause);
   }
   const parsed = appendEvents.body.safeParse(value);
-  // The value itself and not the copy that was made of it: its keys are in the order of the text. They are the same as
-  // long as every object of the schema is strict and nothing in it has a default or is transformed.
+  // Takes the parsed JSON and not zod's copy, because its keys are in the order of the text. Both are equal as long as
+  // every object of the schema is strict and no field has a default or a transform.
   if (parsed.success) return value as z.output<typeof appendEvents.body>;
   const errors = parsed.error.issues.slice(0, 20).map(({ path, message }) => ({ path: path.join('.'), message }));
   throw new AppError('invalid_request', 'the body is not a batch of events', { errors });
 }
 
-/** Writes an event in its one form. @throws AppError `invalid_request`, `too_large` */
+/** Writes an event in its canonical form. @throws AppError `invalid_request`, `too_large` */
 export function toCanonicalEvent(event: AuditEvent): CanonicalEvent {
   const text = canonicalText(event);
   if (Buffer.byteLength(text) > EVENT_BYTES_MAX) {

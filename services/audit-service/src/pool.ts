@@ -4,7 +4,7 @@ import { FatalLogError } from './log.ts';
 import type { AuditStore, Outcome, Submission } from './log.ts';
 import type { CanonicalEvent } from './parse-append.ts';
 
-/** Whether requests may still wait: the limits of what gathers while a transaction is under way. */
+/** The limits of the events that wait while a transaction runs. */
 const EVENTS_WAITING_MAX = 4_096;
 const BYTES_WAITING_MAX = 8 * 1024 * 1024;
 const WAIT_MS_MAX = 1_000;
@@ -18,19 +18,19 @@ export interface Appended {
 
 export interface AppendPool {
   /**
-   * Resolves once all of them are on disk. `peer` is the service that submitted them.
-   * @throws AppError `unavailable` if too much waits already; `conflict` if an id is taken by other content (the
-   * other events of the request are in the log all the same, and may be sent again)
+   * Resolves once all events are on disk. `peer` is the service that submitted them.
+   * @throws AppError `unavailable` if too many events wait; `conflict` if the log has another event with an id (the
+   * other events of the request are in the log, and may be sent again)
    */
   append(events: CanonicalEvent[], peer: string): Promise<Appended>;
-  /** Events that wait for a transaction. */
+  /** The number of events that wait for a transaction. */
   waiting(): number;
-  /** Takes no more, and resolves when what waits is on disk or refused. */
+  /** Accepts no more events. Resolves when every waiting event is on disk or refused. */
   stop(): Promise<void>;
 }
 
 export interface PoolOptions {
-  /** Called once, after a FatalLogError; the process must end. */
+  /** Called once, after a FatalLogError. The process must end. */
   onFatal(error: FatalLogError): void;
   /** Milliseconds that only go forward. */
   clockMs?(): number;
@@ -44,7 +44,7 @@ interface Request {
   reject(error: unknown): void;
 }
 
-/** Stands before the one writer: whatever has gathered while a transaction was under way is the next one. */
+/** Gathers events for the one writer. The events that arrive while a transaction runs form the next one. */
 export function createPool(log: AuditStore, { onFatal, clockMs = () => performance.now() }: PoolOptions): AppendPool {
   const queue: Request[] = [];
   let waitingEvents = 0;
@@ -63,14 +63,14 @@ export function createPool(log: AuditStore, { onFatal, clockMs = () => performan
 
   async function pump(): Promise<void> {
     while (queue.length > 0) {
-      // Requests that have arrived with this one, but are not parsed yet, come along: no timer, no delay when idle.
+      // Requests that arrived with this one but are not parsed yet join it. This needs no timer and no delay when idle.
       await setImmediate();
       await write(takeBatch());
     }
     pumping = undefined;
   }
 
-  /** Whole requests, the oldest first, as many as go into one transaction. */
+  /** Takes as many whole requests as fit into one transaction, the oldest first. */
   function takeBatch(): Request[] {
     let events = 0;
     let end = 0;
@@ -131,11 +131,12 @@ function settle(request: Request, outcomes: Outcome[], size: number): void {
   const items: Appended['items'] = [];
   const errors: { path: string; message: string }[] = [];
   for (const [index, outcome] of outcomes.entries()) {
-    if ('conflict' in outcome) errors.push({ path: `events.${index}.id`, message: 'is in the log with other content' });
+    if ('conflict' in outcome)
+      errors.push({ path: `events.${index}.id`, message: 'the log has another event with this id' });
     else items.push(outcome);
   }
   if (errors.length === 0) request.resolve({ items, size });
-  else request.reject(new AppError('conflict', 'an id is in the log with other content', { errors }));
+  else request.reject(new AppError('conflict', 'the log has another event with the same id', { errors }));
 }
 
 function unavailable(message: string, cause?: unknown): AppError {

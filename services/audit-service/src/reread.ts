@@ -11,19 +11,19 @@ import type { Head } from './entry-store.ts';
 import { FatalLogError } from './log.ts';
 import type { TreeHead } from './tree-head.ts';
 
-/** Entries that are read in one step: all others wait for it, a millisecond or two. */
+/** The entries read in one step. Other work waits for a step, which takes one or two milliseconds. */
 const PAGE = 64;
 
-/** The log up to a size, as read from its stored bytes. */
+/** The state of the log at a size, computed from the stored bytes. */
 export interface Verified {
   tree: TreeHead;
-  /** The chain hash of the last entry, of none: the genesis. */
+  /** The chain hash of the last entry, or the genesis if there is none. */
   chain: Uint8Array;
 }
 
 /**
- * Reads every entry between `from` and `head` from disk and makes chain, leaves, columns and subtrees again from the
- * bytes alone. A bit that flipped, or was flipped, since the append is found before anything is signed.
+ * Reads every entry between `from` and `head` from disk and computes chain, leaves, columns and subtrees again from the
+ * bytes alone. So a bit that was flipped since the append is found before anything is signed.
  * @throws FatalLogError that names the entry
  */
 export async function verifyStored(db: Db, from: Verified, head: Head, parse: ParseEntry): Promise<Verified> {
@@ -41,12 +41,12 @@ export async function verifyStored(db: Db, from: Verified, head: Head, parse: Pa
       for (const part of tree.append(row.leaf)) await verifyTile(stored, part);
     }
     if (tree.size < end) throw missing(tree.size);
-    // SQLite answers at once: without this nobody would be let in before all of it is read.
+    // SQLite answers synchronously. Without this, no other work could run until everything is read.
     await setImmediate();
   }
   if (!equal(chain, head.chain)) throw new FatalLogError('the head is not the hash of the last entry');
   if (!equal(await rootHash(stored, head.size), tree.root())) {
-    throw new FatalLogError('the stored hashes give another root than the entries');
+    throw new FatalLogError('the stored hashes give a different root than the entries');
   }
   return { tree, chain };
 }
@@ -57,7 +57,7 @@ function verifyRow(row: EntryRow, expected: { seq: number; chain: Uint8Array }, 
   try {
     derived = deriveRow(row.entry, parse);
   } catch (cause) {
-    throw new FatalLogError(`entry ${expected.seq} on disk is no entry`, { cause });
+    throw new FatalLogError(`entry ${expected.seq} on disk is not a valid entry`, { cause });
   }
   const wrong = differences(derived.row, row);
   if (wrong.length > 0) throw new FatalLogError(`entry ${expected.seq}: ${wrong.join(', ')} differ from its bytes`);

@@ -7,10 +7,10 @@ import { exportLog } from './export.ts';
 import { refuseForeignActions } from './foreign-actions.ts';
 import { parseAppend } from './parse-append.ts';
 
-/** 256 events of 15 KiB, and what is around them. */
+/** 256 events of 15 KiB, and the text around them. */
 const APPEND_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Every call that audit-service answers. */
+/** The routes of audit-service. */
 export function auditRoutes(ctx: AuditContext): Route[] {
   return [
     rawRoute(

@@ -9,8 +9,8 @@ import { readHead } from './entry-store.ts';
 import { lastSignedPath } from './last-signed.ts';
 
 /**
- * The key that signs the checkpoints, from `<folder>/signing-key` (the seed in hex, mode 0600), which the first start
- * makes. What a verifier is given stands beside it in `verifier-key` (mode 0644).
+ * Reads the key that signs the checkpoints from `<folder>/signing-key` (the seed in hex, mode 0600). The first start
+ * makes it. Writes the key for verifiers beside it, to `verifier-key` (mode 0644).
  * @throws StartError if a log exists but its key does not, or the file is not a key
  */
 export async function openSigningKey(
@@ -39,7 +39,7 @@ async function makeSeed(db: Queryable, folder: string, path: string): Promise<Ui
   const { size } = await readHead(db);
   if (size > 0 || (await readIfThere(lastSignedPath(folder))) !== undefined) {
     throw new StartError(
-      `${path} is missing, but the audit log it signs exists: restore it from the backup of the key, a new one would begin another log.`,
+      `${path} is missing, but the audit log that it signs exists: restore it from the backup of the key. A new key would start another log.`,
     );
   }
   const seed = generateSeed();

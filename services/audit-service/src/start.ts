@@ -11,7 +11,7 @@ import { createContext } from './context.ts';
 import type { AuditContext, AuditOverrides } from './context.ts';
 import { FatalLogError } from './log.ts';
 
-// As long as those who append wait for an answer.
+// A service waits this long for the answer to an append.
 const DRAIN_MS = 5_000;
 const SECOND_MS = 1_000;
 
@@ -31,7 +31,7 @@ export async function startAuditService(config: AuditConfig, overrides: AuditOve
   refuseBrokenRequests(api.server, server);
   reportRefusedHandshakes(api.server, { logger, refused: metrics.handshakesRefused });
 
-  starting.use(repeat(SECOND_MS, () => signer.readAhead(), stopUnlessAway(ctx, 'what is new was not read again')));
+  starting.use(repeat(SECOND_MS, () => signer.readAhead(), stopUnlessAway(ctx, 'the new entries were not read again')));
   starting.use(repeat(10 * SECOND_MS, () => signer.tick(), stopUnlessAway(ctx, 'no checkpoint was signed')));
 
   ops.show({ registry: metrics.registry, checks: { database: () => db.ping() } });
@@ -43,7 +43,7 @@ export async function startAuditService(config: AuditConfig, overrides: AuditOve
 function stopUnlessAway({ logger, stopIfFatal }: AuditContext, failure: string): (error: unknown) => void {
   return (error) => {
     logger.error(failure, { error });
-    // A database that is away may come back; a file that cannot be written is a disk that cannot be trusted.
+    // A database that does not answer may recover. If a file cannot be written, the disk cannot be trusted.
     if (!(error instanceof DbUnavailable)) stopIfFatal(new FatalLogError(failure, { cause: error }));
   };
 }

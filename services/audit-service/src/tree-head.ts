@@ -2,11 +2,11 @@ import { nodeHash } from '@cardea/crypto/hash-chain';
 import { sha256 } from '@cardea/crypto/ids';
 import type { RangePart } from '@cardea/crypto/merkle';
 
-/** An RFC 6962 tree that grows by a leaf at a time, as its complete subtrees, the widest first. */
+/** An RFC 6962 tree that grows one leaf at a time. It is kept as its complete subtrees, the widest first. */
 export class TreeHead {
   #parts: RangePart[];
 
-  /** `parts` cover the tree from its first leaf, as `compactRange(tree, 0, size)` has them. */
+  /** `parts` cover the tree from its first leaf, as `compactRange(tree, 0, size)` returns them. */
   constructor(parts: RangePart[]) {
     this.#parts = [...parts];
   }
@@ -15,12 +15,12 @@ export class TreeHead {
     return this.#parts.at(-1)?.to ?? 0;
   }
 
-  /** A tree of its own that grows on from here. */
+  /** Returns a copy that grows independently. */
   fork(): TreeHead {
     return new TreeHead(this.#parts);
   }
 
-  /** Answers the subtrees that this leaf completes, the smallest first. */
+  /** Adds a leaf. Returns the subtrees that it completes, the smallest first. */
   append(leaf: Uint8Array): RangePart[] {
     const completed: RangePart[] = [];
     let part: RangePart = { hash: leaf, from: this.size, to: this.size + 1 };

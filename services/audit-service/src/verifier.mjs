@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-// Checks an export of a Cardea audit log. One file, Node.js 18 or later, no dependency, nothing shared with the
-// service that wrote the log: it is written from the published formats alone, so that the two have to agree.
+// Checks an export of a Cardea audit log. It is one file for Node.js 18 or later without dependencies. It shares no
+// code with the service that wrote the log and follows only the published formats, so that it checks the service too.
 //
 //   node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file with a checkpoint held elsewhere>]
 //
-// The key comes from you, never from the export. The exit code says what was found:
-//    0  every entry is as it was signed        13  truncated: a checkpoint knows of more entries
+// You supply the key. Never take it from the export. The exit code says what was found:
+//    0  every entry is as signed               13  truncated: a checkpoint covers more entries
 //    1  wrong usage, or nothing to read        14  forked: two validly signed checkpoints disagree
 //   10  modified                               15  a signature is missing or wrong
 //   11  missing: sequence numbers are skipped  16  reserved: an index column differs (not part of an export)
@@ -62,10 +62,10 @@ function verifyExport(archive, key, held) {
   const roots = readEntries(archive, key, range, checkpoint, held);
   checkFileList(archive, manifest);
   compareRoot(roots.get(checkpoint.size), checkpoint, range, held && roots.get(held.size), held);
-  say(`OK: ${range.to - range.from} entries, ${range.from} to ${range.to - 1}, are as they were signed`);
+  say(`OK: ${range.to - range.from} entries, ${range.from} to ${range.to - 1}, are as signed`);
 }
 
-/** What two signed notes say about each other without a look at the entries. */
+/** Compares two signed notes without reading the entries. */
 function compareHeads(checkpoint, held) {
   say(`held         ${held.size} entries, root ${held.root.toString('base64')}, signature good`);
   if (held.size === checkpoint.size && !held.root.equals(checkpoint.root)) {
@@ -74,12 +74,12 @@ function compareHeads(checkpoint, held) {
   if (held.size > checkpoint.size) {
     throw finding(
       'truncated',
-      `the held checkpoint signs ${held.size} entries, the export's only ${checkpoint.size}: first missing entry ${checkpoint.size}`,
+      `the held checkpoint signs ${held.size} entries, that of the export only ${checkpoint.size}: first missing entry ${checkpoint.size}`,
     );
   }
 }
 
-/** Which entries the export claims to hold, and for a part of the log the hashes of what lies around it. */
+/** Reads the range that the export claims to contain and, for a part of the log, the hashes around it. */
 function readRange(archive, key, checkpoint) {
   const whole = { from: 0, to: checkpoint.size, prev: genesis(key), left: [], right: [] };
   if (!archive.has('range.json')) return whole;
@@ -101,7 +101,7 @@ function readRange(archive, key, checkpoint) {
   return { from, to, prev, left: readHashes(raw.left, 0, from), right: readHashes(raw.right, to, checkpoint.size) };
 }
 
-/** The list must be exactly the largest aligned subtrees that fill [from, to). */
+/** Checks that the list is exactly the largest aligned subtrees that fill [from, to). */
 function readHashes(list, from, to) {
   const expected = alignedSubtrees(from, to);
   if (!Array.isArray(list) || list.length !== expected.length) {
@@ -127,7 +127,7 @@ function alignedSubtrees(from, to) {
   return subtrees;
 }
 
-/** The manifest is not signed; it is only held against what is. */
+/** Compares the manifest, which is not signed, with the signed parts. */
 function checkManifest(archive, key, checkpoint, range) {
   const manifest = parseSmallJson(archive, 'manifest.json');
   const agrees =
@@ -141,14 +141,14 @@ function checkManifest(archive, key, checkpoint, range) {
   return manifest;
 }
 
-/** After the entries: which of them are missing says more than which file. */
+/** Runs after the check of the entries, because a missing entry says more than a missing file. */
 function checkFileList(archive, manifest) {
   const names = archive.entryFiles().map(([name]) => name);
   if (JSON.stringify(manifest.files) === JSON.stringify(names)) return;
-  throw finding('modified', 'manifest.json lists other files than there are');
+  throw finding('modified', 'manifest.json does not list the files of the export');
 }
 
-/** Reads every entry in order and answers the roots at the two sizes that somebody signed. */
+/** Reads every entry in order and returns the roots at the two signed sizes. */
 function readEntries(archive, key, range, checkpoint, held) {
   const tree = new TreeHead(range.left);
   const roots = new Map();
@@ -159,7 +159,7 @@ function readEntries(archive, key, range, checkpoint, held) {
   noteRoot(state.next);
   for (const { line, file } of entryLines(archive)) {
     checkEntry(line, file, key, state);
-    if (state.next >= range.to) throw finding('modified', `entry ${state.next} is beyond what was signed or exported`);
+    if (state.next >= range.to) throw finding('modified', `entry ${state.next} is beyond the signed or exported range`);
     tree.append({ leaves: 1, hash: sha256(Buffer.of(0), line) });
     state.chain = sha256('cardea/audit/chain/v1\n', line);
     state.next += 1;
@@ -173,12 +173,12 @@ function readEntries(archive, key, range, checkpoint, held) {
   return roots;
 }
 
-/** Throws what is wrong with this line, given the one before it. */
+/** Checks a line against the previous one. Throws the finding. */
 function checkEntry(line, file, key, state) {
   const entry = parseEntry(line, `${file}, expected entry ${state.next}`);
   const linked = entry.prev === state.chain.toString('hex');
   if (entry.log !== key.origin) throw finding('modified', `entry ${state.next} belongs to another log`);
-  // An entry that links to the one before it is in its place: then its number was changed, nothing is missing.
+  // An entry that links to the previous one is in its place. So only its number was changed, and nothing is missing.
   if (entry.seq !== state.next && linked) {
     throw finding('modified', `entry ${state.next} carries the number ${entry.seq}`);
   }
@@ -189,10 +189,10 @@ function checkEntry(line, file, key, state) {
     );
   }
   if (entry.seq < state.next) {
-    throw finding('repeated', `entry ${entry.seq} comes again, or late, where ${state.next} belongs`);
+    throw finding('repeated', `entry ${entry.seq} is repeated or late, where ${state.next} belongs`);
   }
   if (!linked) throw brokenLink(state.next, file);
-  // Worth a look, but no proof: the clock of whoever wrote it is not what the signature vouches for.
+  // Only a note: the signature does not vouch for the clock of the service.
   if (entry.writtenAt < state.writtenAt) say(`note         the clock went backwards before entry ${state.next}`);
   state.writtenAt = entry.writtenAt;
 }
@@ -227,18 +227,18 @@ function parseEntry(line, where) {
   return entry;
 }
 
-/** RFC 8785, restricted as the log restricts it: no null, no fractions, ASCII keys, whole surrogate pairs. */
+/** RFC 8785 with the restrictions of the log: no null, no fractions, ASCII keys, whole surrogate pairs. */
 function canonicalize(value) {
   if (typeof value === 'boolean') return String(value);
   if (typeof value === 'number' && Number.isSafeInteger(value) && !Object.is(value, -0)) return String(value);
   if (typeof value === 'string') return quote(value);
   if (Array.isArray(value)) return `[${value.map(canonicalize).join(',')}]`;
-  if (!isObject(value)) throw new Error('holds a value that the log does not allow');
+  if (!isObject(value)) throw new Error('contains a value that the log does not allow');
   const members = Object.keys(value)
     .sort()
     .map((name) => {
-      // eslint-disable-next-line no-control-regex -- ASCII is meant, control characters and all
-      if (!/^[\x00-\x7f]*$/.test(name)) throw new Error('holds a key that is not ASCII');
+      // eslint-disable-next-line no-control-regex -- ASCII includes control characters
+      if (!/^[\x00-\x7f]*$/.test(name)) throw new Error('contains a key that is not ASCII');
       return `${quote(name)}:${canonicalize(value[name])}`;
     });
   return `{${members.join(',')}}`;
@@ -246,22 +246,22 @@ function canonicalize(value) {
 
 function quote(text) {
   if (/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(text)) {
-    throw new Error('holds half a surrogate pair');
+    throw new Error('contains half a surrogate pair');
   }
   return JSON.stringify(text);
 }
 
-/** The entries are read and linked; what is left is whether they are what was signed. */
+/** Checks that the entries, which are read and linked by now, are those that were signed. */
 function compareRoot(root, checkpoint, range, heldRoot, held) {
   if (!root.equals(checkpoint.root)) {
     const good = heldRoot?.equals(held.root) ? Math.max(held.size, range.from) : range.from;
     throw finding(
       'modified',
       `the chain is whole but its root is ${root.toString('base64')}: an entry from ${good} to ${range.to - 1} was changed and` +
-        ` everything after it written anew (if nothing after it, entry ${range.to - 1}), or the hashes around the range were`,
+        ` all entries after it were written again, or the hashes around the range were changed`,
     );
   }
-  say('root         computed from the entries, as signed');
+  say('root         the entries give the signed root');
   if (!held) return;
   if (!heldRoot) {
     throw new Error(
@@ -271,13 +271,13 @@ function compareRoot(root, checkpoint, range, heldRoot, held) {
   if (!heldRoot.equals(held.root)) {
     throw finding(
       'forked',
-      `both checkpoints are signed, but the first ${held.size} entries are not what the held one signs`,
+      `both checkpoints are signed, but the first ${held.size} entries are not those that the held one signs`,
     );
   }
   say(`held         its ${held.size} entries are the first ${held.size} of this log`);
 }
 
-/** An RFC 6962 tree as the subtrees that are complete, the largest first. */
+/** An RFC 6962 tree as its complete subtrees, the largest first. */
 class TreeHead {
   constructor(subtrees) {
     this.subtrees = [...subtrees];
@@ -311,7 +311,7 @@ function parseVerifierKey(vkey) {
   return { origin, keyId: Buffer.from(keyId, 'hex'), publicKey: typed.subarray(1) };
 }
 
-/** Opens a C2SP tlog-checkpoint: signature first, then what it says. */
+/** Opens a C2SP tlog-checkpoint. Checks the signature first, then the content. */
 function openNote(bytes, key, name) {
   const note = bytes.toString('utf8');
   const end = note.lastIndexOf('\n\n');
@@ -322,7 +322,7 @@ function openNote(bytes, key, name) {
     .filter((line) => line.startsWith(`— ${key.origin} `))
     .map((line) => decodeBase64(line.slice(key.origin.length + 3), 68))
     .some((signature) => signature?.subarray(0, 4).equals(key.keyId) && isSignedBy(key, text, signature.subarray(4)));
-  // A file whose bytes are not UTF-8, or that does not end where its last signature ends, is not the one that was signed.
+  // A file that is not UTF-8, or does not end with its last signature, is not the signed file.
   if (end < 0 || !signed || !Buffer.from(note).equals(bytes) || !/[^\n]\n$/.test(note)) throw notSigned(note, name);
   const [, origin, size, root] = /^([^\n]+)\n(0|[1-9]\d{0,15})\n(\S+)\n$/.exec(text) ?? [];
   const hash = decodeBase64(root, 32);
@@ -332,15 +332,17 @@ function openNote(bytes, key, name) {
   return { size: Number(size), root: hash };
 }
 
-/** Whoever kept the wrong file is told so, and need not suspect the log. The exit code is that of a missing signature. */
+/**
+ * Says that the held file is the wrong file, so that nobody suspects the log. The exit code is that of no signature.
+ */
 function notSigned(note, name) {
   const count = note.match(CHECKPOINTS)?.length ?? 0;
-  if (count === 0) return new Finding('not a checkpoint', EXIT.signature, `${name} holds something else`);
+  if (count === 0) return new Finding('not a checkpoint', EXIT.signature, `${name} is another kind of file`);
   if (count > 1) {
-    const message = `${name} holds ${count}: give one of them alone, the last by: tail -n 5`;
+    const message = `${name} contains ${count}: give only one of them, the last one by: tail -n 5`;
     return new Finding('more than one checkpoint', EXIT.signature, message);
   }
-  return finding('signature', `${name} is not signed by the key that was given`);
+  return finding('signature', `${name} is not signed by the given key`);
 }
 
 function isSignedBy(key, text, signature) {
@@ -348,14 +350,14 @@ function isSignedBy(key, text, signature) {
   return verify(null, Buffer.from(text), createPublicKey({ key: spki, format: 'der', type: 'spki' }), signature);
 }
 
-/** A folder or a tar, as named pieces of files; entries are never held in memory whole. */
+/** A folder or a tar as named parts of files. The entries are never in memory all at once. */
 function openArchive(path) {
   const files = statSync(path).isDirectory() ? listFolder(path) : listTar(path);
   return {
     has: (name) => files.has(name),
     read(name) {
       const file = files.get(name);
-      if (!file) throw new Error(`${path} holds no ${name}`);
+      if (!file) throw new Error(`${path} does not contain ${name}`);
       if (file.bytes > SMALL_FILE_BYTES_MAX) throw new Error(`${name} is too large`);
       return Buffer.concat([...chunks(file)]);
     },
@@ -376,7 +378,7 @@ function listFolder(path) {
   return new Map(list);
 }
 
-/** POSIX ustar: 512-byte headers, files padded with zeros to 512, two blocks of zeros at the end. */
+/** Reads POSIX ustar: 512-byte headers, files padded with zeros to 512 bytes, two blocks of zeros at the end. */
 function listTar(path) {
   const files = new Map();
   const fd = openSync(path, 'r');
@@ -403,18 +405,18 @@ function listTar(path) {
   }
 }
 
-/** What other tar readers might still find behind the end would be an export that was not checked. */
+/** Refuses data after the end. Another tar reader might find it there, as an export that was not checked. */
 function requireZeros(rest) {
   if (rest.bytes < 512) throw new Error('the archive ends too early');
   for (const chunk of chunks(rest)) {
-    if (chunk.some((byte) => byte !== 0)) throw new Error('the archive goes on after its end');
+    if (chunk.some((byte) => byte !== 0)) throw new Error('the archive continues after its end');
   }
 }
 
 function parseTarHeader(header) {
   const octal = (from, to) => {
     const text = header.toString('latin1', from, to).replace(/[\0 ]+$/, '');
-    if (!/^[0-7]+$/.test(text)) throw new Error('the archive is damaged: a header holds no octal number');
+    if (!/^[0-7]+$/.test(text)) throw new Error('the archive is damaged: a header has no octal number');
     return parseInt(text, 8);
   };
   const sum = header.reduce((total, byte, i) => total + (i >= 148 && i < 156 ? 32 : byte), 0);
@@ -441,7 +443,7 @@ function* chunks({ path, start, bytes }) {
   }
 }
 
-/** Every line of every entries file, in the order of their numbers, without its LF. */
+/** Every line of every entries file without its LF, in the order of the entries. */
 function* entryLines(archive) {
   for (const [name, file] of archive.entryFiles()) {
     let rest = Buffer.alloc(0);
@@ -455,7 +457,7 @@ function* entryLines(archive) {
       rest = rest.subarray(start);
       if (rest.length > ENTRY_BYTES_MAX) break;
     }
-    // What does not end in LF is no whole entry; handed on, it is judged as one all the same.
+    // A last line without LF is not a whole entry. The check of the entries still gets it and refuses it.
     if (rest.length > 0) yield { line: Buffer.concat([rest, Buffer.from('\n')]), file: name };
   }
 }
@@ -477,7 +479,7 @@ function readWholeFile(path) {
   return readFileSync(path);
 }
 
-/** Base64 in its one spelling, of exactly so many bytes; otherwise undefined. */
+/** Decodes canonical base64 of exactly this many bytes. Undefined for any other text. */
 function decodeBase64(text, bytes) {
   if (typeof text !== 'string') return undefined;
   const decoded = Buffer.from(text, 'base64');
@@ -502,7 +504,7 @@ function say(line) {
   process.stdout.write(`${line}\n`);
 }
 
-/** Something that is wrong with the log itself, with the exit code of its class. */
+/** Something wrong with the log itself, with the exit code of its class. */
 class Finding extends Error {
   constructor(title, exitCode, message) {
     super(message);
@@ -515,5 +517,5 @@ function finding(kind, message) {
   return new Finding(kind, EXIT[kind], message);
 }
 
-// Last, so that everything above is there.
+// Last, so that everything above is defined.
 main();

@@ -6,12 +6,12 @@ import { openPostgres } from '@cardea/storage/postgres';
 import { openSqlite } from '@cardea/storage/sqlite';
 import type { Db } from '@cardea/storage/db';
 
-/** An empty audit database of its own, with a folder beside it. */
+/** A new empty audit database, with a folder. */
 export interface AuditDatabase {
   engine: Db['engine'];
   /** For the signing key and last-signed.json. */
   folder: string;
-  /** Opens it as another process would. */
+  /** Opens the database as another process would. */
   open(): Db;
   /** The URL of a PostgreSQL database, for another role. */
   url?: URL;

@@ -55,7 +55,7 @@ describe.each(engines)('the signer on %s', (engine) => {
     expect(lastSigned()).toMatchObject({ size: 5, chain: vectors.entries[4]!.chain, note: vectors.checkpoints['5'] });
   });
 
-  test('the first start makes a key for its owner alone, shows the verifier key and signs the empty log', async () => {
+  test('the first start makes a key that only its owner can read, shows the verifier key and signs the empty log', async () => {
     const { signer, vkey } = await start();
 
     expect(statSync(join(database.folder, 'signing-key')).mode & 0o777).toBe(0o600);
@@ -64,7 +64,7 @@ describe.each(engines)('the signer on %s', (engine) => {
     expect(openCheckpoint(signer.newest().note, vkey).size).toBe(0);
   });
 
-  test('a log that grows is signed at every tick, a quiet one after 10 minutes', async () => {
+  test('a growing log is signed at every tick, a quiet one after 10 minutes', async () => {
     const { log, signer } = await start();
     await appendTo(log, [anEvent()]);
     now += 10_000;
@@ -81,7 +81,7 @@ describe.each(engines)('the signer on %s', (engine) => {
     expect(signer.newest()).toMatchObject({ size: 1, signedAt: '2026-11-22T06:37:41.000000Z' });
   });
 
-  test('after a restart signing goes on, with what came in between', async () => {
+  test('signing continues after a restart, with the entries that came in between', async () => {
     const first = await start();
     await appendTo(first.log, someEvents(300));
     await first.signer.signIfGrown();
@@ -92,7 +92,7 @@ describe.each(engines)('the signer on %s', (engine) => {
     expect(second.vkey).toBe(first.vkey);
   });
 
-  test('what was read ahead is not read again for the checkpoint, and damage is found without one', async () => {
+  test('entries that were read ahead are not read again for the checkpoint, and reading ahead finds damage', async () => {
     const { log, signer } = await start();
     await appendTo(log, someEvents(300));
     await signer.readAhead();
@@ -106,7 +106,7 @@ describe.each(engines)('the signer on %s', (engine) => {
     await expect(signer.signIfGrown()).rejects.toThrow(FatalLogError);
   });
 
-  test('of a database that hangs no second reading ahead waits in line', async () => {
+  test('while the database hangs, no second read ahead starts', async () => {
     const hanging = Promise.withResolvers<void>();
     let asked = 0;
     let hangs = false;
@@ -132,7 +132,7 @@ describe.each(engines)('the signer on %s', (engine) => {
   });
 
   test.each(['v', 'peer'])(
-    'what came into the database between two starts has to be an entry, though chain, columns and head fit: not one without %s',
+    'an entry without %s that came into the database between two starts is refused, even if chain, columns and head fit',
     async (field) => {
       const { log } = await start();
       await appendTo(log, [anEvent()]);
@@ -142,11 +142,11 @@ describe.each(engines)('the signer on %s', (engine) => {
       const restart = start();
 
       await expect(restart).rejects.toThrow(FatalLogError);
-      await expect(restart).rejects.toThrow('entry 1 on disk is no entry');
+      await expect(restart).rejects.toThrow('entry 1 on disk is not a valid entry');
     },
   );
 
-  /** Puts an entry behind the last one, with all that belongs to it. */
+  /** Adds an entry after the last one, with its columns and a new head. */
   async function forge(changes: object): Promise<void> {
     const { size } = await readHead(db);
     const [last] = await readEntryBytes(db, size - 1, size);
@@ -159,7 +159,7 @@ describe.each(engines)('the signer on %s', (engine) => {
     await db.query('update audit_head set size = $1, chain = $2 where id = 1', [size + 1, chainHash(bytes)]);
   }
 
-  test('a long log is read again in small steps, and between them others have their turn', async () => {
+  test('a long log is read again in small steps, and other work runs between them', async () => {
     const turns = countTurns();
     const readIn: number[] = [];
     const query: Db['query'] = (sql, params) => {
@@ -181,14 +181,14 @@ describe.each(engines)('the signer on %s', (engine) => {
     ["update audit_entry set written_at = '2020-01-01T00:00:00.000000Z' where seq = 0", 'entry 0: written_at differ'],
     ["update audit_entry set leaf = cast('' as bytea) where seq = 299", 'entry 299: leaf differ'],
     ['update audit_head set chain = (select leaf from audit_entry where seq = 300)', 'the head is not the hash'],
-    ["update audit_entry set entry = cast('{}' as bytea) where seq = 7", 'entry 7 on disk is no entry'],
+    ["update audit_entry set entry = cast('{}' as bytea) where seq = 7", 'entry 7 on disk is not a valid entry'],
     [
       'update audit_tile set hash = (select leaf from audit_entry where seq = 0)',
       'the stored hash over entries 0 to 255',
     ],
     ['delete from audit_entry where seq = 12', 'entry 12 is missing'],
     ['delete from audit_entry where seq = 300', 'entry 300 is missing'],
-  ])('what changed on disk is not signed: %s', async (sql, message) => {
+  ])('a change on disk is not signed: %s', async (sql, message) => {
     const { log, signer } = await start();
     await appendTo(log, someEvents(301));
     await withoutTriggers(db, sql);
@@ -202,7 +202,7 @@ describe.each(engines)('the signer on %s', (engine) => {
   test.each([
     [3, 'entry 4 does not follow the one before it'],
     [4, 'the head is not the hash of the last entry'],
-  ])('entry %i of 5, written anew with its columns, is not signed', async (seq, message) => {
+  ])('entry %i of 5 is not signed if it was written again with its columns', async (seq, message) => {
     const { log, signer } = await start();
     await appendTo(log, someEvents(5));
     const [entry] = await readEntryBytes(db, seq, seq + 1);
@@ -217,7 +217,7 @@ describe.each(engines)('the signer on %s', (engine) => {
     await expect(signer.signIfGrown()).rejects.toThrow(message);
   });
 
-  test('a database with fewer entries than were signed is refused', async () => {
+  test('a database with fewer entries than the last checkpoint is refused', async () => {
     const { log, signer } = await start();
     await appendTo(log, someEvents(5));
     await signer.signIfGrown();
@@ -227,14 +227,14 @@ describe.each(engines)('the signer on %s', (engine) => {
     await expect(start()).rejects.toThrow('ROLLBACK DETECTED: 5 entries were signed');
   });
 
-  test('a database written anew after an older one is refused, though it is as long', async () => {
+  test('a database with other entries than the signed ones is refused, even if it has as many', async () => {
     const { log, signer, key } = await start();
     await appendTo(log, someEvents(5));
     await signer.signIfGrown();
     await cutAfterThree(db);
     await appendTo(await openLog(db, { origin: ORIGIN, publicKey: key.publicKey, now: () => now }), someEvents(4));
 
-    await expect(start()).rejects.toThrow('ROLLBACK DETECTED: the first 5 entries are not those');
+    await expect(start()).rejects.toThrow('ROLLBACK DETECTED: the first 5 entries differ from those');
   });
 
   test('a log without its last-signed.json is refused', async () => {
@@ -245,7 +245,7 @@ describe.each(engines)('the signer on %s', (engine) => {
     await expect(start()).rejects.toThrow('ROLLBACK DETECTED: the audit log has 1 entries, but last-signed.json');
   });
 
-  test('a last-signed.json that was changed is refused', async () => {
+  test('a changed last-signed.json is refused', async () => {
     await start();
     writeFileSync(join(database.folder, 'last-signed.json'), JSON.stringify({ ...lastSigned(), size: 1 }));
 
@@ -293,14 +293,14 @@ test('an older copy of the database file is refused', async () => {
   await copy.remove();
 });
 
-/** An older state of the log, made as well as it can be. */
+/** Makes an older state of the log, as well as an attacker can. */
 async function cutAfterThree(db: Db): Promise<void> {
   await withoutTriggers(db, 'delete from audit_entry where seq >= 3');
   const [last] = await readEntryBytes(db, 2, 3);
   await db.query('update audit_head set size = 3, chain = $1 where id = 1', [chainHash(last!)]);
 }
 
-/** What somebody who owns the database can do. */
+/** Runs SQL that the append-only triggers would refuse, as the owner of the database can. */
 async function withoutTriggers(db: Db, sql: string): Promise<void> {
   const tables = ['audit_entry', 'audit_tile'];
   if (db.engine === 'postgres') for (const table of tables) await db.query(`alter table ${table} disable trigger all`);

@@ -46,7 +46,7 @@ describe.each(engines)('the entries on %s', (engine) => {
     return { seqs: items.map((item) => item.seq), nextCursor };
   }
 
-  test('come newest first, as they were appended', async () => {
+  test('come newest first, unchanged', async () => {
     const { items } = await listEntries(db, EntryQuery.parse({}));
 
     expect(items.map((item) => item.seq)).toEqual([11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
@@ -95,7 +95,7 @@ describe.each(engines)('the entries on %s', (engine) => {
   });
 });
 
-test.each(engines)('an empty log has no entries, whatever the times, on %s', async (engine) => {
+test.each(engines)('an empty log has no entries at any time, on %s', async (engine) => {
   const database = await auditDatabase(engine);
   const db = database.open();
   const query = EntryQuery.parse({ from: '2020-01-01T00:00:00Z', to: '2030-01-01T00:00:00Z' });
@@ -120,7 +120,7 @@ describe.each(engines)('the entries of a longer log on %s', (engine) => {
     await database.remove();
   });
 
-  test('begin and end at the microsecond that was asked for', async () => {
+  test('begin and end at the requested microsecond', async () => {
     const entries = await readEntryBytes(db, 0, SIZE);
     const timeOf = (seq: number) => parseEntry(entries[seq]!).writtenAt;
 
@@ -159,7 +159,7 @@ async function fill(db: Db): Promise<void> {
   if (db.engine === 'postgres') await db.query('analyze audit_entry');
 }
 
-/** How the engine runs each statement of a query. */
+/** Returns the plan of the engine for each statement of a query. */
 async function plansOf(db: Db, query: Record<string, unknown>): Promise<string[]> {
   const asked: { sql: string; params: SqlValue[] | undefined }[] = [];
   const watched: Queryable = { query: (sql, params) => (asked.push({ sql, params }), db.query(sql, params)) };

@@ -63,7 +63,7 @@ describe.each(engines)('an export on %s', (engine) => {
     return unpack(tar);
   }
 
-  test('of the whole log is what the verifier takes, in files of at most 4,096 entries', async () => {
+  test('of the whole log passes the verifier, in files of at most 4,096 entries', async () => {
     const files = await exportTo(tarPath, { from: 0 });
 
     expect([...files.keys()]).toEqual([
@@ -104,7 +104,7 @@ describe.each(engines)('an export on %s', (engine) => {
     },
   );
 
-  test('is read no faster than it is taken', async () => {
+  test('is read no faster than its reader takes it', async () => {
     let pages = 0;
     const counting: Db = {
       ...db,
@@ -123,7 +123,7 @@ describe.each(engines)('an export on %s', (engine) => {
     expect(stream.destroyed).toBe(true);
   });
 
-  test('that fails on the way ends in an error, not early', async () => {
+  test('that fails half way ends with an error, not as if complete', async () => {
     const failing: Db = {
       ...db,
       query: (sql, params) =>
@@ -182,13 +182,13 @@ describe('the verifier', () => {
     return path;
   };
 
-  test('takes the export as a folder, with each checkpoint that was ever held', () => {
+  test('accepts the export as a folder, with every earlier checkpoint', () => {
     for (const note of notes.values()) {
       expect(verify('--key', vkey, write({}), '--checkpoint', held(note))).toMatchObject({ code: 0 });
     }
   });
 
-  test('takes an empty log', async () => {
+  test('accepts an empty log', async () => {
     const empty = await auditDatabase('sqlite');
     const emptyDb = empty.open();
     const started = await startLog(emptyDb, empty.folder);
@@ -201,14 +201,14 @@ describe('the verifier', () => {
     await empty.remove();
   });
 
-  test.each([0, 5, 11])('names a byte changed in entry %d: 10', (seq) => {
+  test.each([0, 5, 11])('names entry %d if one of its bytes was changed: 10', (seq) => {
     const line = Buffer.from(entries[seq]!.toString().replace('payments', 'paiments'));
     const result = verify('--key', vkey, withEntries(entries.with(seq, line)));
 
     expect(result).toMatchObject({ code: 10, said: expect.stringMatching(new RegExp(`entry ${seq}\\b`)) });
   });
 
-  test('finds an entry changed and all after it written anew: 10', () => {
+  test('finds a changed entry after which all entries were written again: 10', () => {
     const result = verify('--key', vkey, withEntries(rewrittenFrom(5)), '--checkpoint', held(notes.get(4)!));
 
     expect(result).toMatchObject({ code: 10, said: expect.stringContaining('an entry from 4 to 11') });
@@ -216,12 +216,12 @@ describe('the verifier', () => {
 
   test.each([
     ['not JSON', (text: string) => text.slice(0, -1)],
-    ['a space more', (text: string) => text.replace('":', '": ')],
-    ['another log', (text: string) => text.replace(ORIGIN, 'cardea.evil/audit')],
-    ['another number, in its place', (text: string) => text.replace('"seq":6,', '"seq":9,')],
-    ['a key more', (text: string) => text.replace('"v":1', '"v":1,"w":1')],
-    ['null', (text: string) => text.replace('"version":3', '"version":null')],
-    ['more than 16 KiB', (text: string) => text.replace('payments', 'p'.repeat(17_000))],
+    ['written with an extra space', (text: string) => text.replace('":', '": ')],
+    ['from another log', (text: string) => text.replace(ORIGIN, 'cardea.evil/audit')],
+    ['in its place with another number', (text: string) => text.replace('"seq":6,', '"seq":9,')],
+    ['written with an extra key', (text: string) => text.replace('"v":1', '"v":1,"w":1')],
+    ['written with null', (text: string) => text.replace('"version":3', '"version":null')],
+    ['larger than 16 KiB', (text: string) => text.replace('payments', 'p'.repeat(17_000))],
   ])('finds an entry that is %s: 10', (_name, change) => {
     const line = change(entries[6]!.toString());
     expect(line).not.toBe(entries[6]!.toString());
@@ -233,7 +233,7 @@ describe('the verifier', () => {
   });
 
   test.each(['', '"peer":"",', '"peer":["api-service"],', '"peer":"API",'])(
-    'takes no entry that does not name the service that submitted it, but has »%s«: 10',
+    'refuses an entry that does not name its service, but has »%s«: 10',
     (peer) => {
       const line = entries[6]!.toString().replace('"peer":"api-service",', peer);
 
@@ -250,7 +250,7 @@ describe('the verifier', () => {
     expect(verify('--key', vkey, write({ 'entries-0-11.jsonl': content }))).toMatchObject({ code: 10 });
   });
 
-  test('finds an entry more than was signed: 10', () => {
+  test('finds an entry beyond the signed ones: 10', () => {
     const extra = rewrittenFrom(0, 13);
 
     expect(verify('--key', vkey, withEntries([...entries, extra[12]!]))).toMatchObject({ code: 10 });
@@ -271,11 +271,11 @@ describe('the verifier', () => {
   test.each([0, 6, 11])('finds line %d twice: 12', (seq) => {
     expect(verify('--key', vkey, withEntries(entries.toSpliced(seq, 0, entries[seq]!)))).toMatchObject({
       code: 12,
-      said: expect.stringContaining(`entry ${seq} comes again`),
+      said: expect.stringContaining(`entry ${seq} is repeated`),
     });
   });
 
-  test('finds the end cut off: 13', () => {
+  test('finds a log whose end is cut off: 13', () => {
     expect(verify('--key', vkey, withEntries(entries.slice(0, -2)))).toMatchObject({
       code: 13,
       said: expect.stringContaining('first missing entry 10'),
@@ -283,7 +283,7 @@ describe('the verifier', () => {
     expect(verify('--key', vkey, write({ 'entries-0-11.jsonl': undefined }))).toMatchObject({ code: 13 });
   });
 
-  test('finds the end cut off under an older checkpoint, by the newer one held elsewhere: 13', () => {
+  test('finds a cut end under an older checkpoint by a newer one held elsewhere: 13', () => {
     const shorter = {
       'entries-0-11.jsonl': joinLines(entries.slice(0, 7)),
       checkpoint: notes.get(7)!,
@@ -301,7 +301,7 @@ describe('the verifier', () => {
     });
   });
 
-  test.each([7, 12])('finds another history signed at size %d: 14', async (size) => {
+  test.each([7, 12])('finds another history that was signed at size %d: 14', async (size) => {
     const lines = rewrittenFrom(2, size);
     const root = await rootHash({ leaves: async (a, b) => lines.slice(a, b).map(leafHash) }, size);
     const fork = signCheckpoint(key, { origin: ORIGIN, size, root });
@@ -329,16 +329,16 @@ describe('the verifier', () => {
     });
   });
 
-  test('says of a held file that is no checkpoint, or several, what it is: 15', () => {
+  test('says that a held file is not a checkpoint, or several: 15', () => {
     const [one = '', other = ''] = [notes.get(7), notes.get(12)];
     const refused = '{"type":"about:blank","title":"Unauthorized","status":401,"code":"unauthenticated"}';
-    const nothing = { code: 15, said: expect.stringMatching(/^NOT A CHECKPOINT: .*held holds something else\n$/) };
+    const nothing = { code: 15, said: expect.stringMatching(/^NOT A CHECKPOINT: .*held is another kind of file\n$/) };
     for (const text of [refused, `${refused}\n`, '', '<html>\n\n</html>\n', vkey]) {
       expect(verify('--key', vkey, write({}), '--checkpoint', held(text))).toEqual(nothing);
     }
     const several = {
       code: 15,
-      said: expect.stringMatching(/^MORE THAN ONE CHECKPOINT: \S+ holds 2: .*tail -n 5\n$/),
+      said: expect.stringMatching(/^MORE THAN ONE CHECKPOINT: \S+ contains 2: .*tail -n 5\n$/),
     };
     for (const text of [one + other, `${one}\n${other}`, one + one]) {
       expect(verify('--key', vkey, write({}), '--checkpoint', held(text))).toEqual(several);
@@ -346,13 +346,13 @@ describe('the verifier', () => {
     expect(verify('--key', vkey, write({ checkpoint: one + other }))).toEqual(several);
     const last = (one + other).split('\n').slice(-6).join('\n');
     expect(verify('--key', vkey, write({}), '--checkpoint', held(last))).toMatchObject({ code: 0 });
-    const unsigned = { code: 15, said: expect.stringMatching(/^SIGNATURE: .*held is not signed by the key/) };
+    const unsigned = { code: 15, said: expect.stringMatching(/^SIGNATURE: .*held is not signed by the given key/) };
     for (const text of [one.replace(/\n— .*\n/, '\n'), one.replace('\n7\n', '\n8\n')]) {
       expect(verify('--key', vkey, write({}), '--checkpoint', held(text))).toEqual(unsigned);
     }
   });
 
-  test('finds a manifest or a range that does not fit: 10', async () => {
+  test('finds a manifest or a range that does not match: 10', async () => {
     const manifest = good.get('manifest.json')!.toString();
     expect(verify('--key', vkey, write({ 'manifest.json': manifest.replace('12', '13') }))).toMatchObject({ code: 10 });
     const range = '{"v":1,"from":0,"to":7,"size":12,"prev":"","left":[],"right":[]}';
@@ -362,17 +362,17 @@ describe('the verifier', () => {
   test.each([
     ['no key', []],
     ['a mistyped key', ['--key', 'cardea.test/audit+00000000+AepKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs']],
-  ])('says how it is used when given %s: 1', (_name, args) => {
+  ])('prints its usage for %s: 1', (_name, args) => {
     expect(verify(...args, write({}))).toMatchObject({ code: 1 });
   });
 
-  test('does not take what is not there for good: 1', () => {
+  test('refuses a missing export or file: 1', () => {
     expect(verify('--key', vkey, join(folder, 'nowhere'))).toMatchObject({ code: 1 });
     expect(verify('--key', vkey, write({ checkpoint: undefined }))).toMatchObject({ code: 1 });
     expect(verify('--key', vkey, write({ 'manifest.json': undefined }))).toMatchObject({ code: 1 });
   });
 
-  /** The log as somebody without the signing key could write it anew, from an entry that is changed. */
+  /** The log written again from a changed entry on, as somebody without the signing key could do it. */
   function rewrittenFrom(changed: number, size = entries.length): Buffer[] {
     const lines: Buffer[] = [];
     let prev = genesis(ORIGIN, key.publicKey);
@@ -388,7 +388,7 @@ describe('the verifier', () => {
 });
 
 describe('a tar', () => {
-  test('that is damaged is not taken for good', async () => {
+  test('that is damaged is refused', async () => {
     const database = await auditDatabase('sqlite');
     const db = database.open();
     const { log, signer, vkey } = await startLog(db, database.folder);
@@ -403,7 +403,7 @@ describe('a tar', () => {
     expect(codeOf(tar)).toBe(0);
     expect(codeOf(tar.subarray(0, 2048))).toBe(1);
     expect(codeOf(Buffer.concat([tar.subarray(0, -1024), tar]))).toBe(10);
-    // In a name, in a size, in a root, in a number, in a padding, after the end.
+    // The damage is in a name, a size, a root, a number, a padding, and after the end.
     const mistakes = [3, 130, tar.indexOf('\n3\n') + 5, tar.indexOf('"seq":1') + 6, tar.length - 1025, tar.length - 1];
     for (const at of mistakes) {
       const bytes = Buffer.from(tar);

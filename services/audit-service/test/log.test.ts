@@ -44,7 +44,7 @@ describe.each(engines)('the log on %s', (engine) => {
     expect(Buffer.from((await readHead(db)).chain).toString('hex')).toBe(vectors.entries[4]!.chain);
   });
 
-  test('an id sent again with the same bytes gets the same place, after a restart too', async () => {
+  test('an id sent again with the same bytes gets the same position, even after a restart', async () => {
     const event = anEvent();
     const first = await appendTo(await openLog(db, identity), [event, anEvent()]);
     const again = await appendTo(await openLog(db, identity), [anEvent(), event]);
@@ -53,7 +53,7 @@ describe.each(engines)('the log on %s', (engine) => {
     expect(again.size).toBe(3);
   });
 
-  test('ids sent again keep their places, the oldest and the newest of the log, in any order and beside new ones', async () => {
+  test('ids sent again keep their positions, old and new, in any order and beside new ids', async () => {
     const events = someEvents(5);
     const late = anEvent();
     const newer = someEvents(2);
@@ -91,7 +91,7 @@ describe.each(engines)('the log on %s', (engine) => {
     expect(lookUps()).toBe(2);
   });
 
-  test('an id that came into the database behind the back of the log is not taken twice: the log stops', async () => {
+  test('an id that another process put into the database is not appended again: the log stops', async () => {
     const log = await openLog(db, identity);
     const event = anEvent();
     await db.query(
@@ -104,7 +104,7 @@ describe.each(engines)('the log on %s', (engine) => {
     expect(await readEntryBytes(db, 0, 7)).toHaveLength(0);
   });
 
-  test('an entry names the service that submitted it, and keeps the first that did', async () => {
+  test('an entry names the service that submitted it first', async () => {
     const log = await openLog(db, identity);
     const [event, other] = [anEvent({ action: 'user.change' }), anEvent()];
     await log.append([
@@ -118,7 +118,7 @@ describe.each(engines)('the log on %s', (engine) => {
     expect(entries.map(({ peer }) => peer)).toEqual(['worker', 'api-service']);
   });
 
-  test('an id repeated within one batch is taken once', async () => {
+  test('an id repeated within one batch is appended once', async () => {
     const event = anEvent();
     const { items, size } = await appendTo(await openLog(db, identity), [event, event]);
 
@@ -126,7 +126,7 @@ describe.each(engines)('the log on %s', (engine) => {
     expect(size).toBe(1);
   });
 
-  test('an id sent again with other bytes is a conflict, and that is recorded', async () => {
+  test('an id sent again with other bytes is a conflict, and the conflict is recorded', async () => {
     const log = await openLog(db, identity);
     const event = anEvent();
     await appendTo(log, [event]);
@@ -144,7 +144,7 @@ describe.each(engines)('the log on %s', (engine) => {
     });
   });
 
-  test('the clock going backwards does not take the log with it', async () => {
+  test('the times of the log do not go backwards when the clock does', async () => {
     let now = VECTORS_NOW;
     const log = await openLog(db, { ...identity, now: () => now });
     await appendTo(log, [anEvent()]);
@@ -187,7 +187,7 @@ describe.each(engines)('the log on %s', (engine) => {
     await otherDb.close();
   });
 
-  test('a log that was put back to an end it had stops', async () => {
+  test('a log whose head was put back to an earlier end stops', async () => {
     const log = await openLog(db, identity);
     await appendTo(log, [anEvent()]);
     const { size, chain } = await readHead(db);
@@ -197,7 +197,7 @@ describe.each(engines)('the log on %s', (engine) => {
     await expect(appendTo(log, [anEvent()])).rejects.toThrow('the head is at 1 and not at 2');
   });
 
-  test('a head with another hash than the last entry stops the log, which writes nothing more', async () => {
+  test('a head whose hash is not that of the last entry stops the log, and nothing more is written', async () => {
     const log = await openLog(db, identity);
     await appendTo(log, someEvents(2));
     await db.query('update audit_head set chain = (select leaf from audit_entry where seq = 0)');
@@ -206,7 +206,7 @@ describe.each(engines)('the log on %s', (engine) => {
     expect(await readEntryBytes(db, 0, 10)).toHaveLength(2);
   });
 
-  test('the head moves only from where it was seen', async () => {
+  test('the head moves only from where the writer saw it', async () => {
     await appendTo(await openLog(db, identity), [anEvent()]);
     const head = await readHead(db);
     const to = { size: 2, chain: Buffer.alloc(32, 2) };
@@ -218,14 +218,14 @@ describe.each(engines)('the log on %s', (engine) => {
     expect(await move(head)).toBe(true);
   });
 
-  test('a log of another key or origin is not opened', async () => {
+  test('a log of another key or origin does not open', async () => {
     await appendTo(await openLog(db, identity), [anEvent()]);
 
     await expect(openLog(db, { ...identity, origin: 'other.test/audit' })).rejects.toThrow('does not hold the log');
     await expect(openLog(db, { ...identity, publicKey: Buffer.alloc(32) })).rejects.toThrow('does not hold the log');
   });
 
-  test('a head that is not at the last entry is not opened', async () => {
+  test('a log whose head is not at the last entry does not open', async () => {
     await appendTo(await openLog(db, identity), someEvents(3));
     await db.query('update audit_head set size = 2 where id = 1');
 
@@ -246,7 +246,7 @@ describe.each(engines)('the log on %s', (engine) => {
   });
 });
 
-describe('when postgres goes away', () => {
+describe('if PostgreSQL stops answering', () => {
   let database: AuditDatabase;
   let db: Db;
 
@@ -262,7 +262,7 @@ describe('when postgres goes away', () => {
     await database.remove();
   });
 
-  test('in the middle of a commit, the log is told to stop', async () => {
+  test('in the middle of a commit, the log must stop', async () => {
     const log = await openLog(db, identity);
     await db.query(`create constraint trigger die_in_commit after insert on audit_entry
       deferrable initially deferred for each row execute function die()`);
@@ -270,7 +270,7 @@ describe('when postgres goes away', () => {
     await expect(appendTo(log, [anEvent()])).rejects.toThrow(FatalLogError);
   });
 
-  test('before the commit, nothing was written and the log goes on', async () => {
+  test('before the commit, nothing was written and the log continues', async () => {
     const log = await openLog(db, identity);
     await db.query('create trigger die_before_commit after insert on audit_entry execute function die()');
     const event = anEvent();
@@ -281,8 +281,8 @@ describe('when postgres goes away', () => {
   });
 });
 
-describe('the role of the service on postgres', () => {
-  test('may append, and neither change nor delete nor drop a trigger', async () => {
+describe('the role of the service on PostgreSQL', () => {
+  test('may append, but not change, delete or drop a trigger', async () => {
     const database = await auditDatabase('postgres');
     const owner = database.open();
     const role = `audit_role_${crypto.randomUUID().slice(0, 8)}`;
@@ -314,7 +314,7 @@ describe('the role of the service on postgres', () => {
     await database.remove();
   });
 
-  test('a role whose name is not plain is refused', async () => {
+  test('a role whose name has other characters than a-z, 0-9 and _ is refused', async () => {
     await expect(grantAppendOnly({} as Db, 'x; drop table audit_entry')).rejects.toThrow('must be a name');
   });
 });

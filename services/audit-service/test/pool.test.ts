@@ -50,7 +50,7 @@ describe.each(engines)('the pool on %s', (engine) => {
     expect(transactions).toBe(2);
   });
 
-  test('a conflict refuses the request that has it, and no other', async () => {
+  test('a conflict refuses its own request and no other', async () => {
     const pool = createPool(log, { onFatal });
     const event = anEvent();
     await pool.append([event], 'api-service');
@@ -65,7 +65,7 @@ describe.each(engines)('the pool on %s', (engine) => {
     expect((await pool.append([good], 'worker')).size).toBe(4);
   });
 
-  test('what waits when the pool is stopped is still written, and nothing more is taken', async () => {
+  test('a stopped pool writes the waiting events and accepts no more', async () => {
     const pool = createPool(log, { onFatal });
     const waiting = pool.append(someEvents(3), 'api-service');
     await pool.stop();
@@ -75,7 +75,7 @@ describe.each(engines)('the pool on %s', (engine) => {
     await expect(pool.append([anEvent()], 'api-service')).rejects.toMatchObject({ code: 'unavailable' });
   });
 
-  test('a fatal error refuses all that waits and is reported once', async () => {
+  test('a fatal error refuses all waiting events and is reported once', async () => {
     const otherDb = database.open();
     const fatal: FatalLogError[] = [];
     const pool = createPool(log, { onFatal: (error) => fatal.push(error) });
@@ -96,10 +96,10 @@ describe.each(engines)('the pool on %s', (engine) => {
   });
 });
 
-describe('back-pressure', () => {
+describe('limits of the waiting events', () => {
   const refusal = { code: 'unavailable', retryAfterSeconds: 1 };
 
-  test('more than 4,096 waiting events refuse the next', async () => {
+  test('after 4,096 waiting events the next is refused', async () => {
     const { log, started, answer } = stuckLog();
     const pool = createPool(log, { onFatal, clockMs: () => 0 });
     const taken = [pool.append([anEvent()], 'api-service')];
@@ -114,7 +114,7 @@ describe('back-pressure', () => {
     expect(pool.waiting()).toBe(0);
   });
 
-  test('more than 8 MiB waiting refuse the next', async () => {
+  test('after 8 MiB of waiting events the next is refused', async () => {
     const { log, started, answer } = stuckLog();
     const pool = createPool(log, { onFatal, clockMs: () => 0 });
     const taken = [pool.append([anEvent()], 'api-service')];
@@ -129,7 +129,7 @@ describe('back-pressure', () => {
     await Promise.all(taken);
   });
 
-  test('an event that has waited for more than a second refuses the next', async () => {
+  test('while an event has waited for more than a second the next is refused', async () => {
     const { log, started, answer } = stuckLog();
     let clock = 0;
     const pool = createPool(log, { onFatal, clockMs: () => clock });
@@ -146,7 +146,7 @@ describe('back-pressure', () => {
   });
 });
 
-// A log whose disk does not answer until it is told to.
+// A log whose disk answers only when the test says so.
 function stuckLog() {
   const disk = Promise.withResolvers<void>();
   const started = Promise.withResolvers<void>();

@@ -92,7 +92,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
 
   const entries = async () => connect(url, 'api-service').call(listEntries, {});
 
-  test('takes what the client of the other services sends, and shows it', async () => {
+  test('appends the events that the client of the other services sends, and shows them', async () => {
     const api = connect(url, 'api-service');
     const events = someEvents(300);
     const log = createAuditClient(api);
@@ -104,7 +104,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
     expect(receipts.map(({ seq }) => idAt.get(seq))).toEqual(events.map(({ id }) => id));
   });
 
-  test('exports what the verifier takes, after a restart too', async () => {
+  test('exports a log that passes the verifier, even after a restart', async () => {
     const expired = Array.from({ length: 20 }, () => anEvent({ action: 'secret.expire' }));
     await connect(url, 'worker').post(appendEvents.path, appendBody(expired).toString(), 5000);
     await service.stop();
@@ -118,7 +118,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
     expect(openCheckpoint(await api.text('/v1/checkpoint'), vkey()).size).toBe(25);
   });
 
-  test('refuses and records who may not call, and what is malformed', async () => {
+  test('refuses and records callers without the right, and malformed bodies', async () => {
     const body = appendBody([anEvent()]).toString();
     const refused = async (name: ServiceName, text: string) =>
       connect(url, name)
@@ -138,7 +138,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
     ]);
   });
 
-  test('takes nothing from kek-service that an admin is said to have read, and records who sent it', async () => {
+  test('refuses a record from kek-service about a read by an admin, and records the sender', async () => {
     const actor = { id: 'admin-id', type: 'user', name: 'admin' } as const;
     const forged = anEvent({ action: 'secret.read', actor });
     const append = connect(url, 'kek-service').post(appendEvents.path, appendBody([forged]).toString(), 5000);
@@ -174,7 +174,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
     ['kek-service', 'dek.create', 'foreign-action'],
     ['api-service', 'planet.destroy', 'unknown-action'],
     ['api-service', 'constructor.name', 'unknown-action'],
-  ])('of %s an event of %s is refused by the rule %s', async (peer, action, rule) => {
+  ])('from %s an event %s is refused by the rule %s', async (peer, action, rule) => {
     const event = anEvent({ action });
     const append = connect(url, peer).post(appendEvents.path, appendBody([event]).toString(), 5000);
     if (rule === undefined) await append;
@@ -187,7 +187,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
     expect(seen).toEqual([rule === undefined ? [peer, action, undefined, undefined] : refusal]);
   });
 
-  test('an event that is not for a service to submit takes no other of its batch with it', async () => {
+  test('an event that its service may not submit does not stop the others of its batch', async () => {
     const log = createAuditClient(connect(url, 'kek-service'));
     const own = Array.from({ length: 3 }, () => anEvent({ action: 'dek.unwrap' }));
     const [foreign, ...appended] = await Promise.allSettled([anEvent(), ...own].map(({ event }) => log.append(event)));
@@ -198,7 +198,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
     expect(taken.map(({ event }) => event.id).toSorted()).toEqual(own.map(({ id }) => id).toSorted());
   });
 
-  test('an id that comes again with other content is a 409, recorded once with the peer', async () => {
+  test('an id sent again with other content is a 409, recorded once with the peer', async () => {
     const event = anEvent({ action: 'secret.expire' });
     const worker = connect(url, 'worker');
     await worker.post(appendEvents.path, appendBody([event]).toString(), 5000);
@@ -210,7 +210,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
     expect(before).toHaveLength(1);
   });
 
-  test('shows its state on the other port', async () => {
+  test('shows its state on the ops port', async () => {
     await connect(url, 'api-service').post(appendEvents.path, appendBody(someEvents(7)).toString(), 5000);
     const metrics = await (await fetch(`${opsUrl}/metrics`)).text();
 
@@ -220,8 +220,8 @@ describe.each(engines)('audit-service on %s', (engine) => {
   });
 });
 
-describe('a role of its own for the migrations', () => {
-  test('leaves the service a role that may append and not change', async () => {
+describe('a separate role for the migrations', () => {
+  test('leaves the service a role that may append but not change', async () => {
     const database = await auditDatabase('postgres');
     const role = `audit_service_${crypto.randomUUID().slice(0, 8)}`;
     await onServer(database.url!.href, `create role ${role} login`);
@@ -246,7 +246,7 @@ describe('a role of its own for the migrations', () => {
   });
 });
 
-test('while the last entries are signed its ops port is still taken, so nobody starts another one on the same log', async () => {
+test('the ops port stays in use until the last entries are signed, so no second service starts on the same log', async () => {
   let opsPort = 0;
   let whileSigning: Promise<unknown> | undefined;
   const now = () => {
@@ -285,7 +285,7 @@ describe('the process', () => {
     return { url: ready.url, ended };
   }
 
-  test('killed under load loses nothing it acknowledged, and takes nothing twice', async () => {
+  test('killed under load loses nothing it acknowledged and appends nothing twice', async () => {
     const { url, ended } = await run();
     const api = connect(url, 'api-service');
     const events: ReturnType<typeof someEvents> = [];
@@ -315,7 +315,7 @@ describe('the process', () => {
     });
   });
 
-  test('ends with 74 when somebody else has written to its log', async () => {
+  test('ends with 74 if another process has written to its log', async () => {
     const { url, ended } = await run();
     const db = openSqlite(join(dataDir, 'audit', 'audit.db'));
     const folder = join(dataDir, 'audit');

@@ -25,7 +25,7 @@ export const vectorSubmissions: Submission[] = vectors.entries.map(({ entry }) =
   return { event: toCanonicalEvent(event), peer };
 });
 
-/** When the vectors were written, in milliseconds since 1970. */
+/** The time of the vectors, in milliseconds since 1970. */
 export const VECTORS_NOW = Date.parse('2026-11-22T06:27:31Z');
 
 export const ORIGIN = 'cardea.test/audit';
@@ -46,7 +46,7 @@ export function someEvents(count: number): CanonicalEvent[] {
   return Array.from({ length: count }, () => anEvent());
 }
 
-/** As it comes over the wire. */
+/** The body as it is sent. */
 export function appendBody(events: CanonicalEvent[]): Buffer {
   return Buffer.from(`{"batchId":"${uuidv7(Date.now())}","events":[${events.map((event) => event.text).join(',')}]}`);
 }
@@ -55,7 +55,7 @@ export async function appendTo(log: AuditStore, events: CanonicalEvent[]) {
   return log.append(events.map((event) => ({ event, peer: 'api-service' })));
 }
 
-/** The log, its key and its signer, as a start of the service opens them. */
+/** Opens the log, its key and its signer as a start of the service does. */
 export async function startLog(db: Db, folder: string, { origin = ORIGIN, now = Date.now } = {}) {
   const { key, vkey } = await openSigningKey(db, folder, origin);
   const log = await openLog(db, { origin, publicKey: key.publicKey, now });

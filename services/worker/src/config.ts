@@ -5,7 +5,7 @@ import { z } from 'zod';
 
 const Settings = z.object({
   ...vaultConfigVariables,
-  CARDEA_PROFILE: z.literal('full', 'the worker belongs to profile full; in mini api-service runs the jobs'),
+  CARDEA_PROFILE: z.literal('full', 'must be full, because in mini api-service runs the jobs'),
   CARDEA_DATABASE_URL: z.url(),
   CARDEA_REDIS_URL: z.url(),
 });

@@ -8,13 +8,13 @@ import { openVault } from '@cardea/wiring/open-vault';
 import type { OpenVault } from '@cardea/wiring/open-vault';
 import type { WorkerConfig } from './config.ts';
 
-/** What a worker works with. */
+/** What the functions of a worker need. */
 export interface WorkerContext extends OpenVault {
   logger: Logger;
   metrics: Metrics;
 }
 
-/** Builds what the service is made of. @throws StartError, and what `openVault` throws */
+/** Builds everything that a worker needs. @throws StartError, and what `openVault` throws */
 export async function createContext(config: WorkerConfig): Promise<WorkerContext> {
   const logger = createLogger('worker', config.logLevel);
   const opened = await openVault(config, {

@@ -4,7 +4,7 @@ import { jobHandlers } from '@cardea/vault/jobs';
 import type { WorkerConfig } from './config.ts';
 import { createContext } from './context.ts';
 
-/** Starts a worker: the product's jobs over BullMQ, against the same database as api-service. @throws StartError */
+/** Starts a worker, which runs the jobs over BullMQ on the same database as api-service. @throws StartError */
 export async function startWorker(config: WorkerConfig): Promise<Running> {
   await using starting = new AsyncDisposableStack();
   const ops = await openOpsPort(config);

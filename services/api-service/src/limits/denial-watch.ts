@@ -28,11 +28,15 @@ const WATCHED_MAX = 10_000;
  * Counts refusals by who asks, strangers by their network. Who is refused too often in a minute is dropped for the next
  * one, before any vault is looked at.
  *
- * Each process counts for itself, so with several in full somebody may be refused that many times by each of them before
- * all have dropped them; a start forgets. What must hold across processes is limited by rate-limit.ts and throttle.ts.
+ * Each process counts for itself, so with several in full somebody may be refused that many times by each of them
+ * before all have dropped them; a start forgets. What must hold across processes is limited by rate-limit.ts and
+ * throttle.ts.
  */
 export interface DenialWatch {
-  /** `known` is who it is for the record, where that is not the caller. @throws AppError `rate_limited` for somebody who is being dropped */
+  /**
+   * `known` is who it is for the record, where that is not the caller.
+   * @throws AppError `rate_limited` for somebody who is being dropped
+   */
   admit(caller: Caller, known?: AuditActor): void;
   /** Counts a refusal; answers the rule it trips, if it is the one that does. */
   count(caller: Caller, code: ErrorCode): SuspiciousRule | undefined;
@@ -45,8 +49,8 @@ interface Watched {
 
 export function createDenialWatch(options: { refusalsPerMinute: number; now: () => Date }): DenialWatch {
   const { refusalsPerMinute, now } = options;
-  // Apart, so that no crowd of others makes one forget who is being dropped. In both the oldest goes first, and of those
-  // dropped that is the one whose minute ends first.
+  // Apart, so that no crowd of others makes one forget who is being dropped. In both the oldest goes first, and of
+  // those dropped that is the one whose minute ends first.
   const watched = new Map<string, Watched>();
   const droppedUntil = new Map<string, number>();
 

@@ -18,9 +18,9 @@ const badTokens: ReadonlySet<SuspiciousRule> = new Set([
 
 /**
  * Records refusals. A request that costs a stranger nothing must not cost a write to disk each: what is refused by a
- * limit, or for a token that was never one of ours, is recorded at once the first time, and what follows within a second
- * from the same network, for the same action and rule, is counted and recorded together. Everything else is recorded one
- * by one. Each process counts for itself.
+ * limit, or for a token that was never one of ours, is recorded at once the first time, and what follows within a
+ * second from the same network, for the same action and rule, is counted and recorded together. Everything else is
+ * recorded one by one. Each process counts for itself.
  */
 export interface RefusalFloods {
   /** Resolves once the refusal, or the one that it followed, is durable. @throws AppError `unavailable` */
