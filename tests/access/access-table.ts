@@ -2,16 +2,16 @@ import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
 import type { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 
-/** One who calls every endpoint. */
+/** A caller who calls every endpoint. */
 export interface Principal {
-  /** Where they stand in the rows of the table. */
+  /** The caller's position in the rows of the table. */
   column: Column;
-  /** `secrets:read`: the one verb that a developer of the column `granted` was granted. */
+  /** `secrets:read`: the one verb of a developer in the column `granted`. */
   verb?: string;
   token: string;
-  /** Users have one. */
+  /** The username, for users only. */
   password?: string;
-  /** As the audit log names them; a stranger is `anonymous`. */
+  /** The actor in the audit log. A stranger is `anonymous`. */
   id: string;
 }
 
@@ -24,13 +24,13 @@ export type Column = (typeof columns)[number];
 
 export const verbs = [...secretVerbs.map((verb) => `secrets:${verb}`), ...keyVerbs.map((verb) => `keys:${verb}`)];
 
-/** What the calls are about: things of others, which no denied call may change. */
+/** The objects of other callers that the calls are about. No denied call may change them. */
 export const ground = {
   vault: 'theirs',
   secret: 'db/password',
   user: 'victim',
   application: 'victim-app',
-  /** Filled in once they are made. */
+  /** Filled in once they exist. */
   clientSecret: '',
   credentialId: '',
   sessionId: '',
@@ -44,15 +44,15 @@ export interface Sending {
 }
 
 export interface Row {
-  /** By column. */
+  /** The statuses, by column. */
   statuses: string;
-  /** For developers with one verb, where it makes a difference. */
+  /** The statuses of developers with one verb, if they differ. */
   verbs?: Record<string, number>;
   body?: object;
   query?: string;
-  /** What each secret is recorded as, after the whole. */
+  /** How each secret is recorded, after the record of the whole call. */
   each?: string;
-  /** Makes what a call that is to succeed uses up, so that the next one finds the ground as it was. */
+  /** Makes what a successful call uses up, so that the next one finds the same state. */
   fresh?(principal: Principal, admin: Person): Promise<Sending>;
 }
 
@@ -85,7 +85,7 @@ const ADMINS_MAKE = '       401      201   403   403     403     403 403        
 const ADMINS_REMOVE = '     401      204   403   403     403     403 403         403';
 const OVERSEERS = '         401      200   403   403     403     200 403         403';
 
-/** For every endpoint, by method and path, who gets which status. */
+/** For every endpoint, by method and path, the status of each caller. */
 export const table: Record<string, Row> = {
   'GET /healthz': { statuses: ANYBODY },
   'HEAD /healthz': { statuses: ANYBODY },
@@ -123,13 +123,13 @@ export const table: Record<string, Row> = {
       return { body };
     },
   },
-  // A wrong code, of which everybody is denied; each user has begun to set TOTP up.
+  // A wrong code, so everybody is denied. Each user has begun to set up TOTP.
   'POST /api/v1/auth/totp:confirm': { statuses: '401 403 403 403 403 403 403 403', body: { otp: 'wrong' } },
   'POST /api/v1/auth/totp:disable': { statuses: '401 409 409 409 409 409 403 403', body: { otp: 'wrong' } },
   'POST /api/v1/auth/totp': { statuses: USERS_ONLY },
   'DELETE /api/v1/auth/totp': { statuses: '401 204 204 204 204 204 403 403' },
   'GET /api/v1/auth/sessions': { statuses: USERS_ONLY },
-  // Of somebody else: not even an admin ends it this way.
+  // The session of somebody else: not even an admin ends it this way.
   'DELETE /api/v1/auth/sessions/{id}': { statuses: '401 404 404 404 404 404 404 404' },
 
   'POST /api/v1/users': {
@@ -305,7 +305,7 @@ export const table: Record<string, Row> = {
       return { body: { names: [params.name] } };
     },
   },
-  // No verb alone is enough: it takes reading, deleting and writing.
+  // No single verb is enough: it needs reading, deleting and writing.
   'POST /api/v1/vaults/{vault}/secrets/{+name}:move': {
     statuses: '401 200 200 403 404 403 403 404',
     body: { name: 'elsewhere' },
@@ -325,7 +325,7 @@ export const table: Record<string, Row> = {
     statuses: '401 200 200 403 404 200 403 404',
     verbs: { 'secrets:list': 200 },
   },
-  // Everybody searches what they may list; those who may list nothing find nothing.
+  // Everybody searches what they may list. A caller who may list nothing finds nothing.
   'GET /api/v1/secrets': { statuses: SIGNED_IN, query: 'q=password' },
   'POST /api/v1/vaults/{vault}/secrets:import': {
     statuses: '401 200 200 403 404 403 403 404',
@@ -336,7 +336,7 @@ export const table: Record<string, Row> = {
       return { body: { format: 'dotenv', content: `${another('secret')}=imported` } };
     },
   },
-  // No verb alone is enough: it takes reading and listing.
+  // No single verb is enough: it needs reading and listing.
   'POST /api/v1/vaults/{vault}/secrets:export': {
     statuses: '401 200 200 403 404 403 403 404',
     body: { format: 'json', prefix: ground.secret },
@@ -348,7 +348,7 @@ export const table: Record<string, Row> = {
   'GET /api/v1/audit/export': { statuses: OVERSEERS },
 };
 
-/** The status that a row promises somebody. */
+/** The status that a row promises a caller. */
 export function expectedStatus(row: Row, { column, verb }: Principal): number {
   const byColumn = row.statuses.trim().split(/\s+/);
   return row.verbs?.[verb ?? ''] ?? Number(byColumn[columns.indexOf(column)]);

@@ -6,7 +6,7 @@ import { PASSWORD } from '@cardea/testkit/system';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from './granting.ts';
 
-// What went wrong in the products of others, tried on this one. Each test names the advisory it learns from.
+// Vulnerabilities of other products, tried on this one. Each test names its advisory.
 
 const [system, { admin, alice, bob }] = useSystem('mini');
 
@@ -31,7 +31,7 @@ function inMs(ms: number): string {
 }
 
 describe("CVE-2023-24999 (AppRole's secret of another role destroyed by its accessor)", () => {
-  test("a credential is not reached by another application's path, and goes on working", async () => {
+  test('a credential is not reached by the path of another application, and still works', async () => {
     const mine = await newApplication(system, 'mine');
     const theirs = await newApplication(system, 'theirs');
     const [id] = await credentialsOf('theirs');
@@ -47,22 +47,27 @@ describe("CVE-2023-24999 (AppRole's secret of another role destroyed by its acce
     await mine.get('/auth/me').expect(200);
   });
 
-  test("a session is not ended by another user's path", async () => {
+  test('a session is not ended by the path of another user', async () => {
     const [session] = (await alice.get('/auth/sessions').expect(200)).body.items as { id: string }[];
     for (const somebody of [bob, admin]) await somebody.delete(`/auth/sessions/${session!.id}`).expect(404);
     await alice.get('/auth/me').expect(200);
   });
 });
 
-describe('CVE-2025-5999 and CVE-2025-64761 (a name in another case was another policy, or the root one)', () => {
+describe('CVE-2025-5999 and CVE-2025-64761 (a name in another case was another policy, or the root policy)', () => {
   test.each<[string, 'get' | 'put' | 'post', string, object | undefined]>([
     ['a user', 'post', '/users', { username: 'Admin', role: 'developer', password: PASSWORD }],
     ['a user with a space', 'post', '/users', { username: 'admin ', role: 'developer', password: PASSWORD }],
-    ['a user of look-alikes', 'post', '/users', { username: '\u0430dmin', role: 'developer', password: PASSWORD }],
+    [
+      'a user with look-alike letters',
+      'post',
+      '/users',
+      { username: '\u0430dmin', role: 'developer', password: PASSWORD },
+    ],
     ['a role', 'post', '/users', { username: 'eve', role: 'ADMIN', password: PASSWORD }],
     ['an application', 'post', '/applications', { name: 'CI' }],
     ['a vault', 'post', '/vaults', { name: 'Theirs' }],
-    ['a vault that is read', 'get', '/vaults/THEIRS', undefined],
+    ['reading a vault', 'get', '/vaults/THEIRS', undefined],
     ['a principal', 'put', '/vaults/theirs/grants/user:Bob', { secrets: ['read'] }],
     ['a kind of principal', 'put', '/vaults/theirs/grants/User:bob', { secrets: ['read'] }],
     ['a verb', 'put', '/vaults/theirs/grants/user:bob', { secrets: ['Read'] }],
@@ -73,7 +78,7 @@ describe('CVE-2025-5999 and CVE-2025-64761 (a name in another case was another p
     expect([answer.status, answer.body.code]).toEqual([400, 'invalid_request']);
   });
 
-  test('secrets whose names differ by case are two, and a prefix covers one of them', async () => {
+  test('secrets whose names differ only in case are two secrets, and a prefix covers only one of them', async () => {
     await grant(alice, 'theirs', 'user:bob', { secrets: ['read', 'list'], pathPrefix: 'apps/ci' });
     expect(await bob.readSecret('theirs', 'apps/ci/token')).toBe('value of apps/ci/token');
     for (const name of ['Apps/ci/token', 'apps/CI/token', 'APPS/CI/TOKEN', 'apps/ci2/token']) {
@@ -82,7 +87,7 @@ describe('CVE-2025-5999 and CVE-2025-64761 (a name in another case was another p
   });
 });
 
-describe('CVE-2026-3605 (a policy with a wildcard reached what it was not for, by a path that climbs)', () => {
+describe('CVE-2026-3605 (a policy with a wildcard reached other paths through a path that climbs)', () => {
   const secrets = '/api/v1/vaults/theirs/secrets';
   const climbing = [
     'apps/ci/../../db/password',
@@ -105,7 +110,7 @@ describe('CVE-2026-3605 (a policy with a wildcard reached what it was not for, b
     '*',
   ];
 
-  test.each(climbing)('%s is refused for reading and for writing, and recorded', async (name) => {
+  test.each(climbing)('%s is refused for reading and writing, and recorded', async (name) => {
     await grant(alice, 'theirs', 'user:bob', { secrets: ['read', 'write', 'delete'], pathPrefix: 'apps/ci' });
     const headers = { Authorization: `Bearer ${bob.token}`, 'Content-Type': 'application/json' };
     const body = JSON.stringify({ value: 'overwritten' });
@@ -117,13 +122,13 @@ describe('CVE-2026-3605 (a policy with a wildcard reached what it was not for, b
     expect(ids).toEqual([written.headers['x-request-id'], read.headers['x-request-id']]);
   });
 
-  test('all secrets are still what they were', async () => {
+  test('all secrets still have their values', async () => {
     for (const name of ['apps/ci/token', 'apps/ci2/token', 'Apps/ci/token', 'db/password']) {
       expect(await alice.readSecret('theirs', name)).toBe(`value of ${name}`);
     }
   });
 
-  test('a path that climbs out of the own vault, or out of the interface, is not taken there', async () => {
+  test('a path that climbs out of its vault or out of the interface does not lead there', async () => {
     await bob.createVault('bobs');
     const headers = { Authorization: `Bearer ${bob.token}` };
     for (const path of ['bobs/../theirs/secrets/db/password', 'bobs/secrets/../../theirs/secrets/db/password']) {
@@ -148,12 +153,12 @@ describe('CVE-2026-3605 (a policy with a wildcard reached what it was not for, b
     'apps//ci',
     '',
     'apps%2fci',
-  ])('no grant is for the prefix %j', async (pathPrefix) => {
+  ])('no grant accepts the prefix %j', async (pathPrefix) => {
     await grant(alice, 'theirs', 'user:bob', { secrets: ['read'], pathPrefix }).expect(400);
   });
 });
 
-describe('GHSA-xp3c-3jw3-4vcr (LIST went around a deny that held for everything else)', () => {
+describe('GHSA-xp3c-3jw3-4vcr (LIST bypassed a deny that held for all other calls)', () => {
   const around = ['', '?', '?prefix=apps', '?prefix=apps/', '?prefix=apps/ci', '?prefix=apps/ci/', '?prefix=db'].concat(
     ['?cursor=apps', '?cursor=apps/ci2', '?prefix=&cursor=&limit=500', '?limit=1&prefix=D', '?prefix=apps/ci/..'],
   );
@@ -163,7 +168,7 @@ describe('GHSA-xp3c-3jw3-4vcr (LIST went around a deny that held for everything 
     await bob.get(`/vaults/theirs/secrets${query}`).expect(403);
   });
 
-  test.each(around)('with a prefix a list shows what reading would, by the same decision: %j', async (query) => {
+  test.each(around)('a list with a prefix shows only what the caller may list: %j', async (query) => {
     await grant(alice, 'theirs', 'user:bob', { secrets: ['list', 'read'], pathPrefix: 'apps/ci' });
     const { body } = await bob.get(`/vaults/theirs/secrets${query}`).expect(200);
     const names = (body.items as { name: string }[]).map(({ name }) => name);
@@ -171,7 +176,7 @@ describe('GHSA-xp3c-3jw3-4vcr (LIST went around a deny that held for everything 
     if (/apps|limit=500|^\??$/.test(query) && !/ci2|\.\./.test(query)) expect(names).toEqual(['apps/ci/token']);
   });
 
-  test.each(['LIST', 'GET', 'PROPFIND', 'get'])('%s of a folder is no way to list it', async (method) => {
+  test.each(['LIST', 'GET', 'PROPFIND', 'get'])('%s does not list a folder', async (method) => {
     await grant(alice, 'theirs', 'user:bob', { secrets: ['list'], pathPrefix: 'apps/ci' });
     const headers = { Authorization: `Bearer ${bob.token}` };
     for (const path of ['secrets/', 'secrets/apps/', 'secrets/apps/ci2/', 'secrets/db']) {
@@ -182,16 +187,16 @@ describe('GHSA-xp3c-3jw3-4vcr (LIST went around a deny that held for everything 
   });
 });
 
-describe('CVE-2021-32923 (a life within a second of its end became one without end)', () => {
+describe('CVE-2021-32923 (a lifetime within a second of its expiry became unlimited)', () => {
   test.each<[string, unknown]>([
     ['zero', 0],
     ['negative', -1],
-    ['a part of a second', 0.5],
+    ['a fraction of a second', 0.5],
     ['just below one', 0.999_999],
-    ['one more than the most', TTL_SECONDS_MAX + 1],
-    ['beyond exact numbers', 2 ** 53],
-    ['beyond all numbers', 1e308],
-    ['the least of 64 bits', -(2 ** 63)],
+    ['one above the limit', TTL_SECONDS_MAX + 1],
+    ['beyond the exact integers', 2 ** 53],
+    ['close to the largest number', 1e308],
+    ['the smallest 64-bit integer', -(2 ** 63)],
     ['a text', '60'],
     ['nothing', null],
   ])('ttlSeconds that is %s is refused', async (what, ttlSeconds) => {
@@ -201,32 +206,35 @@ describe('CVE-2021-32923 (a life within a second of its end became one without e
     await admin.get(`/users/${username}`).expect(404);
   });
 
-  test('the longest life ends, at a time that can be told', async () => {
+  test('the longest lifetime expires, at a time that can be written', async () => {
     const { body } = await create('methuselah', { ttlSeconds: TTL_SECONDS_MAX }).expect(201);
     const years = (Date.parse(body.expiresAt as string) - system.now().getTime()) / (365.25 * 86_400_000);
     expect(years).toBeCloseTo(100, 2);
   });
 
-  test.each([0, -1, -1_000, -86_400_000])('an end %d ms from now is refused for users and applications', async (ms) => {
-    await create('past', { expiresAt: inMs(ms) }).expect(400);
-    await admin.post('/applications', { name: 'past', expiresAt: inMs(ms) }).expect(400);
-    await admin.patch('/users/bob', { expiresAt: inMs(ms) }).expect(400);
-    await bob.get('/auth/me').expect(200);
-  });
+  test.each([0, -1, -1_000, -86_400_000])(
+    'an expiry %d ms from now is refused for users and applications',
+    async (ms) => {
+      await create('past', { expiresAt: inMs(ms) }).expect(400);
+      await admin.post('/applications', { name: 'past', expiresAt: inMs(ms) }).expect(400);
+      await admin.patch('/users/bob', { expiresAt: inMs(ms) }).expect(400);
+      await bob.get('/auth/me').expect(200);
+    },
+  );
 
-  test('both an end and a life are refused, for they may contradict each other', async () => {
+  test('an expiry time and a lifetime together are refused, because they may contradict each other', async () => {
     await create('both', { ttlSeconds: 60, expiresAt: inMs(3_600_000) }).expect(400);
   });
 
-  test('a grant whose end has passed grants nothing', async () => {
+  test('an expired grant grants nothing', async () => {
     for (const ms of [0, -1, -1_000]) {
       await grant(alice, 'theirs', 'user:bob', { secrets: ['read'], expiresAt: inMs(ms) });
       await bob.get('/vaults/theirs/secrets/db/password').expect(404);
     }
   });
 
-  test('less than a second is an end as well: of a user, an application and a grant', async () => {
-    // Made without an end, so that a slow machine has the time to sign in; the end comes after that.
+  test('an expiry less than a second away holds, for a user, an application and a grant', async () => {
+    // Made without an expiry, so that a slow machine has time to sign in. The expiry is set after that.
     await create('brief', {}).expect(201);
     const person = await Person.signIn(system.url, 'brief', PASSWORD);
     await admin.patch('/users/brief', { expiresAt: inMs(900) }).expect(200);
@@ -243,7 +251,7 @@ describe('CVE-2021-32923 (a life within a second of its end became one without e
     expect(rules).toEqual(['grant:expired', 'application-expired', 'user-expired', 'user-expired']);
   });
 
-  test('a life of one second is over after one second', async () => {
+  test('a lifetime of one second is over after one second', async () => {
     const { body } = await create('mayfly', { ttlSeconds: 1 }).expect(201);
     expect(Date.parse(body.expiresAt as string) - system.now().getTime()).toBeLessThanOrEqual(1_000);
     system.passTime(1_000);

@@ -15,7 +15,7 @@ import type { Principal, Sending } from './access-table.ts';
 const isDenied = ({ expected }: { expected: number }) => expected >= 400;
 const nameOf = ({ method, path }: Endpoint) => `${method} ${path}`;
 
-/** A call that was made, and what became of it. */
+/** A call that was made, and its result. */
 interface Called {
   principal: Principal;
   expected: number;
@@ -75,12 +75,12 @@ async function prepareGround(): Promise<void> {
   ground.credentialId = credentials.body.items[0].id as string;
 }
 
-describe('the table', () => {
-  test('has a row for every endpoint, and none for what is not one', () => {
+describe('the access table', () => {
+  test('has a row for every endpoint and no other rows', () => {
     expect(Object.keys(table).sort()).toEqual(endpoints.map(nameOf).sort());
   });
 
-  test('has a column for everybody', () => {
+  test('has a column for every kind of caller', () => {
     for (const [name, { statuses }] of Object.entries(table)) {
       expect([name, statuses.trim().split(/\s+/).length]).toEqual([name, columns.length]);
     }
@@ -88,7 +88,7 @@ describe('the table', () => {
     expect(principals).toHaveLength(columns.length + verbs.length - 1);
   });
 
-  test('has what the served document has', async () => {
+  test('has the endpoints of the served document', async () => {
     const { body } = await system.stranger.get('/openapi.json').expect(200);
     const served = Object.entries(body.paths as Record<string, object>).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
@@ -97,7 +97,7 @@ describe('the table', () => {
     expect(served.sort()).toEqual(rows.sort());
   });
 
-  test('lets admins only make users, applications and credentials', () => {
+  test('lets only admins make users, applications and credentials', () => {
     const makers = ['POST /api/v1/users', 'POST /api/v1/applications', 'POST /api/v1/applications/{name}/credentials'];
     for (const name of makers) {
       const may = principals.filter((principal) => expectedStatus(table[name]!, principal) < 400);
@@ -106,7 +106,7 @@ describe('the table', () => {
   });
 });
 
-describe('everybody gets what the table says, a denied call changes nothing, and each is recorded:', () => {
+describe('every caller gets the status of the table, a denied call changes nothing, and each call is recorded:', () => {
   test.each(endpoints.map((endpoint) => [nameOf(endpoint), endpoint] as const))('%s', async (name, endpoint) => {
     const row = table[name]!;
     const cells = principals.map((principal) => ({ principal, expected: expectedStatus(row, principal) }));
@@ -128,7 +128,7 @@ describe('everybody gets what the table says, a denied call changes nothing, and
     );
     for (const { answer } of denied) expect(answer.body).not.toContain('theirs');
     await expectRecords(endpoint, denied, 'deny');
-    // Health and the document show nothing.
+    // Health and the document disclose nothing.
     if (!endpoint.action.match(/^(health|openapi)/)) await expectRecords(endpoint, allowed, 'allow');
   });
 });
@@ -163,7 +163,7 @@ function parametersOf(path: string): Record<string, string> {
   };
 }
 
-// By the id of the request: one record of each, with who it was and the rule that decided, before those of each secret.
+// By the id of the request: one record of each call, with its actor and rule, before the records of each secret.
 async function expectRecords(endpoint: Endpoint, calls: Called[], decision: 'allow' | 'deny'): Promise<void> {
   const { action, auth } = endpoint;
   const { each } = table[nameOf(endpoint)]!;
@@ -182,7 +182,7 @@ async function expectRecords(endpoint: Endpoint, calls: Called[], decision: 'all
   }
 }
 
-/** Everything that is in the database but what waits for the audit log. */
+/** Everything in the database except what waits for the audit log. */
 async function contents(): Promise<Record<string, string[]>> {
   const tables = await query<{ name: string }>(
     system,

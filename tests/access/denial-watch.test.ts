@@ -23,12 +23,12 @@ async function countOf(rule: string): Promise<number> {
   return Number(value ?? 0);
 }
 
-describe('who is refused too often', () => {
+describe('a caller who is refused too often', () => {
   afterEach(async () => {
     await system[Symbol.asyncDispose]();
   });
 
-  test('is dropped for a minute, by name, and the log says what was tripped and who is dropped', async () => {
+  test('is blocked for a minute, by name, and the log says which rule tripped and who is blocked', async () => {
     await startWatching();
     const [alice, bob] = [await system.as('alice'), await system.as('bob')];
     const scans = [];
@@ -56,7 +56,7 @@ describe('who is refused too often', () => {
     await bob.get('/vaults').expect(200);
   });
 
-  test('and trips another rule each time has a record of both, and is counted for both', async () => {
+  test('and trips another rule each time has a record of both and counts for both', async () => {
     await startWatching();
     const from = clientAt(system, '192.0.2.1');
     const answers = [];
@@ -72,7 +72,7 @@ describe('who is refused too often', () => {
     expect(await recordsOf(system, answers[11]!)).toHaveLength(1);
   });
 
-  test('from one IPv6 address after the other is dropped with the whole network, and no other network is', async () => {
+  test('from many IPv6 addresses is blocked with the whole network, and no other network is', async () => {
     await startWatching();
     for (let i = 0; i < 13; i += 1) await read(`2001:db8:0:1::${i.toString(16)}`).expect(401);
     await read('2001:db8:0:1:ffff::7').expect(429);
@@ -82,7 +82,7 @@ describe('who is refused too often', () => {
     await read('192.0.2.8').expect(401);
   });
 
-  test('takes sign-in from nobody behind the same address, and its own limits hold there still', async () => {
+  test('does not block sign-in from the same address, whose own limits still hold', async () => {
     await startWatching();
     const admin = await system.as('admin');
     const { body: app } = await admin.post('/applications', { name: 'ci' }).expect(201);
@@ -104,7 +104,7 @@ describe('who is refused too often', () => {
     await office.post('/auth/login', { username: 'bob', password: PASSWORD }).expect(429);
   });
 
-  test('by tokens that are good no more is dropped by address: who was stolen from is not', async () => {
+  test('with a revoked token is blocked by address, and the user it was stolen from is not', async () => {
     await startWatching();
     const thief = clientAt(system, '192.0.2.30');
     const stolen = await signIn(system, { username: 'alice' });
@@ -128,21 +128,21 @@ function watchOne() {
   return createDenialWatch({ refusalsPerMinute: 1, now: () => new Date(0) });
 }
 
-test('no crowd of others makes one forget who is being dropped', () => {
+test('a crowd of other callers does not make the watch forget a blocked caller', () => {
   const watch = watchOne();
   for (let i = 0; i < 2; i += 1) watch.count(stranger(0), 'unauthenticated');
   for (let one = 1; one <= REMEMBERED_MAX + 1; one += 1) watch.count(stranger(one), 'unauthenticated');
   expect(() => watch.admit(stranger(0))).toThrow(expect.objectContaining({ code: 'rate_limited' }));
 });
 
-test('a crowd that is refused what no rule counts makes none forgotten who was counted', () => {
+test('a crowd whose refusals no rule counts does not make the watch forget a counted caller', () => {
   const watch = watchOne();
   watch.count(stranger(0), 'unauthenticated');
   for (let one = 1; one <= REMEMBERED_MAX + 1; one += 1) watch.count(stranger(one), 'conflict');
   expect(watch.count(stranger(0), 'unauthenticated')).toBe('denial_burst');
 });
 
-test('of more than ten thousand who are being dropped the first are forgotten, so that memory has an end', () => {
+test('beyond ten thousand blocked callers the oldest are forgotten, so that memory stays bounded', () => {
   const watch = watchOne();
   for (let one = 0; one <= REMEMBERED_MAX; one += 1) {
     for (let i = 0; i < 2; i += 1) watch.count(stranger(one), 'unauthenticated');

@@ -16,7 +16,7 @@ afterEach(async () => {
   await system[Symbol.asyncDispose]();
 });
 
-/** A system behind so many proxies, with a vault that bob may read, and olga owns, from some networks only. */
+/** A system behind this many proxies, with a vault that bob may read and olga owns, from some networks only. */
 async function behind(proxies: number, allowedCidrs: string[]): Promise<void> {
   system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: String(proxies) });
   [admin, bob, olga] = [await system.as('admin'), await system.as('bob'), await newUser(system, 'olga')];
@@ -27,13 +27,13 @@ async function behind(proxies: number, allowedCidrs: string[]): Promise<void> {
   await grant(alice, 'near', 'user:olga', { owner: true, allowedCidrs }).expect(201);
 }
 
-/** Where the server says that the request came from, after reading with such a header: `yes` if it gave the secret. */
+/** Where the server says that a request with this header came from, after a read. `yes` if it released the secret. */
 async function comingBy(forwarded: string | undefined): Promise<[given: string, ip: string | undefined]> {
   const from = (person: Person) => (forwarded === undefined ? person : person.with({ 'X-Forwarded-For': forwarded }));
   const { status } = await from(bob).get(SECRET);
   const [entry] = await admin.auditEntries({ action: 'secret.read', limit: '1' });
   expect(entry!.event).toMatchObject(status === 200 ? { rule: 'grant:secret.read' } : { rule: 'grant:network' });
-  // An owner from outside is nobody: reads nothing, sees nothing, changes nothing.
+  // An owner outside the networks has no rights: reads nothing, sees nothing, changes nothing.
   expect((await from(olga).get('/vaults/near')).status).toBe(status);
   const listed = (await from(olga).get('/vaults').expect(200)).body.items as unknown[];
   expect(listed).toHaveLength(status === 200 ? 1 : 0);
@@ -42,7 +42,7 @@ async function comingBy(forwarded: string | undefined): Promise<[given: string, 
 }
 
 describe('a grant for networks', () => {
-  test('behind one proxy believes what that proxy wrote, and nothing to the left of it', async () => {
+  test('behind one proxy trusts what that proxy wrote, and nothing to the left of it', async () => {
     await behind(1, ['203.0.113.0/24', '2001:db8::/32']);
     for (const [forwarded, given, ip] of [
       ['203.0.113.7', 'yes', '203.0.113.7'],
@@ -70,21 +70,21 @@ describe('a grant for networks', () => {
     }
   });
 
-  test('behind two proxies believes the outer one', async () => {
+  test('behind two proxies trusts what the outer one wrote', async () => {
     await behind(2, ['203.0.113.0/24']);
     for (const [forwarded, given, ip] of [
       ['203.0.113.7, 10.0.0.1', 'yes', '203.0.113.7'],
       ['198.51.100.1, 203.0.113.7, 10.0.0.1', 'yes', '203.0.113.7'],
       ['203.0.113.7, 198.51.100.1, 10.0.0.1', 'no', '198.51.100.1'],
       ['10.0.0.1, 203.0.113.7', 'no', '10.0.0.1'],
-      // Past the outer proxy: there is nobody whose word could be taken.
+      // Beyond the outer proxy nothing is trusted.
       ['203.0.113.7', 'no', HERE],
     ] as const) {
       expect([forwarded, ...(await comingBy(forwarded))]).toEqual([forwarded, given, ip]);
     }
   });
 
-  test('without a proxy reads no header: from outside nothing helps, from inside nothing hurts', async () => {
+  test('without a proxy ignores the header, from outside and from inside', async () => {
     await behind(0, ['203.0.113.0/24']);
     for (const forwarded of ['203.0.113.7', '203.0.113.7, 203.0.113.7', '::ffff:203.0.113.7']) {
       expect(await comingBy(forwarded)).toEqual(['no', HERE]);

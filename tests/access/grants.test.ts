@@ -11,21 +11,21 @@ const everything = { secrets: [...secretVerbs], keys: [...keyVerbs] };
 const [system, { admin, alice, bob, carla }] = useSystem('mini');
 
 test.each<[string, object, number]>([
-  ['a verb twice', { secrets: ['read', 'read'] }, 400],
-  ['a verb of keys twice', { keys: ['sign', 'verify', 'sign'] }, 400],
-  ['a verb there is not', { secrets: ['peek'] }, 400],
+  ['a duplicate verb', { secrets: ['read', 'read'] }, 400],
+  ['a duplicate verb of keys', { keys: ['sign', 'verify', 'sign'] }, 400],
+  ['an unknown verb', { secrets: ['peek'] }, 400],
   ['a verb in capitals', { secrets: ['READ'] }, 400],
   ['a verb for all verbs', { secrets: ['*'] }, 400],
   ['a verb of keys for secrets', { secrets: ['encrypt'] }, 400],
   ['a verb of secrets for keys', { keys: ['read'] }, 400],
-  ['a verb that is no list', { secrets: 'read' }, 400],
-  ['a field there is not', { secrets: ['read'], role: 'admin' }, 400],
-  ['an owner that is no truth value', { owner: 'true' }, 400],
+  ['a verb outside a list', { secrets: 'read' }, 400],
+  ['an unknown field', { secrets: ['read'], role: 'admin' }, 400],
+  ['an owner that is not true or false', { owner: 'true' }, 400],
   ['a prefix that climbs', { secrets: ['read'], pathPrefix: 'apps/../db' }, 400],
   ['a prefix that ends in a slash', { secrets: ['read'], pathPrefix: 'apps/' }, 400],
   ['a prefix with a wildcard', { secrets: ['read'], pathPrefix: 'apps/*' }, 400],
-  ['a network with a host in it', { secrets: ['read'], allowedCidrs: ['10.0.0.1/8'] }, 400],
-  ['an end that is no time', { secrets: ['read'], expiresAt: 'never' }, 400],
+  ['a network with host bits', { secrets: ['read'], allowedCidrs: ['10.0.0.1/8'] }, 400],
+  ['an expiry that is not a time', { secrets: ['read'], expiresAt: 'never' }, 400],
 ])('a grant is refused with %s', async (what, granted, status) => {
   const vault = `refused-${what.replaceAll(' ', '-').toLowerCase()}`;
   await alice.createVault(vault);
@@ -40,7 +40,7 @@ test.each([
   ['everything', everything],
   ['reading', { secrets: ['read'] }],
   ['nothing', {}],
-])('a ceo is granted nothing, not even %s, for their role alone decides', async (what, granted) => {
+])('a ceo is granted nothing, not even %s, because only their role decides', async (what, granted) => {
   const vault = `not-to-a-ceo-${what}`;
   await alice.createVault(vault);
   const { body } = await grant(alice, vault, 'user:carla', granted).expect(409);
@@ -50,7 +50,7 @@ test.each([
   expect((await alice.get(`/vaults/${vault}/grants`).expect(200)).body.items).toHaveLength(1);
 });
 
-test('what an admin was granted takes effect when they are one no more', async () => {
+test('grants of an admin take effect once they are no longer an admin', async () => {
   await alice.createVault('of-an-admin');
   await alice.putSecret('of-an-admin', 's', 'v');
   const adam = await newUser(system, 'adam', 'admin');
@@ -61,7 +61,7 @@ test('what an admin was granted takes effect when they are one no more', async (
   await adam.get('/vaults/of-an-admin/secrets/s').expect(403);
 });
 
-test('an end that has passed already is refused, and takes nothing away', async () => {
+test('an expiry in the past is refused and takes nothing away', async () => {
   await alice.createVault('ended');
   await grant(alice, 'ended', 'user:bob', { secrets: ['list'] }).expect(201);
   for (const [principal, ms] of [
@@ -99,7 +99,7 @@ test('a ceo writes nothing and reads no value, whatever they were granted or own
   expect(await alice.readSecret('of-a-ceo', 's')).toBe('w');
 });
 
-test('what was granted belongs to an id: who gets the name later has nothing of it', async () => {
+test('a grant belongs to an id: a later holder of the name gets nothing from it', async () => {
   await alice.createVault('of-an-id');
   await alice.putSecret('of-an-id', 's', 'v');
   const first = { user: await newUser(system, 'twin'), application: await newApplication(system, 'twin') };
@@ -120,7 +120,7 @@ test('what was granted belongs to an id: who gets the name later has nothing of 
   expect(body.items).toHaveLength(1);
 });
 
-test('a grant works to its last second, and not from its end on', async () => {
+test('a grant works until its last second and not from its expiry on', async () => {
   await alice.createVault('ending');
   await alice.putSecret('ending', 's', 'v');
   const end = Math.ceil(system.now().getTime() / 1000) * 1000 + 20_000;
@@ -140,7 +140,7 @@ test('a grant works to its last second, and not from its end on', async () => {
   expect(denied[0]!.event).toMatchObject({ action: 'vault.read', rule: 'grant:expired', actor: { name: 'bob' } });
 });
 
-test('what is explained is what happens, for the reason that is recorded', async () => {
+test('access:explain says what the call then does, and the reason that is recorded', async () => {
   await alice.createVault('explained');
   await alice.putSecret('explained', 'apps/ci/s', 'v');
   await alice.putSecret('explained', 'db', 'v');
@@ -187,7 +187,7 @@ test('what is explained is what happens, for the reason that is recorded', async
   expect([...outcomes].sort((a, b) => a - b)).toEqual([200, 403, 404]);
 });
 
-/** Acts in that second of the system's clock; again, if the machine was too slow for it. */
+/** Acts within that second of the system's clock. Repeats it if the machine was too slow. */
 async function withinSecondFrom<T>(ms: number, act: () => Promise<T>): Promise<T> {
   for (;;) {
     system.passTime(ms - system.now().getTime());

@@ -4,7 +4,7 @@ export type Named = [what: string, name: string];
 const segment = (length: number) => 'x'.repeat(length);
 const longest = [segment(128), segment(128), segment(128), segment(125)].join('/');
 
-/** Names that are stored and found again as they are. */
+/** Names that are stored and found unchanged. */
 export const goodNames: Named[] = [
   ['one letter', 'a'],
   ['the same letter as a capital', 'A'],
@@ -15,16 +15,16 @@ export const goodNames: Named[] = [
   ['three dots', '...'],
   ['four dots', '....'],
   ['three dots twice', '.../...'],
-  ['a dot before', '.a'],
-  ['a dot behind', 'a.'],
-  ['two dots before', '..a'],
-  ['two dots behind', 'a..'],
-  ['two dots between', 'a..b'],
-  ['segments of all that is allowed', 'A-b_c.d/0/E'],
+  ['a leading dot', '.a'],
+  ['a trailing dot', 'a.'],
+  ['two leading dots', '..a'],
+  ['two trailing dots', 'a..'],
+  ['two dots in the middle', 'a..b'],
+  ['segments of all allowed characters', 'A-b_c.d/0/E'],
   ['a file that tools look for', '.env'],
   ['a folder that tools look for', '.git/config'],
-  ['a word of ours', 'secrets'],
-  ['words of ours', 'a/secrets/b'],
+  ['a word of Cardea', 'secrets'],
+  ['words of Cardea', 'a/secrets/b'],
   ['words of JavaScript', '__proto__/constructor'],
   ['a word of JavaScript', '__proto__'],
   ['a word of SQL', 'null'],
@@ -33,49 +33,49 @@ export const goodNames: Named[] = [
   ['256 segments', segment(256).split('').join('/')],
 ];
 
-/** Names that nothing may be stored under. */
+/** Names under which nothing can be stored. */
 export const badNames: Named[] = [
   ['nothing', ''],
   ['a dot', '.'],
   ['two dots', '..'],
-  ['a dot before', './a'],
-  ['two dots before', '../a'],
-  ['a dot behind', 'a/.'],
-  ['two dots behind', 'a/..'],
-  ['a dot between', 'a/./b'],
-  ['two dots between', 'a/../b'],
+  ['a leading dot segment', './a'],
+  ['a leading segment of two dots', '../a'],
+  ['a trailing dot segment', 'a/.'],
+  ['a trailing segment of two dots', 'a/..'],
+  ['a dot segment in the middle', 'a/./b'],
+  ['a segment of two dots in the middle', 'a/../b'],
   ['a slash alone', '/'],
-  ['a slash before', '/a'],
-  ['a slash behind', 'a/'],
+  ['a leading slash', '/a'],
+  ['a trailing slash', 'a/'],
   ['two slashes', 'a//b'],
   ['a backslash', 'a\\b'],
   ['two dots and a backslash', '..\\a'],
   ['a colon', 'a:b'],
-  ['a verb of ours', 'a:destroy'],
+  ['a verb of Cardea', 'a:destroy'],
   ['an encoded slash', 'a%2Fb'],
   ['an encoded slash in lower case', 'a%2fb'],
   ['an encoded NUL', 'a%00'],
   ['encoded dots', '%2e%2e/a'],
   ['an encoded letter', '%61'],
   ['a slash that is encoded twice', 'a%252Fb'],
-  ['a slash that is encoded too long', 'a%c0%afb'],
+  ['an overlong encoding of a slash', 'a%c0%afb'],
   ['half an encoding', 'a%2'],
   ['no encoding', 'a%zz'],
   ['a blank', 'a b'],
-  ['a blank before', ' a'],
-  ['a blank behind', 'a '],
+  ['a leading space', ' a'],
+  ['a trailing space', 'a '],
   ['a tab', 'a\tb'],
   ['a line feed', 'a\nb'],
-  ['a line feed behind', 'a\n'],
+  ['a trailing line feed', 'a\n'],
   ['a carriage return', 'a\rb'],
   ['a NUL', 'a\0b'],
   ['a delete', 'a\x7f'],
   ['a tilde', 'a~'],
-  ['a tilde before', '~root'],
+  ['a leading tilde', '~root'],
   ['a semicolon', 'a;b'],
   ['a path parameter', 'a;version=1'],
   ['a question mark', 'a?b'],
-  ['a query of ours', 'a?version=1'],
+  ['a query of Cardea', 'a?version=1'],
   ['a fragment', 'a#b'],
   ['an asterisk', 'a/*'],
   ['a plus', 'a+b'],
@@ -92,43 +92,43 @@ export const badNames: Named[] = [
   ['é as two characters', 'cafe\u0301'],
   ['a fullwidth letter', '\uFF41'],
   ['a fullwidth dot and slash', '\uFF0E\uFF0E\uFF0Fa'],
-  ['a slash of another kind', 'a\u2215b'],
+  ['a slash-like character', 'a\u2215b'],
   ['a zero-width space', 'a\u200Bb'],
   ['a zero-width joiner', 'a\u200Db'],
-  ['a mark of the byte order', '\uFEFFa'],
+  ['a byte order mark', '\uFEFFa'],
   ['a soft hyphen', 'a\u00ADb'],
-  ['from right to left', '\u202Ea/b'],
+  ['a right-to-left override', '\u202Ea/b'],
   ['Cyrillic', '\u0430'],
-  ['what becomes a k in lower case', '\u212A'],
-  ['what becomes an S in upper case', '\u017F'],
+  ['a character that becomes k in lower case', '\u212A'],
+  ['a character that becomes S in upper case', '\u017F'],
   ['an emoji', '\u{1F511}'],
   ['a segment of 129', segment(129)],
-  ['a segment of 129 behind', `a/${segment(129)}`],
+  ['a trailing segment of 129', `a/${segment(129)}`],
   ['513 characters', `${longest}x`],
 ];
 
-/** What stands in a path behind `…/secrets/`, byte for byte, and what a PUT of it comes to. */
+/** The part of a path after `…/secrets/`, byte for byte, and the result of a PUT to it. */
 export interface OddPath {
   what: string;
   path: string;
-  /** The name it is stored under, or the status of its refusal. */
+  /** The name that stores it, or the status of the refusal. */
   comes: { stored: string } | number;
-  /** Where nginx refuses by itself, with 400, what api-service would refuse with a record. */
+  /** Where nginx itself refuses with 400 what api-service would refuse with a record. */
   refusedByNginx?: true;
 }
 
 const ofRaw: Record<string, OddPath['comes']> = {
-  // Nothing at all, and verbs that a PUT does not have.
+  // An empty name, and verbs that a PUT does not have.
   '': 404,
   'a:b': 404,
   'a:destroy': 405,
-  // A blank more before the version of HTTP is no part of the path.
+  // An extra space before the HTTP version is not part of the path.
   'a ': { stored: 'a' },
 };
 // A blank or a control character ends the path for nginx, or is none that it takes, and it decodes what is encoded.
 const refusedByNginx = /[\0-\x20\x7f]|%00|%(?![\da-f]{2})/i;
 
-/** Every name as a path, and those that need it percent-encoded as well. */
+/** Every name as a path, and percent-encoded too if it needs that. */
 export const oddPaths: OddPath[] = [
   ...goodNames.map(([what, name]) => ({ what, path: name, comes: { stored: name } })),
   ...badNames.map(([what, name]) => toOddPath(what, name, ofRaw[name] ?? 400)),

@@ -6,7 +6,7 @@ import { grant, newApplication, newUser, ownersOf } from './granting.ts';
 const everything = { secrets: [...secretVerbs], keys: [...keyVerbs] };
 
 inEachProfile((system, { admin, alice, bob }) => {
-  test('no application and no ceo becomes an owner, and nobody who is not there is granted anything', async () => {
+  test('no application and no ceo becomes an owner, and a principal that does not exist is granted nothing', async () => {
     await alice.createVault('owned');
     await newApplication(system, 'would-own');
     for (const [principal, status, rule] of [
@@ -26,7 +26,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     expect(await ownersOf(system, 'owned')).toEqual(['user:alice']);
   });
 
-  test('a vault keeps an owner who stays one', async () => {
+  test('a vault always keeps an owner who can act', async () => {
     await alice.createVault('kept');
     const mine = '/vaults/kept/grants/user:alice';
     const soon = new Date(system.now().getTime() + 3_600_000).toISOString();
@@ -56,7 +56,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     await alice.get('/vaults/kept').expect(404);
   });
 
-  test('of two owners who remove each other at once, one stays', async () => {
+  test('if two owners remove each other at once, one stays', async () => {
     for (let round = 0; round < 5; round += 1) {
       const vault = `duel-${round}`;
       await alice.createVault(vault);
@@ -70,7 +70,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     }
   });
 
-  test('who owns vaults alone is deleted only with a successor, who then owns them, on record', async () => {
+  test('the sole owner of a vault is deleted only with a successor, who then owns it, and the record says so', async () => {
     const olga = await newUser(system, 'olga');
     await olga.createVault('olgas');
     await olga.putSecret('olgas', 's', 'kept');

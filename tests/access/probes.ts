@@ -6,7 +6,7 @@ import type { ServiceName } from '@cardea/http/mtls';
 import type { TestSystem } from '@cardea/testkit/system';
 import { expect } from '@jest/globals';
 
-/** Tries until `check` passes. @throws what it threw last, after `withinMs` */
+/** Repeats `check` until it passes. @throws its last error after `withinMs` */
 export async function expectEventually(check: () => Promise<void>, withinMs = 10_000): Promise<void> {
   const giveUpAt = Date.now() + withinMs;
   for (;;) {
@@ -19,25 +19,25 @@ export async function expectEventually(check: () => Promise<void>, withinMs = 10
   }
 }
 
-/** What api-service says it lacks. */
+/** What api-service says is missing. */
 export async function readiness(system: TestSystem): Promise<{ status: number; failed: string[] }> {
   const answer = await fetch(`${system.opsUrl}/readyz`);
   const { failed } = (await answer.json()) as { failed: string[] };
   return { status: answer.status, failed };
 }
 
-/** On both ports, whatever else is missing. */
+/** Health on both ports, whatever is missing. */
 export async function expectAlive(system: TestSystem): Promise<void> {
   for (const url of [system.url, system.opsUrl]) expect((await fetch(`${url}/healthz`)).status).toBe(200);
 }
 
-/** Has api-service ask kek-service again for every DEK. */
+/** Makes api-service ask kek-service again for every DEK. */
 export async function forgetDeks(system: TestSystem): Promise<void> {
   await system.stopService('api');
   await system.startService('api');
 }
 
-/** Calls a service with the certificate of another one, made in `tlsDir` or else the system's. */
+/** Calls a service with the certificate of another one, made in `tlsDir` or else that of the system. */
 export async function callAs<T>(
   system: TestSystem,
   { name, peer, tlsDir }: { name: ServiceName; peer: 'kek-service' | 'audit-service'; tlsDir?: string },

@@ -15,7 +15,7 @@ const FLOOD_MS = 1_000;
 
 const [system, { admin }] = useSystem('mini', { CARDEA_TRUSTED_PROXIES: '1', CARDEA_SIGN_INS_PER_MINUTE: '10' });
 
-/** What was refused from an address, oldest first. */
+/** The refusals of an address, oldest first. */
 async function refusalsFrom(address: string): Promise<AuditEvent[]> {
   const entries = await admin.auditEntries({ decision: 'deny' });
   return entries
@@ -31,7 +31,7 @@ function forge(address: string, count: number) {
 
 const forged = { action: 'secret.read', decision: 'deny', reason: 'unauthenticated', suspicious: 'token_malformed' };
 
-test('a flood of forged tokens has one record at once and one of how many followed, and none is lost in counting', async () => {
+test('a flood of forged tokens has one record at once and one with the number that followed, and none is lost', async () => {
   const [one] = await forge('192.0.2.1', 1);
   const alone = await refusalsFrom('192.0.2.1');
   expect(alone).toEqual([expect.objectContaining({ ...forged, requestId: one!.headers['x-request-id'] })]);
@@ -48,7 +48,7 @@ test('a flood of forged tokens has one record at once and one of how many follow
   });
 });
 
-test('what comes after the second is recorded at once again', async () => {
+test('a refusal after the second is recorded at once again', async () => {
   await forge('192.0.2.2', 3);
   system.passTime(FLOOD_MS);
   const [later] = await forge('192.0.2.2', 1);
@@ -57,7 +57,7 @@ test('what comes after the second is recorded at once again', async () => {
   expect(records.map(({ requestId }) => requestId)).toContain(later!.headers['x-request-id']);
 });
 
-test('a flood of sign-ins beyond the limit is recorded together too, and another network, action or rule apart', async () => {
+test('a flood of sign-ins beyond the limit is recorded together too, apart from other networks, actions and rules', async () => {
   const login = (address: string) => clientAt(system, address).post('/auth/login', { username: 'x', password: 'x' });
   for (let i = 0; i < 10; i += 1) await login('192.0.2.3');
   const refused = await Promise.all(Array.from({ length: 30 }, () => login('192.0.2.3')));
@@ -82,7 +82,7 @@ test('a flood of sign-ins beyond the limit is recorded together too, and another
   });
 });
 
-test('whoever is known is recorded for each vault they are denied', async () => {
+test('a known caller has a record for each vault that is denied', async () => {
   const bob = await system.as('bob');
   const answers = await Promise.all(Array.from({ length: 20 }, () => bob.get('/vaults/none').expect(404)));
   const records = await admin.auditEntries({ vault: 'none' });
@@ -91,7 +91,7 @@ test('whoever is known is recorded for each vault they are denied', async () => 
   expect(new Set(records.map(({ event }) => event.requestId))).toEqual(new Set(ids));
 });
 
-test('what was counted is recorded before the process ends', async () => {
+test('counted refusals are recorded before the process ends', async () => {
   await forge('192.0.2.5', 40);
   await system.stopService('api');
   await system.startService('api');
@@ -99,7 +99,7 @@ test('what was counted is recorded before the process ends', async () => {
   expect(counts.reduce((sum, count) => sum + count)).toBe(40);
 });
 
-test('once the audit log is known to be away, what would only be counted is refused its record as well', async () => {
+test('once the audit log is known not to answer, a refusal that would only be counted is answered 503', async () => {
   let away = false;
   const appended: AuditEvent[] = [];
   const audit: AuditLog = {
@@ -125,7 +125,7 @@ test('once the audit log is known to be away, what would only be counted is refu
   expect(appended.map(({ resource }) => resource?.count)).toEqual([undefined, 1]);
 });
 
-test('without the audit log a flood is answered 503, all of it', async () => {
+test('while the audit log does not answer, every request of a flood is answered 503', async () => {
   await system.stopService('audit');
   expect(countStatuses(await forge('192.0.2.6', 5))).toEqual({ 503: 5 });
   expect(countStatuses(await forge('192.0.2.6', 5))).toEqual({ 503: 5 });

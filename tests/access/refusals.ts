@@ -6,14 +6,14 @@ import type { Entry } from '@cardea/testkit/person';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import type { TestSystem } from '@cardea/testkit/system';
 
-/** Stands in what is sent to be refused, and must come back nowhere. */
+/** Part of the refused input. It must come back nowhere. */
 export const CANARY = 'canary-71f3b2d0c4';
 
 export interface ExpectedRefusal {
   status: number;
   code: ErrorCode;
   detail?: RegExp;
-  /** What its record says beside `decision`, `reason` and `requestId`. */
+  /** The fields of its record beside `decision`, `reason` and `requestId`. */
   event: Partial<AuditEvent>;
 }
 
@@ -34,7 +34,7 @@ export async function expectRefusal(
   return answer;
 }
 
-/** What every answer carries, whoever wrote it. */
+/** What every answer has, whoever wrote it. */
 export function expectHeaders({ headers }: RawAnswer): void {
   expect(headers).toMatchObject({
     'cache-control': 'no-store',
@@ -70,7 +70,7 @@ function expectProblem(answer: RawAnswer, { status, code, detail = /./ }: Expect
   expectNothingInside(answer);
 }
 
-// Neither where in our code it was refused, nor what was sent.
+// Neither the place in our code nor the input.
 function expectNothingInside({ headers, body }: RawAnswer): void {
   const everything = body + JSON.stringify(headers);
   expect(everything).not.toMatch(/\.(ts|js|mjs):\d|node_modules|node:internal|\bat (async )?\w+[ .(]\S*\(|Zod|SQLITE/);
@@ -89,5 +89,5 @@ async function expectRecord(
   expect(JSON.stringify(records)).not.toContain(CANARY);
 }
 
-/** All that people keep in Cardea. */
+/** All data that people keep in Cardea. */
 const tables = ['vault', 'vault_grant', 'dek', 'secret', 'secret_version', 'signing_key'];

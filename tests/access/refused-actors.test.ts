@@ -11,7 +11,7 @@ const [system, { admin }] = useSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
 
 const inMs = (ms: number) => new Date(system.now().getTime() + ms).toISOString();
 
-/** Who a token was given to, as the audit log names them. */
+/** The owner of a token, as the audit log names them. */
 function actorOf({ token }: Stranger, name: string): AuditActor {
   const { sub, sid, kind } = parseToken(token).claims as { sub: string; sid: string; kind: 'user' | 'application' };
   return { id: sub, type: kind, name, ...(kind === 'user' ? { session: sid } : { credential: sid }) };
@@ -25,8 +25,8 @@ async function expectActor(answer: Answer, actor: AuditActor, rule: string): Pro
   for (const told of [actor.id, `"${actor.name}"`, rule]) expect(JSON.stringify(answer.body)).not.toContain(told);
 }
 
-describe('the record of a refusal names who showed the token,', () => {
-  test('a user who has yet to choose a password', async () => {
+describe('the record of a refusal names the owner of the token:', () => {
+  test('a user who must still choose a password', async () => {
     const { oneTimePassword } = await createUser(system, { username: 'choosy' });
     const { person } = await signIn(system, { username: 'choosy', password: String(oneTimePassword) });
     await expectActor(await person.get('/vaults').expect(403), actorOf(person, 'choosy'), 'must-change-password');
@@ -48,7 +48,7 @@ describe('the record of a refusal names who showed the token,', () => {
     await system.as('admin');
   });
 
-  test('whose refresh token was used twice', async () => {
+  test('a user whose refresh token was used twice', async () => {
     const { person, refreshToken } = await signIn(system, { username: 'bob' });
     const refresh = (from: Stranger) => from.post('/auth/refresh', { refresh_token: refreshToken });
     await refresh(system.stranger).expect(200);
@@ -83,7 +83,7 @@ describe('the record of a refusal names who showed the token,', () => {
       );
       await expectActor(refused, actorOf(application, name), rule);
 
-      // Who has the secret alone is told what anybody is told.
+      // A caller who only has the secret learns no more than anybody.
       const asked = await system.stranger.post('/auth/token', grant).expect(401);
       const wrong = { ...grant, client_secret: grant.client_secret.replace(/.$/, 'x') };
       const { body: told } = await system.stranger.post('/auth/token', wrong).expect(401);
@@ -92,7 +92,7 @@ describe('the record of a refusal names who showed the token,', () => {
     },
   );
 
-  test('an application whose secret was withdrawn, and nobody once it is gone', async () => {
+  test('an application whose secret was withdrawn, and nobody once it is deleted', async () => {
     const { body } = await admin.post('/applications', { name: 'withdrawn' }).expect(201);
     const grant = { grant_type: 'client_credentials', client_id: body.clientId, client_secret: body.clientSecret };
     const given = await system.stranger.post('/auth/token', grant).expect(200);
@@ -107,8 +107,8 @@ describe('the record of a refusal names who showed the token,', () => {
   });
 });
 
-describe('the record of a refusal names what it was about,', () => {
-  test('where the body asks about it', async () => {
+describe('the record of a refusal names its resource:', () => {
+  test('if the body asks about it', async () => {
     const alice = await system.as('alice');
     const bob = await system.as('bob');
     await alice.createVault('asked');
@@ -130,7 +130,7 @@ describe('the record of a refusal names what it was about,', () => {
     expect(allowed!.resource).toEqual({ vault: 'asked', vaultId, name: 'vault.read', user: 'carla' });
   });
 
-  test('where the body makes it', async () => {
+  test('if the body makes it', async () => {
     const [alice, carla] = [await system.as('alice'), await system.as('carla')];
     const refusals = [
       [alice.post('/users', { username: 'dora', role: 'admin', password: PASSWORD }), { user: 'dora' }],
@@ -143,7 +143,7 @@ describe('the record of a refusal names what it was about,', () => {
     }
   });
 
-  test('an application by its name, apart from that of its credential', async () => {
+  test('an application by its name, separately from its credential', async () => {
     const alice = await system.as('alice');
     const id = '01890000-0000-7000-8000-000000000000';
     const refusals = [

@@ -12,7 +12,7 @@ inEachProfile((system, { admin, alice, bob }) => {
       (await alice.get(`/vaults/${vault}/secrets/${name}:versions`).expect(200)).body.items as { version: number }[]
     ).map(({ version }) => version);
 
-  /** How many rows each table has of a vault. */
+  /** The number of rows of a vault in each table. */
   async function rowsOf(vaultId: string): Promise<Record<string, number>> {
     const ofSecrets = 'secret_id in (select id from secret where vault_id = $1)';
     const where: Record<string, string> = {
@@ -39,7 +39,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     return counts;
   }
 
-  /** Rows of secrets as a vault with very many has them; `ended` have come due and lie in the trash. */
+  /** Rows of secrets as in a very large vault. `ended` have expired and are in the trash. */
   async function fill(vaultId: string, secrets: number, ended = false): Promise<void> {
     const db = system.openDatabase();
     await db.transaction(async (tx) => {
@@ -103,7 +103,7 @@ inEachProfile((system, { admin, alice, bob }) => {
   });
 
   test.each(['sys', 'auth', 'cubbyhole', 'identity'])(
-    'no vault is called %s: that is refused and recorded',
+    'a vault named %s is refused, and the refusal is recorded',
     async (name) => {
       const answer = await alice.post('/vaults', { name }).expect(400);
       const message = 'must not be one of the reserved names sys, auth, cubbyhole, identity';
@@ -113,12 +113,12 @@ inEachProfile((system, { admin, alice, bob }) => {
         { action: 'vault.create', decision: 'deny', reason: 'invalid_request', actor: { name: 'alice' } },
       ]);
       await admin.get(`/vaults/${name}`).expect(404);
-      // What only begins so is a name like any other.
+      // A name that only begins like this is allowed.
       await alice.post('/vaults', { name: `${name}-1` }).expect(201);
     },
   );
 
-  test('its owner changes what is given and nothing else, and that is recorded', async () => {
+  test('its owner changes only the given fields, and the change is recorded', async () => {
     const { body: made } = await alice.post('/vaults', { name: 'changed', description: 'before' }).expect(201);
     const change = (body: object) => alice.patch('/vaults/changed', body);
     expect((await change({ maxVersions: 3 }).expect(200)).body).toEqual({ ...made, maxVersions: 3 });
@@ -143,7 +143,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     });
   });
 
-  test('fewer versions count from the next write of a secret', async () => {
+  test('a lower version limit takes effect at the next write of a secret', async () => {
     await alice.createVault('fewer');
     for (const value of ['a', 'b', 'c']) await alice.putSecret('fewer', 'kept', value);
     await alice.patch('/vaults/fewer', { maxVersions: 1 }).expect(200);
@@ -152,7 +152,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     expect(await versionsOf('fewer', 'kept')).toEqual([4]);
   });
 
-  test('an empty vault is deleted; one that holds secrets, in the trash or not, only with them', async () => {
+  test('an empty vault is deleted; a vault with secrets, in the trash or not, only together with them', async () => {
     await alice.createVault('empty');
     await alice.delete('/vaults/empty').expect(204);
     await alice.get('/vaults/empty').expect(404);
@@ -184,7 +184,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     ]);
   });
 
-  test('only an owner or an admin deletes a vault, whatever else somebody was granted', async () => {
+  test('only an owner or an admin deletes a vault, whatever else a user was granted', async () => {
     await alice.createVault('guarded');
     const everything = { secrets: ['list', 'read', 'write', 'delete', 'destroy', 'manage'] };
     await grant(alice, 'guarded', 'user:bob', everything).expect(201);
@@ -199,7 +199,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     await alice.get('/vaults/guarded').expect(404);
   });
 
-  test('a deleted vault leaves nothing: no grant, no DEK at once, and soon no row', async () => {
+  test('a deleted vault leaves nothing: grants and DEKs go at once, rows soon', async () => {
     await alice.createVault('doomed');
     await alice.createVault('spared');
     for (const vault of ['doomed', 'spared']) {
@@ -264,7 +264,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     expect(await bob.readSecret('again', 'old')).toBe('of bob');
   });
 
-  test('of two who delete a vault at once, one does', async () => {
+  test('if two callers delete a vault at once, one does', async () => {
     await alice.createVault('contested');
     const answers = await Promise.all(Array.from({ length: 8 }, () => alice.delete('/vaults/contested')));
     const count = (status: number) => answers.filter((answer) => answer.status === status).length;
@@ -273,7 +273,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     expect(entries).toHaveLength(1);
   });
 
-  test('who writes while the vault is deleted either did, or is told that it is gone; nothing stays behind', async () => {
+  test('a write during the deletion of its vault succeeds or is told that the vault is gone; nothing is left behind', async () => {
     await alice.createVault('busy');
     await alice.putSecret('busy', 'first', 'value');
     const id = await idOf('busy');
@@ -291,7 +291,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     expect(await rowsOf(id)).toEqual({});
   });
 
-  test('of more than a thousand secrets only that is said, and no count is on record', async () => {
+  test('beyond a thousand secrets the answer says only that, and the record has no count', async () => {
     await alice.createVault('large');
     await addMany(system, { vault: 'large', prefix: 's', count: 1_000 });
     expect((await alice.delete('/vaults/large').expect(409)).body.detail).toMatch(/^the vault holds 1000 secrets,/);
@@ -303,7 +303,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     expect(Object.keys(entry!.event.resource!)).toEqual(['vault', 'vaultId']);
   });
 
-  test('what is left of a vault of many secrets is removed in pages, and comes due for nobody', async () => {
+  test('the rest of a deleted vault with many secrets is removed in pages, and no secret of it expires for anybody', async () => {
     await alice.createVault('many');
     const id = await idOf('many');
     await fill(id, 450, true);

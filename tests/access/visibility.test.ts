@@ -8,7 +8,7 @@ type Listed = { name: string };
 const END_MS = 20_000;
 
 inEachProfile((system, { admin, alice, bob, carla }) => {
-  test('a list of vaults shows what one may see, page by page, and no cursor names another vault', async () => {
+  test('a list of vaults shows what the caller may see, page by page, and no cursor names another vault', async () => {
     const grants: Record<string, object | undefined> = {
       a: undefined,
       b: { secrets: ['read'] },
@@ -45,7 +45,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     }
   });
 
-  test('a list of secrets shows what the prefix of a grant covers, page by page, and no cursor names another', async () => {
+  test('a list of secrets shows what the prefix of a grant covers, page by page, and no cursor names another secret', async () => {
     await alice.createVault('prefixed');
     const covered = ['apps/ci', 'apps/ci/a', 'apps/ci/b/c', 'apps/ci/d'];
     const hidden = [
@@ -80,7 +80,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     expect(entry!.event.resource).toMatchObject({ vault: 'prefixed', count: covered.length });
   });
 
-  test('an owner is limited by no prefix', async () => {
+  test('no prefix limits an owner', async () => {
     await alice.createVault('co-owned');
     await alice.putSecret('co-owned', 'zz', 'v');
     await grant(alice, 'co-owned', 'user:bob', { owner: true, pathPrefix: 'apps' }).expect(201);
@@ -88,7 +88,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     expect(await bob.readSecret('co-owned', 'zz')).toBe('v');
   });
 
-  test('an answer does not tell what is not there from what is not for the one who asks', async () => {
+  test('an answer does not distinguish what does not exist from what the caller may not see', async () => {
     await alice.createVault('secretive');
     await alice.putSecret('secretive', 'apps/ci/there', 'v');
     await alice.putSecret('secretive', 'db/there', 'v');
@@ -124,7 +124,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
   });
 });
 
-/** Every page of a list, one item a page unless said otherwise. */
+/** Every page of a list, with one item each unless stated otherwise. */
 async function pagesOf(reader: Stranger, path: string, limit = 1) {
   const pages: { items: Listed[]; nextCursor?: string }[] = [];
   for (let cursor: string | undefined; pages.length === 0 || cursor !== undefined; cursor = pages.at(-1)!.nextCursor) {
@@ -139,7 +139,7 @@ async function namesOf(reader: Stranger, path: string): Promise<string[]> {
   return (body.items as Listed[]).map(({ name }) => name);
 }
 
-/** What somebody is told who may not: a problem, but for the id of the request. */
+/** The answer to a caller without the right: a problem, without the id of the request. */
 async function ask(by: Stranger, method: 'get' | 'put' | 'post' | 'delete', path: string, body?: object) {
   const answer = await (body === undefined ? by.request(method, path) : by.request(method, path).send(body));
   const { requestId, ...problem } = answer.body as Record<string, unknown>;

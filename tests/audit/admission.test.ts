@@ -7,12 +7,12 @@ import { at, query, untilAnswers } from '../secrets/ground.ts';
 const REFERENCE = 'application/vnd.cardea.reference+json';
 const unavailable = expect.objectContaining({ code: 'unavailable' });
 
-// The other half of I1 is in invariants.test.ts: a log that falls silent meanwhile lets nothing out.
-describe('while the audit log is known to be away', () => {
+// invariants.test.ts has the other half of I1: a log that stops answering in between lets nothing out.
+describe('while the audit log is known not to answer', () => {
   let system: TestSystem;
   let alice: Person;
   let carla: Person;
-  /** DEKs that are unwrapped here, and those that are not. */
+  /** The number of DEKs that are unwrapped here, and of those that are not. */
   let [known, unknown] = ['', ''];
 
   beforeAll(async () => {
@@ -36,7 +36,7 @@ describe('while the audit log is known to be away', () => {
 
   const idOf = async (vault: string) => (await alice.get(`/vaults/${vault}`).expect(200)).body.id as string;
 
-  /** What kek-service was asked to wrap and unwrap until now. */
+  /** The calls to wrap and unwrap that kek-service got until now. */
   async function dekOperations(): Promise<string[]> {
     const metrics = await (await fetch(`${system.kekOpsUrl}/metrics`)).text();
     return metrics.split('\n').filter((line) => line.startsWith('cardea_dek_operations_total'));
@@ -46,7 +46,7 @@ describe('while the audit log is known to be away', () => {
 
   const calls: [string, () => ReturnType<Person['get']>][] = [
     ['a secret', () => alice.get(at('plain', 's'))],
-    ['what a reference leads to', () => alice.get(`${at('pointing', 'r')}?resolve=true`)],
+    ['the target of a reference', () => alice.get(`${at('pointing', 'r')}?resolve=true`)],
     ['several secrets', () => alice.post('/vaults/plain/secrets:batchRead', { names: ['s', 'r'] })],
     ['an export', () => alice.post('/vaults/plain/secrets:export', { format: 'json' })],
     ['a secret by break-glass', () => carla.post(`${at('plain', 's')}:breakGlass`, { reason: 'nobody is looking' })],
@@ -57,7 +57,7 @@ describe('while the audit log is known to be away', () => {
     ['a vault and its DEK', () => alice.post('/vaults', { name: 'new' })],
   ];
 
-  test.each(calls)('kek-service is asked for nothing: %s', async (_what, call) => {
+  test.each(calls)('kek-service gets no call: %s', async (_what, call) => {
     const before = await dekOperations();
     expect(before).toHaveLength(2);
     const { status, body } = await call();
@@ -65,7 +65,7 @@ describe('while the audit log is known to be away', () => {
     expect(await dekOperations()).toEqual(before);
   });
 
-  test('a DEK that is unwrapped already opens nothing, and none is unwrapped, whoever asks', async () => {
+  test('an unwrapped DEK opens nothing and no DEK is unwrapped, for any caller', async () => {
     const { deks } = system.vault;
     const before = await dekOperations();
     for (const vaultId of [known, unknown]) {
@@ -79,12 +79,12 @@ describe('while the audit log is known to be away', () => {
     expect(await dekOperations()).toEqual(before);
   });
 
-  test('nobody is told that they have the newest version already', async () => {
+  test('no client is told that it already has the newest version', async () => {
     const { status, headers } = await alice.get(at('known', 's')).set('If-None-Match', '"2"');
     expect([status, headers['etag']]).toEqual([503, undefined]);
   });
 
-  test('no guess at a password is looked at, for none is counted', async () => {
+  test('no guess at a password is checked, because none is counted', async () => {
     const before = await failures();
     for (let i = 0; i < 10; i += 1) {
       await system.stranger.post('/auth/login', { username: 'bob', password: `guess ${i}` }).expect(503);
@@ -92,7 +92,7 @@ describe('while the audit log is known to be away', () => {
     expect(await failures()).toEqual(before);
   });
 
-  test('and once it is back all of it goes on', async () => {
+  test('everything works again once the log answers', async () => {
     await system.startService('audit');
     await untilAnswers(alice);
     expect(await alice.readSecret('plain', 's')).toBe('two');

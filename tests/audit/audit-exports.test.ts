@@ -19,7 +19,7 @@ const verifier = fileURLToPath(new URL('../../services/audit-service/src/verifie
 /** More than one file of an export, and far more than sockets hold: 20 MB. */
 const ENTRIES = 4_200;
 const BATCH = 600;
-/** One that is cut off here has begun, and is far from its end. */
+/** An export that is cut off here has begun and is far from complete. */
 const HALF_WAY_BYTES = 2 ** 20;
 
 const profiles: Profile[] = ['mini', 'full'];
@@ -39,7 +39,7 @@ describe.each(profiles)('an export in profile %s', (profile) => {
     begun = [];
   });
 
-  /** Resolves when the answer begins; nothing of its body is taken. */
+  /** Resolves when the answer begins. Nothing of its body is read. */
   async function begin(): Promise<IncomingMessage> {
     const headers = { Authorization: `Bearer ${admin.token}` };
     const [answer] = (await once(get(`${system.url}/api/v1/audit/export`, { headers, agent: false }), 'response')) as [
@@ -86,7 +86,7 @@ describe.each(profiles)('an export in profile %s', (profile) => {
     return row!.count;
   }
 
-  test('that its reader leaves half way gives back all it held, however often that happens', async () => {
+  test('releases everything if its reader leaves half way, however often that happens', async () => {
     const before = openSockets();
     await Promise.all([goAwayHalfWay(), goAwayHalfWay(), goAwayHalfWay()]);
     await goAwayHalfWay();
@@ -97,9 +97,9 @@ describe.each(profiles)('an export in profile %s', (profile) => {
     await expectWholeExport();
   });
 
-  test('that nobody reads holds up nothing but other exports', async () => {
+  test('that nobody reads delays only other exports', async () => {
     const unread = [await begin(), await begin()];
-    // These wait for one of the two to end.
+    // These wait until one of the two ends.
     const waiting = [begin(), begin(), begin()];
     for (const version of [1, 2, 3]) await admin.putSecret('payments', 'db/password', `version ${version}`);
     expect(await admin.readSecret('payments', 'db/password')).toBe('version 3');
@@ -125,7 +125,7 @@ function aLongEvent(): AuditEvent {
   };
 }
 
-/** TCP connections of this process, in which all services run but the worker. */
+/** TCP connections of this process, which runs all services except the worker. */
 function openSockets(): number {
   return process.getActiveResourcesInfo().filter((kind) => /^(TCPSocketWrap|TLSWrap)$/.test(kind)).length;
 }

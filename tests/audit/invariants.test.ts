@@ -17,7 +17,7 @@ inEachProfile((system, { admin }) => {
     await admin.putSecret('payments', 'db/password', 'hunter2');
   });
 
-  test('I1: without the audit log nothing is released, health stays up, and the log knows of nothing', async () => {
+  test('I1: while the audit log does not answer nothing is released, health stays up, and nothing is recorded', async () => {
     await admin.readSecret('payments', 'db/password');
     const before = await admin.auditEntries();
     await system.stopService('audit');
@@ -45,7 +45,7 @@ inEachProfile((system, { admin }) => {
     expect(after.length).toBeGreaterThan(before.length);
   }, 60_000);
 
-  test('I2: a change whose record could not be sent at once has it once the log is back, and once only', async () => {
+  test('I2: a change whose record could not be sent at once is recorded exactly once when the log answers again', async () => {
     await system.stopService('audit');
     await admin.post('/vaults', { name: 'unrecorded' }).expect(503);
     await system.startService('audit');
@@ -64,7 +64,7 @@ inEachProfile((system, { admin }) => {
     });
   }, 60_000);
 
-  test('I2: a row of the outbox that the log refuses holds up no other', async () => {
+  test('I2: an outbox row that the log refuses does not delay the others', async () => {
     const good = { ...(await admin.auditEntries())[0]!.event, id: '0197f3c2-0000-7000-8000-00000000beef' };
     const db = system.openDatabase();
     const add = `insert into outbox (id, event, created_at) values ($1, $2, $3)`;
@@ -79,7 +79,7 @@ inEachProfile((system, { admin }) => {
     expect(sent).toHaveLength(1);
   });
 
-  test('an unwrapped DEK is overwritten when its five minutes are over, though nobody asks for it again', async () => {
+  test('an unwrapped DEK is overwritten after five minutes, even if nobody asks for it again', async () => {
     const [vault] = (await admin.get('/vaults').expect(200)).body.items as { id: string }[];
     const ref = { vaultId: vault!.id, dekVersion: 1 };
     const dek = await system.vault.deks.use(ref, (key) => key);
@@ -90,7 +90,7 @@ inEachProfile((system, { admin }) => {
     }, 5_000);
   });
 
-  test('the first password lies in its file until it is changed, and nowhere after that', async () => {
+  test('the first password is in its file until it is changed, and nowhere after that', async () => {
     await using fresh = await createTestSystem(system.profile);
     const first = await fresh.as('admin');
     const file = join(fresh.dataDir, 'initial-admin-password');
@@ -101,7 +101,7 @@ inEachProfile((system, { admin }) => {
     await Person.signIn(fresh.url, 'admin', newPassword);
   });
 
-  test('a write on a condition that does not hold changes nothing', async () => {
+  test('a write with a condition that does not hold changes nothing', async () => {
     await admin.createVault('conditional');
     await admin.putSecret('conditional', 's', 'as it was');
     for (const [name, value] of [
@@ -116,7 +116,7 @@ inEachProfile((system, { admin }) => {
     expect(refused).toHaveLength(2);
   });
 
-  describe('I3: a row that someone with access to the database has', () => {
+  describe('I3: a row that somebody with access to the database has', () => {
     let tampered: TestSystem;
     let owner: Person;
 
@@ -164,26 +164,23 @@ inEachProfile((system, { admin }) => {
       ],
     ];
 
-    test.each(moves)(
-      '%s does not open, and that is reported as damage, not as absence',
-      async (_what, tampering, path) => {
-        await owner.putSecret('payments', 'twin', 'other value');
-        const db = tampered.openDatabase();
-        for (const sql of tampering) await db.query(sql);
-        await db.close();
-        await forgetDeks(tampered);
+    test.each(moves)('%s does not open, and is reported as damage, not as absence', async (_what, tampering, path) => {
+      await owner.putSecret('payments', 'twin', 'other value');
+      const db = tampered.openDatabase();
+      for (const sql of tampering) await db.query(sql);
+      await db.close();
+      await forgetDeks(tampered);
 
-        const answer = await owner.get(path);
-        expect([answer.status, answer.body.code]).toEqual([500, 'internal']);
-        expect(answer.text).not.toMatch(/hunter2|other value/);
-        const [entry] = await owner.auditEntries({ decision: 'deny' });
-        expect(entry!.event).toMatchObject({
-          action: 'secret.read',
-          decision: 'deny',
-          suspicious: 'integrity_failure',
-        });
-      },
-    );
+      const answer = await owner.get(path);
+      expect([answer.status, answer.body.code]).toEqual([500, 'internal']);
+      expect(answer.text).not.toMatch(/hunter2|other value/);
+      const [entry] = await owner.auditEntries({ decision: 'deny' });
+      expect(entry!.event).toMatchObject({
+        action: 'secret.read',
+        decision: 'deny',
+        suspicious: 'integrity_failure',
+      });
+    });
   });
 
   test('I6: a secret is in no page, log or key of any store', async () => {
@@ -199,7 +196,7 @@ inEachProfile((system, { admin }) => {
   });
 });
 
-/** Reads every file of the data folder, and every table where the data is elsewhere. */
+/** Reads every file of the data folder, and every table if the data is elsewhere. */
 async function search(system: TestSystem, text: string): Promise<{ read: number; holding: string[] }> {
   const holding: string[] = [];
   let read = 0;

@@ -23,7 +23,7 @@ async function outboxOf(caller: Caller): Promise<unknown[]> {
   return query(system, `select id from outbox where event like $1`, [`%${caller.requestId}%`]);
 }
 
-test('the keys of an installation are in its log from the first one on, as made by Cardea itself', async () => {
+test('the log has the keys of an installation from its first one on, as made by Cardea itself', async () => {
   const entries = (await (await system.as('admin')).auditEntries()).map(({ event }) => event).toReversed();
   const made = entries.filter(({ action }) => /^(dek|signingKey)\./.test(action));
   expect(made.map(({ action, reason }) => [action, reason])).toEqual([
@@ -49,7 +49,7 @@ test('a change with several events is answered once the log has all of them, wit
   expect(await outboxOf(caller)).toEqual([]);
 });
 
-test('the outbox is flushed when the rows are gone, though a flush before has taken them', async () => {
+test('a flush of the outbox waits until its rows are gone, even if an earlier flush has taken them', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
   const many = Array.from({ length: 200 }, () => three).flat() as unknown as EventFactsList;
   await changed(system.vault, caller, async () => ({ value: 7, facts: many }));
@@ -59,7 +59,7 @@ test('the outbox is flushed when the rows are gone, though a flush before has ta
   await before;
 });
 
-test('a change that fails has happened in no part', async () => {
+test('a change that fails leaves no record', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
   const tooLong: EventFactsList = [
     { action: 'user.unlock' },
@@ -70,7 +70,7 @@ test('a change that fails has happened in no part', async () => {
   expect(await outboxOf(caller)).toEqual([]);
 });
 
-test('a change whose record a worker could not send for it is not made', async () => {
+test('a change is not made if its worker could not send the record', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
   const facts = { action: 'secret.read' } as const;
   await expect(changed(system.vault, caller, async () => ({ value: 7, facts }))).rejects.toThrow('secret.read');
@@ -78,7 +78,7 @@ test('a change whose record a worker could not send for it is not made', async (
   expect(await outboxOf(caller)).toEqual([]);
 });
 
-test('a disclosure with several events is shown once the log has all of them', async () => {
+test('an answer with several records is released once the log has all of them', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
   const { value, receipt } = await audited(system.vault, caller, three, async () => 'shown');
   expect(value).toBe('shown');
@@ -87,17 +87,17 @@ test('a disclosure with several events is shown once the log has all of them', a
   expect(receipt.seq).toBe(entries[0]!.seq);
 });
 
-test('a disclosure is not shown if the log takes only some of its events', async () => {
+test('an answer with several records is not released if the log takes only some of them', async () => {
   const caller = { ...systemCaller, requestId: crypto.randomUUID() };
   const broken: EventFactsList = [{ action: 'user.unlock' }, { action: 'No Action' as AuditAction }];
   await expect(audited(system.vault, caller, broken, () => 'shown')).rejects.toMatchObject({ code: 'internal' });
 });
 
-describe('what cannot be shown', () => {
+describe('an answer that cannot be released', () => {
   const away = new AppError('unavailable', 'the audit log does not answer');
   const damaged = new Error('this does not open');
 
-  /** An audit log that is there or known to be away, and takes records or does not. */
+  /** An audit log that answers or is known not to answer, and appends events or does not. */
   function logThat({ isAway = false, takes = true }: { isAway?: boolean; takes?: boolean }) {
     const appended: AuditEvent[] = [];
     const audit: AuditLog = {
@@ -113,14 +113,14 @@ describe('what cannot be shown', () => {
     return { ctx: { ...system.vault, audit }, appended };
   }
 
-  test('is not prepared while the log is known to be away, and not recorded', async () => {
+  test('is not prepared while the log is known not to answer, and not recorded', async () => {
     const { ctx, appended } = logThat({ isAway: true });
     let prepared = 0;
     await expect(audited(ctx, systemCaller, three, () => (prepared += 1))).rejects.toBe(away);
     expect([prepared, appended]).toEqual([0, []]);
   });
 
-  test('since it fails at once is not recorded as shown', async () => {
+  test('because it fails at once is not recorded as shown', async () => {
     const { ctx, appended } = logThat({});
     const work = () => {
       throw damaged;
@@ -129,15 +129,15 @@ describe('what cannot be shown', () => {
     expect(appended).toEqual([]);
   });
 
-  test('since the log does not take the record is let go, however soon it was prepared', async () => {
+  test('because the log does not append the record is dropped, however soon it was prepared', async () => {
     const { ctx } = logThat({ takes: false });
     await expect(audited(ctx, systemCaller, three, () => 'shown')).rejects.toBe(away);
     await expect(audited(ctx, systemCaller, three, async () => 'shown')).rejects.toBe(away);
   });
 
-  // Jest fails a test that leaves a rejection behind which nobody waits for; in a service it ends the process.
+  // Jest fails a test that leaves an unhandled rejection behind. In a service it ends the process.
   test.each([true, false])(
-    'since it fails leaves no failure behind, where the log takes the records: %s',
+    'because it fails leaves no unhandled rejection, where the log appends the records: %s',
     async (takes) => {
       const { ctx } = logThat({ takes });
       const late = async () => {

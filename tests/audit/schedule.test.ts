@@ -4,14 +4,14 @@ import { expectEventually } from '../access/probes.ts';
 import { at, eventsOf, query, storedVersions, untilAnswers } from '../secrets/ground.ts';
 
 inEachProfile((system, { admin, alice }) => {
-  test('what has come due is done by the schedule, without anybody asking', async () => {
+  test('the schedule does what is due, without any request', async () => {
     await alice.createVault('payments');
     await alice.put(at('payments', 'ended'), { value: 'v', ttlSeconds: 1 }).expect(201);
     await system.stopService('audit');
     await alice.post('/vaults', { name: 'unrecorded' }).expect(503);
     await system.startService('audit');
     await untilAnswers(alice);
-    // By every clock, for the worker goes by the one on the wall.
+    // Past by every clock, because the worker uses the real one.
     system.passTime(1_000);
     await query(system, 'update secret set due_at = due_at - 1000');
     await query(system, 'update secret_version set expires_at = expires_at - 1000');

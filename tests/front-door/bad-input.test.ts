@@ -22,7 +22,7 @@ afterAll(async () => {
   await system[Symbol.asyncDispose]();
 });
 
-/** As admin: what is refused here is refused for what it is, not for who sends it. */
+/** Sends as admin, so that only the input can be the reason of a refusal. */
 function send({ headers, ...request }: RawRequest): Promise<RawAnswer> {
   return sendRequest(system.url, { ...request, headers: { Authorization: `Bearer ${admin.token}`, ...headers } });
 }
@@ -56,12 +56,12 @@ const good = JSON.stringify({ value: CANARY });
 
 describe('a body that is refused, changes nothing and is recorded:', () => {
   const bodies: [string, string | Uint8Array, ExpectedRefusal, RawRequest['headers']?][] = [
-    ['JSON that breaks off', `{"value":"${CANARY}"`, malformedJson],
+    ['JSON that is cut off', `{"value":"${CANARY}"`, malformedJson],
     ['JSON twice', `${good}${good}`, malformedJson],
-    ['JSON behind a byte order mark', `\uFEFF${good}`, malformedJson],
+    ['JSON after a byte order mark', `\uFEFF${good}`, malformedJson],
     ['a control character within a string', `{"value":"${CANARY}\n"}`, malformedJson],
-    ['the same key twice', `{"value":"x","value":"${CANARY}"}`, malformedJson],
-    ['the same key twice, once escaped', `{"value":"x","v\\u0061lue":"${CANARY}"}`, malformedJson],
+    ['a duplicate key', `{"value":"x","value":"${CANARY}"}`, malformedJson],
+    ['a duplicate key, escaped once', `{"value":"x","v\\u0061lue":"${CANARY}"}`, malformedJson],
     ['the key __proto__', `{"value":"${CANARY}","__proto__":{"encoding":"base64"}}`, malformedJson],
     ['100,000 levels of nesting', '['.repeat(100_000), malformedJson],
     ['2,001 keys', `{${Array.from({ length: 2_001 }, (_, i) => `"k${i}":0`).join(',')}}`, malformedJson],
@@ -69,11 +69,11 @@ describe('a body that is refused, changes nothing and is recorded:', () => {
     ['a list', `["${CANARY}"]`, invalid(written)],
     ['null', 'null', invalid(written)],
     ['nothing', '', invalid(written)],
-    ['a value that is no text', `{"value":["${CANARY}"]}`, invalid(written, /body\.value/)],
-    ['an encoding there is not', `{"value":"x","encoding":"${CANARY}"}`, invalid(written, /body\.encoding/)],
+    ['a value that is not text', `{"value":["${CANARY}"]}`, invalid(written, /body\.value/)],
+    ['an unknown encoding', `{"value":"x","encoding":"${CANARY}"}`, invalid(written, /body\.encoding/)],
     ['a content type with a line break', `{"value":"x","contentType":"a/b\\r\\n${CANARY}"}`, invalid(written)],
     ['a lone surrogate', `{"value":"${CANARY}\\ud800"}`, invalid(written, /well-formed/)],
-    ['what is not base64', `{"value":"${CANARY}!","encoding":"base64"}`, invalid(written, /base64/)],
+    ['a value that is not base64', `{"value":"${CANARY}!","encoding":"base64"}`, invalid(written, /base64/)],
     ['base64 without its padding', `{"value":"YQ","encoding":"base64"}`, invalid(written, /base64/)],
     ['base64url', `{"value":"-_-_","encoding":"base64"}`, invalid(written, /base64/)],
     [
@@ -86,7 +86,7 @@ describe('a body that is refused, changes nothing and is recorded:', () => {
       Buffer.from(`{"value":"\xed\xa0\x80"}`, 'latin1'),
       invalid({ ...written, suspicious: 'undecodable_body' }),
     ],
-    ['a body of no type', good, wrongMedia, { 'Content-Type': undefined }],
+    ['a body without a type', good, wrongMedia, { 'Content-Type': undefined }],
     ['a form', `value=${CANARY}`, wrongMedia, { 'Content-Type': 'application/x-www-form-urlencoded' }],
     ['JSON in another charset', good, wrongMedia, { 'Content-Type': 'application/json; charset=latin1' }],
     ['a compressed body', good, wrongMedia, { 'Content-Encoding': 'gzip' }],
@@ -109,7 +109,7 @@ describe('a body that is refused, changes nothing and is recorded:', () => {
     await expectRefusal(system, () => put(body, headers), expected);
   });
 
-  test('a body of 4 MiB that does not say how long it is', async () => {
+  test('a body of 4 MiB that does not state its length', async () => {
     const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`;
     await expectRefusal(
       system,
@@ -133,7 +133,7 @@ test.each([
   ['utf8', '€'.repeat(2_730) + 'xx'],
   ['utf8', '\u0000'.repeat(8_192)],
   ['base64', Buffer.alloc(8_192, 255).toString('base64')],
-])('a value of exactly 8,192 bytes in %s goes in and comes out', async (encoding, value) => {
+])('a value of exactly 8,192 bytes in %s is stored and read back', async (encoding, value) => {
   const name = `whole/${crypto.randomUUID()}`;
   await admin.put(`/vaults/payments/secrets/${name}`, { value, encoding }).expect(201);
   const got = await admin.get(`/vaults/payments/secrets/${name}`).expect(200);
@@ -144,18 +144,18 @@ describe('a query that is refused and recorded:', () => {
   const queries: [string, string][] = [
     ['an unknown parameter', `${CANARY}=1`],
     ['the parameter __proto__', '__proto__=1'],
-    ['a parameter twice', 'version=1&version=1'],
-    ['a parameter twice, once escaped', 'version=1&v%65rsion=1'],
-    ['a version that is no number', `version=${CANARY}`],
+    ['a duplicate parameter', 'version=1&version=1'],
+    ['a duplicate parameter, escaped once', 'version=1&v%65rsion=1'],
+    ['a version that is not a number', `version=${CANARY}`],
     ['version 0', 'version=0'],
-    ['a version that is no whole number', 'version=1.5'],
+    ['a version that is not a whole number', 'version=1.5'],
     ['an empty version', 'version='],
-    ['a version beyond every number', 'version=1e999'],
+    ['a version beyond all numbers', 'version=1e999'],
     ['bytes that are not UTF-8', 'version=%FF'],
     ['a broken escape', 'version=%zz'],
   ];
 
-  test.each(queries)('%s, for reading and for writing', async (_what, query) => {
+  test.each(queries)('%s, for reading and writing', async (_what, query) => {
     const target = `${SECRET}?${query}`;
     await expectRefusal(system, () => send({ target }), invalid({ action: 'secret.read' }));
     const putting = () => send({ method: 'PUT', target, body: good, headers: { 'Content-Type': 'application/json' } });
@@ -171,7 +171,7 @@ describe('a query that is refused and recorded:', () => {
   );
 });
 
-describe('a name that is refused and recorded, for reading and for writing:', () => {
+describe('a name that is refused and recorded, for reading and writing:', () => {
   const odd = { action: 'request.refuse', suspicious: 'odd_path' };
   const names: [string, string, ExpectedRefusal['event']?][] = [
     ['..', '..'],
@@ -205,7 +205,7 @@ describe('a name that is refused and recorded, for reading and for writing:', ()
     await expectRefusal(system, () => send({ target }), invalid({ action: 'secret.read' }));
   });
 
-  test('512 characters are a name', async () => {
+  test('a name may have 512 characters', async () => {
     const name = `${'x'.repeat(127)}/`.repeat(4).slice(0, 512).replace(/\/$/, 'y');
     expect(name).toHaveLength(512);
     await admin.put(`/vaults/payments/secrets/${name}`, { value: 'v' }).expect(201);
@@ -213,7 +213,7 @@ describe('a name that is refused and recorded, for reading and for writing:', ()
   });
 });
 
-describe('a request that fits no route is refused and recorded:', () => {
+describe('a request without a route is refused and recorded:', () => {
   const refused = { action: 'request.refuse', actor: { id: 'anonymous', type: 'anonymous' as const } };
 
   test.each(['POST', 'OPTIONS', 'TRACE', 'PROPFIND'])('%s of a secret', async (method) => {
@@ -240,7 +240,7 @@ describe('a request that fits no route is refused and recorded:', () => {
   );
 });
 
-describe('what is not HTTP as it should be is refused and recorded:', () => {
+describe('broken HTTP is refused and recorded:', () => {
   const withLines = (...lines: string[]) => `GET ${SECRET} HTTP/1.1\r\nHost: x\r\n${lines.join('\r\n')}\r\n\r\n`;
   const smuggled = `GET ${SECRET} HTTP/1.1\r\nHost: x\r\n\r\n`;
 
@@ -250,7 +250,7 @@ describe('what is not HTTP as it should be is refused and recorded:', () => {
     ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
     ['CONNECT', `CONNECT ${CANARY}:443 HTTP/1.1\r\nHost: x\r\n\r\n`],
     ['a space in the path', `GET ${SECRET} ${CANARY} HTTP/1.1\r\nHost: x\r\n\r\n`],
-    ['a letter beyond ASCII in the path', `GET ${SECRET}\u00e4 HTTP/1.1\r\nHost: x\r\n\r\n`],
+    ['a letter outside ASCII in the path', `GET ${SECRET}\u00e4 HTTP/1.1\r\nHost: x\r\n\r\n`],
     ['two lengths', withLines('Content-Length: 0', 'Content-Length: 5')],
     ['a length and chunks', withLines('Content-Length: 5', 'Transfer-Encoding: chunked') + `0\r\n\r\n${smuggled}`],
     ['an unknown transfer coding', withLines('Transfer-Encoding: xchunked')],
@@ -261,11 +261,11 @@ describe('what is not HTTP as it should be is refused and recorded:', () => {
     await expectRefusal(system, () => sendBytes(system.url, bytes), broken('broken_request'));
   });
 
-  test('no Host', async () => {
+  test('no Host header', async () => {
     await expectRefusal(system, () => send({ target: SECRET, headers: { Host: undefined } }), broken('no_host'));
   });
 
-  test('two Hosts', async () => {
+  test('two Host headers', async () => {
     await expectRefusal(system, () => send({ target: SECRET, headers: { host: 'other' } }), broken('no_host'));
   });
 
@@ -274,13 +274,13 @@ describe('what is not HTTP as it should be is refused and recorded:', () => {
     await expectRefusal(system, () => send({ target: SECRET, headers }), broken('oversized_header', 431));
   });
 
-  test('a chunk of a body that is no chunk', async () => {
+  test('a malformed chunk of a body', async () => {
     const headers = { 'Content-Type': 'application/json', 'Transfer-Encoding': 'chunked', 'Content-Length': undefined };
     const sent = () => send({ method: 'PUT', target: SECRET, headers, body: `${CANARY}\r\n\r\n` });
     await expectRefusal(system, sent, broken('broken_request'));
   });
 
-  test('garbage that goes on and on is answered and recorded once', async () => {
+  test('endless garbage is answered and recorded once', async () => {
     const before = (await admin.auditEntries({ action: 'request.refuse' })).length;
     const { connect } = await import('node:net');
     const socket = connect(Number(new URL(system.url).port), '127.0.0.1').on('error', () => {});
@@ -293,13 +293,13 @@ describe('what is not HTTP as it should be is refused and recorded:', () => {
     expect(after.length - before).toBe(1);
   });
 
-  test('an expectation nobody can meet does not matter', async () => {
+  test('an unknown expectation is ignored', async () => {
     const answer = await send({ target: SECRET, headers: { Expect: 'the-unexpected' } });
     expect(answer.status).toBe(200);
     expectHeaders(answer);
   });
 
-  test('a client that goes away in the middle of its body has written nothing, and is recorded', async () => {
+  test('a client that disconnects in the middle of its body has written nothing, and is recorded', async () => {
     const whole = Buffer.from(
       toBytes({
         method: 'PUT',

@@ -32,7 +32,7 @@ inEachProfile((system, { admin }) => {
     }
   });
 
-  test('without kek-service a vault in use goes on, another one answers 503, and readiness says what is missing', async () => {
+  test('without kek-service a vault in use still works, another one answers 503, and readiness says what is missing', async () => {
     await forgetDeks(system);
     await admin.readSecret('used', 's');
     expect(await readiness(system)).toEqual({ status: 200, failed: [] });
@@ -60,7 +60,7 @@ inEachProfile((system, { admin }) => {
     expect(await readiness(system)).toEqual({ status: 200, failed: [] });
   });
 
-  test('a request that is under way when the service is asked to stop is answered, and what it wrote is kept', async () => {
+  test('a running request is answered before the service stops, and its write is kept', async () => {
     const bytes = toBytes({
       method: 'PUT',
       target: '/api/v1/vaults/used/secrets/slow',
@@ -76,7 +76,7 @@ inEachProfile((system, { admin }) => {
     const socket = connect(Number(port), hostname).setEncoding('utf8');
     let received = '';
     socket.write(bytes.subarray(0, -5));
-    // The server has the request from here on.
+    // The server has the request by now.
     await new Promise((resolve) => socket.once('data', resolve));
     socket.on('data', (text) => (received += text));
     const closed = new Promise((resolve) => socket.on('close', resolve));
@@ -111,7 +111,7 @@ describe('a sealed kek-service', () => {
   });
   afterAll(async () => rm(folder, { recursive: true }));
 
-  test('has what needs a key answer `sealed`, api-service start all the same, and all go on once it is unsealed', async () => {
+  test('makes calls that need a key answer `sealed`, lets api-service start, and everything works once it is unsealed', async () => {
     await forgetDeks(system);
     await callAs(system, operator, (client) => client.call(seal, { body: {} }));
     await expectSealed('GET', '/vaults/payments/secrets/s', 'secret.read');
@@ -126,7 +126,7 @@ describe('a sealed kek-service', () => {
     await new Stranger(system.url).post('/auth/login', { username: 'alice', password: PASSWORD }).expect(503);
 
     await expect(open('not the passphrase')).rejects.toMatchObject({ code: 'access_denied' });
-    // A wrong one makes the next one wait.
+    // A wrong passphrase makes the next attempt wait.
     system.passTime(2_000);
     await open('a long enough passphrase');
     await expectEventually(async () => {
@@ -153,7 +153,7 @@ describe('a sealed kek-service', () => {
 describe('PostgreSQL', () => {
   const [system, { admin }] = useSystem('full');
 
-  test('that drops its connections costs a 503 at most, and the next requests find it again', async () => {
+  test('that drops its connections costs at most a 503, and the next requests reach it again', async () => {
     await admin.createVault('payments');
     await admin.putSecret('payments', 's', 'v');
     for (let round = 0; round < 5; round += 1) {
@@ -179,7 +179,7 @@ describe('PostgreSQL', () => {
   });
 });
 
-// Idle ones only: a process that loses a connection in the middle of a commit must end (I5), and this one is jest's.
+// Only idle ones: a process that loses a connection in the middle of a commit must end (I5), and this one is jest's.
 async function dropConnections(system: TestSystem, service: 'api' | 'audit'): Promise<void> {
   const db = openPostgres(system.environment(service)['CARDEA_DATABASE_URL']!);
   const dropped = await db.query(
@@ -203,7 +203,7 @@ describe('Redis', () => {
     redis = await startRedis();
     control = new Redis(new URL(redis.url).pathname);
     control.on('error', () => {});
-    // Nobody is answered while api-service starts, as when both are started at once.
+    // Redis answers nobody while api-service starts, as if both were started at once.
     await control.client('PAUSE', 1_500);
     system = prepareTestSystem('full', { CARDEA_REDIS_URL: redis.url, CARDEA_SIGN_INS_PER_MINUTE: '10' });
     system.keepsSchedule = true;
@@ -217,7 +217,7 @@ describe('Redis', () => {
     await redis.stop();
   });
 
-  test('that came late counts sign-ins all the same', async () => {
+  test('that answers late still counts sign-ins', async () => {
     const stranger = new Stranger(system.url);
     await expectEventually(async () => {
       const answer = await stranger.post('/auth/login', { username: 'alice', password: PASSWORD }).expect(429);
@@ -225,7 +225,7 @@ describe('Redis', () => {
     });
   });
 
-  test('that forgot everything is not missed, and a session that was ended stays ended (I7)', async () => {
+  test('that loses its data is not missed, and an ended session stays ended (I7)', async () => {
     await redis.flush();
     const person = await Person.signIn(system.url, 'alice', PASSWORD);
     await person.post('/auth/logout').expect(204);
@@ -235,7 +235,7 @@ describe('Redis', () => {
     expect(await admin.readSecret('payments', 's')).toBe('flushed');
   });
 
-  test('that hangs or is gone costs no request more than a moment', async () => {
+  test('that hangs or does not exist costs each request only a moment', async () => {
     await control.client('PAUSE', 5_000);
     await withoutRedis('hangs');
     await redis.stop();

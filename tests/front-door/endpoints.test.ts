@@ -16,20 +16,20 @@ afterAll(async () => {
 
 const nameOf = ({ method, path }: Endpoint) => `${method} ${path}`;
 
-test('every public endpoint of the contracts is served, once, and nothing else', async () => {
+test('every public endpoint of the contracts is served once, and nothing else', async () => {
   const described = await publicEndpoints();
   expect(described.length).toBeGreaterThan(50);
   expect(system.endpoints.map(nameOf).toSorted()).toEqual(described.map(nameOf).toSorted());
   expect(system.endpoints.filter((endpoint) => !described.includes(endpoint))).toEqual([]);
 });
 
-test('the document has them all, in their order', async () => {
+test('the document has all endpoints, in their order', async () => {
   const { body } = await system.stranger.get('/openapi.json').expect(200);
   const paths = system.endpoints.map(({ path }) => path.replaceAll(/\{[+*]/g, '{'));
   expect(Object.keys(body.paths as object)).toEqual([...new Set(paths)]);
 });
 
-/** Whatever a file of the contracts exports that anybody, or anybody with a token, may call. */
+/** Every export of the contracts that anybody, or anybody with a token, may call. */
 async function publicEndpoints(): Promise<Endpoint[]> {
   const files = globSync('**/*.ts', { cwd: contracts, exclude: ['**/*.test.ts'] });
   const modules = await Promise.all(files.map(async (file) => import(new URL(file, contracts).href)));

@@ -22,7 +22,7 @@ function signIn(system: TestSystem, username: string, password: string, headers:
   });
 }
 
-describe('at the front door', () => {
+describe('the front door', () => {
   const [system, { admin }] = useSystem('mini');
 
   beforeAll(async () => {
@@ -58,14 +58,14 @@ describe('at the front door', () => {
     [413, { method: 'PUT', target: SECRET, headers: { 'Content-Length': '131073' } }],
     [415, { method: 'PUT', target: SECRET, body: 'x' }],
     [431, { target: SECRET, headers: { Large: 'x'.repeat(17_000) } }],
-  ])('every answer has its headers and an id of its own: %d', async (status, request) => {
+  ])('gives every answer its headers and a new id: %d', async (status, request) => {
     const [answer, another] = [await send(request), await send(request)];
     expect(answer.status).toBe(status);
     expectHeaders(answer);
     expect(another.headers['x-request-id']).not.toBe(answer.headers['x-request-id']);
   });
 
-  test('HEAD of the health says what GET says, without its body, on every port', async () => {
+  test('answers HEAD of the health like GET, without a body, on every port', async () => {
     const [got, headed] = [await send({ target: '/healthz' }), await send({ method: 'HEAD', target: '/healthz' })];
     expect(JSON.parse(got.body)).toEqual({ status: 'ok' });
     expect([headed.status, headed.body]).toEqual([200, '']);
@@ -76,25 +76,25 @@ describe('at the front door', () => {
     expect((await Promise.all(ops)).map(({ status }) => status)).toEqual([200, 404, 404]);
   });
 
-  test('an id that the client chose is not taken over', async () => {
+  test('does not use an id that the client chose', async () => {
     const id = crypto.randomUUID();
     const answer = await send({ target: SECRET, headers: { 'X-Request-Id': id } });
     expectHeaders(answer);
     expect(answer.headers['x-request-id']).not.toBe(id);
   });
 
-  describe('a request that Express serves is answered and recorded like one that the hot path serves:', () => {
+  describe('answers and records a request the same way by Express and by the hot path:', () => {
     test.each<[string, string, RawRequest['headers']?, string?]>([
       ['the newest version', SECRET],
       ['an older version', `${SECRET}?version=1`],
       ['an empty query', `${SECRET}?`],
-      ['a version there is not', `${SECRET}?version=3`],
-      ['a version that is none', `${SECRET}?version=${CANARY}`],
+      ['a version that does not exist', `${SECRET}?version=3`],
+      ['a malformed version', `${SECRET}?version=${CANARY}`],
       ['an unknown parameter', `${SECRET}?${CANARY}`],
-      ['a parameter twice', `${SECRET}?version=1&version=2`],
-      ['a secret there is not', `${SECRET}/none`],
-      ['a name that is none', '/api/v1/vaults/payments/secrets/..'],
-      ['a vault there is not', '/api/v1/vaults/none/secrets/x'],
+      ['a duplicate parameter', `${SECRET}?version=1&version=2`],
+      ['a secret that does not exist', `${SECRET}/none`],
+      ['a malformed name', '/api/v1/vaults/payments/secrets/..'],
+      ['a vault that does not exist', '/api/v1/vaults/none/secrets/x'],
       ['a body', SECRET, { 'Content-Type': 'application/json' }, '{}'],
       ['a body of another type', SECRET, {}, CANARY],
     ])('%s', async (_what, target, headers = {}, body = '') => {
@@ -108,7 +108,7 @@ describe('at the front door', () => {
     });
   });
 
-  test('a wrong password and an unknown user are answered with the same bytes, and recorded apart', async () => {
+  test('answers a wrong password and an unknown user with the same bytes, and records them differently', async () => {
     const refused = { status: 401, code: 'unauthenticated' } as const;
     const wrong = await expectRefusal(system, () => signIn(system, 'alice', CANARY), {
       ...refused,
@@ -121,7 +121,7 @@ describe('at the front door', () => {
     expect(comparable(unknown)).toEqual(comparable(wrong));
   });
 
-  test('where no proxy is trusted, X-Forwarded-For says nothing', async () => {
+  test('ignores X-Forwarded-For where no proxy is trusted', async () => {
     const headers = { 'X-Forwarded-For': '203.0.113.7', Forwarded: 'for=203.0.113.7', 'X-Real-IP': '203.0.113.7' };
     await send({ target: SECRET, headers });
     await send({ target: '/api/v1/vaults', headers });
@@ -134,7 +134,7 @@ describe('at the front door', () => {
     ]);
   });
 
-  test('without the audit log the answer 503 has its headers too, by Express and by the hot path', async () => {
+  test('answers 503 with its headers while the audit log does not answer, by Express and by the hot path', async () => {
     await system.stopService('audit');
     for (const target of [SECRET, '/api/v1/vaults', '/nowhere']) {
       const answer = await send({ target });
@@ -148,7 +148,7 @@ describe('at the front door', () => {
   });
 });
 
-// What may differ between two answers to the same request, and the limits, which are two.
+// The parts that may differ between two answers to the same request, and the two limits.
 function comparable({ status, headers, body }: RawAnswer) {
   const { 'x-request-id': requestId = '', 'cardea-receipt': receipt, date: _date, ...others } = headers;
   const rest = Object.fromEntries(Object.entries(others).filter(([name]) => !name.startsWith('ratelimit')));
@@ -193,7 +193,7 @@ describe('a limit', () => {
     expect(answer.headers['ratelimit']).toMatch(/"sign-in"; r=0; t=\d+/);
   });
 
-  test('of one read a second holds on the hot path, for each session by itself', async () => {
+  test('of one read a second holds on the hot path, separately for each session', async () => {
     system = await createTestSystem('mini', { CARDEA_READS_PER_SECOND: '1' });
     const [admin, alice] = [await system.as('admin'), await system.as('alice')];
     await alice.createVault('payments');
@@ -208,7 +208,7 @@ describe('a limit', () => {
     expect(through[0]!.headers['ratelimit']).toBe('"reads"; r=1; t=1');
     expect((await read(admin)).status).toBe(200);
 
-    // Of those refused at once there is one record, and another for the rest: the next one is apart from them.
+    // The requests refused at once have one record, and the others another. The next one is separate from them.
     system.passTime(2_000);
     const readTooMuch = async () => {
       for (;;) {
@@ -229,7 +229,7 @@ describe('a limit', () => {
     });
   });
 
-  test('of six requests a minute and address holds for tokens that nobody has found good, before one is looked at', async () => {
+  test('of six requests a minute and address holds for unverified tokens, before any is verified', async () => {
     system = await createTestSystem('mini', { CARDEA_REQUESTS_PER_MINUTE: '6', CARDEA_TRUSTED_PROXIES: '1' });
     const read = (token: string, address: string) =>
       sendRequest(system.url, {

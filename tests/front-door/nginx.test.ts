@@ -45,7 +45,7 @@ function said({ status, headers, body }: RawAnswer) {
   return { status, type: headers['content-type'], code, detail };
 }
 
-/** An answer of nginx itself: like one of api-service, and nothing is recorded of it. */
+/** An answer of nginx itself: like one of api-service, and without a record. */
 async function expectOwnRefusal(answer: RawAnswer, status: number, code: string): Promise<void> {
   expect(said(answer)).toEqual({ status, code, type: 'application/problem+json', detail: expect.any(String) });
   expect(answer.headers).toMatchObject({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
@@ -54,13 +54,13 @@ async function expectOwnRefusal(answer: RawAnswer, status: number, code: string)
   expect(await recordsOf(answer)).toEqual([]);
 }
 
-/** What nginx takes for no request of HTTP/1.1 it answers without a head, if the line could be one of HTTP/0.9. */
+/** If the request line could be HTTP/0.9, nginx answers a request that it cannot parse without a head. */
 async function expectNoRequest(request: RawRequest): Promise<void> {
   if (!request.target.includes('\n')) return expectOwnRefusal(await send(nginx.url, request), 400, 'invalid_request');
   await expect(send(nginx.url, request)).rejects.toThrow(/not an answer: .*urn:cardea:error:invalid_request/);
 }
 
-describe('a name in a path comes to the same through nginx:', () => {
+describe('a name in a path has the same result through nginx:', () => {
   test.each(oddPaths)('$what', async ({ path, comes, refusedByNginx }) => {
     const request = (method: string, body?: string): RawRequest => ({
       method,
@@ -88,22 +88,22 @@ describe('a name in a path comes to the same through nginx:', () => {
   });
 });
 
-describe('a request comes to the same through nginx:', () => {
+describe('a request has the same result through nginx:', () => {
   const json = { 'Content-Type': 'application/json' };
   test.each<[string, RawRequest]>([
     ['a query', { target: `${SECRETS}?prefix=th&limit=1` }],
-    ['a parameter twice', { target: `${SECRETS}?limit=1&limit=2` }],
-    ['a query that is no UTF-8', { target: `${SECRETS}?prefix=%ff` }],
+    ['a duplicate parameter', { target: `${SECRETS}?limit=1&limit=2` }],
+    ['a query that is not UTF-8', { target: `${SECRETS}?prefix=%ff` }],
     ['a condition', { target: `${SECRETS}/there`, headers: { 'If-None-Match': '"1"' } }],
     [
-      'a write on a condition',
+      'a write with a condition',
       { method: 'PUT', target: `${SECRETS}/there`, headers: { ...json, 'If-Match': '"7"' }, body: '{"value":"x"}' },
     ],
     ['no token', { target: `${SECRETS}/there`, headers: { Authorization: undefined } }],
-    ['a method that is not there', { method: 'PUT', target: SECRETS, headers: json, body: '{}' }],
+    ['a method that the path does not have', { method: 'PUT', target: SECRETS, headers: json, body: '{}' }],
     ['HEAD', { method: 'HEAD', target: '/healthz' }],
     ['OPTIONS', { method: 'OPTIONS', target: SECRETS }],
-    ['a method that nobody knows', { method: 'PROPFIND', target: SECRETS }],
+    ['an unknown method', { method: 'PROPFIND', target: SECRETS }],
     ['a target in absolute form', { target: `http://cardea.test${SECRETS}/there` }],
     ['another host', { target: `${SECRETS}/there`, headers: { Host: 'elsewhere.test' } }],
     ['a body of another type', { method: 'PUT', target: `${SECRETS}/there`, body: 'x' }],
@@ -127,11 +127,11 @@ describe('a request comes to the same through nginx:', () => {
     ['a header of more than 16 KiB', { target: `${SECRETS}/there`, headers: { Large: 'x'.repeat(17_000) } }],
     ['a path of more than 16 KiB', { target: `${SECRETS}/${'x'.repeat(17_000)}` }],
     [
-      'an import of 4 MiB, which must not lie on any disk',
+      'an import of 4 MiB, which must not be written to any disk',
       { method: 'POST', target: `${SECRETS}:import`, headers: json, body: importOf(4 * 1024 * 1024) },
     ],
     [
-      'an import of more',
+      'a larger import',
       { method: 'POST', target: `${SECRETS}:import`, headers: json, body: importOf(4 * 1024 * 1024 + 1) },
     ],
     ['a page that nginx has for itself', { target: '/.nginx/503' }],
@@ -149,7 +149,7 @@ describe('a request comes to the same through nginx:', () => {
   });
 });
 
-describe('nginx refuses by itself, in the words of api-service and without a record:', () => {
+describe('nginx itself refuses, in the words of api-service and without a record:', () => {
   test.each<[string, number, string, string | RawRequest]>([
     ['no Host', 400, 'invalid_request', 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n'],
     ['two Hosts', 400, 'invalid_request', 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n'],
@@ -159,7 +159,7 @@ describe('nginx refuses by itself, in the words of api-service and without a rec
       'invalid_request',
       'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
     ],
-    ['a version of HTTP that nobody knows', 400, 'invalid_request', 'GET / HTTP/x\r\nHost: a\r\n\r\n'],
+    ['an unknown HTTP version', 400, 'invalid_request', 'GET / HTTP/x\r\nHost: a\r\n\r\n'],
     ['TRACE', 405, 'method_not_allowed', { method: 'TRACE', target: '/' }],
     ['a path above the root', 400, 'invalid_request', { target: '/../../etc/passwd' }],
     ['a path of more than 32 KiB', 414, 'invalid_request', { target: `/${'x'.repeat(33_000)}` }],
@@ -175,7 +175,7 @@ describe('nginx refuses by itself, in the words of api-service and without a rec
     await expectOwnRefusal(await answer, status, code);
   });
 
-  test('everything while api-service is away, and says when to try again', async () => {
+  test('everything while api-service does not answer, and says when to try again', async () => {
     await system.stopService('api');
     const answer = await sendRequest(nginx.url, { target: `${SECRETS}/there` });
     await system.startService('api');
@@ -185,7 +185,7 @@ describe('nginx refuses by itself, in the words of api-service and without a rec
   });
 });
 
-test('an answer of megabytes waits on no disk for a client that reads slowly', async () => {
+test('an answer of megabytes is not written to disk for a client that reads slowly', async () => {
   const lines = Array.from({ length: 480 }, (_, number) => `large/${number}=${'x'.repeat(8_000)}\n`);
   const body = JSON.stringify({ format: 'dotenv', content: lines.join('') });
   const headers = { Authorization: `Bearer ${admin.token}`, 'Content-Type': 'application/json' };
@@ -197,12 +197,12 @@ test('an answer of megabytes waits on no disk for a client that reads slowly', a
     headers,
     body: '{"format":"dotenv","prefix":"large"}',
   };
-  // Three answers after one another: the buffers of two sockets take one of them, but not all.
+  // Three answers one after another. The buffers of two sockets hold one of them, but not all.
   const socket = connect(Number(new URL(nginx.url).port), '127.0.0.1').pause();
   for (const Connection of ['keep-alive', 'keep-alive', 'close']) {
     socket.write(toBytes({ ...request, headers: { ...headers, Connection } }));
   }
-  // Long enough for nginx to be given more than that, and to have to put it somewhere.
+  // Long enough for nginx to get more than that, and to need a place for it.
   await sleep(1_000);
   const answers = (await text(socket)).split(/(?=HTTP\/1\.1 )/).map(parseAnswer);
   const contents = answers.map(({ body }) => (JSON.parse(body) as { content: string }).content.length);
@@ -217,7 +217,7 @@ test('an answer of megabytes waits on no disk for a client that reads slowly', a
   );
 });
 
-test('who asks is who has connected, whatever they say of themselves', async () => {
+test('the client address is that of the connection, whatever the client claims', async () => {
   const forged = '203.0.113.7';
   const headers = {
     'X-Forwarded-For': forged,
@@ -232,12 +232,12 @@ test('who asks is who has connected, whatever they say of themselves', async () 
   for (const answer of [read, refused, stranger]) {
     expect((await recordsOf(answer)).map(({ source }) => source?.ip)).toEqual(['127.0.0.1']);
   }
-  // As it is believed where nothing stands in front.
+  // The way it is trusted without a proxy in front.
   const direct = await send(system.url, { target: `${SECRETS}/there`, headers: { 'X-Forwarded-For': forged } });
   expect((await recordsOf(direct))[0]!.source?.ip).toBe(forged);
 });
 
-test('the access log has a line for each request, and neither its query nor its token nor a value', async () => {
+test('the access log has a line for each request, without its query, its token and values', async () => {
   const answer = await send(nginx.url, {
     target: `${SECRETS}?q=${CANARY}`,
     headers: { Cookie: CANARY, 'User-Agent': CANARY },

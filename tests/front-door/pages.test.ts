@@ -27,7 +27,7 @@ describe.each(['mini', 'full'] as const)('a list, page by page, in profile %s:',
     }
   }
 
-  test('who was granted something in a vault: applications by name, then users by name', async () => {
+  test('the grants of a vault: applications by name, then users by name', async () => {
     const alice = await system.as('alice');
     await alice.createVault('paged');
     await newApplication(system, 'paged');
@@ -41,14 +41,14 @@ describe.each(['mini', 'full'] as const)('a list, page by page, in profile %s:',
     expect(pages.flat().map(({ principal }) => principal)).toEqual(granted);
     expect((await alice.get('/vaults/paged/grants').expect(200)).body).toEqual({ items: pages.flat() });
 
-    // A grant that goes while somebody turns the pages moves nothing over the edge of one.
+    // A grant that is removed between two pages moves no item over the edge of a page.
     const { body } = await alice.get('/vaults/paged/grants?limit=3').expect(200);
     await alice.delete('/vaults/paged/grants/user:paged').expect(204);
     const rest = await alice.get(`/vaults/paged/grants?cursor=${body.nextCursor}`).expect(200);
     expect(rest.body.items.map(({ principal }: Item) => principal)).toEqual(granted.slice(3));
   });
 
-  test('the secrets of an application, as they were made', async () => {
+  test('the secrets of an application, in the order of their creation', async () => {
     await admin.post('/applications', { name: 'two' }).expect(201);
     const second = await admin.post('/applications/two/credentials').expect(201);
     const whole = await admin.get('/applications/two/credentials').expect(200);
@@ -60,7 +60,7 @@ describe.each(['mini', 'full'] as const)('a list, page by page, in profile %s:',
     expect(await pagesOf(admin, '/applications/two/credentials', 'credential.list')).toEqual([whole.body.items]);
   });
 
-  test('the own sessions, newest first, all of them', async () => {
+  test("the caller's sessions, newest first, all of them", async () => {
     await createUser(system, { username: 'sam', password: PASSWORD });
     await createUser(system, { username: 'sue', password: PASSWORD });
     const people = [];
@@ -77,7 +77,7 @@ describe.each(['mini', 'full'] as const)('a list, page by page, in profile %s:',
   });
 
   test.each(['/vaults/paged/grants', '/applications/two/credentials', '/auth/sessions'])(
-    'a page of %s of no size is refused and recorded',
+    'a page of %s with size 0 is refused and recorded',
     async (path) => {
       for (const query of ['limit=0', 'limit=501', 'page=2']) {
         const refused = await admin.get(`${path}?${query}`).expect(400);

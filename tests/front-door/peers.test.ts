@@ -30,7 +30,7 @@ test.each<[ServiceName, string, Peer, string, (client: Client) => Promise<unknow
   ['audit-service', 'unwrap a DEK', 'kek-service', 'dek.unwrap', unwrap],
   ['operator', 'unwrap a DEK', 'kek-service', 'dek.unwrap', unwrap],
   ['api-service', 'seal', 'kek-service', 'seal.close', close],
-])('the certificate of %s may not %s, and who tries is recorded', async (name, _what, peer, action, call) => {
+])('the certificate of %s may not %s, and the attempt is recorded', async (name, _what, peer, action, call) => {
   const refused = callAs(system, { name, peer }, call);
   await expect(refused).rejects.toMatchObject({
     code: 'access_denied',
@@ -44,7 +44,7 @@ test.each<[ServiceName, string, Peer, string, (client: Client) => Promise<unknow
   ]);
 });
 
-test('a certificate of another CA is not spoken with', async () => {
+test('a peer with a certificate of another CA is refused', async () => {
   const tlsDir = await mkdtemp(join(tmpdir(), 'cardea-other-ca-'));
   await ensureCertificates(tlsDir, new Date());
   const name = 'api-service';
@@ -54,7 +54,7 @@ test('a certificate of another CA is not spoken with', async () => {
   await rm(tlsDir, { recursive: true });
 });
 
-test('a service that is not who it should be is not spoken with, though it is of the same CA', async () => {
+test('a service with the name of another service is refused, even under the same CA', async () => {
   const { CARDEA_AUDIT_URL: url = '', CARDEA_TLS_DIR: tlsDir = '' } = system.environment('api');
   const identity = readTlsIdentity(tlsDir, 'api-service');
   for (const [peer, outcome] of [

@@ -10,7 +10,7 @@ beforeAll(async () => {
   await admin.putSecret('payments', 'db', 'v');
 });
 
-/** The sentences of a 400, by the field each is about. */
+/** The sentences of a 400, by the field that each is about. */
 async function wrongFields(answer: ReturnType<Person['get']>): Promise<Record<string, string>> {
   const { body, text, headers } = await answer.expect(400);
   const { code, detail, errors } = body as Record<string, unknown> & { errors: { path: string; message: string }[] };
@@ -22,7 +22,7 @@ async function wrongFields(answer: ReturnType<Person['get']>): Promise<Record<st
   return Object.fromEntries(errors.map(({ path, message }) => [path, message]));
 }
 
-describe('a whole number in a query is decimal digits and nothing else:', () => {
+describe('a whole number in a query has decimal digits only:', () => {
   const odd = ['0x10', '%205%20', '5%20', '1e2', '', '%2B5', '-1', '1.0', '1_0', '%D9%A5', 'Infinity', 'NaN', CANARY];
   const lists: [string, string, string][] = [
     ['/vaults', 'limit', '1 to 500'],
@@ -43,7 +43,7 @@ describe('a whole number in a query is decimal digits and nothing else:', () => 
     }
   });
 
-  test('digits are read as they always are', async () => {
+  test('digits have their usual meaning', async () => {
     for (const text of ['1', '2', '500', '007']) await admin.get(`/users?limit=${text}`).expect(200);
     expect((await admin.get('/users?limit=02').expect(200)).body.items).toHaveLength(2);
     await admin.get('/vaults/payments/secrets/db?version=1').expect(200);
@@ -63,21 +63,21 @@ describe('a whole number in a query is decimal digits and nothing else:', () => 
   });
 });
 
-describe('what is wrong with a field is said in plain words, and never repeats it:', () => {
+describe('a wrong field is described in plain words, and the message never repeats the input:', () => {
   const bodies: [string, string, unknown, Record<string, string>][] = [
-    ['a field is not there', '/users', { role: 'developer' }, { 'body.username': 'is required' }],
-    ['a choice is not there', '/users', { username: 'u' }, { 'body.role': 'is required' }],
-    ['the body is not there', '/users', undefined, { body: 'is required' }],
+    ['a missing field', '/users', { role: 'developer' }, { 'body.username': 'is required' }],
+    ['a missing choice', '/users', { username: 'u' }, { 'body.role': 'is required' }],
+    ['a missing body', '/users', undefined, { body: 'is required' }],
     ['a number for text', '/vaults', { name: 7 }, { 'body.name': 'must be text' }],
     ['null for text', '/vaults', { name: null }, { 'body.name': 'must be text' }],
     ['a list for an object', '/vaults', [CANARY], { body: 'must be an object' }],
     [
-      'a role there is not',
+      'an unknown role',
       '/users',
       { username: 'u', role: CANARY },
       { 'body.role': 'must be one of admin, developer, ceo' },
     ],
-    ['a field there is not', '/vaults', { name: 'v', [CANARY]: 1 }, { body: 'has a field that is not known here' }],
+    ['an unknown field', '/vaults', { name: 'v', [CANARY]: 1 }, { body: 'has a field that is not known here' }],
     [
       'too long',
       '/vaults',
@@ -86,7 +86,7 @@ describe('what is wrong with a field is said in plain words, and never repeats i
     ],
     ['empty', '/auth/totp:confirm', { otp: '' }, { 'body.otp': 'must not be empty' }],
     [
-      'a time that is none',
+      'a malformed time',
       '/users',
       { username: 'u', role: 'ceo', expiresAt: CANARY },
       { 'body.expiresAt': 'must be a time in UTC, like 2030-01-31T12:00:00Z' },
@@ -105,7 +105,7 @@ describe('what is wrong with a field is said in plain words, and never repeats i
       { 'body.ttlSeconds': 'must be at most 3155760000' },
     ],
     [
-      'several at once',
+      'several problems at once',
       '/applications',
       { name: 'App', allowedCidrs: CANARY },
       {
@@ -120,7 +120,7 @@ describe('what is wrong with a field is said in plain words, and never repeats i
       { 'body.allowedCidrs': 'must have at most 64 entries' },
     ],
     [
-      'an address that is none',
+      'a malformed address',
       '/access:explain',
       { principal: 'user:alice', vault: 'payments', action: 'secret.read', ip: CANARY },
       { 'body.ip': 'must be an IPv4 or IPv6 address' },
@@ -132,7 +132,7 @@ describe('what is wrong with a field is said in plain words, and never repeats i
     expect(await wrongFields(body === undefined ? post : post.send(body as object))).toEqual(expected);
   });
 
-  test('truth values, ids, and a body where there is none', async () => {
+  test('booleans, ids, and an unexpected body', async () => {
     const patch = admin.patch('/users/alice', { disabled: 'true' });
     expect(await wrongFields(patch)).toEqual({ 'body.disabled': 'must be true or false' });
     expect(await wrongFields(admin.delete(`/auth/sessions/${CANARY}`))).toEqual({ 'path.id': 'must be a UUID' });

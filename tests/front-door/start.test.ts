@@ -9,7 +9,7 @@ import { startApiService } from '@cardea/api-service/start';
 import { createTestSystem } from '@cardea/testkit/system';
 import { expect, test } from '@jest/globals';
 
-test('an api-service that cannot start lets go of all it has opened, so that another one can start', async () => {
+test('an api-service that cannot start releases everything it has opened, so that another one can start', async () => {
   await using system = await createTestSystem('mini');
   const port = Number(new URL(system.url).port);
   await system.stopService('api');
@@ -33,7 +33,7 @@ test('an api-service that cannot start lets go of all it has opened, so that ano
   await admin.get('/auth/me').expect(200);
 });
 
-test('an api-service whose ops port is taken has opened nothing', async () => {
+test('an api-service whose ops port is in use has opened nothing', async () => {
   await using system = await createTestSystem('mini');
   await system.stopService('api');
   const blocker = await listenOn(0);
@@ -68,7 +68,7 @@ async function close(server: Server): Promise<void> {
   await once(server, 'close');
 }
 
-/** Whether another process can open the database. */
+/** True if another process can open the database. */
 async function isFree(database: string): Promise<boolean> {
   const program = `import { ownSqliteFile } from '${import.meta.resolve('@cardea/storage/sqlite-ownership')}';
     await ownSqliteFile('${database}', 0).catch(() => process.exit(1));`;

@@ -11,7 +11,7 @@ const run = promisify(execFile);
 const verifier = fileURLToPath(new URL('../../services/audit-service/src/verifier.mjs', import.meta.url));
 
 inEachProfile((system, { admin }) => {
-  test('a secret goes in and comes out, and both acts are in the audit log', async () => {
+  test('a secret is written and read, and the audit log has both', async () => {
     await admin.createVault('payments');
     const put = await admin.put('/vaults/payments/secrets/db/password', { value: 'hunter2' }).expect(201);
     expect(put.body).toMatchObject({ name: 'db/password', version: 1, changed: true });
@@ -31,7 +31,7 @@ inEachProfile((system, { admin }) => {
     expect(got.headers['cardea-receipt']).toMatch(new RegExp(`^seq=${read!.seq} leaf=[A-Za-z0-9+/]{43}=$`));
   });
 
-  test('the identical value again makes no version, another one does, and every version can be read', async () => {
+  test('the identical value makes no version, another one does, and every version can be read', async () => {
     await admin.createVault('versions');
     const path = '/vaults/versions/secrets/token';
     await admin.put(path, { value: 'one' }).expect(201);
@@ -44,7 +44,7 @@ inEachProfile((system, { admin }) => {
     await admin.get(`${path}?version=3`).expect(404);
   });
 
-  test('writers at once each get a version of their own, and none is lost', async () => {
+  test('concurrent writers each get a version, and none is lost', async () => {
     await admin.post('/vaults', { name: 'race', maxVersions: 16 }).expect(201);
     const answers = await Promise.all(
       Array.from({ length: 16 }, (_, i) => admin.put('/vaults/race/secrets/s', { value: `value ${i}` })),
@@ -57,7 +57,7 @@ inEachProfile((system, { admin }) => {
     }
   });
 
-  test('bytes of every length up to 8192 come back as they were', async () => {
+  test('bytes of every length up to 8192 are read back unchanged', async () => {
     await admin.createVault('bytes');
     for (const length of [0, 1, 15, 16, 17, 255, 4_096, 8_192]) {
       const value = Buffer.from(Array.from({ length }, (_, i) => (i * 31) % 256)).toString('base64');
@@ -81,7 +81,7 @@ inEachProfile((system, { admin }) => {
   });
 
   test.each(['a\u0000b', '\ud800'])(
-    'text that not every store could keep is refused, signed in or not: %j',
+    'text that some store could not keep is refused, signed in or not: %j',
     async (text) => {
       const login = await system.stranger.post('/auth/login', { username: text, password: 'x' }).expect(400);
       expect(login.body.code).toBe('invalid_request');
@@ -90,7 +90,7 @@ inEachProfile((system, { admin }) => {
     },
   );
 
-  test('a vault of somebody else is not there, for reading, writing and listing, and each try is recorded as denied', async () => {
+  test('a vault of another user does not exist for reading, writing and listing, and each attempt is recorded as denied', async () => {
     const alice = await system.as('alice');
     const bob = await system.as('bob');
     await alice.createVault('alices');
@@ -112,7 +112,7 @@ inEachProfile((system, { admin }) => {
     expect(await alice.readSecret('alices', 's')).toBe('mine');
   });
 
-  test('the ceo sees that a secret is there, and neither reads nor writes it', async () => {
+  test('the ceo sees that a secret exists, and neither reads nor writes it', async () => {
     const alice = await system.as('alice');
     const carla = await system.as('carla');
     await alice.createVault('overseen');
@@ -125,7 +125,7 @@ inEachProfile((system, { admin }) => {
     await alice.get('/audit/entries').expect(403);
   });
 
-  test('after signing out the token is worth nothing, on the very next request', async () => {
+  test('a token stops working at the next request after signing out', async () => {
     const person = await (
       await import('@cardea/testkit/person')
     ).Person.signIn(system.url, 'alice', 'correct horse battery staple');
@@ -137,7 +137,7 @@ inEachProfile((system, { admin }) => {
     expect(entry!.event).toMatchObject({ action: 'auth.me', rule: 'session-ended' });
   });
 
-  test('what was written and recorded is there after a restart, and the whole log verifies offline', async () => {
+  test('values and records survive a restart, and the whole log verifies offline', async () => {
     await admin.createVault('durable');
     await admin.putSecret('durable', 's', 'survives');
     const before = await admin.auditEntries();
@@ -163,7 +163,7 @@ inEachProfile((system, { admin }) => {
     expect(stdout).toMatch(/ok/i);
   });
 
-  test('a token past its end is refused', async () => {
+  test('an expired token is refused', async () => {
     const person = await Person.signIn(system.url, 'bob', 'correct horse battery staple');
     await person.get('/auth/me').expect(200);
     system.passTime(16 * 60_000);

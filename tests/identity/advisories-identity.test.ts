@@ -18,13 +18,13 @@ import {
 } from './identity.ts';
 import { RUN_ADDRESS, exportedLog, formsOf, runThroughIdentity, toGolden } from './identity-run.ts';
 
-// What went wrong at others who keep secrets, and must not here. Each test names the advisory.
+// Vulnerabilities of other products that keep secrets, tried on this one. Each test names its advisory.
 
 const [system] = useSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
 
 const login = (body: object, address = '192.0.2.1') => clientAt(system, address).post('/auth/login', body);
 
-test('CVE-2022-41316: what was revoked is refused by the first request after a restart', async () => {
+test('CVE-2022-41316: a revoked token is refused by the first request after a restart', async () => {
   const admin = await system.as('admin');
   await createUser(system, { username: 'revoked', password: PASSWORD });
   await createUser(system, { username: 'disabled', password: PASSWORD });
@@ -46,7 +46,7 @@ test('CVE-2022-41316: what was revoked is refused by the first request after a r
   }
 });
 
-test('CVE-2024-5798: a token for another audience, for none, or for several, is forged', async () => {
+test('CVE-2024-5798: a token for another audience, for none or for several counts as forged', async () => {
   const { person } = await signIn(system, { username: 'bob' });
   const { sign, claims } = await createForger(system, person.token);
   let sent = 0;
@@ -71,7 +71,7 @@ test('CVE-2024-5798: a token for another audience, for none, or for several, is 
 });
 
 describe('CVE-2025-6011, CVE-2026-63132:', () => {
-  test('for a user who is not there, or not any more, as much is hashed, and at the same cost', async () => {
+  test('an unknown or deleted user costs as much hashing as a known one', async () => {
     await createUser(system, { username: 'shut', password: PASSWORD });
     await (await system.as('admin')).patch('/users/shut', { disabled: true }).expect(200);
     const verify = jest.spyOn(system.vault.passwords, 'verify');
@@ -96,7 +96,7 @@ describe('CVE-2025-6011, CVE-2026-63132:', () => {
     }
   });
 
-  test('recovery codes are compared as hashes by the database, so that time tells nothing about them', async () => {
+  test('the database compares recovery codes as hashes, so that time says nothing about them', async () => {
     await createUser(system, { username: 'recover', password: PASSWORD });
     const { recoveryCodes } = await turnOnTotp(system, (await signIn(system, { username: 'recover' })).person);
     const rows = await query<{ hash: Uint8Array }>(system, 'select hash from recovery_code');
@@ -105,7 +105,7 @@ describe('CVE-2025-6011, CVE-2026-63132:', () => {
   });
 });
 
-test('CVE-2025-6004: however a name is spelled, its failures are counted together, and it is one user', async () => {
+test('CVE-2025-6004: every spelling of a name counts its failures together, as one user', async () => {
   const spellings = ['admin', ' admin', 'Admin ', 'ADMIN', '\tadmin\n', 'ａｄｍｉｎ', 'ＡＤＭＩＮ', 'aDmIn\u00a0'];
   const guesses = spellings.map((username, i) => login({ username, password: 'wrong' }, `198.51.100.${i}`));
   expect(countStatuses(await Promise.all(guesses))).toEqual({ 401: 6, 429: 2 });
@@ -120,7 +120,7 @@ test('CVE-2025-6004: however a name is spelled, its failures are counted togethe
 });
 
 describe('CVE-2025-6014, CVE-2025-6015:', () => {
-  test('a code with anything but six digits in it is no code, used or not', async () => {
+  test('a code with anything but six digits is no code, used or not', async () => {
     await createUser(system, { username: 'spaced', password: PASSWORD });
     const { uri } = await turnOnTotp(system, (await signIn(system, { username: 'spaced' })).person);
     system.passTime(30_000);
@@ -151,7 +151,7 @@ describe('CVE-2025-6014, CVE-2025-6015:', () => {
     }
   });
 
-  test('who guesses codes is stopped like who guesses passwords', async () => {
+  test('guesses of codes are stopped like guesses of passwords', async () => {
     await createUser(system, { username: 'coded', password: PASSWORD });
     await turnOnTotp(system, (await signIn(system, { username: 'coded' })).person);
     const answers = await Promise.all(
@@ -164,7 +164,7 @@ describe('CVE-2025-6014, CVE-2025-6015:', () => {
 });
 
 describe('CVE-2024-0831:', () => {
-  test('no record of a run through everything about identity holds a token, a password, a code or a secret', async () => {
+  test('no record of a run through all identity calls contains a token, a password, a code or a secret', async () => {
     const fresh = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
     try {
       const secrets = await runThroughIdentity(fresh);
@@ -185,7 +185,7 @@ describe('CVE-2024-0831:', () => {
 });
 
 describe('CVE-2025-54997, CVE-2025-6000:', () => {
-  test('nothing about the audit log can be set by a request', async () => {
+  test('no request can set anything of the audit log', async () => {
     const { endpoints } = system;
     const aboutAudit = endpoints.filter(({ path, action }) => path.includes('/audit') || action.startsWith('audit.'));
     expect(aboutAudit.length).toBeGreaterThan(2);

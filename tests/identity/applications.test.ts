@@ -41,7 +41,7 @@ inEachProfile((system) => {
   }
 
   describe('an admin', () => {
-    test('makes, reads, lists, changes and deletes an application, and each act is in the audit log', async () => {
+    test('makes, reads, lists, changes and deletes an application, and each call is in the audit log', async () => {
       const admin = await system.as('admin');
       const created = await admin.post('/applications', { name: 'ci', description: 'builds' }).expect(201);
       const { clientSecret, ...ci } = created.body;
@@ -79,7 +79,7 @@ inEachProfile((system) => {
       await admin.get('/applications/ci').expect(404);
     });
 
-    test('is who does this, and nobody else is', async () => {
+    test('is the only one who may do this', async () => {
       const { name } = await createApplication();
       for (const who of ['alice', 'carla'] as const) {
         const person = await system.as(who);
@@ -101,7 +101,7 @@ inEachProfile((system) => {
   });
 
   describe('a secret', () => {
-    test('is recognisable, has a checksum, and is stored as a SHA-256 and nowhere else', async () => {
+    test('is recognisable, has a checksum, and is stored only as a SHA-256', async () => {
       const { clientId, clientSecret } = await createApplication();
       expect(clientSecret).toMatch(/^cardea_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}$/);
       expect(isCredential(clientSecret)).toBe(true);
@@ -117,7 +117,7 @@ inEachProfile((system) => {
       for (const file of files) expect(readFileSync(file).includes(random)).toBe(false);
     });
 
-    test('gives a token by form, by JSON and by Basic, for the id or the name, but not by both ways at once', async () => {
+    test('gives a token by form, by JSON and by Basic, for the id or the name, but not both ways at once', async () => {
       const { name, clientId, clientSecret } = await createApplication();
       const grant = { grant_type: 'client_credentials' };
       const form = new URLSearchParams({ ...grant, client_id: clientId, client_secret: clientSecret }).toString();
@@ -148,7 +148,7 @@ inEachProfile((system) => {
       await requestToken(clientId, undefined).expect(401);
     });
 
-    test('that is wrong, whatever is wrong, is answered the same, and only the audit log tells which it was', async () => {
+    test('that is wrong is always answered the same, and only the audit log has the reason', async () => {
       const [one, other, off, old, gone] = await Promise.all(Array.from({ length: 5 }, () => createApplication()));
       const near = await createApplication({ allowedCidrs: ['192.0.2.0/24'] });
       const admin = await system.as('admin');
@@ -190,7 +190,7 @@ inEachProfile((system) => {
       expect([...bodies]).toEqual([expect.stringContaining('the client id or the client secret is wrong')]);
     });
 
-    test('has a second one beside it, and no third, not even when many are asked for at once', async () => {
+    test('may have a second one beside it but no third, even if many are requested at once', async () => {
       const application = await createApplication();
       const { name, clientId, clientSecret } = application;
       const admin = await system.as('admin');
@@ -216,7 +216,7 @@ inEachProfile((system) => {
       for (const secret of [clientSecret, second.body.clientSecret]) expect(listed.text).not.toContain(secret);
     });
 
-    test('that is withdrawn takes its tokens with it at once, and those of the other go on', async () => {
+    test('that is withdrawn ends its tokens at once, and those of the other secret still work', async () => {
       const application = await createApplication();
       const { name, clientId } = application;
       const admin = await system.as('admin');
@@ -241,7 +241,7 @@ inEachProfile((system) => {
       await admin.delete(`/applications/${name}/credentials/${id}`).expect(404);
     });
 
-    test('shows when it was last used, which asking for a token is', async () => {
+    test('shows its last use, which is the last request for a token', async () => {
       const application = await createApplication();
       const admin = await system.as('admin');
       const lastUsedAt = async () =>
@@ -259,7 +259,7 @@ inEachProfile((system) => {
     });
   });
 
-  describe('a token that was given before', () => {
+  describe('a token issued before', () => {
     const ends: [string, string, (admin: Stranger, path: string) => Promise<unknown>][] = [
       ['is disabled', 'application-disabled', (admin, path) => admin.patch(path, { disabled: true }).expect(200)],
       ['is deleted', 'credential-withdrawn', (admin, path) => admin.delete(path).expect(204)],
@@ -277,7 +277,7 @@ inEachProfile((system) => {
         (admin, path) => admin.patch(path, { allowedCidrs: ['2001:db8::/32'] }).expect(200),
       ],
     ];
-    test.each(ends)('is refused on the next request when its application %s', async (_what, rule, end) => {
+    test.each(ends)('is refused on the next request once its application %s', async (_what, rule, end) => {
       const application = await createApplication();
       const token = await tokenOf(application);
       await token.get('/vaults').expect(200);
@@ -291,7 +291,7 @@ inEachProfile((system) => {
       ['192.0.2.0/24', INSIDE, OUTSIDE],
       ['192.0.2.0/24', `::ffff:${INSIDE}`, `::ffff:${OUTSIDE}`],
       ['2001:db8::/32', '2001:db8:1::1', '2001:db9::1'],
-    ])('works from %s at %s, and is worth nothing at %s', async (cidr, inside, outside) => {
+    ])('works from %s at %s, and not at %s', async (cidr, inside, outside) => {
       const application = await createApplication({ allowedCidrs: [cidr] });
       await requestToken(application.clientId, application.clientSecret, clientAt(system, outside)).expect(401);
       const token = await tokenOf(application, clientAt(system, inside));

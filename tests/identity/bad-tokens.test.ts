@@ -23,7 +23,7 @@ beforeAll(async () => {
 const bearer = (token: string) => `Bearer ${token}`;
 const nowSeconds = () => Math.floor(system.now().getTime() / 1000);
 
-// The second way is past the handler that stands in front of Express.
+// The second way bypasses the handler in front of Express.
 const ways: [string, (authorization?: string) => Promise<RawAnswer>][] = [
   ['reading', (authorization) => ask('GET', SECRET, { Authorization: authorization })],
   [
@@ -33,7 +33,7 @@ const ways: [string, (authorization?: string) => Promise<RawAnswer>][] = [
   ],
 ];
 
-// Each from an address of its own: of what one sends again within a second, there is one record for all.
+// Each from its own address, because repeated refusals of one address within a second share a record.
 let asked = 0;
 function ask(method: string, target: string, headers: Record<string, string | undefined>, body = '') {
   const address = `198.18.${(asked += 1) >> 8}.${asked & 255}`;
@@ -44,9 +44,9 @@ test.each([
   ['the good one first', [bearerOf('good'), bearerOf('bad')]],
   ['the good one last', [bearerOf('bad'), bearerOf('good')]],
   ['the same twice', [bearerOf('good'), bearerOf('good')]],
-])('two Authorization headers are refused, %s: a proxy may take the other one', async (_which, [first, second]) => {
+])('two Authorization headers are refused, %s: a proxy may read the other one', async (_which, [first, second]) => {
   const sent = () => ask('GET', SECRET, { Authorization: first!(), authorization: second!() });
-  // Known as good, so that the short way is tried.
+  // The token is known as good, so that the hot path is tried.
   expect((await ask('GET', SECRET, { Authorization: bearer(token) })).status).toBe(200);
   const event = { action: 'secret.read', suspicious: 'token_malformed' };
   await expectRefusal(system, sent, { status: 401, code: 'unauthenticated', event });
@@ -57,7 +57,7 @@ function bearerOf(which: 'good' | 'bad'): () => string {
 }
 
 describe.each(ways)('when %s', (_way, send) => {
-  test('a token made with the real key and what a real one says is accepted', async () => {
+  test('a token made with the real key and real claims is accepted', async () => {
     expect((await send(bearer(forger.sign({})))).status).toBeLessThan(202);
     expect((await send(bearer(token))).status).toBeLessThan(202);
   });
@@ -66,43 +66,43 @@ describe.each(ways)('when %s', (_way, send) => {
     ['no token', () => undefined, { rule: 'no-token' }],
     ['an empty header', () => '', {}],
     ['another scheme', () => `Basic ${Buffer.from(`admin:${CANARY}`).toString('base64')}`, {}],
-    ['Bearer and nothing', () => 'Bearer ', { suspicious: 'token_malformed' }],
+    ['Bearer and no token', () => 'Bearer ', { suspicious: 'token_malformed' }],
     ['two tokens', () => `Bearer ${token} ${token}`, { suspicious: 'token_malformed' }],
-    ['what is no token', () => bearer(CANARY), { suspicious: 'token_malformed' }],
+    ['a text that is not a token', () => bearer(CANARY), { suspicious: 'token_malformed' }],
     ['two parts', () => bearer(token.split('.').slice(0, 2).join('.')), { suspicious: 'token_malformed' }],
     ['four parts', () => bearer(`${token}.x`), { suspicious: 'token_malformed' }],
-    ['a header that is no JSON', () => bearer(`${CANARY}.${CANARY}.x`), { suspicious: 'token_malformed' }],
+    ['a header that is not JSON', () => bearer(`${CANARY}.${CANARY}.x`), { suspicious: 'token_malformed' }],
     ['a signature cut off', () => bearer(`${token.split('.').slice(0, 2).join('.')}.`), {}],
     ['one letter changed', () => bearer(flipLetter(token)), {}],
     ['5 KiB', () => bearer(`${token}${'A'.repeat(5_120)}`), { suspicious: 'token_too_long' }],
     [
-      'a token that has ended',
+      'an expired token',
       () => bearer(forger.sign({ claims: { ...forger.claims, exp: nowSeconds() - 1 } })),
       { rule: 'token-expired' },
     ],
-    ['a token without an end', () => bearer(forger.sign({ claims: { ...forger.claims, exp: undefined } })), {}],
+    ['a token without an expiry', () => bearer(forger.sign({ claims: { ...forger.claims, exp: undefined } })), {}],
     ['no algorithm', () => bearer(forger.unsigned({ header: { ...forger.header, alg: 'none' } })), {}],
     ['no algorithm, oddly spelled', () => bearer(forger.unsigned({ header: { ...forger.header, alg: 'nOnE' } })), {}],
     ['no algorithm, yet signed', () => bearer(forger.sign({ header: { ...forger.header, alg: 'none' } })), {}],
     ['another algorithm', () => bearer(forger.sign({ header: { ...forger.header, alg: 'HS512' } })), {}],
     ['RS256', () => bearer(forger.signAsymmetric({ header: { ...forger.header, alg: 'RS256' } })), {}],
     [
-      'RS256 in the header, HMAC in truth',
+      'RS256 in the header, but an HMAC signature',
       () => bearer(forger.sign({ header: { ...forger.header, alg: 'RS256' } })),
       {},
     ],
     ['another key', () => bearer(forger.signWith(anyKey)), { suspicious: 'token_forged' }],
     ['an empty key', () => bearer(forger.signWith('')), { suspicious: 'token_forged' }],
-    ['its kid for a key', () => bearer(forger.signWith(String(forger.header['kid']))), { suspicious: 'token_forged' }],
+    ['its kid as the key', () => bearer(forger.signWith(String(forger.header['kid']))), { suspicious: 'token_forged' }],
     [
-      'a kid nobody has',
+      'an unknown kid',
       () => bearer(forger.sign({ header: { ...forger.header, kid: UNKNOWN_KEY } })),
       { suspicious: 'token_unknown_key' },
     ],
     ['a kid that is a path', () => bearer(forger.sign({ header: { ...forger.header, kid: '../../dev/null' } })), {}],
     ['no kid', () => bearer(forger.sign({ header: { ...forger.header, kid: undefined } })), {}],
-    ['a key of its own', () => bearer(forger.signWith(anyKey, { header: { ...forger.header, jwk: anyJwk } })), {}],
-    ['a key somewhere else', () => bearer(forger.sign({ header: { ...forger.header, jku: 'http://127.0.0.1/' } })), {}],
+    ['a key in its header', () => bearer(forger.signWith(anyKey, { header: { ...forger.header, jwk: anyJwk } })), {}],
+    ['a key at a URL', () => bearer(forger.sign({ header: { ...forger.header, jku: 'http://127.0.0.1/' } })), {}],
     ['a certificate', () => bearer(forger.sign({ header: { ...forger.header, x5c: ['AAAA'] } })), {}],
     ['a critical extension', () => bearer(forger.sign({ header: { ...forger.header, crit: ['b64'] } })), {}],
     ['another issuer', () => bearer(forger.sign({ claims: { ...forger.claims, iss: CANARY } })), {}],
@@ -110,8 +110,8 @@ describe.each(ways)('when %s', (_way, send) => {
     ['several audiences', () => bearer(forger.sign({ claims: { ...forger.claims, aud: [CANARY, 'cardea-api'] } })), {}],
     ['another type', () => bearer(forger.sign({ header: { ...forger.header, typ: 'JWT' } })), {}],
     ['no type', () => bearer(forger.sign({ header: { ...forger.header, typ: undefined } })), {}],
-    ['a claim too many', () => bearer(forger.sign({ claims: { ...forger.claims, role: 'admin' } })), {}],
-    ['a session that never was', () => bearer(forger.sign({ claims: { ...forger.claims, sid: UNKNOWN_KEY } })), {}],
+    ['an extra claim', () => bearer(forger.sign({ claims: { ...forger.claims, role: 'admin' } })), {}],
+    ['a session that never existed', () => bearer(forger.sign({ claims: { ...forger.claims, sid: UNKNOWN_KEY } })), {}],
   ];
 
   test.each(refused)('%s is refused', async (_what, authorization, event) => {
@@ -132,7 +132,7 @@ describe.each(ways)('when %s', (_way, send) => {
 });
 
 describe('every route', () => {
-  test('asks for a token, but for those that say they do not', async () => {
+  test('asks for a token, unless its contract says otherwise', async () => {
     const protectedRoutes = system.endpoints.filter((endpoint) => endpoint.auth !== 'none');
     expect(protectedRoutes.length).toBeGreaterThan(8);
     for (const { method, path, action } of protectedRoutes) {
@@ -150,16 +150,19 @@ describe('every route', () => {
     '/v1/checkpoint /metrics /readyz /livez /debug/pprof /.env /.git/config /healthz/ /HEALTHZ /API/v1/vaults ' +
     '/api/v1/Vaults /server-status /favicon.ico /robots.txt';
 
-  test.each(elsewhere.split(' '))('has nothing beside it: %s is not there, whoever asks', async (target) => {
-    for (const method of ['GET', 'POST']) {
-      for (const headers of [{}, { Authorization: bearer(token) }]) {
-        expect([method, (await ask(method, target, headers)).status]).toEqual([method, 404]);
+  test.each(elsewhere.split('does not exist beside the documented ones: %s is not found, for any caller'))(
+    'has nothing beside it: %s is not there, whoever asks',
+    async (target) => {
+      for (const method of ['GET', 'POST']) {
+        for (const headers of [{}, { Authorization: bearer(token) }]) {
+          expect([method, (await ask(method, target, headers)).status]).toEqual([method, 404]);
+        }
       }
-    }
-  });
+    },
+  );
 });
 
-// Of the last character of a signature only some bits count.
+// Only some bits of the last character of a signature count.
 function flipLetter(token: string): string {
   const at = token.length - 10;
   return token.slice(0, at) + (token[at] === 'A' ? 'B' : 'A') + token.slice(at + 1);

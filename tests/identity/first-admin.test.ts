@@ -20,7 +20,7 @@ describe.each(['mini', 'full'] as const)('the first start, in profile %s,', (pro
     await rm(folder, { recursive: true, force: true });
   });
 
-  /** The database as it is before anybody has started with it. */
+  /** The database before any process has started with it. */
   async function forgetUsers(): Promise<void> {
     await query(system, 'delete from app_user');
   }
@@ -34,7 +34,7 @@ describe.each(['mini', 'full'] as const)('the first start, in profile %s,', (pro
     await system.stranger.post('/auth/login', { username: 'admin', password }).expect(200);
   }
 
-  test('of several processes that share a folder leaves the one password that signs in', async () => {
+  test('of several processes with one folder leaves the one password that signs in', async () => {
     await forgetUsers();
     const file = join(folder, 'shared');
     await startWith(Array.from({ length: STARTS }, () => file));
@@ -54,7 +54,7 @@ describe.each(['mini', 'full'] as const)('the first start, in profile %s,', (pro
     await rm(join(folder, left[0]!));
   });
 
-  test('that broke off before there was a user goes on with the password that is kept already', async () => {
+  test('that was interrupted before the user existed continues with the kept password', async () => {
     await forgetUsers();
     const file = join(folder, 'broken-off');
     const kept = await initialPasswordIn(file).keep('A'.repeat(24));
@@ -64,7 +64,7 @@ describe.each(['mini', 'full'] as const)('the first start, in profile %s,', (pro
     await rm(file);
   });
 
-  test('takes nothing for a password that it has not made', async () => {
+  test('refuses a password file that it has not made', async () => {
     await forgetUsers();
     const file = join(folder, 'edited');
     await writeFile(file, 'letmein\n');

@@ -9,7 +9,7 @@ import { createDekCache } from '@cardea/vault/deks/dek-cache';
 
 export type Json = Record<string, unknown>;
 
-/** What an access token says, unchecked. */
+/** The content of an access token, not verified. */
 export interface Parts {
   header: Json;
   claims: Json;
@@ -38,17 +38,17 @@ export async function createForger(system: TestSystem, token: string): Promise<F
 }
 
 export interface Forger extends Parts {
-  /** With the real key. */
+  /** Signs with the real key. */
   sign(parts: Partial<Parts>): string;
   signWith(key: Uint8Array | string, parts?: Partial<Parts>): string;
   unsigned(parts: Partial<Parts>): string;
-  /** RS256, with a key of its own. */
+  /** Signs by RS256 with a new key. */
   signAsymmetric(parts: Partial<Parts>): string;
 }
 
 export const anyKey = randomBytes(32);
 
-/** As a JWK, what a token could offer to be verified with. */
+/** The public key as a JWK, which a token could offer for its own verification. */
 export const anyJwk: Json = { kty: 'oct', alg: 'HS256', k: anyKey.toString('base64url') };
 
 async function readSigningKey(system: TestSystem, id: string): Promise<KeyObject> {

@@ -5,7 +5,7 @@ import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { clientAt, codeOf } from './identity.ts';
 
-/** Where the requests of the run come from. */
+/** The address that the requests of the run come from. */
 export const RUN_ADDRESS = '192.0.2.50';
 
 /**
@@ -75,7 +75,7 @@ function isSecret(name: string): boolean {
   return /_token$|^oneTimePassword$|^recoveryCodes$|^clientSecret$/.test(name);
 }
 
-/** A secret as it is, and as it would stand in a careless record: hashed, encoded, or cut to what looks harmless. */
+/** A secret as text, and as a careless record could have it: hashed, encoded or shortened. */
 export function formsOf(secret: string): string[] {
   const bytes = Buffer.from(secret);
   const encoded = [
@@ -89,7 +89,7 @@ export function formsOf(secret: string): string[] {
   );
 }
 
-/** The exact bytes of every entry, as they are exported. */
+/** The exact bytes of every exported entry. */
 export async function exportedLog(fresh: TestSystem): Promise<string> {
   const admin = await fresh.as('admin');
   const answer = await admin
@@ -104,7 +104,7 @@ export async function exportedLog(fresh: TestSystem): Promise<string> {
   return answer.body as string;
 }
 
-/** A whole event but what differs each time, ids and times, as a line: a field too many is seen. */
+/** A whole event without ids and times, as a line. So an extra field shows. */
 export function toGolden({ event }: Entry): string {
   const { id: _id, ts: _ts, requestId: _requestId, ...rest } = event;
   return JSON.stringify(rest).replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/g, '<id>');

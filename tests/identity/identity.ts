@@ -13,7 +13,7 @@ const TOTP_STEP_MS = 30_000;
 const LOOK_BACK = 500;
 const OTHERS_IN_A_ROW = 40;
 
-/** Somebody who has signed in, with what renews it. */
+/** A person who has signed in, with their refresh token. */
 export interface SignedIn {
   person: Stranger;
   refreshToken: string;
@@ -26,7 +26,7 @@ export interface Answer {
   body: Record<string, unknown>;
 }
 
-/** Makes a user by the front door. @returns what the admin was answered */
+/** Makes a user by the front door. @returns the answer to the admin */
 export async function createUser(
   system: TestSystem,
   user: { username: string; role?: Role; password?: string; ttlSeconds?: number; expiresAt?: string },
@@ -36,7 +36,7 @@ export async function createUser(
   return answer.body as Answer['body'];
 }
 
-/** Signs in by the front door, as the client whose header fields `from` sends. */
+/** Signs in by the front door, as the client with the header fields `from`. */
 export async function signIn(
   system: TestSystem,
   credentials: { username: string; password?: string; otp?: string },
@@ -46,7 +46,7 @@ export async function signIn(
   return { person: from.withToken(body.access_token as string), refreshToken: body.refresh_token as string };
 }
 
-/** A client at an address of its own. The system must trust one proxy. */
+/** A client at its own address. The system must trust one proxy. */
 export function clientAt(system: TestSystem, address: string): Stranger {
   return system.stranger.with({ 'X-Forwarded-For': address });
 }
@@ -74,7 +74,7 @@ export async function recordsOf(
   return records.toReversed();
 }
 
-/** Expects exactly these records of one request, each with at least what is said. */
+/** Expects exactly these records of one request, each with at least these fields. */
 export async function expectRecords(
   system: TestSystem,
   answer: { headers: Answer['headers'] },
@@ -83,13 +83,13 @@ export async function expectRecords(
   expect(await recordsOf(system, answer)).toEqual(expected.map((event) => expect.objectContaining(event)));
 }
 
-/** Another api-service on the same databases, with a front door of its own. Profile full only. */
+/** Another api-service on the same databases, with its own front door. Profile full only. */
 export function startReplica(system: TestSystem): Promise<Running> {
   const config = readApiConfig({ ...system.environment('api'), CARDEA_PORT: '0' });
   return startApiService(config, { now: system.now, passwordCost: system.passwordCost });
 }
 
-/** What an authenticator app shows now for an `otpauth` address. */
+/** The current code of an authenticator app for an `otpauth` address. */
 export function codeOf(system: TestSystem, uri: string): string {
   const secret = base32Bytes(new URL(uri).searchParams.get('secret')!);
   return hotpCode(secret, Math.floor(system.now().getTime() / TOTP_STEP_MS));
@@ -103,7 +103,7 @@ export function nextTotpStep(system: TestSystem): void {
   system.passTime(TOTP_STEP_MS - (system.now().getTime() % TOTP_STEP_MS));
 }
 
-/** Turns TOTP on for somebody who has signed in. The code is used up by it. */
+/** Turns on TOTP for a person who has signed in. This uses up the code. */
 export async function turnOnTotp(
   system: TestSystem,
   person: Stranger,
@@ -113,7 +113,7 @@ export async function turnOnTotp(
   return { uri, recoveryCodes: (body as { recoveryCodes: string[] }).recoveryCodes };
 }
 
-/** How many answers had which status. */
+/** The number of answers of each status. */
 export function countStatuses(answers: { status: number }[]): Record<number, number> {
   const counts: Record<number, number> = {};
   for (const { status } of answers) counts[status] = (counts[status] ?? 0) + 1;

@@ -24,7 +24,7 @@ inEachProfile((system) => {
     return query(system, `select s.id from ${tables[refreshTokens]} where s.user_id = $1`, [String(userId)]);
   }
 
-  /** Expects the session to be dead at once, and the log to say why. */
+  /** Expects the session to be refused at once, and the log to say why. */
   async function expectEndedByReuse(answer: Answer, ...people: Stranger[]): Promise<void> {
     const suspicious = { rule: 'refresh-reuse', suspicious: 'refresh_reuse' } as const;
     expect([answer.status, answer.body['code']]).toEqual([401, 'unauthenticated']);
@@ -41,7 +41,7 @@ inEachProfile((system) => {
   }
 
   describe('a refresh token', () => {
-    test('gives a new pair, of the same session, which goes on', async () => {
+    test('gives a new pair of tokens for the same session, which continues', async () => {
       const { person, refreshToken } = await signIn(system, { username: 'alice' }, browser());
       const answer = await refresh(refreshToken).expect(200);
       expect(answer.body).toEqual({
@@ -58,7 +58,7 @@ inEachProfile((system) => {
       await refresh(successorOf(answer)).expect(200);
     });
 
-    test('again within ten seconds from the same client gives the same successor and no second branch', async () => {
+    test('used again within ten seconds by the same client gives the same successor', async () => {
       const user = await createUser(system, { username: 'greta', password: PASSWORD });
       const { refreshToken } = await signIn(system, { username: 'greta' }, browser());
       const first = await refresh(refreshToken).expect(200);
@@ -71,7 +71,7 @@ inEachProfile((system) => {
       expect(await sessionRows('refresh_token', user['id'])).toHaveLength(3);
     });
 
-    test('again after ten seconds ends the session at once', async () => {
+    test('used again after ten seconds ends the session at once', async () => {
       const { person, refreshToken } = await signIn(system, { username: 'alice' }, browser());
       const first = await refresh(refreshToken).expect(200);
       system.passTime(GRACE_MS + 1);
@@ -83,7 +83,7 @@ inEachProfile((system) => {
     test.each([
       ['user agent', { ...BROWSER, 'User-Agent': 'thief/1' }],
       ['address', { ...BROWSER, 'X-Forwarded-For': '192.0.2.2' }],
-    ])('again from another %s ends the session at once, however soon', async (_what, headers) => {
+    ])('used again from another %s ends the session at once, however soon', async (_what, headers) => {
       const other = await signIn(system, { username: 'alice' }, browser());
       const { person, refreshToken } = await signIn(system, { username: 'alice' }, browser());
       const first = await refresh(refreshToken).expect(200);
@@ -92,7 +92,7 @@ inEachProfile((system) => {
       await other.person.get('/auth/me').expect(200);
     });
 
-    test('again once its successor was used ends the session at once, be it the same client', async () => {
+    test('used again after its successor was used ends the session at once, even by the same client', async () => {
       const { person, refreshToken } = await signIn(system, { username: 'alice' }, browser());
       const second = await refresh(successorOf(await refresh(refreshToken).expect(200))).expect(200);
       const stolen = await refresh(refreshToken);
@@ -134,7 +134,7 @@ inEachProfile((system) => {
 
     test.each([
       ['nobody made', 'A'.repeat(43)],
-      ['is something else', 'x'],
+      ['is random text', 'x'],
     ])('that %s is suspicious', async (_what, token) => {
       const unknown = await refresh(token).expect(401);
       const [record, ...more] = await recordsOf(system, unknown);
@@ -148,7 +148,7 @@ inEachProfile((system) => {
       });
     });
 
-    test('is refused after its session or its user has ended, and nobody is suspected', async () => {
+    test('is refused without suspicion after its session or its user has ended', async () => {
       const admin = await system.as('admin');
       const ends: [string, string, (person: Stranger, name: string) => Promise<unknown>][] = [
         ['signed-out', 'session-ended', (person) => person.post('/auth/logout').expect(204)],
@@ -166,7 +166,7 @@ inEachProfile((system) => {
       }
     });
 
-    test('renews a session for twelve hours and no longer, and after the sweep is still known for what it was', async () => {
+    test('renews a session for twelve hours and no longer, and is still recognised after the sweep', async () => {
       let { refreshToken } = await signIn(system, { username: 'alice' }, browser());
       for (let hour = 1; hour < 12; hour += 1) {
         system.passTime(60 * MINUTE_MS);
@@ -180,8 +180,8 @@ inEachProfile((system) => {
     });
   });
 
-  describe('the own sessions', () => {
-    test('are listed with where they began, newest first, and the one that asks is marked', async () => {
+  describe("the list of the caller's sessions", () => {
+    test('says where each began, newest first, and marks the current one', async () => {
       await createUser(system, { username: 'lila', password: PASSWORD });
       await signIn(system, { username: 'lila' }, browser());
       const phone = browser().with({ 'User-Agent': 'phone/2', 'X-Forwarded-For': '2001:db8::7' });
@@ -195,7 +195,7 @@ inEachProfile((system) => {
       await expectRecords(system, answer, { action: 'session.list', decision: 'allow', resource: { count: 2 } });
     });
 
-    test('end one by one, and one that has ended is not there', async () => {
+    test('ends one session at a time, and an ended one does not exist', async () => {
       await createUser(system, { username: 'lola', password: PASSWORD });
       const old = await signIn(system, { username: 'lola' }, browser());
       const { person } = await signIn(system, { username: 'lola' }, browser());
@@ -209,7 +209,7 @@ inEachProfile((system) => {
       expect((await person.get('/auth/sessions').expect(200)).body.items).toHaveLength(1);
     });
 
-    test('go from the database a week after they ended, with their tokens', async () => {
+    test('loses a session from the database a week after its end, with its tokens', async () => {
       const user = await createUser(system, { username: 'lara', password: PASSWORD });
       const { person } = await signIn(system, { username: 'lara' }, browser());
       await person.post('/auth/logout').expect(204);
@@ -223,7 +223,7 @@ inEachProfile((system) => {
   });
 
   describe('an access token', () => {
-    test('lasts 300 seconds', async () => {
+    test('is valid for 300 seconds', async () => {
       const { person } = await signIn(system, { username: 'alice' }, browser());
       const { iat, exp } = parseToken(person.token).claims as { iat: number; exp: number };
       expect(exp - iat).toBe(300);
@@ -235,7 +235,7 @@ inEachProfile((system) => {
       expect((await recordsOf(system, ended))[0]).not.toHaveProperty('suspicious');
     });
 
-    test('is signed by a new key each day; those of the old one are honoured until they end, and then it is gone', async () => {
+    test('is signed by a new key each day; tokens of the old key work until they expire, and then the key is removed', async () => {
       const signInNow = async () => (await signIn(system, { username: 'alice' }, browser())).person;
       system.passTime(DAY_MS);
       const before = await signInNow();
