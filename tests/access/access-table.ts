@@ -1,3 +1,4 @@
+import type { Endpoint } from '@cardea/contracts/endpoint';
 import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
 import type { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
@@ -347,6 +348,22 @@ export const table: Record<string, Row> = {
   'GET /api/v1/audit/checkpoint': { statuses: OVERSEERS },
   'GET /api/v1/audit/export': { statuses: OVERSEERS },
 };
+
+/** The row of an endpoint. @throws Error that says where it is missing */
+export function rowOf({ method, path }: Pick<Endpoint, 'method' | 'path'>): Row {
+  const row = table[`${method} ${path}`];
+  if (!row) throw new Error(`tests/access/access-table.ts has no row for ${method} ${path}: add one`);
+  return row;
+}
+
+/** The path of an endpoint with a value for each parameter. @throws Error that names a parameter without a value */
+export function fillPath(path: string, values: Record<string, string>): string {
+  return path.replace(/\{[+*]?(\w+)\}/g, (parameter, name: string) => {
+    const value = values[name];
+    if (value === undefined) throw new Error(`the test has no value for ${parameter} of ${path}: add one`);
+    return value;
+  });
+}
 
 /** The status that a row promises a caller. */
 export function expectedStatus(row: Row, { column, verb }: Principal): number {

@@ -9,7 +9,7 @@ import { PASSWORD } from '@cardea/testkit/system';
 import { endpoints } from '../front-door/served-endpoints.ts';
 import { recordsOf } from '../identity/identity.ts';
 import { query } from '../secrets/ground.ts';
-import { columns, expectedStatus, ground, table, verbs } from './access-table.ts';
+import { columns, expectedStatus, fillPath, ground, rowOf, table, verbs } from './access-table.ts';
 import type { Principal, Sending } from './access-table.ts';
 
 const isDenied = ({ expected }: { expected: number }) => expected >= 400;
@@ -77,6 +77,7 @@ async function prepareGround(): Promise<void> {
 
 describe('the access table', () => {
   test('has a row for every endpoint and no other rows', () => {
+    for (const endpoint of endpoints) rowOf(endpoint);
     expect(Object.keys(table).sort()).toEqual(endpoints.map(nameOf).sort());
   });
 
@@ -107,8 +108,8 @@ describe('the access table', () => {
 });
 
 describe('every caller gets the status of the table, a denied call changes nothing, and each call is recorded:', () => {
-  test.each(endpoints.map((endpoint) => [nameOf(endpoint), endpoint] as const))('%s', async (name, endpoint) => {
-    const row = table[name]!;
+  test.each(endpoints.map((endpoint) => [nameOf(endpoint), endpoint] as const))('%s', async (_name, endpoint) => {
+    const row = rowOf(endpoint);
     const cells = principals.map((principal) => ({ principal, expected: expectedStatus(row, principal) }));
 
     const before = await contents();
@@ -140,8 +141,8 @@ async function call(
 ): Promise<Called> {
   const { method, path } = endpoint;
   const values = { ...parametersOf(path), ...params };
-  const { query } = table[nameOf(endpoint)]!;
-  const filled = path.replace(/\{[+*]?(\w+)\}/g, (_match, name: string) => values[name]!);
+  const { query } = rowOf(endpoint);
+  const filled = fillPath(path, values);
   const target = query === undefined ? filled : `${filled}?${query}`;
   const headers = {
     Authorization: token === '' ? undefined : `Bearer ${token}`,
@@ -166,7 +167,7 @@ function parametersOf(path: string): Record<string, string> {
 // By the id of the request: one record of each call, with its actor and rule, before the records of each secret.
 async function expectRecords(endpoint: Endpoint, calls: Called[], decision: 'allow' | 'deny'): Promise<void> {
   const { action, auth } = endpoint;
-  const { each } = table[nameOf(endpoint)]!;
+  const { each } = rowOf(endpoint);
   const answers = calls.map(({ answer }) => answer);
   const all = (await recordsOf(system, ...answers)).filter((event) => event.decision === decision);
   for (const { principal, answer } of calls) {

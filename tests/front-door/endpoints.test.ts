@@ -19,6 +19,8 @@ const nameOf = ({ method, path }: Endpoint) => `${method} ${path}`;
 test('every public endpoint of the contracts is served once, and nothing else', async () => {
   const described = await publicEndpoints();
   expect(described.length).toBeGreaterThan(50);
+  const unbound = described.filter((endpoint) => !system.endpoints.includes(endpoint));
+  expect(unbound.map((endpoint) => `bind ${nameOf(endpoint)} in services/api-service/src/routes`)).toEqual([]);
   expect(system.endpoints.map(nameOf).toSorted()).toEqual(described.map(nameOf).toSorted());
   expect(system.endpoints.filter((endpoint) => !described.includes(endpoint))).toEqual([]);
 });

@@ -34,7 +34,9 @@ const folders = globSync(['{packages,services}/*/package.json', `{${flat.join()}
 }).map((file) => file.slice(0, -'/package.json'.length));
 
 test('every package has a row in the table of directions, and every row a package', () => {
-  expect(folders.toSorted()).toEqual(Object.keys(mayImport).toSorted());
+  const withoutRow = folders.filter((folder) => !(folder in mayImport));
+  expect(withoutRow.map((folder) => `add ${folder} to the table in tests/repository/repository.test.ts`)).toEqual([]);
+  expect(Object.keys(mayImport).filter((folder) => !folders.includes(folder))).toEqual([]);
 });
 
 describe.each(folders)('%s', (folder) => {
@@ -50,10 +52,12 @@ describe.each(folders)('%s', (folder) => {
   test('imports in code that ships only what it lists as a dependency, and no file of another folder', () => {
     const own = name.slice('@cardea/'.length);
     const strangers = sourcesOf(folder).flatMap((file) =>
-      importsOf(file).filter((imported) => {
-        if (imported.startsWith('.')) return !new URL(imported, `file:///${file}`).pathname.startsWith(`/${folder}/`);
-        return ofCardea([imported]).some((it) => it !== own && !(`@cardea/${it}` in dependencies));
-      }),
+      importsOf(file)
+        .filter((imported) => {
+          if (imported.startsWith('.')) return !new URL(imported, `file:///${file}`).pathname.startsWith(`/${folder}/`);
+          return ofCardea([imported]).some((it) => it !== own && !(`@cardea/${it}` in dependencies));
+        })
+        .map((imported) => `${file} imports ${imported}`),
     );
     expect(strangers).toEqual([]);
   });
@@ -61,9 +65,11 @@ describe.each(folders)('%s', (folder) => {
 
 // `typecheck` looks for what a browser has not, such as Buffer; this for what it could not load.
 test('packages/contracts runs in a browser: it imports its own files and zod', () => {
-  const imported = sourcesOf('packages/contracts').flatMap(importsOf);
-  expect(imported.length).toBeGreaterThan(50);
-  expect(imported.filter((it) => it !== 'zod' && !it.startsWith('.'))).toEqual([]);
+  const imports = sourcesOf('packages/contracts').flatMap((file) =>
+    importsOf(file).map((imported) => ({ file, imported })),
+  );
+  expect(imports.length).toBeGreaterThan(50);
+  expect(imports.filter(({ imported }) => imported !== 'zod' && !imported.startsWith('.'))).toEqual([]);
 });
 
 // What stands side by side in a folder, be it a file or a folder, imports each other in one direction only.
@@ -89,9 +95,13 @@ test('the scan of imports sees what is there', () => {
 test('docs/configuration.md names every variable that the code reads', () => {
   const documented = new Set(read('docs/configuration.md').match(/\bCARDEA_[A-Z_]+\b/g));
   const shipped = folders.filter((folder) => !['tests', 'trials', 'tools'].includes(folder));
-  const used = shipped.flatMap(sourcesOf).flatMap((file) => read(file).match(/\bCARDEA_[A-Z_]+\b/g) ?? []);
+  const used = shipped.flatMap(sourcesOf).flatMap((file) => {
+    const variables = new Set(read(file).match(/\bCARDEA_[A-Z_]+\b/g));
+    return [...variables].map((variable) => ({ variable, file }));
+  });
   expect(used.length).toBeGreaterThan(50);
-  expect([...new Set(used)].filter((variable) => !documented.has(variable))).toEqual([]);
+  const missing = used.filter(({ variable }) => !documented.has(variable));
+  expect(missing.map(({ variable, file }) => `add ${variable} of ${file} to docs/configuration.md`)).toEqual([]);
 });
 
 interface PackageJson {

@@ -6,7 +6,7 @@ import { sendRequest } from '@cardea/testkit/raw-http';
 import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { ground, table } from '../access/access-table.ts';
+import { fillPath, ground, rowOf } from '../access/access-table.ts';
 import { grant, newApplication } from '../access/granting.ts';
 import { endpoints } from '../front-door/served-endpoints.ts';
 import { countStatuses, expectRecords, recordsOf } from '../identity/identity.ts';
@@ -289,8 +289,8 @@ inEachProfile((system, { alice }) => {
         principal: 'user:alice',
         id: crypto.randomUUID(),
       };
-      const target = path.replace(/\{[+*]?(\w+)\}/g, (_match, name: string) => values[name]!);
-      const body = table[nameOf(endpoint)]!.body ?? bodies[nameOf(endpoint)];
+      const target = fillPath(path, values);
+      const body = rowOf(endpoint).body ?? bodies[nameOf(endpoint)];
       const { token } = await system.as('admin');
       const answer = await sendRequest(system.url, {
         method,
