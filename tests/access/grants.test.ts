@@ -71,7 +71,7 @@ test('an expiry in the past is refused and takes nothing away', async () => {
   ] as const) {
     const expiresAt = new Date(system.now().getTime() + ms).toISOString();
     const { body } = await grant(alice, 'ended', principal, { secrets: ['read'], expiresAt }).expect(400);
-    expect(body).toMatchObject({ code: 'invalid_request', detail: 'expiresAt: has passed already' });
+    expect(body).toMatchObject({ code: 'invalid_request', detail: 'expiresAt: must be in the future' });
     const [entry] = await admin.auditEntries({ vault: 'ended', decision: 'deny' });
     expect(entry!.event).toMatchObject({ action: 'grant.write', reason: 'invalid_request', actor: { name: 'alice' } });
   }

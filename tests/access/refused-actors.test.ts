@@ -78,9 +78,7 @@ describe('the record of a refusal names the owner of the token:', () => {
       const application = system.stranger.withToken(given.body.access_token as string);
       await close(name);
       const refused = await application.get('/auth/me').expect(401);
-      expect(refused.body.detail).toBe(
-        'the access that this token was given for has ended, or is not given from this address',
-      );
+      expect(refused.body.detail).toBe('the token is no longer valid, or it is not valid from this address');
       await expectActor(refused, actorOf(application, name), rule);
 
       // A caller who only has the secret learns no more than anybody.

@@ -69,7 +69,7 @@ inEachProfile((system, { admin, alice }) => {
       ]);
       const refused = await ben.post(batch('pointing', 'Read'), { names: ['open', 'shut'] }).expect(404);
       expect(refused.body.errors).toMatchObject([{ path: 'body.names.1' }]);
-      expect(refused.body.detail).toMatch(/^shut: what the reference points to: /);
+      expect(refused.body.detail).toMatch(/^shut: the target of the reference: /);
       expect(await recordsOf(system, refused)).toMatchObject([
         { action: 'secret.read', decision: 'deny', rule: 'grant:path', resource: { vault: 'pointed', name: 'shut/s' } },
       ]);

@@ -78,7 +78,7 @@ inEachProfile((system, { admin, alice, carla }) => {
       await ask(bob, '/vaults/payments/secrets/other'),
       await ask(bob, '/vaults/nowhere/secrets/db/password'),
     ]) {
-      expect([answer.status, answer.body.detail]).toEqual([404, 'no such vault, or nothing in it for you']);
+      expect([answer.status, answer.body.detail]).toEqual([404, 'no such vault or name, or you may not see it']);
     }
     expect((await system.stranger.post(`${SECRET}:breakGlass`, { reason: REASON })).status).toBe(401);
     expect(await noted()).toEqual({ uses: [], events: [], records: [] });

@@ -361,7 +361,7 @@ inEachProfile((system, { alice }) => {
       }
       for (const prefix of ['other', 'app-2', 'ap']) {
         const answer = await exporting('shared', { format: 'json', prefix }, ci).expect(404);
-        expect(answer.body.detail).toBe('no such vault, or nothing in it for you');
+        expect(answer.body.detail).toBe('no such vault or name, or you may not see it');
         const resource = expect.objectContaining({ vault: 'shared', name: prefix }) as never;
         await expectRecords(system, answer, {
           action: 'secret.export',
@@ -382,7 +382,7 @@ inEachProfile((system, { alice }) => {
         ['x=2', { prefix: 'app-2' }],
       ] as const) {
         const answer = await importing('shared', content, options, ci).expect(404);
-        expect(answer.body.detail).toMatch(/^(other|none|app-2\/x): no such vault, or nothing in it for you$/);
+        expect(answer.body.detail).toMatch(/^(other|none|app-2\/x): no such vault or name, or you may not see it$/);
         const resource = expect.objectContaining({ name: (answer.body.detail as string).split(':')[0] }) as never;
         await expectRecords(system, answer, {
           action: 'secret.import',

@@ -396,9 +396,9 @@ inEachProfile((system, { admin, alice }) => {
         [{ prefix: 'app', toPrefix: 'full/app' }, 409, { name: 'app/b/c' }, /^app\/b\/c: full\/app\/b\/c is taken/],
         [{ prefix: 'app', toPrefix: 'bin/app' }, 409, { name: 'app/a' }, /^app\/a: bin\/app\/a is taken/],
         [{ prefix: 'app', toPrefix: 'app' }, 409, { name: 'app' }, /^app: app is taken/],
-        [{ prefix: 'app', toPrefix: long }, 400, { name: 'app' }, /\/b\/c would become too long/],
+        [{ prefix: 'app', toPrefix: long }, 400, { name: 'app' }, /\/b\/c would be too long/],
         [{ prefix: 'nothing', toPrefix: 'app' }, 404, { name: 'nothing' }, /./],
-        [{ prefix: 'app', toPrefix: 'x', vault: 'nowhere' }, 404, { name: 'app' }, /^where it is to go: /],
+        [{ prefix: 'app', toPrefix: 'x', vault: 'nowhere' }, 404, { name: 'app' }, /^the new place: /],
       ] as const) {
         for (const dryRun of [false, true]) {
           const answer = await alice.post(all('stuck'), { ...body, dryRun });
@@ -438,8 +438,8 @@ inEachProfile((system, { admin, alice }) => {
       );
       const before = await contents(system);
       for (const [prefix, detail] of [
-        ['many', 'more than 1000 secrets are below it: move what is below longer prefixes'],
-        ['few', 'more than 5000 versions are below it: move what is below longer prefixes'],
+        ['many', 'the prefix has more than 1000 secrets: move longer prefixes, one at a time'],
+        ['few', 'the prefix has more than 5000 versions: move longer prefixes, one at a time'],
       ] as const) {
         const { body } = await alice.post(all('many'), { prefix, toPrefix: 'x' }).expect(413);
         expect(body).toMatchObject({ code: 'too_large', detail });

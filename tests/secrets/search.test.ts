@@ -165,9 +165,9 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       ['delimiter=.', 'query.delimiter: must be /'],
       ['deleted=yes', 'query.deleted: must be one of true, false'],
       ['expiringBefore=tomorrow', 'query.expiringBefore: must be a time in UTC'],
-      ['q=db&cursor=db', 'query.cursor: is not one of this list'],
-      ['q=db&cursor=', 'query.cursor: is not one of this list'],
-      ['expiringBefore=2100-01-01T00:00:00Z&cursor=db', 'query.cursor: is not one of this list'],
+      ['q=db&cursor=db', 'query.cursor: is not a cursor of this list'],
+      ['q=db&cursor=', 'query.cursor: is not a cursor of this list'],
+      ['expiringBefore=2100-01-01T00:00:00Z&cursor=db', 'query.cursor: is not a cursor of this list'],
     ])('with %s is refused', async (query, detail) => {
       const escaped = detail.replace(/[./]/g, '\\$&');
       await expectRefused(alice, `/vaults/listed/secrets?${query}`, new RegExp(`^${escaped}`));
@@ -193,10 +193,10 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       await alice.get(byTime + due).expect(200);
       await alice.get(byWord + words).expect(200);
       for (const cursor of [...forged.filter((one) => one !== words), `${words}A`, `${words}=`, `${words}%20`]) {
-        await expectRefused(alice, byWord + cursor, /^query\.cursor: is not one of this list$/);
+        await expectRefused(alice, byWord + cursor, /^query\.cursor: is not a cursor of this list$/);
       }
       for (const cursor of forged.filter((one) => one !== due)) {
-        await expectRefused(alice, byTime + cursor, /^query\.cursor: is not one of this list$/);
+        await expectRefused(alice, byTime + cursor, /^query\.cursor: is not a cursor of this list$/);
       }
     });
 
@@ -461,7 +461,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       [`metadata.${'x'.repeat(129)}=b`, 'query: must have metadata keys of 1 to 128 characters'],
       [`metadata.x=${'b'.repeat(513)}`, 'query: must have metadata keys of 1 to 128 characters'],
       [`${'123456789'.replace(/./g, 'metadata.x$&=b&')}q=a`, 'query: must have at most 8 parameters metadata.<key>'],
-      ['q=a&cursor=bogus', 'query.cursor: is not one of this list'],
+      ['q=a&cursor=bogus', 'query.cursor: is not a cursor of this list'],
       ['q=a&limit=501', 'query.limit: must be'],
     ])('with "%.40s" is refused', async (query, detail) => {
       await expectRefused(alice, `/secrets?${query}`, new RegExp(`^${detail.replace(/[./]/g, '\\$&')}`));

@@ -83,7 +83,7 @@ export const auditRules = {
   'not-an-owner': 'This principal cannot own a vault.',
   'not-empty': 'The vault holds secrets.',
   'not-in-trash': 'The trash has no secret with this name.',
-  'own-account': 'Admins cannot delete, disable or demote themselves.',
+  'own-account': 'Admins cannot delete, disable, demote or expire themselves.',
   'owns-alone': 'The user is the only owner of a vault.',
   'reference-circle': 'The reference leads back to itself.',
   'reference-depth': 'The chain of references is too long.',

@@ -89,7 +89,7 @@ export async function authorizeEach(
       throw explain(error, index);
     }
   });
-  if (!allowed) throw new TypeError('nothing is asked for');
+  if (!allowed) throw new TypeError('no right was given');
   return allowed;
 }
 

@@ -8,14 +8,14 @@ export function requireConditions(conditions: Conditions, current: number | unde
   requireMatch({ ...conditions, ...ownVersions(conditions.ifMatch) }, tag);
   const { ifNoneMatch } = conditions;
   if (ifNoneMatch !== undefined && matches(ifNoneMatch, tag)) {
-    throw failed(`the secret is there, in version ${tag}`, 'if-none-match');
+    throw failed(`the secret exists, in version ${tag}`, 'if-none-match');
   }
 }
 
 /** @throws AppError `precondition_failed` if the client wants a version other than the current one */
 export function requireMatch({ ifMatch }: Conditions, tag: string | undefined): void {
   if (ifMatch === undefined || matches(ifMatch, tag)) return;
-  throw failed(tag === undefined ? 'there is no such secret' : `the version is ${tag}`, 'if-match');
+  throw failed(tag === undefined ? 'the secret does not exist' : `the version is ${tag}`, 'if-match');
 }
 
 /** Whether the client already has the version it asks for. */

@@ -19,7 +19,7 @@ export function fromCursor<P extends CursorKeys>(cursor: string, first: P): P {
     Array.isArray(place) && place.length === first.length && first.every((key, i) => isLike(place[i], key));
   // Each position has one encoding. Another text that decodes to the same keys was not made by `toCursor`.
   if (isPlace && toCursor(place) === cursor) return place as unknown as P;
-  const message = 'is not one of this list';
+  const message = 'is not a cursor of this list';
   throw new AppError('invalid_request', `query.cursor: ${message}`, { errors: [{ path: 'query.cursor', message }] });
 }
 

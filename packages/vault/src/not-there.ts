@@ -3,7 +3,7 @@ import { AppError } from '@cardea/contracts/errors';
 
 /** One message for a vault that does not exist and for one that the caller may not see: two would tell them apart. */
 export function vaultNotThere(rule: AuditRule = 'no-such-vault'): AppError {
-  return new AppError('not_found', 'no such vault, or nothing in it for you', { rule });
+  return new AppError('not_found', 'no such vault or name, or you may not see it', { rule });
 }
 
 /** The error for a secret that does not exist, or for a part of a secret that does not exist. */

@@ -48,7 +48,7 @@ export async function addToOutbox(tx: Transaction, engine: Db['engine'], events:
 // Either api-service or a worker may send what is in the outbox.
 function refuseForeign(action: string): void {
   if (!maySubmit('api-service', action) || !maySubmit('worker', action)) {
-    throw new TypeError(`${action} is not recorded by way of the outbox`);
+    throw new TypeError(`${action} cannot be recorded through the outbox`);
   }
 }
 

@@ -71,10 +71,14 @@ async function appendFromOutbox(ctx: VaultContext, event: AuditEvent): Promise<R
     return receipt;
   } catch (cause) {
     if (!(cause instanceof AppError && cause.code === 'unavailable')) throw cause;
-    throw new AppError('unavailable', 'the change is made, and its record waits for the audit log: repeat the call', {
-      cause,
-      rule: 'record-waits',
-    });
+    throw new AppError(
+      'unavailable',
+      'the change is made, but its record waits until the audit log answers: repeat the call',
+      {
+        cause,
+        rule: 'record-waits',
+      },
+    );
   }
 }
 

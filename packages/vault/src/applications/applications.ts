@@ -85,7 +85,7 @@ export async function createApplication(
     });
   } catch (error) {
     if (!(error instanceof UniqueViolation)) throw error;
-    throw new AppError('conflict', 'an application of this name exists', { cause: error });
+    throw new AppError('conflict', 'an application with this name exists already', { cause: error });
   }
 }
 
@@ -167,7 +167,7 @@ export async function createCredential(
     const { id: applicationId } = await getApplication(tx, name);
     const createdAt = ctx.now().getTime();
     if ((await countValidCredentials(tx, { applicationId, now: createdAt })) >= CREDENTIALS_MAX) {
-      throw new AppError('conflict', 'there are two secrets: delete one first');
+      throw new AppError('conflict', 'the application has two secrets already: delete one first');
     }
     const due = expiresAt?.getTime() ?? null;
     const row: CredentialRow = { id: uuidv7(createdAt), expires_at: due, created_at: createdAt, last_used_at: null };

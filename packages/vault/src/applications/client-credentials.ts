@@ -72,7 +72,7 @@ async function withoutCredential({ db }: Pick<VaultContext, 'db'>, id: string): 
 
 // One message for every rule: the holder of a stolen token must not learn from where, or until when, it was valid.
 function hasEnded(rule: AuditRule, actor?: AuditActor): AppError {
-  const message = 'the access that this token was given for has ended, or is not given from this address';
+  const message = 'the token is no longer valid, or it is not valid from this address';
   return new AppError('unauthenticated', message, { rule, ...(actor ? { actor } : {}) });
 }
 

@@ -54,5 +54,7 @@ export async function changeSealed<T>(
 }
 
 function tooManyWriters(cause: unknown): AppError {
-  return new AppError('unavailable', 'too many writers write this secret at once', { cause });
+  return new AppError('unavailable', 'too many requests write this secret at the same time: repeat the call', {
+    cause,
+  });
 }

@@ -16,7 +16,7 @@ export class DekNotLoaded extends Error {
   readonly ref: DekRef;
 
   constructor(ref: DekRef) {
-    super(`the DEK ${ref.dekVersion} of vault ${ref.vaultId} is not unwrapped`);
+    super(`DEK ${ref.dekVersion} of vault ${ref.vaultId} is not in the cache`);
     this.ref = ref;
   }
 }

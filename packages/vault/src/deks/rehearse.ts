@@ -25,7 +25,7 @@ export async function rehearse<T>(
     if (error instanceof Rehearsed) return (error as Rehearsed<T>).done.value;
     throw error;
   }
-  throw new Error('a dry run has not ended');
+  throw new Error('the dry run was not rolled back');
 }
 
 /** Rolls a transaction back and carries its result out of it. */

@@ -82,10 +82,10 @@ export async function putGrant(
 // then they may do everything anyway. A grant to a ceo would only look as if it gave them something.
 function refuseWhatNeverCounts({ role }: { role: string | undefined }, { owner }: Granted): void {
   if (owner && (role === undefined || role === 'ceo')) {
-    throw new AppError('conflict', 'only a user who is no ceo can own a vault', { rule: 'not-an-owner' });
+    throw new AppError('conflict', 'only a user can own a vault, and a ceo cannot', { rule: 'not-an-owner' });
   }
   if (role === 'ceo') {
-    throw new AppError('conflict', 'a ceo is granted nothing: the role alone decides what they may do', {
+    throw new AppError('conflict', 'a ceo cannot have a grant: only the role decides what a ceo may do', {
       rule: 'role-decides',
     });
   }
@@ -98,7 +98,8 @@ export async function deleteGrant(ctx: VaultContext, caller: Caller, ref: GrantR
     const found = await findPrincipal(tx, ref.principal);
     if (found) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
     const removed = found && (await removeGrant(tx, { vaultId: vault.id, principal: found.principal }));
-    if (!removed) throw new AppError('not_found', 'nothing was granted to them here', { rule: 'no-such-grant' });
+    if (!removed)
+      throw new AppError('not_found', 'the principal has no grant in this vault', { rule: 'no-such-grant' });
     const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
     const changes = changesBetween(grantFields(removed), {});
     return { value: undefined, facts: { action: 'grant.delete', rule, resource, changes } };
@@ -111,7 +112,7 @@ async function keepAnOwner(
 ): Promise<void> {
   const alone = await listVaultsOwnedAlone(tx, principal);
   if (alone.some((vault) => vault.id === vaultId)) {
-    throw new AppError('conflict', 'a vault keeps at least one owner: make another user owner first', {
+    throw new AppError('conflict', 'a vault must have at least one owner: make another user an owner first', {
       rule: 'last-owner',
     });
   }

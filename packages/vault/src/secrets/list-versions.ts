@@ -61,7 +61,7 @@ export async function listVersions(
 function beforeOf(cursor: string | undefined): number {
   if (cursor === undefined) return Number.MAX_SAFE_INTEGER;
   if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
-  throw new AppError('invalid_request', 'query.cursor: is none that was answered here');
+  throw new AppError('invalid_request', 'query.cursor: is not a cursor of this list');
 }
 
 function withNoted(row: ListedVersion, noted: LastRead[]): ListedVersion {

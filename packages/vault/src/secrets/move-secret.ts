@@ -101,7 +101,7 @@ export async function authorizeMove(
 ): Promise<MoveRights> {
   const take = await authorizeAll(ctx, caller, ['secret.read', 'secret.delete', ...more], from);
   const write = await authorize(ctx, caller, 'secret.write', to).catch((error: unknown) => {
-    throw error instanceof AppError ? reworded(error, `where it is to go: ${error.message}`, {}) : error;
+    throw error instanceof AppError ? reworded(error, `the new place: ${error.message}`, {}) : error;
   });
   return { from: take.vault, to: write.vault, rule: joinRules([take.rule, write.rule]) };
 }
@@ -126,7 +126,7 @@ export async function moveTo(
   { secret, toName }: { secret: SecretRow; toName: string },
 ): Promise<SealedAgain> {
   if (await findSecret(tx, { vaultId: to.id, name: toName })) {
-    const message = `${toName} is taken already, by a secret or by one in the trash`;
+    const message = `the name ${toName} is taken by another secret, which may be in the trash`;
     throw new AppError('conflict', message, { rule: 'name-taken' });
   }
   const secretId = secret.id;
@@ -167,5 +167,5 @@ type SealedAt = Pick<VersionId, 'vault' | 'name'>;
 // This cannot happen as long as transactions are serializable. The check makes sure that a move never overwrites what
 // another request has written.
 function outrun(): AppError {
-  return new AppError('unavailable', 'somebody else changed the secret at the same time: repeat the call');
+  return new AppError('unavailable', 'another request changed the secret at the same time: repeat the call');
 }

@@ -52,7 +52,7 @@ async function followHop(ctx: VaultContext, caller: Caller, hop: Hop): Promise<H
     if (!(error instanceof AppError)) throw error;
     // The record names the target, because the caller was refused there: a reference gives no right to its target.
     const resource = { vault: target.vault, name: target.name };
-    throw reworded(error, `what the reference points to: ${error.message}`, { resource });
+    throw reworded(error, `the target of the reference: ${error.message}`, { resource });
   }
 }
 

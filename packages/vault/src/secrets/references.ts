@@ -26,7 +26,7 @@ export function parseReference(bytes: Uint8Array): Target {
   const parsed = Reference.safeParse(jsonOf(bytes));
   if (parsed.success) return parsed.data.$ref;
   const shape = '{"$ref": {"vault": …, "name": …, "version": …}}';
-  throw new AppError('invalid_request', `value: a reference must be ${shape}, its version may be left out`);
+  throw new AppError('invalid_request', `value: a reference must be ${shape}; the version is optional`);
 }
 
 function jsonOf(bytes: Uint8Array): unknown {
@@ -108,7 +108,7 @@ async function refuseCircle(ctx: VaultContext, tx: Transaction, caller: Caller, 
 
 /** @returns the error for a chain of references that is too long or is a circle */
 export function tooManyHops(code: 'invalid_request' | 'conflict'): AppError {
-  return new AppError(code, `the reference leads over more than ${REFERENCE_HOPS_MAX} others`, {
+  return new AppError(code, `the chain of references is longer than ${REFERENCE_HOPS_MAX}`, {
     rule: 'reference-depth',
   });
 }

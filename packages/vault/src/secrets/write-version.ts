@@ -99,7 +99,7 @@ function damageOf({ vault, action, name }: Write, version: number): EventFacts {
   return {
     action,
     decision: 'deny',
-    reason: 'the version before does not open',
+    reason: 'the previous version does not open',
     resource: { vault: vault.name, vaultId: vault.id, name, version },
     rule: 'integrity',
     suspicious: 'integrity_failure',

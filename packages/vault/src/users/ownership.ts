@@ -25,7 +25,8 @@ export async function handOver(
 ): Promise<HandedOver[]> {
   const vaults = await listVaultsOwnedAlone(tx, `user:${from.id}`);
   if (vaults.length === 0) return [];
-  if (successor === undefined) throw ownsAlone(vaults, 'name a successor (?successor=…), or another owner');
+  if (successor === undefined)
+    throw ownsAlone(vaults, 'name a successor (?successor=…), or make another user an owner first');
   const createdAt = ctx.now().getTime();
   const principal = `user:${await heirOf(tx, { from, successor, now: createdAt })}`;
   for (const { id: vaultId } of vaults) {
@@ -41,7 +42,7 @@ async function heirOf(
   const heir = await findUser(tx, successor);
   const canOwn = heir && heir.id !== from.id && heir.role !== 'ceo' && heir.disabled === 0;
   if (canOwn && (heir.expires_at === null || heir.expires_at > now)) return heir.id;
-  throw new AppError('conflict', 'the successor must be another user who can sign in, and no ceo', {
+  throw new AppError('conflict', 'the successor must be another user who can sign in and is not a ceo', {
     rule: 'not-an-owner',
   });
 }
@@ -49,10 +50,12 @@ async function heirOf(
 /** A ceo changes nothing, so a vault whose only owner becomes a ceo would have no owner. @throws AppError `conflict` */
 export async function refuseOwnerlessVaults(tx: Transaction, row: UserRow): Promise<void> {
   const vaults = await listVaultsOwnedAlone(tx, `user:${row.id}`);
-  if (vaults.length > 0) throw ownsAlone(vaults, 'make another user owner first');
+  if (vaults.length > 0) throw ownsAlone(vaults, 'make another user an owner first');
 }
 
 function ownsAlone(vaults: HandedOver[], whatToDo: string): AppError {
   const names = vaults.slice(0, 5).map((vault) => vault.name);
-  return new AppError('conflict', `they own ${names.join(', ')} alone: ${whatToDo}`, { rule: 'owns-alone' });
+  return new AppError('conflict', `the user is the only owner of ${names.join(', ')}: ${whatToDo}`, {
+    rule: 'owns-alone',
+  });
 }

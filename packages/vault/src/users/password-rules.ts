@@ -21,10 +21,10 @@ export async function checkNewPassword(password: string, username: string): Prom
 
   const folded = normalized.toLowerCase();
   if (characters(folded.replace(username.normalize('NFKC').toLowerCase(), '')) < OWN_CHARACTERS_MIN)
-    return 'the password must not be the username with little else';
+    return 'the password must have more than the username and a few characters';
   if (characters(repeatedPart(folded)) < OWN_CHARACTERS_MIN)
-    return 'the password must not be a few characters over and over';
-  if (await isCommon(folded)) return 'the password is one of the most common ones, or nearly so';
+    return 'the password must not repeat the same few characters';
+  if (await isCommon(folded)) return 'the password must not be a common password, or nearly one';
   return undefined;
 }
 

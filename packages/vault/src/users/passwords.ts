@@ -36,7 +36,8 @@ export async function changeOwnPassword(
 ): Promise<Audited<undefined>> {
   const user = await ownUser(ctx, caller);
   await refuseBadPassword(newPassword, user.username);
-  if (newPassword === currentPassword) throw new AppError('invalid_request', 'the new password is the current one');
+  if (newPassword === currentPassword)
+    throw new AppError('invalid_request', 'the new password must differ from the current one');
   return throttled(ctx, { caller, username: user.username, account: user.username }, async () => {
     if (!(await verifyPassword(ctx, user.password_hash, currentPassword))) {
       throw new AppError('access_denied', 'the current password is wrong', { rule: 'bad-password' });
@@ -54,7 +55,7 @@ async function choosePassword(
   const { id, username, password_hash: from } = user;
   return changed(ctx, caller, async (tx) => {
     const replaced = await replacePassword(tx, { id, from, to, state: 'chosen', updatedAt: ctx.now().getTime() });
-    if (!replaced) throw new AppError('conflict', 'the password was changed by somebody else just now');
+    if (!replaced) throw new AppError('conflict', 'another request has just changed the password');
     await forgetFailures(tx, username);
     await endAllSessions(ctx, tx, { userId: id, except: caller.actor.session });
     return { value: undefined, facts: { action: 'auth.password', rule: 'self' } };

@@ -145,7 +145,7 @@ function isSameClient(session: SessionRow, { source }: Caller): boolean {
 /** Ends the caller's session, at once in every process. @throws AppError `access_denied` for an application */
 export async function signOut(ctx: VaultContext, caller: Caller): Promise<Audited<undefined>> {
   const { session, id: userId } = caller.actor;
-  if (session === undefined) throw new AppError('access_denied', 'this is for users', { rule: 'users-only' });
+  if (session === undefined) throw new AppError('access_denied', 'only users can do this', { rule: 'users-only' });
   return changed(ctx, caller, async (tx) => {
     await endSession(tx, { id: session, userId, endedAt: ctx.now().getTime() });
     return { value: undefined, facts: { action: 'auth.logout', rule: 'self' } };

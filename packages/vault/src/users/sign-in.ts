@@ -145,7 +145,7 @@ async function inQueue<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (!(error instanceof PasswordQueueFull)) throw error;
-    throw new AppError('unavailable', 'too many passwords at once', { cause: error });
+    throw new AppError('unavailable', 'too many passwords are being checked: try again later', { cause: error });
   }
 }
 

@@ -94,7 +94,7 @@ export async function confirmTotp(
   const recoveryCodes = generateRecoveryCodes(RECOVERY_CODES);
   return changed(ctx, caller, async (tx) => {
     if (!(await turnTotpOn(tx, { id, ciphertext, step }))) {
-      throw new AppError('conflict', 'TOTP was turned on, or set up anew, by another request just now', {
+      throw new AppError('conflict', 'another request has just turned TOTP on or set it up again', {
         rule: 'totp-changed',
       });
     }
@@ -140,19 +140,19 @@ export async function removeTotp(ctx: VaultContext, caller: Caller): Promise<Aud
 }
 
 function isOn(): AppError {
-  return new AppError('conflict', 'TOTP is on: POST /api/v1/auth/totp:disable turns it off by a code', {
+  return new AppError('conflict', 'TOTP is on: POST /api/v1/auth/totp:disable turns it off with a code', {
     rule: 'totp-on',
   });
 }
 
 function wrongCode(rule: AuditRule): AppError {
-  return new AppError('access_denied', 'the code is wrong, or was used before', { rule });
+  return new AppError('access_denied', 'the code is wrong or was used before', { rule });
 }
 
 /** The caller's own row. @throws AppError `access_denied` for an application, which has no password */
 export async function ownUser(ctx: VaultContext, caller: Caller): Promise<UserRow> {
   const user = caller.actor.type === 'user' ? await findUserById(ctx.db, caller.actor.id) : undefined;
-  if (!user) throw new AppError('access_denied', 'this is for users', { rule: 'users-only' });
+  if (!user) throw new AppError('access_denied', 'only users can do this', { rule: 'users-only' });
   return user;
 }
 

@@ -93,7 +93,7 @@ export async function addUser(
     });
   } catch (error) {
     if (error instanceof UniqueViolation)
-      throw new AppError('conflict', 'a user of this name exists', { cause: error });
+      throw new AppError('conflict', 'a user with this name exists already', { cause: error });
     throw error;
   }
 }
@@ -197,10 +197,10 @@ export async function revokeSessions(ctx: VaultContext, caller: Caller, username
 
 async function refuseLoss(tx: Transaction, caller: Caller, row: UserRow): Promise<void> {
   if (row.id === caller.actor.id) {
-    throw new AppError('conflict', 'nobody removes or demotes themself: ask another admin', { rule: 'own-account' });
+    throw new AppError('conflict', 'you cannot delete, disable, demote or expire your own account: ask another admin', { rule: 'own-account' });
   }
   if (row.role === 'admin' && (await countOtherAdmins(tx, row.id)) === 0) {
-    throw new AppError('conflict', 'this is the last admin: make another one first', { rule: 'last-admin' });
+    throw new AppError('conflict', 'this is the last admin: make another user an admin first', { rule: 'last-admin' });
   }
 }
 

@@ -47,7 +47,7 @@ export async function deleteVault(
 }
 
 function notEmpty(count: number): AppError {
-  const message = `the vault holds ${howMany(count)}, in the trash or not: ?recursive=true deletes it with them`;
+  const message = `the vault holds ${howMany(count)}, in the trash or not: ?recursive=true deletes them too`;
   return new AppError('conflict', message, { rule: 'not-empty' });
 }
 

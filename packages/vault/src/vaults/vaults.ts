@@ -57,7 +57,7 @@ export async function createVault(
     });
   } catch (error) {
     if (error instanceof UniqueViolation)
-      throw new AppError('conflict', 'a vault of this name exists', { cause: error });
+      throw new AppError('conflict', 'a vault with this name exists already', { cause: error });
     throw error;
   }
 }

@@ -19,7 +19,7 @@ import { getLiveSecret } from '../secret-state.ts';
 import { listLiveSecretsIn } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
 
-const ADVICE = `name a longer prefix, or up to ${BULK_MAX} names at a time`;
+const ADVICE = `give a longer prefix, or up to ${BULK_MAX} names at a time`;
 
 /** What to delete: secrets by their names, or the secret called `prefix` and all secrets under it. */
 export type Selection = { names: string[] } | { prefix: string };

@@ -20,7 +20,7 @@ import { countDependants, requireNoCircle } from '../references.ts';
 import { listSecretsIn } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
 
-const ADVICE = 'move what is below longer prefixes';
+const ADVICE = 'move longer prefixes, one at a time';
 
 /** The old and the new names of the secrets that were moved. */
 export interface MovedAll {
@@ -82,7 +82,7 @@ interface OneMove {
 function nameBelow(toPrefix: string, rest: string): string {
   const name = SecretName.safeParse(`${toPrefix}${rest}`);
   if (name.success) return name.data;
-  const message = `the name of what ends in ${rest} would become too long`;
+  const message = `the new name that ends in ${rest} would be too long`;
   throw new AppError('invalid_request', message, { errors: [{ path: 'body.toPrefix', message }] });
 }
 

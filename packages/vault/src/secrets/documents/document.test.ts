@@ -145,16 +145,16 @@ describe.each(documentFormats)('%s', (format) => {
 
 /** Errors in JSON and in YAML, with their lines. */
 test.each([
-  ['{"a":"1",\n"a":"2"}', 2, 'has a name that stands in the document already'],
-  ['{"a":{"b":"1"},\n"a":{"c":"2"}}', 2, 'has a name that stands in the document already'],
-  ['{"a/b":"1",\n"a":{"b":"2"}}', 2, 'has a name that stands in the document already'],
-  ['{"a":"1",\n"a":{".":"2"}}', 2, 'has a name that stands in the document already'],
-  ['{"a":"1",\n\n"b":5432}', 3, 'a number must be in quotes, to come back as it is written'],
+  ['{"a":"1",\n"a":"2"}', 2, 'repeats a name of the document'],
+  ['{"a":{"b":"1"},\n"a":{"c":"2"}}', 2, 'repeats a name of the document'],
+  ['{"a/b":"1",\n"a":{"b":"2"}}', 2, 'repeats a name of the document'],
+  ['{"a":"1",\n"a":{".":"2"}}', 2, 'repeats a name of the document'],
+  ['{"a":"1",\n\n"b":5432}', 3, 'a number must be in quotes'],
   ['{"a":true}', 1, 'true and false must be in quotes'],
-  ['{\n"a":null}', 2, 'has no value: write "" for an empty one'],
-  ['{\n"a":["b"]}', 2, 'a list is not a secret: name each of its values'],
-  ['{"a":\n{}}', 1, 'has neither a value nor names'],
-  ['{"a":{".":{"b":"1"}}}', 1, 'a dot stands for a secret, not for names below it'],
+  ['{\n"a":null}', 2, 'has no value: write "" for an empty value'],
+  ['{\n"a":["b"]}', 2, 'a list is not allowed: give each value a name'],
+  ['{"a":\n{}}', 1, 'has neither a value nor names under it'],
+  ['{"a":{".":{"b":"1"}}}', 1, 'the name . is for a secret and cannot have names under it'],
   ['{"a":{"encoding":"hex","value":"00"}}', 1, 'the encoding must be utf8 or base64'],
   ['{"a":{"encoding":"base64","value":"aGk"}}', 1, 'the value is not standard base64'],
   ['{"a":{"encoding":"base64","value":{"b":"c"}}}', 1, 'has an encoding or a value that is not text'],
@@ -201,21 +201,21 @@ test.each([
 });
 
 test.each([
-  ['a: &x b\nc: *x', 1, 'an anchor is not taken'],
-  ['a: b\nc: *x', 2, 'an alias is not taken: write the value where it belongs'],
-  ['a: !!binary aGk=', 1, 'a tag is not taken'],
-  ['a: !secret b', 1, 'a tag is not taken'],
-  ['%YAML 1.1\n---\na: "b"', 1, 'a directive is not taken'],
+  ['a: &x b\nc: *x', 1, 'an anchor is not allowed'],
+  ['a: b\nc: *x', 2, 'an alias is not allowed: write the value itself'],
+  ['a: !!binary aGk=', 1, 'a tag is not allowed'],
+  ['a: !secret b', 1, 'a tag is not allowed'],
+  ['%YAML 1.1\n---\na: "b"', 1, 'a directive is not allowed'],
   ['a: b\n---\nc: d', 2, 'begins a second document: import one at a time'],
-  ['a:\n  - b', 2, 'a list is not a secret: name each of its values'],
+  ['a:\n  - b', 2, 'a list is not allowed: give each value a name'],
   ['? a\n: b', 1, 'a name must be plain text before its colon'],
   ['1: b', 1, 'a name must be text: put it in quotes'],
-  ['a: b\nport: 5432', 2, 'a number must be in quotes, to come back as it is written'],
-  ['a: ~', 1, 'has no value: write "" for an empty one'],
-  ['a:\n\tb: c', 2, 'has a tab where YAML takes blanks only'],
-  ['a: "\\q"', 1, 'has an escape that YAML does not know'],
+  ['a: b\nport: 5432', 2, 'a number must be in quotes'],
+  ['a: ~', 1, 'has no value: write "" for an empty value'],
+  ['a:\n\tb: c', 2, 'has a tab where YAML allows only blanks'],
+  ['a: "\\q"', 1, 'has an escape that does not exist in YAML'],
   ['a: `b`', 1, 'is not valid YAML'],
-  ['a: ', 1, 'has no value: write "" for an empty one'],
+  ['a: ', 1, 'has no value: write "" for an empty value'],
 ])('YAML: %j is refused, and the line said', (content, line, sentence) => {
   expect(errorOf('yaml', content)?.message).toBe(`the document: line ${line}: ${sentence}`);
 });

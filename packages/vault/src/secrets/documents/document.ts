@@ -32,7 +32,7 @@ export function parseDocument(format: DocumentFormat, content: string): { items:
   const items = new Map<string, ParsedItem>();
   for (const item of syntaxes[format].read(withoutMark(content))) {
     const name = item.name === ITSELF ? '' : item.name;
-    if (items.has(name)) throw malformed(item.line, 'has a name that stands in the document already');
+    if (items.has(name)) throw malformed(item.line, 'repeats a name of the document');
     if (items.size === BULK_MAX) throw tooMany();
     items.set(name, { ...item, name });
   }

@@ -39,7 +39,7 @@ export function* readDotenv(content: string): Generator<ParsedItem> {
   for (let at = 0, number = 1; at < text.length;) {
     const line = { start: skipBlanks(text, at), end: endOfLine(text, at), number };
     const isComment = line.start === line.end || text[line.start] === '#';
-    if (isComment && mark) throw malformed(number, 'the mark in the line before tells of a value, and here is none');
+    if (isComment && mark) throw malformed(number, 'the mark in the line before needs a value in this line');
     if (isComment) {
       mark = readMark(text.slice(line.start, line.end), number);
       at = line.end + 1;
@@ -52,7 +52,7 @@ export function* readDotenv(content: string): Generator<ParsedItem> {
       at = next;
     }
   }
-  if (mark) throw malformed(1 + linesIn(text), 'the mark at the end tells of a value, and there is none');
+  if (mark) throw malformed(1 + linesIn(text), 'the mark in the line before needs a value, but the document ends');
 }
 
 // Other readers treat a carriage return as the end of a line, or ignore it.
@@ -61,7 +61,7 @@ function refuseCarriageReturns(text: string): void {
   if (at < 0) return;
   throw malformed(
     1 + linesIn(text.slice(0, at)),
-    'a carriage return ends no line; in a value, write \\r in double quotes',
+    'a carriage return does not end a line: in a value, write \\r in double quotes',
   );
 }
 
@@ -80,7 +80,7 @@ function readMark(comment: string, line: number): Mark | undefined {
   if (!comment.startsWith(MARK)) return undefined;
   const said = comment.slice(MARK.length);
   const [found, written = 'as-is', contentType] = /^(base64|base64-text)?(?: ?contentType=(\S.*))?$/.exec(said) ?? [];
-  if (!found) throw malformed(line, 'is a mark that is not known here');
+  if (!found) throw malformed(line, 'is an unknown mark');
   return { written: written as Mark['written'], ...(contentType === undefined ? {} : { contentType }) };
 }
 
@@ -145,7 +145,7 @@ function afterQuote(text: string, close: number, line: Line): number {
   const end = endOfLine(text, close);
   const at = skipBlanks(text, close + 1);
   const isComment = text[at] === '#' && at > close + 1;
-  if (at < end && !isComment) throw malformed(line.number, 'something stands after the closing quote');
+  if (at < end && !isComment) throw malformed(line.number, 'there is text after the closing quote');
   return end + 1;
 }
 

@@ -18,7 +18,7 @@ export function readJson(text: string): Branch {
   const reader = new Reader(text);
   if (reader.next() !== '{') throw malformed(reader.line, 'the document must be an object of names and text');
   const branch = reader.readObject(1);
-  if (reader.next() !== '') throw malformed(reader.line, 'something stands after the end of the object');
+  if (reader.next() !== '') throw malformed(reader.line, 'there is text after the end of the object');
   return branch;
 }
 
@@ -55,7 +55,7 @@ class Reader {
 
   #readMember(branch: Branch, depth: number): void {
     this.#members += 1;
-    if (this.#members > MEMBERS_MAX) throw malformed(this.line, `is past the ${MEMBERS_MAX} names of a document`);
+    if (this.#members > MEMBERS_MAX) throw malformed(this.line, `the document has more than ${MEMBERS_MAX} names`);
     if (this.next() !== '"') throw this.#invalid();
     const { line } = this;
     const name = this.#readString();
@@ -67,11 +67,11 @@ class Reader {
     const char = this.next();
     if (char === '"') return this.#readString();
     if (char === '{') return this.readObject(depth + 1);
-    if (char === '[') throw malformed(this.line, 'a list is not a secret: name each of its values');
+    if (char === '[') throw malformed(this.line, 'a list is not allowed: give each value a name');
     const from = this.#text.slice(this.#at, this.#at + 5);
     if (/^(?:true|false)/.test(from)) throw malformed(this.line, 'true and false must be in quotes');
-    if (/^-?\d/.test(from)) throw malformed(this.line, 'a number must be in quotes, to come back as it is written');
-    if (from.startsWith('null')) throw malformed(this.line, 'has no value: write "" for an empty one');
+    if (/^-?\d/.test(from)) throw malformed(this.line, 'a number must be in quotes');
+    if (from.startsWith('null')) throw malformed(this.line, 'has no value: write "" for an empty value');
     throw this.#invalid();
   }
 

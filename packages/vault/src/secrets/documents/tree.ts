@@ -14,7 +14,7 @@ export type Branch = Map<string, { line: number; node: Node }>;
 
 /** @throws AppError `invalid_request` for a name that exists already, because one of the two values would be lost */
 export function addNode(branch: Branch, name: string, { line, node }: { line: number; node: Node }): void {
-  if (branch.has(name)) throw malformed(line, 'has a name that stands in the document already');
+  if (branch.has(name)) throw malformed(line, 'repeats a name of the document');
   branch.set(name, { line, node });
 }
 
@@ -24,7 +24,7 @@ export function* itemsOf(branch: Branch, path: readonly string[] = []): Generato
     const below = key === '.' ? path : [...path, key];
     const value = typeof node === 'string' ? textValue(node, line) : describedValue(node, line);
     if (value) yield { name: below.join('/'), line, value };
-    else if (key === '.') throw malformed(line, 'a dot stands for a secret, not for names below it');
+    else if (key === '.') throw malformed(line, 'the name . is for a secret and cannot have names under it');
     else yield* itemsOf(node as Branch, below);
   }
 }
@@ -34,7 +34,7 @@ const describing: ReadonlySet<string> = new Set(['encoding', 'value', 'contentTy
 // A branch with the keys `encoding`, `value` and perhaps `contentType`, and no others, is one secret, as in the body of
 // a PUT. Two secrets with the names `encoding` and `value` can be written flat.
 function describedValue(branch: Branch, line: number): SecretValue | undefined {
-  if (branch.size === 0) throw malformed(line, 'has neither a value nor names');
+  if (branch.size === 0) throw malformed(line, 'has neither a value nor names under it');
   if (!branch.has('encoding') || !branch.has('value')) return undefined;
   if (![...branch.keys()].every((key) => describing.has(key))) return undefined;
   const text = (key: string) => textOf(branch, key, line);

@@ -42,20 +42,20 @@ export function readYaml(text: string): Branch {
 
 // Used instead of the messages of the library, because those quote the document.
 const sentences: Partial<Record<ErrorCode, string>> = {
-  TAB_AS_INDENT: 'has a tab where YAML takes blanks only',
-  BAD_DQ_ESCAPE: 'has an escape that YAML does not know',
-  BAD_INDENT: 'is not indented as YAML wants it',
+  TAB_AS_INDENT: 'has a tab where YAML allows only blanks',
+  BAD_DQ_ESCAPE: 'has an escape that does not exist in YAML',
+  BAD_INDENT: 'has a wrong indentation',
   MULTIPLE_DOCS: 'begins a second document: import one at a time',
 };
 
 /** Parts of YAML that a mapping of text does not need, by the type of their token. */
 const refusedTokens = new Map([
-  ['*', 'an alias is not taken: write the value where it belongs'],
-  ['&', 'an anchor is not taken'],
-  ['!', 'a tag is not taken'],
-  ['%', 'a directive is not taken'],
-  ['-', 'a list is not a secret: name each of its values'],
-  ['[', 'a list is not a secret: name each of its values'],
+  ['*', 'an alias is not allowed: write the value itself'],
+  ['&', 'an anchor is not allowed'],
+  ['!', 'a tag is not allowed'],
+  ['%', 'a directive is not allowed'],
+  ['-', 'a list is not allowed: give each value a name'],
+  ['[', 'a list is not allowed: give each value a name'],
   ['?', 'a name must be plain text before its colon'],
 ]);
 
@@ -71,7 +71,7 @@ function refuseTokens(text: string): void {
   for (const token of new Lexer().lex(text)) {
     const lines = linesIn(token);
     parts += 1 + lines;
-    if (parts > PARTS_MAX) throw malformed(line, 'is past what a document may have in it: import it in parts');
+    if (parts > PARTS_MAX) throw malformed(line, 'the document has too many lines and tokens: import it in parts');
     const sentence = isText || token === '---' ? undefined : refusedTokens.get(token.charAt(0));
     if (sentence) throw malformed(line, sentence);
     isText = token === SCALAR;
@@ -103,12 +103,12 @@ function toBranch(map: YAMLMap.Parsed, { depth, lineOf }: Place): Branch {
 
 function toNode(node: ParsedNode | null, line: number, place: Place): Node {
   if (isMap(node)) return toBranch(node, place);
-  if (isSeq(node)) throw malformed(line, 'a list is not a secret: name each of its values');
+  if (isSeq(node)) throw malformed(line, 'a list is not allowed: give each value a name');
   const value = isScalar(node) ? node.value : undefined;
   if (typeof value === 'string') return value;
   if (typeof value === 'boolean') throw malformed(line, 'true and false must be in quotes');
-  if (typeof value === 'number') throw malformed(line, 'a number must be in quotes, to come back as it is written');
-  throw malformed(line, 'has no value: write "" for an empty one');
+  if (typeof value === 'number') throw malformed(line, 'a number must be in quotes');
+  throw malformed(line, 'has no value: write "" for an empty value');
 }
 
 /**

@@ -72,7 +72,7 @@ export function deletionOf({
 /**
  * Restores the versions of a secret that are in the trash. If newer versions exist, a restored version returns to the
  * trash as soon as it is over the limit of versions.
- * @throws AppError `not_found` if nothing of this name is in the trash, `precondition_failed`
+ * @throws AppError `not_found` if no secret with this name is in the trash, `precondition_failed`
  */
 export async function restoreSecret(
   ctx: VaultContext,
@@ -84,7 +84,7 @@ export async function restoreSecret(
   return changeSealed(ctx, caller, async (tx) => {
     const secret = await findSecret(tx, { vaultId: vault.id, name: ref.name });
     if (!secret || secret.trashed_at === null) {
-      throw new AppError('not_found', 'nothing of this name is in the trash', { rule: 'not-in-trash' });
+      throw new AppError('not_found', 'no secret with this name is in the trash', { rule: 'not-in-trash' });
     }
     requireConditions(conditions, newestOf(secret));
     const now = ctx.now().getTime();
@@ -117,7 +117,7 @@ export async function purgeSecret(
   const { vault, rule } = await authorize(ctx, caller, 'secret.destroy', ref);
   return changeSealed(ctx, caller, async (tx) => {
     const secret = await findSecret(tx, { vaultId: vault.id, name: ref.name });
-    if (!secret) throw secretNotThere('no such secret, in the trash or outside it');
+    if (!secret) throw secretNotThere('no such secret, in the trash or not');
     requireConditions(conditions, newestOf(secret));
     await unindexSecret(tx, secret.id);
     await removeSecret(tx, secret.id);

@@ -25,5 +25,5 @@ export async function listUnder(
 
 /** The error if a prefix has more secrets or versions than one request may change. */
 export function tooMany(what: string, advice: string): AppError {
-  return new AppError('too_large', `more than ${what} are below it: ${advice}`, { rule: 'bulk-size' });
+  return new AppError('too_large', `the prefix has more than ${what}: ${advice}`, { rule: 'bulk-size' });
 }
