@@ -3,10 +3,10 @@ import { createDenialWatch } from '@cardea/api-service/limits/denial-watch';
 import type { Caller } from '@cardea/contracts/caller';
 import { createTestSystem, PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { MINUTE_MS } from '@cardea/vault/durations';
 import { clientAt, expectRecords, recordsOf, signIn } from '../identity/identity.ts';
 
 const SECRET = '/vaults/payments/secrets/db/password';
-const MINUTE_MS = 60_000;
 
 let system: TestSystem;
 

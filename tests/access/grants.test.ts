@@ -2,6 +2,7 @@ import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
 import { useSystem } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
+import { HOUR_MS } from '@cardea/vault/durations';
 import { expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from './granting.ts';
 
@@ -67,7 +68,7 @@ test('an expiry in the past is refused and takes nothing away', async () => {
   for (const [principal, ms] of [
     ['user:bob', -1],
     ['user:bob', 0],
-    ['user:alice', -3_600_000],
+    ['user:alice', -HOUR_MS],
   ] as const) {
     const expiresAt = new Date(system.now().getTime() + ms).toISOString();
     const { body } = await grant(alice, 'ended', principal, { secrets: ['read'], expiresAt }).expect(400);

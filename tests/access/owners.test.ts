@@ -1,5 +1,6 @@
 import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
 import { inEachProfile } from '@cardea/testkit/use-system';
+import { HOUR_MS } from '@cardea/vault/durations';
 import { expect, test } from '@jest/globals';
 import { grant, newApplication, newUser, ownersOf } from './granting.ts';
 
@@ -29,7 +30,7 @@ inEachProfile((system, { admin, alice, bob }) => {
   test('a vault always keeps an owner who can act', async () => {
     await alice.createVault('kept');
     const mine = '/vaults/kept/grants/user:alice';
-    const soon = new Date(system.now().getTime() + 3_600_000).toISOString();
+    const soon = new Date(system.now().getTime() + HOUR_MS).toISOString();
     const leave = async (status: number) => {
       await alice.delete(mine).expect(status);
       for (const less of [{}, everything, { owner: true, expiresAt: soon }, { owner: true, allowedCidrs: ['::/0'] }]) {

@@ -3,6 +3,7 @@ import type { AuditActor } from '@cardea/contracts/audit-event';
 import { useSystem } from '@cardea/testkit/use-system';
 import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
+import { MINUTE_MS, SECOND_MS } from '@cardea/vault/durations';
 import { parseToken } from '../identity/forged-tokens.ts';
 import { clientAt, createUser, expectRecords, recordsOf, signIn } from '../identity/identity.ts';
 import type { Answer } from '../identity/identity.ts';
@@ -35,7 +36,7 @@ describe('the record of a refusal names the owner of the token:', () => {
   const ends: [string, string, (person: Stranger, name: string) => Promise<unknown>][] = [
     ['signed out', 'session-ended', (person) => person.post('/auth/logout').expect(204)],
     ['was disabled', 'session-ended', (_, name) => admin.patch(`/users/${name}`, { disabled: true }).expect(200)],
-    ['has expired', 'user-expired', async () => system.passTime(60_000)],
+    ['has expired', 'user-expired', async () => system.passTime(MINUTE_MS)],
   ];
   test.each(ends)('a user who %s, by an access token or by a refresh token', async (what, rule, end) => {
     const username = what.replaceAll(' ', '-');
@@ -60,7 +61,7 @@ describe('the record of a refusal names the owner of the token:', () => {
 
   const closings: [string, string, object, (name: string) => Promise<unknown>][] = [
     ['disabled', 'application-disabled', {}, (name) => admin.patch(`/applications/${name}`, { disabled: true })],
-    ['expired', 'application-expired', { expiresAt: 30_000 }, async () => system.passTime(30_000)],
+    ['expired', 'application-expired', { expiresAt: 30 * SECOND_MS }, async () => system.passTime(30 * SECOND_MS)],
     [
       'kept-out',
       'application-network',
@@ -71,7 +72,7 @@ describe('the record of a refusal names the owner of the token:', () => {
   test.each(closings)(
     'an application that is %s, and its answer does not blame the secret',
     async (name, rule, settings, close) => {
-      const ends = 'expiresAt' in settings ? { expiresAt: inMs(30_000) } : {};
+      const ends = 'expiresAt' in settings ? { expiresAt: inMs(30 * SECOND_MS) } : {};
       const { body } = await admin.post('/applications', { name, ...ends }).expect(201);
       const grant = { grant_type: 'client_credentials', client_id: body.clientId, client_secret: body.clientSecret };
       const given = await system.stranger.post('/auth/token', grant).expect(200);

@@ -2,6 +2,7 @@ import { AuditChanges, CHANGES_BYTES_MAX } from '@cardea/contracts/audit-changes
 import type { Person, Stranger } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { HOUR_MS, MINUTE_MS } from '@cardea/vault/durations';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newUser } from '../access/granting.ts';
 
@@ -32,7 +33,7 @@ describe.each(['mini', 'full'] as const)(
     test('of two different changes of a role', async () => {
       const one = await newUser(system, 'one');
       const two = await newUser(system, 'two', 'ceo');
-      const expiresAt = inMs(3_600_000);
+      const expiresAt = inMs(HOUR_MS);
       await admin.patch('/users/one', { role: 'admin' }).expect(200);
       await admin.patch('/users/two', { role: 'developer', expiresAt }).expect(200);
       await admin.patch('/users/two', { disabled: true, expiresAt: null }).expect(200);
@@ -66,7 +67,7 @@ describe.each(['mini', 'full'] as const)(
 
     test('of a grant, with the networks before and after', async () => {
       await alice.createVault('granted');
-      const expiresAt = inMs(3_600_000);
+      const expiresAt = inMs(HOUR_MS);
       const put = (body: object) => grant(alice, 'granted', 'user:bob', body);
       await put({ secrets: ['list', 'read'], allowedCidrs: ['10.0.0.0/8'] }).expect(201);
       await put({ secrets: ['list'], allowedCidrs: ['192.0.2.0/24', '2001:db8::/32'], pathPrefix: 'apps', expiresAt });
@@ -135,7 +136,7 @@ describe.each(['mini', 'full'] as const)(
     test('of the fields beside a value, whichever call changes them', async () => {
       await alice.createVault('beside');
       const path = '/vaults/beside/secrets/s';
-      const [first, second] = [inMs(60_000), inMs(120_000)];
+      const [first, second] = [inMs(MINUTE_MS), inMs(2 * MINUTE_MS)];
       const put = (body: object) => alice.put(path, { value: 'v', ...body });
       await put({}).expect(201);
       await put({ metadata: { 'für wen?': 'dba' }, expiresAt: first }).expect(200);

@@ -8,6 +8,7 @@ import { startNginx } from '@cardea/testkit/nginx';
 import type { NginxServer } from '@cardea/testkit/nginx';
 import { parseAnswer, sendBytes, sendRequest, toBytes } from '@cardea/testkit/raw-http';
 import type { RawAnswer, RawRequest } from '@cardea/testkit/raw-http';
+import { MINUTE_MS } from '@cardea/vault/durations';
 import { oddPaths } from '../access/name-table.ts';
 import { CANARY } from '../access/refusals.ts';
 
@@ -20,7 +21,7 @@ beforeAll(async () => {
   nginx = await startNginx(system.url);
   await admin.createVault('names');
   await admin.putSecret('names', 'there', CANARY);
-}, 120_000);
+}, 2 * MINUTE_MS);
 afterAll(async () => {
   await nginx.stop();
 });

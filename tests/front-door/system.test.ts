@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
+import { MINUTE_MS } from '@cardea/vault/durations';
 import { expect, test } from '@jest/globals';
 
 const run = promisify(execFile);
@@ -166,7 +167,7 @@ inEachProfile((system, { admin }) => {
   test('an expired token is refused', async () => {
     const person = await Person.signIn(system.url, 'bob', 'correct horse battery staple');
     await person.get('/auth/me').expect(200);
-    system.passTime(16 * 60_000);
+    system.passTime(16 * MINUTE_MS);
     await person.get('/auth/me').expect(401);
   });
 });

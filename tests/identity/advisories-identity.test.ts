@@ -4,6 +4,7 @@ import { sha256 } from '@cardea/crypto/ids';
 import { normalizeRecoveryCode } from '@cardea/crypto/totp';
 import { useSystem } from '@cardea/testkit/use-system';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
+import { SECOND_MS } from '@cardea/vault/durations';
 import { query } from '../secrets/ground.ts';
 import { createForger } from './forged-tokens.ts';
 import {
@@ -123,7 +124,7 @@ describe('CVE-2025-6014, CVE-2025-6015:', () => {
   test('a code with anything but six digits is no code, used or not', async () => {
     await createUser(system, { username: 'spaced', password: PASSWORD });
     const { uri } = await turnOnTotp(system, (await signIn(system, { username: 'spaced' })).person);
-    system.passTime(30_000);
+    system.passTime(30 * SECOND_MS);
     const code = codeOf(system, uri);
     const wide = Array.from(code, (digit) => String.fromCodePoint(0xff10 + Number(digit))).join('');
     const texts = [

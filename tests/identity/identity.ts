@@ -7,9 +7,10 @@ import type { Running } from '@cardea/process/run';
 import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { SECOND_MS } from '@cardea/vault/durations';
 import { expect } from '@jest/globals';
 
-const TOTP_STEP_MS = 30_000;
+const TOTP_STEP_MS = 30 * SECOND_MS;
 const LOOK_BACK = 500;
 const OTHERS_IN_A_ROW = 40;
 

@@ -1,14 +1,13 @@
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
+import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
 import { describe, expect, test } from '@jest/globals';
 import { query } from '../secrets/ground.ts';
 import { createForger, parseToken } from './forged-tokens.ts';
 import { countStatuses, createUser, expectRecords, recordsOf, signIn, startReplica } from './identity.ts';
 import type { Answer } from './identity.ts';
 
-const DAY_MS = 24 * 60 * 60_000;
-const MINUTE_MS = 60_000;
 const GRACE_MS = 10_000;
 const BROWSER = { 'User-Agent': 'browser/1', 'X-Forwarded-For': '192.0.2.1' };
 

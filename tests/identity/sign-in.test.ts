@@ -4,6 +4,7 @@ import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { HOUR_MS, MINUTE_MS } from '@cardea/vault/durations';
 import { describe, expect, test } from '@jest/globals';
 import { query } from '../secrets/ground.ts';
 import {
@@ -19,14 +20,12 @@ import {
 } from './identity.ts';
 import type { Answer } from './identity.ts';
 
-const HOUR_MS = 60 * 60_000;
-
 inEachProfile((system) => {
   system.settings['CARDEA_TRUSTED_PROXIES'] = '1';
 
   let addresses = 0;
 
-  // Failures are counted by address too, and one test is not to lock out the next.
+  // Failures also count by address. One test must not lock out the next.
   const somewhere = () => clientAt(system, `203.0.113.${(addresses += 1)}`);
   const login = (body: object, from = somewhere()) => from.post('/auth/login', body);
 
@@ -39,14 +38,14 @@ inEachProfile((system) => {
   }
 
   describe('a failure', () => {
-    test('is answered the same whatever is wrong, and only the audit log tells which it was', async () => {
+    test('is answered the same whatever is wrong, and only the audit log has the reason', async () => {
       await createUser(system, { username: 'disa', password: PASSWORD });
       await createUser(system, { username: 'expi', password: PASSWORD, ttlSeconds: 60 });
       const { oneTimePassword: once } = await createUser(system, { username: 'once' });
       await signIn(system, { username: 'once', password: String(once) }, somewhere());
       const admin = await system.as('admin');
       await admin.patch('/users/disa', { disabled: true }).expect(200);
-      system.passTime(60_000);
+      system.passTime(MINUTE_MS);
       const totp = await withTotp('tess');
       const used = codeOf(system, totp.uri);
       await signIn(system, { username: 'tess', otp: used }, somewhere());
@@ -81,7 +80,7 @@ inEachProfile((system) => {
       expect([...seen]).toEqual([expect.stringContaining('the username, the password or the code is wrong')]);
     });
 
-    test('is recorded with its address, and never with what was typed', async () => {
+    test('is recorded with its address, and never with the typed password', async () => {
       const typed = 'My-Secret-Password-1';
       const answer = await login({ username: typed, password: typed }, clientAt(system, '192.0.2.99')).expect(401);
       const records = await recordsOf(system, answer);
@@ -89,7 +88,7 @@ inEachProfile((system) => {
       expect(JSON.stringify(records).toLowerCase()).not.toContain('secret');
     });
 
-    test('names the account as it is stored, also while it is locked, and never a name that is none', async () => {
+    test('names the account as stored, even while it is locked, and never an unknown name', async () => {
       await createUser(system, { username: 'nora', password: PASSWORD });
       const spelled = await login({ username: ' ＮＯＲＡ ', password: 'wrong' }).expect(401);
       await expectRecords(system, spelled, { rule: 'bad-password', resource: { user: 'nora' } });
@@ -105,7 +104,7 @@ inEachProfile((system) => {
   });
 
   describe('TOTP', () => {
-    test('is set up, confirmed, asked for, and its code works once', async () => {
+    test('is set up, confirmed and required, and its code works once', async () => {
       await createUser(system, { username: 'tom', password: PASSWORD });
       const { person } = await signIn(system, { username: 'tom' }, somewhere());
       const begun = await person.post('/auth/totp').expect(200);
@@ -134,12 +133,12 @@ inEachProfile((system) => {
       const done = await login({ username: 'tom', password: PASSWORD, otp }).expect(200);
       await expectRecords(system, done, { action: 'auth.login', decision: 'allow', rule: 'password+totp' });
       await login({ username: 'tom', password: PASSWORD, otp }).expect(401);
-      // The code before it is as used as it is, though it is still in time.
+      // The previous code is used up too, although its time is not over.
       const before = await login({ username: 'tom', password: PASSWORD, otp: code }).expect(401);
       await expectRecords(system, before, { rule: 'otp-used' });
     });
 
-    test('turned off is not asked for any more, and a reset password turns it off', async () => {
+    test('that is turned off is not required any more, and a password reset turns it off', async () => {
       const { person, uri } = await withTotp('theo');
       await person.post('/auth/totp:disable', { otp: codeOf(system, uri) }).expect(204);
       await signIn(system, { username: 'theo' }, somewhere());
@@ -151,7 +150,7 @@ inEachProfile((system) => {
       expect((await admin.get('/users/tara').expect(200)).body.totp).toBe(false);
     });
 
-    test('a code used a hundred times at once begins one session', async () => {
+    test('used with one code a hundred times at once starts one session', async () => {
       const { uri } = await withTotp('toni');
       const body = { username: 'toni', password: PASSWORD, otp: codeOf(system, uri) };
       const answers = await Promise.all(
@@ -167,7 +166,7 @@ inEachProfile((system) => {
       expect(new Set(rules)).toEqual(new Set(['otp-used']));
     });
 
-    test('a recovery code works once instead, however it is typed, and ten of them do', async () => {
+    test('accepts each of ten recovery codes once, in any spelling', async () => {
       const { recoveryCodes } = await withTotp('rick');
       expect(new Set(recoveryCodes).size).toBe(10);
       const [first = '', second = ''] = recoveryCodes;
@@ -182,7 +181,7 @@ inEachProfile((system) => {
       await login({ username: 'rick', password: PASSWORD, otp: second }).expect(401);
     });
 
-    test('a recovery code used twenty times at once begins one session', async () => {
+    test('used with one recovery code twenty times at once starts one session', async () => {
       const { recoveryCodes } = await withTotp('rosa');
       const body = { username: 'rosa', password: PASSWORD, otp: recoveryCodes[0] };
       const answers = await Promise.all(Array.from({ length: 20 }, () => login(body)));
@@ -190,7 +189,7 @@ inEachProfile((system) => {
     });
   });
 
-  /** Guesses as soon as one may, until one had to wait `count` times. @returns how long each time, in seconds */
+  /** Guesses as soon as allowed, until it had to wait `count` times. @returns each wait in seconds */
   async function guessUntilMadeToWait(username: string, count: number): Promise<number[]> {
     const from = somewhere();
     const waits: number[] = [];
@@ -215,7 +214,7 @@ inEachProfile((system) => {
       expect(waits.at(-1)).toBe(15 * 60);
     });
 
-    test('locks the account even for the right password, shows that to an admin, and an admin lifts it', async () => {
+    test('locks the account even for the right password; an admin sees the lock and lifts it', async () => {
       await createUser(system, { username: 'lena', password: PASSWORD });
       for (let i = 0; i < 6; i += 1) await login({ username: 'lena', password: `guess ${i}` }).expect(401);
       const locked = await login({ username: 'lena', password: PASSWORD }).expect(429);
@@ -235,7 +234,7 @@ inEachProfile((system) => {
       await admin.post('/users/nobody:unlock').expect(404);
     });
 
-    test('ends with the lock by itself, and a right password begins the count anew', async () => {
+    test('is possible again when the lock expires, and a right password resets the count', async () => {
       await createUser(system, { username: 'leo', password: PASSWORD });
       const fail = async (times: number) => {
         for (let i = 0; i < times; i += 1) await login({ username: 'leo', password: `guess ${i}` }).expect(401);
@@ -252,7 +251,7 @@ inEachProfile((system) => {
       await fail(5);
     });
 
-    test('a hundred passwords at once is a hundred guesses: six are looked at', async () => {
+    test('a hundred passwords at once counts as a hundred guesses: six are checked', async () => {
       await createUser(system, { username: 'hugo', password: PASSWORD });
       for (const username of ['hugo', 'hugo-who-is-not']) {
         const answers = await Promise.all(
@@ -264,7 +263,7 @@ inEachProfile((system) => {
       }
     });
 
-    test('from one address, whatever the names, locks the address and no other one', async () => {
+    test('from one address with any names locks the address and no other one', async () => {
       const from = somewhere();
       const guess = (from: number, to: number, address: Stranger) =>
         Promise.all(
@@ -288,7 +287,7 @@ inEachProfile((system) => {
       await signIn(system, { username: 'alice' }, at(99, 'b'));
     });
 
-    test('is what the rows of an address and of everybody count: a success writes neither', async () => {
+    test('updates the rows of the address and of all addresses, and a success writes neither', async () => {
       const from = clientAt(system, '203.0.113.250');
       const shared = () =>
         query(
@@ -310,7 +309,7 @@ inEachProfile((system) => {
     });
   });
 
-  test('a password hashed at another cost is hashed at today’s when its owner signs in, and at no other moment', async () => {
+  test('a password hashed at another cost is hashed at today’s cost when its owner signs in, and only then', async () => {
     await createUser(system, { username: 'hana', password: PASSWORD });
     const hashOf = async (): Promise<string> => {
       const [row] = await query<{ password_hash: string }>(
@@ -337,7 +336,7 @@ inEachProfile((system) => {
   });
 
   if (system.profile === 'mini') {
-    test('more passwords at once than may wait are answered 503, recorded, and come through later', async () => {
+    test('beyond the queue passwords are answered 503, recorded, and accepted later', async () => {
       const cheap = system.passwordCost;
       try {
         await restartAt(defaultPasswordCost);
@@ -379,7 +378,7 @@ inEachProfile((system) => {
   }
 });
 
-// All of an answer but what differs each time.
+// An answer without the parts that differ each time.
 function shapeOf({ body, headers }: Answer): string {
   const { requestId: _id, ...problem } = body;
   const { 'x-request-id': _requestId, date: _date, ...rest } = headers;

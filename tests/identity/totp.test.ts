@@ -10,7 +10,7 @@ inEachProfile((system) => {
 
   let addresses = 0;
 
-  // Failures are counted by address too, and one test is not to lock out the next.
+  // Failures also count by address. One test must not lock out the next.
   const somewhere = () => clientAt(system, `203.0.113.${(addresses += 1)}`);
 
   async function newUser(username: string): Promise<Stranger> {
@@ -30,7 +30,7 @@ inEachProfile((system) => {
     return (body as { totp: boolean }).totp;
   }
 
-  test('confirmed a hundred times at once is confirmed once, and the recovery codes that were shown are good', async () => {
+  test('confirmed a hundred times at once is confirmed once, and the recovery codes of that answer work', async () => {
     const person = await newUser('connie');
     const { uri } = (await person.post('/auth/totp').expect(200)).body as { uri: string };
     const otp = codeOf(system, uri);
@@ -42,7 +42,7 @@ inEachProfile((system) => {
     await signIn(system, { username: 'connie', otp: code! }, somewhere());
   });
 
-  test('set up and confirmed at once ends with the secret whose code was asked for, or with one that is not on', async () => {
+  test('set up and confirmed at once is on with the secret whose code was sent, or not on', async () => {
     for (let round = 0; round < 5; round += 1) {
       const username = `connor-${round}`;
       const person = await newUser(username);
@@ -54,12 +54,12 @@ inEachProfile((system) => {
       ]);
       expect([200, 403, 409]).toContain(confirmed.status);
       expect(await isOn(username)).toBe(confirmed.status === 200);
-      // One of them was first: both at once would give a secret that is on and another one that was shown last.
+      // One of them was first. Both would leave one secret on and another one shown last.
       if (confirmed.status === 200) expect(again.status).toBe(409);
     }
   });
 
-  test('is turned off by a code that was not used yet', async () => {
+  test('is turned off by an unused code', async () => {
     const { person, uri } = await withTotp('dan');
     const used = codeOf(system, uri);
     await signIn(system, { username: 'dan', otp: used }, somewhere());
@@ -77,7 +77,7 @@ inEachProfile((system) => {
     await disable(person, unused).expect(409);
   });
 
-  test('is turned off by a recovery code, and the other codes go with it', async () => {
+  test('is turned off by a recovery code, and the other recovery codes are removed', async () => {
     const { person, recoveryCodes } = await withTotp('dave');
     const [first = '', second = ''] = recoveryCodes;
     const unknown = await disable(person, 'AAAAA-AAAAA-AAAAA-AAAAA').expect(403);
@@ -89,7 +89,7 @@ inEachProfile((system) => {
     await disable(person, second).expect(403);
   });
 
-  test('that is on is not removed by a stolen session alone; one that was never confirmed is', async () => {
+  test('that is on cannot be removed by a stolen session alone; one that was never confirmed can', async () => {
     const { person } = await withTotp('dirk');
     const refused = await person.delete('/auth/totp').expect(409);
     expect(refused.body.detail).toContain('POST /api/v1/auth/totp:disable');
@@ -104,7 +104,7 @@ inEachProfile((system) => {
     expect(gone.body.detail).toBe('set TOTP up first');
   });
 
-  test('is not turned off by guessing: wrong codes are counted as at sign-in', async () => {
+  test('cannot be turned off by guessing: wrong codes count as at sign-in', async () => {
     const { person, uri } = await withTotp('doug');
     const right = codeOf(system, uri);
     const guesses = Array.from({ length: 30 }, (_, i) => String(100_000 + i)).filter((guess) => guess !== right);
@@ -119,7 +119,7 @@ inEachProfile((system) => {
     expect(await isOn('doug')).toBe(true);
   });
 
-  test('turned on and off again makes nobody forget wrong passwords', async () => {
+  test('turned on and off again does not reset the count of wrong passwords', async () => {
     const person = await newUser('dom');
     const guess = (currentPassword: string) =>
       person.post('/auth/password', { currentPassword, newPassword: PASSWORD });

@@ -2,12 +2,12 @@ import type { Role } from '@cardea/contracts/caller';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
+import { HOUR_MS, MINUTE_MS } from '@cardea/vault/durations';
 import { describe, expect, test } from '@jest/globals';
 import { query } from '../secrets/ground.ts';
 import { clientAt, countStatuses, createUser, expectRecords, recordsOf, signIn, startReplica } from './identity.ts';
 
 const ANOTHER_PASSWORD = 'wrong donkey generator paperclip';
-const HOUR_MS = 60 * 60_000;
 
 inEachProfile((system) => {
   system.settings['CARDEA_TRUSTED_PROXIES'] = '1';
@@ -15,7 +15,7 @@ inEachProfile((system) => {
   const inMs = (ms: number) => new Date(system.now().getTime() + ms).toISOString();
 
   describe('an admin', () => {
-    test('makes, reads, changes and deletes a user, and each act is in the audit log', async () => {
+    test('makes, reads, changes and deletes a user, and each call is in the audit log', async () => {
       const admin = await system.as('admin');
       const made = await admin.post('/users', { username: 'dora', role: 'developer', password: PASSWORD }).expect(201);
       const dora = {
@@ -54,7 +54,7 @@ inEachProfile((system) => {
       await expectRecords(system, gone, { action: 'user.read', decision: 'deny', rule: 'no-such-user' });
     });
 
-    test('lists users by name, a page at a time', async () => {
+    test('lists users by name, one page at a time', async () => {
       const admin = await system.as('admin');
       const names: string[] = [];
       let cursor = '';
@@ -70,7 +70,7 @@ inEachProfile((system) => {
       expect(new Set(names).size).toBe(names.length);
     });
 
-    test('cannot make two of one name, nor one with two ends, an end that has passed or a name out of form', async () => {
+    test('cannot make two users with one name, nor one with two expiries, a past expiry or a malformed name', async () => {
       const admin = await system.as('admin');
       const post = (body: object) => admin.post('/users', { role: 'developer', password: PASSWORD, ...body });
       const taken = await post({ username: 'alice' }).expect(409);
@@ -85,7 +85,7 @@ inEachProfile((system) => {
       for (const name of ['twice', 'late', 'zero', 'extra']) await admin.get(`/users/${name}`).expect(404);
     });
 
-    test('is who does this, and nobody else is', async () => {
+    test('is the only one who may do this', async () => {
       for (const [name, role] of [
         ['alice', 'developer'],
         ['carla', 'ceo'],
@@ -112,7 +112,7 @@ inEachProfile((system) => {
   });
 
   describe('a one-time password', () => {
-    test('is shown once, signs in once, and is good for nothing but being changed', async () => {
+    test('is shown once, signs in once, and only lets its user change it', async () => {
       const { oneTimePassword, mustChangePassword } = await createUser(system, { username: 'otto' });
       const password = String(oneTimePassword);
       expect(password).toMatch(/^[A-Za-z0-9_-]{16}$/);
@@ -150,7 +150,7 @@ inEachProfile((system) => {
       await signIn(system, { username: 'otto' });
     });
 
-    test('that nobody changed may be given up by signing out, and then takes an admin to replace', async () => {
+    test('that nobody changed is given up by signing out, and then only an admin can replace it', async () => {
       const { oneTimePassword } = await createUser(system, { username: 'olga' });
       const { person } = await signIn(system, { username: 'olga', password: String(oneTimePassword) });
       await person.post('/auth/logout').expect(204);
@@ -161,7 +161,7 @@ inEachProfile((system) => {
       await signIn(system, { username: 'olga', password: body.oneTimePassword });
     });
 
-    test('used a hundred times at once begins one session', async () => {
+    test('used a hundred times at once starts one session', async () => {
       const { id, oneTimePassword } = await createUser(system, { username: 'onora' });
       const body = { username: 'onora', password: oneTimePassword };
       const answers = await Promise.all(
@@ -176,11 +176,11 @@ inEachProfile((system) => {
     });
   });
 
-  describe('an end', () => {
+  describe('an expiry', () => {
     test.each([
       ['ttlSeconds', () => ({ ttlSeconds: 200 })],
       ['expiresAt', () => ({ expiresAt: inMs(200_000) })],
-    ])('by %s is refused from that second on, before the sweep, which records it once', async (kind, end) => {
+    ])('by %s works from that second on, before the sweep, which records it once', async (kind, end) => {
       const username = `ed-${kind.toLowerCase()}`;
       const { expiresAt } = await createUser(system, { username, password: PASSWORD, ...end() });
       const { person, refreshToken } = await signIn(system, { username });
@@ -216,7 +216,7 @@ inEachProfile((system) => {
       ]);
     });
 
-    test('that is moved or taken away in time does not come', async () => {
+    test('that is moved or removed in time does not happen', async () => {
       const admin = await system.as('admin');
       for (const [username, expiresAt] of [
         ['eve', null],
@@ -230,10 +230,10 @@ inEachProfile((system) => {
       for (const username of ['eve', 'eva']) await signIn(system, { username });
     });
 
-    test('that is moved, or whose user is deleted, while the sweep is under way closes no account it should not', async () => {
+    test('that is moved during the sweep, or whose user is deleted, closes no account by mistake', async () => {
       const names = Array.from({ length: 12 }, (_, i) => `eddy-${i}`);
       for (const username of names) await createUser(system, { username, password: PASSWORD, ttlSeconds: 60 });
-      system.passTime(60_000);
+      system.passTime(MINUTE_MS);
       const admin = await system.as('admin');
       const [, ...answers] = await Promise.all([
         system.runJob('user.sweep', {}),
@@ -252,9 +252,9 @@ inEachProfile((system) => {
       }
     });
 
-    test('undone by an admin lets the user sign in again', async () => {
+    test('that an admin removes lets the user sign in again', async () => {
       await createUser(system, { username: 'edith', password: PASSWORD, ttlSeconds: 60 });
-      system.passTime(60_000);
+      system.passTime(MINUTE_MS);
       await system.runJob('user.sweep', {});
       const admin = await system.as('admin');
       await admin.patch('/users/edith', { disabled: false, expiresAt: null }).expect(200);
@@ -262,7 +262,7 @@ inEachProfile((system) => {
     });
   });
 
-  describe('acts on the very next request:', () => {
+  describe('holds at the very next request:', () => {
     const acts: [string, string, (admin: Stranger, name: string) => Promise<unknown>][] = [
       ['disabling', 'user-disabled', (admin, name) => admin.patch(`/users/${name}`, { disabled: true }).expect(200)],
       ['deletion', 'session-ended', (admin, name) => admin.delete(`/users/${name}`).expect(204)],
@@ -300,7 +300,7 @@ inEachProfile((system) => {
       await may('developer', 403);
     });
 
-    test('signing out, of this session and no other', async () => {
+    test('signing out, for this session and no other', async () => {
       const [one, other] = [await signIn(system, { username: 'bob' }), await signIn(system, { username: 'bob' })];
       const out = await one.person.post('/auth/logout').expect(204);
       await expectRecords(system, out, { action: 'auth.logout', decision: 'allow', rule: 'self' });
@@ -321,7 +321,7 @@ inEachProfile((system) => {
       await signIn(system, { username: 'dina' });
     });
 
-    test('the own change of password, for every session but the one that made it', async () => {
+    test('the change of the own password, for every session except the one that made it', async () => {
       await createUser(system, { username: 'pia', password: PASSWORD });
       const [one, other] = [await signIn(system, { username: 'pia' }), await signIn(system, { username: 'pia' })];
       const change = { currentPassword: PASSWORD, newPassword: ANOTHER_PASSWORD };
@@ -355,7 +355,7 @@ inEachProfile((system) => {
     }
   });
 
-  test('a sign-in under way while the password is reset, or the account disabled, leaves no session', async () => {
+  test('a sign-in during a password reset or the disabling of the account leaves no session', async () => {
     const admin = await system.as('admin');
     for (let round = 0; round < 10; round += 1) {
       const username = `race-${round}`;
@@ -372,8 +372,8 @@ inEachProfile((system) => {
     }
   });
 
-  describe('the last admin who can sign in for good', () => {
-    test('is not removed, demoted, disabled or given an end, not even by another admin whose own end is near', async () => {
+  describe('the last admin who can sign in without an expiry', () => {
+    test('is not removed, demoted, disabled or given an expiry, not even by another admin whose own expiry is near', async () => {
       await createUser(system, { username: 'temp', role: 'admin', password: PASSWORD, ttlSeconds: 3_600 });
       const { person: temp } = await signIn(system, { username: 'temp' });
       const tries = [
@@ -391,7 +391,7 @@ inEachProfile((system) => {
       await admin.delete('/users/temp').expect(204);
     });
 
-    test('is left, when the two there are demote each other at once', async () => {
+    test('stays an admin if the last two demote each other at once', async () => {
       await createUser(system, { username: 'second', role: 'admin', password: PASSWORD });
       const { person: second } = await signIn(system, { username: 'second' });
       const first = await system.as('admin');
@@ -400,7 +400,7 @@ inEachProfile((system) => {
       const statuses = answers.map(({ status }) => status);
       expect(Math.min(...statuses)).toBe(200);
       expect([403, 409]).toContain(Math.max(...statuses));
-      // What follows needs the first one to be an admin.
+      // The next steps need the first one to be an admin.
       const [left, other] = statuses[0] === 200 ? [first, 'second'] : [second, 'admin'];
       expect((await left.get(`/users/${other}`).expect(200)).body.role).toBe('developer');
       await left.patch(`/users/${other}`, { role: 'admin' }).expect(200);
@@ -408,7 +408,7 @@ inEachProfile((system) => {
     });
   });
 
-  test('nobody removes, demotes, disables or ends themself, though there is another admin', async () => {
+  test('no admin removes, demotes, disables or expires themself, even if there is another admin', async () => {
     await createUser(system, { username: 'max', role: 'admin', password: PASSWORD });
     const { person: max } = await signIn(system, { username: 'max' });
     const tries = [
@@ -425,7 +425,7 @@ inEachProfile((system) => {
     await (await system.as('admin')).delete('/users/max').expect(204);
   });
 
-  test('who owns a vault alone is deleted only together with the name of a successor, who then owns it', async () => {
+  test('the sole owner of a vault is deleted only with the name of a successor, who then owns it', async () => {
     await createUser(system, { username: 'olaf', password: PASSWORD });
     const { person: olaf } = await signIn(system, { username: 'olaf' });
     await olaf.post('/vaults', { name: 'heritage' }).expect(201);
@@ -447,14 +447,14 @@ inEachProfile((system) => {
       { ...handedOver, changes, resource: { user: 'alice', vault: 'heirloom', vaultId: expect.any(String) } as never },
       { ...handedOver, changes, resource: { user: 'alice', vault: 'heritage', vaultId: expect.any(String) } as never },
     );
-    // All of them were acknowledged: nothing is left for the relay.
+    // All of them were acknowledged, so nothing is left for the relay.
     await system.vault.outbox.flush();
     expect(await query(system, `select event from outbox where event like '%handOver%'`)).toEqual([]);
     const alice = await system.as('alice');
     expect(await alice.readSecret('heritage', 's')).toBe('kept');
   });
 
-  test('a reset password is a one-time one, and the old one and every session are gone', async () => {
+  test('a reset password is a one-time password, and the old one and every session stop working', async () => {
     await createUser(system, { username: 'rita', password: PASSWORD });
     const { person } = await signIn(system, { username: 'rita' });
     const admin = await system.as('admin');
@@ -469,7 +469,7 @@ inEachProfile((system) => {
     await back.get('/vaults').expect(403);
   });
 
-  test('the session of somebody else is not there, and goes on', async () => {
+  test('the session of somebody else does not exist for a caller, and continues', async () => {
     const [alice, bob] = [await signIn(system, { username: 'alice' }), await signIn(system, { username: 'bob' })];
     const { body } = await alice.person.get('/auth/sessions').expect(200);
     const { id } = body.items.find((session: { current: boolean }) => session.current) as { id: string };
@@ -490,12 +490,12 @@ inEachProfile((system) => {
     test.each([
       ['of 11 characters', 'eleven char'],
       ['of 129 characters', Array.from({ length: 129 }, (_, i) => String.fromCodePoint(0x4e00 + i)).join('')],
-      ['of 11 characters that take 22 units of UTF-16', first(11)],
+      ['of 11 characters with 22 UTF-16 code units', first(11)],
       ['that is common', 'password1234'],
-      ['that is common but for its case', 'PassWord1234'],
-      ['that is the username with little else', 'pat.the.postman1'],
+      ['that is common except for its case', 'PassWord1234'],
+      ['that is the username with little more', 'pat.the.postman1'],
       ['of one character', 'aaaaaaaaaaaa'],
-    ])('%s is refused, for a new user and for the own account, and is not repeated', async (_what, password) => {
+    ])('%s is refused for a new user and for the own account, and is not repeated', async (_what, password) => {
       const admin = await system.as('admin');
       const made = await admin.post('/users', { username: 'pat.the.postman', role: 'developer', password }).expect(400);
       expect(made.text).not.toContain(password);
@@ -505,9 +505,9 @@ inEachProfile((system) => {
 
     test.each([
       ['of 12 characters', 'twelve chars'],
-      ['of 128 characters that take 256 units of UTF-16', first(128)],
-      ['of 12 characters that take 24 units of UTF-16', first(12)],
-    ])('%s is taken, and signs in', async (_what, password) => {
+      ['of 128 characters with 256 UTF-16 code units', first(128)],
+      ['of 12 characters with 24 UTF-16 code units', first(12)],
+    ])('%s is accepted and signs in', async (_what, password) => {
       const username = `pw-${Buffer.byteLength(password)}`;
       await createUser(system, { username, password });
       const { person } = await signIn(system, { username, password });
@@ -520,7 +520,7 @@ inEachProfile((system) => {
       await signIn(system, { username, password: ANOTHER_PASSWORD });
     });
 
-    test('has 12 to 128 characters, says the document; what is typed to be compared may be anything', async () => {
+    test('has 12 to 128 characters in the document; a typed password that is compared may be anything', async () => {
       const { body } = await system.stranger.get('/openapi.json').expect(200);
       const fieldOf = (path: string, field: string) =>
         body.paths[`/api/v1${path}`].post.requestBody.content['application/json'].schema.properties[field];
@@ -532,14 +532,14 @@ inEachProfile((system) => {
       expect(fieldOf('/auth/login', 'password')).toMatchObject(anything);
     });
 
-    test('needs the current one, which cannot be guessed at here either', async () => {
+    test('needs the current one, which cannot be guessed here either', async () => {
       await createUser(system, { username: 'guessed', password: PASSWORD });
       const { person } = await signIn(system, { username: 'guessed' });
       const guess = (currentPassword: string) =>
         person.post('/auth/password', { currentPassword, newPassword: ANOTHER_PASSWORD });
       const answers = await Promise.all(Array.from({ length: 30 }, (_, i) => guess(`guess number ${i}`)));
       expect(countStatuses(answers)).toEqual({ 403: 6, 429: 24 });
-      // Those refused within one second share a record.
+      // The refusals within one second share a record.
       system.passTime(1_000);
       const locked = await guess(PASSWORD).expect(429);
       await expectRecords(system, locked, { action: 'auth.password', decision: 'deny', rule: 'sign-in-throttle' });

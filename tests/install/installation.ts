@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const command = fileURLToPath(new URL('../../deploy/start.mjs', import.meta.url));
-// What people and scripts wait for.
+// The output that people and scripts wait for.
 const READY = /Cardea is ready in [^\n]*: (http:\S+)\n/;
 const portsInUse = [0, 1, 2, 10, 11, 12];
 const running = new Set<ChildProcess>();
@@ -19,16 +19,16 @@ export interface StartOptions {
   env?: NodeJS.ProcessEnv;
 }
 
-/** The start command as a process of its own, as people run it. */
+/** The start command as a separate process, as people run it. */
 export interface Installation {
   process: ChildProcess;
-  /** All that it and its services have said until now, on both streams. */
+  /** The output of the command and its services until now, on both streams. */
   output(): string;
-  /** Resolves with the url once it says that it is ready. @throws Error if it ends before */
+  /** Resolves with the URL once the output says that Cardea is ready. @throws Error if the command ends before */
   ready(): Promise<string>;
   /** Resolves with its exit code. */
   ended(): Promise<number | null>;
-  /** Asks it to end. */
+  /** Asks the command to end. */
   stop(): Promise<number | null>;
 }
 
@@ -65,7 +65,7 @@ export function start({ dataDir, port, env = {} }: StartOptions): Installation {
   };
 }
 
-/** Ends what a failed test has left running; the services of a killed supervisor end by themselves. */
+/** Ends what a failed test left running. The services of a killed supervisor end by themselves. */
 export async function killAll(): Promise<void> {
   const ended = [...running].map((child) => once(child, 'close'));
   for (const child of running) child.kill('SIGKILL');
@@ -82,7 +82,7 @@ export async function serviceProcess({ process: supervisor }: Installation, name
   throw new Error(`${name} does not run`);
 }
 
-/** A port that is free, as are the others that the command uses after it. */
+/** A free port, after which the other ports of the command are free too. */
 export async function freePorts(): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000);
@@ -101,12 +101,12 @@ function isFree(port: number): Promise<boolean> {
 
 export interface FoundFile {
   path: string;
-  /** As in chmod: 0o600. */
+  /** The mode as in chmod: 0o600. */
   mode: number;
   bytes: Buffer;
 }
 
-/** Every file below a folder, by its path from there. */
+/** Every file below a folder, by its relative path. */
 export async function filesIn(folder: string): Promise<FoundFile[]> {
   const files: FoundFile[] = [];
   for (const path of await readdir(folder, { recursive: true })) {

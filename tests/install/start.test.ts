@@ -14,7 +14,7 @@ import { filesIn, freePorts, killAll, serviceProcess, start } from './installati
 import type { FoundFile, Installation } from './installation.ts';
 import { expectEventually } from '../access/probes.ts';
 
-/** 24 bytes, so that its base64 is the same at the beginning of a text and at each third byte. */
+/** 24 bytes, so that its base64 is the same at the start of a text and at each third byte. */
 const CANARY = 'canary-9d1c5be07af2-tail';
 const said: string[] = [];
 let folder: string;
@@ -70,7 +70,7 @@ describe('the start command', () => {
     expect(shown.map(({ path }) => path)).toEqual([]);
   });
 
-  test('gives a Cardea that keeps a secret, and a record of that', async () => {
+  test('gives a Cardea that keeps a secret and its record', async () => {
     admin = await Person.signIn(`http://127.0.0.1:${port}`, 'admin', password);
     await admin.createVault('payments');
     await admin.putSecret('payments', 'db/password', CANARY);
@@ -83,12 +83,12 @@ describe('the start command', () => {
     ]);
   });
 
-  test.each(['api/cardea.db', 'audit/audit.db'])('has %s for itself', async (file) => {
+  test.each(['api/cardea.db', 'audit/audit.db'])('keeps %s from other programs', async (file) => {
     await expect(ownSqliteFile(join(dataDir, file), 0)).rejects.toThrow(/in use by another process/);
   });
 
   test.each(['api-service', 'audit-service', 'kek-service'])(
-    'starts %s again when it is killed, and nothing that was acknowledged is lost',
+    'starts a killed %s again, and nothing acknowledged is lost',
     async (service) => {
       const written = `${CANARY} ${service}`;
       await admin.putSecret('payments', 'db/password', written);
@@ -105,7 +105,7 @@ describe('the start command', () => {
     },
   );
 
-  test('ends with 0 when it is asked to end, says so, and finds everything at the next start', async () => {
+  test('ends with 0 on request, says so, and finds everything at the next start', async () => {
     await stopInOrder();
     expect(installation.output()).toMatch(/cardea \| stopping: .*\n[^]*cardea \| all services have stopped\n$/);
     await cp(join(dataDir, 'audit', 'audit.db'), join(folder, 'older-audit.db'));
@@ -116,7 +116,7 @@ describe('the start command', () => {
     await stopInOrder();
   });
 
-  test('is not held up by a slow client once its supervisor was killed, nor shares its files with the next one', async () => {
+  test('is not delayed by a slow client after its supervisor was killed, nor shares its files with the next one', async () => {
     await startAgain();
     const slow = await beginRequest(admin.token, port);
     installation.process.kill('SIGKILL');
@@ -127,7 +127,7 @@ describe('the start command', () => {
     expect(await next.stop()).toBe(0);
   });
 
-  test('has written no value anywhere, neither as it is nor encoded', async () => {
+  test('has written no value anywhere, in clear or encoded', async () => {
     const files = await filesIn(dataDir);
     expect(files.map(({ path }) => path)).toEqual(expect.arrayContaining(['api/cardea.db', 'audit/audit.db']));
     expect(said.join('')).toContain('"level":"debug"');
@@ -136,7 +136,7 @@ describe('the start command', () => {
     expect(holding.map(({ path }) => path)).toEqual([]);
   });
 
-  test('finds a value that is written, so that the promise above is worth something', () => {
+  test('finds a value that is written, so that the previous test means something', () => {
     for (const before of ['', 'x', 'xx']) {
       const encoded = Buffer.from(`${before}${CANARY}, and more`).toString('base64');
       expect(spellings(CANARY).filter((spelling) => encoded.includes(spelling))).toHaveLength(1);
@@ -145,7 +145,7 @@ describe('the start command', () => {
   });
 });
 
-/** A request that api-service has begun to answer, and whose body does not come. */
+/** A request that api-service has begun to answer, and whose body does not arrive. */
 async function beginRequest(token: string, port: number): Promise<Socket> {
   const socket = connect(port, '127.0.0.1');
   socket.on('error', () => {});
@@ -155,17 +155,17 @@ async function beginRequest(token: string, port: number): Promise<Socket> {
   return socket;
 }
 
-/** How a text looks as it is, in hex, and in base64 wherever it begins. */
+/** A text as it is, in hex, and in base64 at every offset. */
 function spellings(text: string): string[] {
   const inBase64 = [0, 1, 2].map((before) => {
     const encoded = Buffer.from('x'.repeat(before) + text).toString('base64');
-    // The first and the last characters depend on what stands around it.
+    // The first and the last characters depend on the bytes around.
     return encoded.slice(before === 0 ? 0 : 4, -4);
   });
   return [text, Buffer.from(text).toString('hex'), ...inBase64];
 }
 
-describe('what keeps it from starting is told in one sentence that says what to do:', () => {
+describe('a start that fails says in one sentence what to do:', () => {
   const damages: [string, RegExp, (copy: string) => Promise<NodeJS.ProcessEnv | void>][] = [
     [
       'the data folder is a file',
@@ -181,7 +181,7 @@ describe('what keeps it from starting is told in one sentence that says what to 
       (copy) => flipByte(join(copy, 'kek', 'keyring.json'), 1),
     ],
     [
-      'the keyring is that of another root key',
+      'the keyring belongs to another root key',
       /put both back from the same backup/,
       (copy) => writeFile(join(copy, 'kek', 'root-key'), `${Buffer.alloc(32).toString('base64')}\n`, { mode: 0o400 }),
     ],
@@ -191,7 +191,7 @@ describe('what keeps it from starting is told in one sentence that says what to 
       (copy) => truncate(join(copy, 'tls', 'api-service.pem'), 100),
     ],
     [
-      'the database of the audit log is an older one',
+      'the database of the audit log is older',
       /ROLLBACK DETECTED.*/,
       async (copy) => {
         await rm(join(copy, 'audit', 'audit.db-wal'), { force: true });
@@ -209,25 +209,25 @@ describe('what keeps it from starting is told in one sentence that says what to 
       (copy) => writeFile(join(copy, 'audit', 'audit.db'), 'x'.repeat(9_000)),
     ],
     [
-      'the database is gone, and the audit log knows of one',
+      'the database is missing, and the audit log has records of one',
       /The database of api-service is empty, but the audit log tells of users: put \S+cardea\.db back from a backup/,
       (copy) => rm(join(copy, 'api'), { recursive: true }),
     ],
     [
-      'the keys are gone, as after half of a restore',
+      'the keys are missing, as after half of a restore',
       /The keyring folder \S+kek is missing, and the data beside it does not open without it: put it back from a backup/,
       (copy) => rm(join(copy, 'kek'), { recursive: true }),
     ],
-    ['a port that is none', /CARDEA_PORT is "http": set it to a number/, async () => ({ CARDEA_PORT: 'http' })],
+    ['a malformed port', /CARDEA_PORT is "http": set it to a number/, async () => ({ CARDEA_PORT: 'http' })],
+    ['an unknown profile', /there is no profile "huge": set CARDEA_PROFILE/, async () => ({ CARDEA_PROFILE: 'huge' })],
+    ['an unknown log level', /CARDEA_LOG_LEVEL: /, async () => ({ CARDEA_LOG_LEVEL: 'loud' })],
+    ['a malformed limit', /CARDEA_SIGN_INS_PER_MINUTE: /, async () => ({ CARDEA_SIGN_INS_PER_MINUTE: 'many' })],
+    ['an unknown seal', /CARDEA_SEAL: /, async () => ({ CARDEA_SEAL: 'wax' })],
     [
-      'a profile there is not',
-      /there is no profile "huge": set CARDEA_PROFILE/,
-      async () => ({ CARDEA_PROFILE: 'huge' }),
+      'another seal than that of the keyring',
+      /CARDEA_SEAL says passphrase/,
+      async () => ({ CARDEA_SEAL: 'passphrase' }),
     ],
-    ['a log level there is not', /CARDEA_LOG_LEVEL: /, async () => ({ CARDEA_LOG_LEVEL: 'loud' })],
-    ['a limit that is none', /CARDEA_SIGN_INS_PER_MINUTE: /, async () => ({ CARDEA_SIGN_INS_PER_MINUTE: 'many' })],
-    ['a seal there is not', /CARDEA_SEAL: /, async () => ({ CARDEA_SEAL: 'wax' })],
-    ['a seal it was not made with', /CARDEA_SEAL says passphrase/, async () => ({ CARDEA_SEAL: 'passphrase' })],
     ['a host that is not this machine', /set CARDEA_HOST to an address/, async () => ({ CARDEA_HOST: '192.0.2.1' })],
   ];
 
@@ -245,7 +245,7 @@ describe('what keeps it from starting is told in one sentence that says what to 
     other.close();
   });
 
-  test('another Cardea has the folder', async () => {
+  test('a folder that another Cardea uses', async () => {
     const first = start({ dataDir, port });
     await first.ready();
     await expectRefused({ dataDir }, /the data folder is in use by another running Cardea/);
@@ -253,16 +253,16 @@ describe('what keeps it from starting is told in one sentence that says what to 
   });
 
   test.each([
-    ['a limit that is none', /CARDEA_SIGN_INS_PER_MINUTE: /, { CARDEA_SIGN_INS_PER_MINUTE: 'many' }],
-    ['a name that no log may have', /CARDEA_AUDIT_ORIGIN: /, { CARDEA_AUDIT_ORIGIN: 'a b' }],
-    ['a seal without its passphrase', /put it into a file and name that file/, { CARDEA_SEAL: 'passphrase' }],
+    ['a malformed limit', /CARDEA_SIGN_INS_PER_MINUTE: /, { CARDEA_SIGN_INS_PER_MINUTE: 'many' }],
+    ['a malformed name of the log', /CARDEA_AUDIT_ORIGIN: /, { CARDEA_AUDIT_ORIGIN: 'a b' }],
+    ['a passphrase seal without a passphrase', /put it into a file and name that file/, { CARDEA_SEAL: 'passphrase' }],
     ['a host that is not this machine', /set CARDEA_HOST to an address/, { CARDEA_HOST: '192.0.2.1' }],
-  ])('%s, and at the first start that leaves nothing behind', async (_what, sentence, env) => {
+  ])('%s, and at the first start it leaves nothing behind', async (_what, sentence, env) => {
     await expectRefused({ dataDir: join(folder, 'first'), env }, sentence);
     expect(await readdir(folder)).not.toContain('first');
   });
 
-  test('a passphrase that is wrong, too short, not there, or there for everybody', async () => {
+  test('a passphrase that is wrong, too short, missing, or readable by everybody', async () => {
     const sealed = join(folder, 'sealed');
     const file = join(folder, 'passphrase');
     const env = { CARDEA_SEAL: 'passphrase', CARDEA_SEAL_PASSPHRASE_FILE: file };
@@ -283,7 +283,7 @@ describe('what keeps it from starting is told in one sentence that says what to 
   });
 });
 
-test('started without its passphrase it says that it is sealed, and the command that it shows unseals it', async () => {
+test('a start without the passphrase says that Cardea is sealed, and the command that it shows unseals it', async () => {
   const sealed = join(folder, "it's sealed");
   const file = join(folder, 'passphrase');
   const passphrase = '  a "passphrase" of some \\ length ';
@@ -309,7 +309,7 @@ test('started without its passphrase it says that it is sealed, and the command 
   expect(await stop()).toBe(0);
 });
 
-/** Does what the command does, but for curl, which a machine that runs tests need not have. */
+/** Does what the command does, without curl, which a test machine need not have. */
 async function unseal(command: string, passphrase: string): Promise<string> {
   const [ask = '', send = ''] = command.split(' | ');
   const { stdout } = spawnSync('bash', ['-c', ask], { input: `${passphrase}\n`, encoding: 'utf8' });
@@ -331,7 +331,7 @@ async function unseal(command: string, passphrase: string): Promise<string> {
   return text(answer as NodeJS.ReadableStream);
 }
 
-/** A word of a shell's command. */
+/** A word of a shell command. */
 function unquoted(word: string): string {
   return spawnSync('bash', ['-c', `printf %s ${word}`], { encoding: 'utf8' }).stdout;
 }
@@ -342,7 +342,7 @@ async function expectRefused(
 ): Promise<void> {
   const { ended, output } = start({ dataDir, port, env });
   const code = await ended();
-  // Services that began to start side by side say the same.
+  // Services that start at the same time print the same.
   const spoken = new Set(output().split('\n').map(withoutPrefix).filter(isSpoken));
   expect([...spoken]).toEqual([expect.stringMatching(sentence)]);
   expect(code).toBe(78);
@@ -352,7 +352,7 @@ function withoutPrefix(line: string): string {
   return line.replace(/^(kek|audit|api|cardea) +\| /, '');
 }
 
-/** Said to people, not logged. */
+/** Output for people, not log lines. */
 function isSpoken(line: string): boolean {
   return line !== '' && !line.startsWith('{') && !line.startsWith('made certificates');
 }

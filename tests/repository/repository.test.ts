@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 
 const root = new URL('../../', import.meta.url).pathname;
 
-// ARCHITECTURE.md in one table: what the code of each package may import of the others. A new package needs a row.
+// ARCHITECTURE.md as a table: the packages that each package may import. A new package needs a row.
 const product = ['contracts', 'crypto', 'http', 'jobs', 'process', 'storage', 'vault'];
 const mayImport: Record<string, string[]> = {
   'packages/contracts': [],
@@ -26,14 +26,14 @@ const mayImport: Record<string, string[]> = {
 };
 // Folders without `src`.
 const flat = ['deploy', 'tests', 'trials', 'tools'];
-// What tests alone may import beside it: the services' make their own certificates.
+// Tests may also import this: the tests of services make their own certificates.
 const mayImportInTests = ['deploy'];
 
 const folders = globSync(['{packages,services}/*/package.json', `{${flat.join()}}/package.json`], {
   cwd: root,
 }).map((file) => file.slice(0, -'/package.json'.length));
 
-test('every package has a row in the table of directions, and every row a package', () => {
+test('every package has a row in the table of directions, and every row has a package', () => {
   const withoutRow = folders.filter((folder) => !(folder in mayImport));
   expect(withoutRow.map((folder) => `add ${folder} to the table in tests/repository/repository.test.ts`)).toEqual([]);
   expect(Object.keys(mayImport).filter((folder) => !folders.includes(folder))).toEqual([]);
@@ -49,7 +49,7 @@ describe.each(folders)('%s', (folder) => {
     expect(ofCardea(Object.keys(devDependencies)).filter((it) => !inTests.includes(it))).toEqual([]);
   });
 
-  test('imports in code that ships only what it lists as a dependency, and no file of another folder', () => {
+  test('shipped code imports only its dependencies, and no file of another folder', () => {
     const own = name.slice('@cardea/'.length);
     const strangers = sourcesOf(folder).flatMap((file) =>
       importsOf(file)
@@ -63,7 +63,7 @@ describe.each(folders)('%s', (folder) => {
   });
 });
 
-// `typecheck` looks for what a browser has not, such as Buffer; this for what it could not load.
+// `typecheck` finds what a browser lacks, such as Buffer. This test finds modules that it could not load.
 test('packages/contracts runs in a browser: it imports its own files and zod', () => {
   const imports = sourcesOf('packages/contracts').flatMap((file) =>
     importsOf(file).map((imported) => ({ file, imported })),
@@ -72,21 +72,21 @@ test('packages/contracts runs in a browser: it imports its own files and zod', (
   expect(imports.filter(({ imported }) => imported !== 'zod' && !imported.startsWith('.'))).toEqual([]);
 });
 
-// What stands side by side in a folder, be it a file or a folder, imports each other in one direction only.
+// The files and folders of one folder import each other in one direction only.
 describe.each(folders.filter((folder) => !flat.includes(folder)))('%s', (folder) => {
   const levels = new Set(sourcesOf(folder).flatMap(foldersAbove(`${folder}/src`)));
 
-  test.each([...levels])('%s holds nothing that leads back to itself', (level) => {
+  test.each([...levels])('%s has no import cycle', (level) => {
     expect(findCircle(importsWithin(level))).toEqual([]);
   });
 });
 
-test('a way back is found, however long it is', () => {
+test('the search finds a cycle of any length', () => {
   const imports = { a: ['b'], b: ['c', 'd'], c: [], d: ['e'], e: ['b'] };
   expect(findCircle(new Map(Object.entries(imports)))).toEqual(['b', 'd', 'e', 'b']);
 });
 
-test('the scan of imports sees what is there', () => {
+test('the scan finds the imports of a package', () => {
   const seen = sourcesOf('services/api-service').flatMap(importsOf);
   expect(ofCardea(seen)).toEqual(expect.arrayContaining(['contracts', 'http', 'vault']));
   expect(seen).toContain('./config.ts');
@@ -114,14 +114,14 @@ function ofCardea(specifiers: string[]): string[] {
   return specifiers.filter((it) => it.startsWith('@cardea/')).map((it) => it.split('/')[1]!);
 }
 
-/** The code of a folder without its tests; in `tests` the tests are the code. */
+/** The code of a folder without its tests. In `tests` the tests are the code. */
 function sourcesOf(folder: string): string[] {
   const pattern = flat.includes(folder) ? `${folder}/**/*.{ts,mjs}` : `${folder}/src/**/*.{ts,mjs}`;
   const files = globSync(pattern, { cwd: root, exclude: ['**/node_modules'] });
   return files.filter((file) => folder === 'tests' || !file.endsWith('.test.ts'));
 }
 
-/** The folders that a file lies in, from `top` down. */
+/** The folders above a file, from `top` down. */
 function foldersAbove(top: string): (file: string) => string[] {
   return (file) => {
     const parts = file.slice(top.length + 1).split('/');
@@ -129,7 +129,7 @@ function foldersAbove(top: string): (file: string) => string[] {
   };
 }
 
-/** Which of the files and folders of a folder import which others of it, by their names. */
+/** Which files and folders of a folder import which others of it, by name. */
 function importsWithin(level: string): Map<string, string[]> {
   const imports = new Map<string, string[]>();
   for (const file of sourcesBelow(level)) {
@@ -152,7 +152,7 @@ function nameWithin(level: string, file: string): string | undefined {
   return file.startsWith(`${level}/`) ? file.slice(level.length + 1).split('/')[0] : undefined;
 }
 
-/** A way that ends where it begins; empty if there is none. */
+/** A cycle of imports, or an empty list. */
 function findCircle(imports: Map<string, string[]>): string[] {
   const done = new Set<string>();
   const visit = (name: string, way: string[]): string[] => {

@@ -1,6 +1,7 @@
 import { sha256Hex } from '@cardea/crypto/ids';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
+import { MINUTE_MS } from '@cardea/vault/durations';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
@@ -15,7 +16,7 @@ const batch = (vault: string, verb: string) => `/vaults/${vault}/secrets:batch${
 
 inEachProfile((system, { admin, alice }) => {
   describe('a batch of reads', () => {
-    test('shows each value as a read alone would, in the order asked for, and each has a record and was read last by the caller', async () => {
+    test('returns each value like a single read, in the given order, with a record and a last read by the caller for each', async () => {
       await alice.createVault('read');
       await alice.put(at('read', 'b'), { value: 'text', metadata: { team: 'a' }, ttlSeconds: 60 }).expect(201);
       await alice.put(at('read', 'a'), { value: 'AAEC', encoding: 'base64', contentType: 'image/png' }).expect(201);
@@ -75,7 +76,7 @@ inEachProfile((system, { admin, alice }) => {
       ]);
     });
 
-    describe('of which one cannot be read', () => {
+    describe('with one secret that cannot be read', () => {
       beforeAll(async () => {
         await alice.createVault('half');
         for (const name of ['good', 'trashed', 'destroyed', 'hidden/s']) await alice.putSecret('half', name, CANARY);
@@ -88,11 +89,11 @@ inEachProfile((system, { admin, alice }) => {
       });
 
       test.each([
-        ['is not there', 'missing', 404, 'no-such-secret'],
+        ['does not exist', 'missing', 404, 'no-such-secret'],
         ['is in the trash', 'trashed', 404, 'no-such-secret'],
-        ['has ended', 'ended', 410, 'expired'],
+        ['has expired', 'ended', 410, 'expired'],
         ['was destroyed', 'destroyed', 410, 'destroyed'],
-      ])('because it %s, names it and shows nothing', async (_what, name, status, rule) => {
+      ])('because it %s names it and returns no value', async (_what, name, status, rule) => {
         const answer = await alice.post(batch('half', 'Read'), { names: ['good', name, 'other'] }).expect(status);
         expect(answer.text).not.toContain(CANARY);
         expect(answer.body.errors).toEqual([{ path: 'body.names.1', message: expect.any(String) }]);
@@ -103,7 +104,7 @@ inEachProfile((system, { admin, alice }) => {
         ]);
       });
 
-      test('because it is outside of what was granted, names it and shows nothing', async () => {
+      test('because it is outside the grant names it and returns no value', async () => {
         const bob = await system.as('bob');
         await grant(alice, 'half', 'user:bob', { secrets: ['read'], pathPrefix: 'good' }).expect(201);
         const answer = await bob.post(batch('half', 'Read'), { names: ['good', 'hidden/s'] }).expect(404);
@@ -112,13 +113,13 @@ inEachProfile((system, { admin, alice }) => {
         expect(await recordsOf(system, answer)).toMatchObject([
           { decision: 'deny', rule: 'grant:path', resource: { vault: 'half', name: 'hidden/s' } },
         ]);
-        // Who may write but not read is told of the first one.
+        // A caller who may write but not read learns the first one.
         await grant(alice, 'half', 'user:bob', { secrets: ['write', 'list'] }).expect(200);
         const denied = await bob.post(batch('half', 'Read'), { names: ['good', 'hidden/s'] }).expect(403);
         expect(await recordsOf(system, denied)).toMatchObject([{ decision: 'deny', resource: { name: 'good' } }]);
       });
 
-      test('because its row was put there by somebody with the disk, shows nothing and says so in the log', async () => {
+      test('because its row was put there through the disk returns no value and says so in the log', async () => {
         await alice.createVault('swapped');
         for (const name of ['a', 'b']) await alice.putSecret('swapped', name, CANARY);
         await query(
@@ -138,7 +139,7 @@ inEachProfile((system, { admin, alice }) => {
       });
     });
 
-    test('is refused where it names nothing, one twice, too many or what is no name', async () => {
+    test('is refused without names, with a duplicate, with too many or with a malformed name', async () => {
       for (const [path, asked] of [
         ['body.names', []],
         ['body.names.2', ['a', 'b', 'a']],
@@ -150,7 +151,7 @@ inEachProfile((system, { admin, alice }) => {
       }
     });
 
-    test('sees a batch of writes wholly or not at all', async () => {
+    test('sees a batch of writes either completely or not at all', async () => {
       await alice.createVault('torn');
       const asked = names(8);
       const write = (value: string) =>
@@ -176,11 +177,11 @@ inEachProfile((system, { admin, alice }) => {
   });
 
   describe('a batch of writes', () => {
-    test('is one change with a record of each, and says what became of each', async () => {
+    test('is one change with a record of each secret, and says the result of each', async () => {
       await alice.createVault('written');
       await alice.put(at('written', 'same'), { value: 'v' }).expect(201);
       await alice.put(at('written', 'full'), { value: '1', maxVersions: 1 }).expect(201);
-      const expiresAt = new Date(system.now().getTime() + 60_000).toISOString();
+      const expiresAt = new Date(system.now().getTime() + MINUTE_MS).toISOString();
       const answer = await alice
         .post(batch('written', 'Write'), {
           secrets: [
@@ -216,7 +217,7 @@ inEachProfile((system, { admin, alice }) => {
       expect((await alice.get('/secrets?metadata.team=a&q=new').expect(200)).body.items).toHaveLength(1);
     });
 
-    test('takes a hundred values of 8 KiB in base64, and refuses more than it says it takes', async () => {
+    test('accepts a hundred values of 8 KiB in base64, and refuses more than its limit', async () => {
       await alice.createVault('large');
       const value = Buffer.alloc(8_192, 0xa5).toString('base64');
       const secrets = names(100).map((name) => ({ name, value, encoding: 'base64' }));
@@ -236,7 +237,7 @@ inEachProfile((system, { admin, alice }) => {
       expect(await contents(system)).toEqual(before);
     });
 
-    test('of which one cannot be written writes none, and names it', async () => {
+    test('with one secret that cannot be written writes none, and names it', async () => {
       await alice.createVault('whole');
       const bob = await system.as('bob');
       await grant(alice, 'whole', 'user:bob', { secrets: ['write'], pathPrefix: 'apps' }).expect(201);
@@ -277,7 +278,7 @@ inEachProfile((system, { admin, alice }) => {
       expect(await contents(system)).toEqual(before);
     });
 
-    test('at the same time as others is never mixed with them, nor is one of them lost', async () => {
+    test('at the same time as others never mixes with them, and none is lost', async () => {
       await alice.createVault('mixed');
       const write = (value: string, order: string[]) =>
         alice
@@ -297,32 +298,36 @@ inEachProfile((system, { admin, alice }) => {
     });
   });
 
-  test('while the key service or the audit log is away a batch answers 503, shows nothing and writes nothing', async () => {
-    await alice.createVault('away');
-    await alice.putSecret('away', 's', CANARY);
-    const calls = [
-      () => alice.post(batch('away', 'Read'), { names: ['s'] }),
-      () => alice.post(batch('away', 'Write'), { secrets: names(3).map((name) => ({ name, value: 'w' })) }),
-    ];
-    const before = await contents(system);
-    const expectAway = async () => {
-      for (const call of calls) {
-        const { status, text } = await call();
-        expect([status, text.includes(CANARY)]).toEqual([503, false]);
-      }
-    };
-    await system.stopService('kek');
-    system.vault.deks.clear();
-    await expectAway();
-    await system.startService('kek');
-    await alice.readSecret('away', 's');
+  test(
+    'while kek-service or the audit log does not answer a batch answers 503, releases nothing and writes nothing',
+    async () => {
+      await alice.createVault('away');
+      await alice.putSecret('away', 's', CANARY);
+      const calls = [
+        () => alice.post(batch('away', 'Read'), { names: ['s'] }),
+        () => alice.post(batch('away', 'Write'), { secrets: names(3).map((name) => ({ name, value: 'w' })) }),
+      ];
+      const before = await contents(system);
+      const expectAway = async () => {
+        for (const call of calls) {
+          const { status, text } = await call();
+          expect([status, text.includes(CANARY)]).toEqual([503, false]);
+        }
+      };
+      await system.stopService('kek');
+      system.vault.deks.clear();
+      await expectAway();
+      await system.startService('kek');
+      await alice.readSecret('away', 's');
 
-    await system.stopService('audit');
-    // From then on the log is known to be away.
-    await alice.get('/auth/me').expect(503);
-    await expectAway();
-    expect(await contents(system)).toEqual(before);
-    await system.startService('audit');
-    await untilAnswers(alice);
-  }, 60_000);
+      await system.stopService('audit');
+      // From then on the log is known not to answer.
+      await alice.get('/auth/me').expect(503);
+      await expectAway();
+      expect(await contents(system)).toEqual(before);
+      await system.startService('audit');
+      await untilAnswers(alice);
+    },
+    MINUTE_MS,
+  );
 });

@@ -15,7 +15,7 @@ inEachProfile((system, { admin, alice, carla }) => {
     await grant(alice, 'payments', 'user:bob', { secrets: ['list', 'read'], pathPrefix: 'db' }).expect(201);
   });
 
-  /** What was written down of it: uses, events, records. */
+  /** What the database and the log have about it: uses, events, records. */
   async function noted(): Promise<{ uses: unknown[]; events: unknown[]; records: unknown[] }> {
     const db = system.openDatabase();
     try {
@@ -33,7 +33,7 @@ inEachProfile((system, { admin, alice, carla }) => {
     return Number(/^cardea_break_glass_total\{.*\} (\d+)$/m.exec(metrics)![1]);
   }
 
-  test('oversight reads a value only by giving a reason', async () => {
+  test('oversight reads a value only with a reason', async () => {
     await carla.get(SECRET).expect(403);
     await carla.get(`${SECRET}?reason=${'r'.repeat(20)}`).expect(400);
     await carla.get(`${SECRET}:breakGlass`).expect(405);
@@ -63,7 +63,7 @@ inEachProfile((system, { admin, alice, carla }) => {
     expect(await counted()).toBe(0);
   });
 
-  test('nobody else breaks glass: who may see the secret is told to read it, others that there is nothing', async () => {
+  test('nobody else breaks glass: a caller who may see the secret is told to read it, others that it does not exist', async () => {
     const agent = await newApplication(system, 'agent');
     await grant(alice, 'payments', 'application:agent', { secrets: ['read'] }).expect(201);
     const outsider = await newApplication(system, 'outsider');
@@ -86,7 +86,7 @@ inEachProfile((system, { admin, alice, carla }) => {
     expect(denied.filter(({ event }) => event.reason === 'access_denied')).toHaveLength(4);
   });
 
-  test('what oversight reads is recorded word for word, told to the owners and shown beside the version', async () => {
+  test('a read by oversight is recorded word for word, announced to the owners and shown beside the version', async () => {
     const answer = await carla.post(`${SECRET}:breakGlass`, { reason: REASON }).expect(200);
     expect(answer.body).toEqual({
       name: 'db/password',
@@ -134,7 +134,7 @@ inEachProfile((system, { admin, alice, carla }) => {
     expect(await counted()).toBe(1);
   });
 
-  test('each use is one of its own', async () => {
+  test('each use is separate', async () => {
     const before = await noted();
     const asked = ['the first of two reasons', 'the second of two reasons'];
     await Promise.all(asked.map((reason) => carla.post(`${SECRET}:breakGlass`, { reason }).expect(200)));
@@ -142,7 +142,7 @@ inEachProfile((system, { admin, alice, carla }) => {
     expect([uses, events, records].map((list) => list.length - before.uses.length)).toEqual([2, 2, 2]);
   });
 
-  test('a reference is shown itself: where it leads takes a reason of its own', async () => {
+  test('a reference is shown itself: its target needs its own reason', async () => {
     await alice.createVault('elsewhere');
     await alice.putSecret('elsewhere', 'target', VALUE);
     const value = JSON.stringify({ $ref: { vault: 'elsewhere', name: 'target' } });
@@ -152,7 +152,7 @@ inEachProfile((system, { admin, alice, carla }) => {
     expect((await carla.post(path, { reason: REASON }).expect(200)).body).toMatchObject({ value, contentType });
   });
 
-  test('what nobody can read, oversight cannot either', async () => {
+  test('oversight cannot read what nobody can read', async () => {
     const before = await noted();
     const path = '/vaults/payments/secrets/ended';
     await alice.put(path, { value: VALUE, ttlSeconds: 5 }).expect(201);
@@ -167,7 +167,7 @@ inEachProfile((system, { admin, alice, carla }) => {
     expect([after.uses, after.records]).toEqual([before.uses, before.records]);
   });
 
-  test('a row that is another’s does not open by break-glass', async () => {
+  test('a row of another secret does not open by break-glass', async () => {
     await alice.putSecret('payments', 'twin', 'of another');
     await query(
       system,
@@ -181,7 +181,7 @@ inEachProfile((system, { admin, alice, carla }) => {
     expect(entry!.event.suspicious).toBe('integrity_failure');
   });
 
-  test('where no DEK can be unwrapped, nothing is shown and nothing announced', async () => {
+  test('if no DEK can be unwrapped, nothing is released and nothing announced', async () => {
     const before = await noted();
     await system.stopService('kek');
     system.vault.deks.clear();
@@ -191,13 +191,13 @@ inEachProfile((system, { admin, alice, carla }) => {
     expect(await noted()).toEqual(before);
   });
 
-  test('while the audit log is away nothing is shown; that it was asked for stands, and is recorded later', async () => {
+  test('while the audit log does not answer nothing is released; the request is kept and recorded later', async () => {
     const before = await noted();
     await system.stopService('audit');
     const reason = 'while nobody looks';
     const answer = await carla.post(`${SECRET}:breakGlass`, { reason });
     expect([answer.status, answer.text.includes(VALUE)]).toEqual([503, false]);
-    // The log is known to be away by now: nothing is written any more.
+    // The log is known not to answer by now, so nothing more is written.
     const second = await carla.post(`${SECRET}:breakGlass`, { reason });
     expect([second.status, second.text.includes(VALUE)]).toEqual([503, false]);
 

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { inEachProfile } from '@cardea/testkit/use-system';
+import { MINUTE_MS } from '@cardea/vault/durations';
 import { grant } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
 import { addMany, at, contents, namesIn, query, reference, trail, untilAnswers } from './ground.ts';
@@ -7,7 +8,7 @@ import { addMany, at, contents, namesIn, query, reference, trail, untilAnswers }
 type Item = { name: string; dependants: number };
 
 const path = (vault: string) => `/vaults/${vault}/secrets:delete`;
-/** What `addMany` adds. */
+/** The secrets that `addMany` adds. */
 const below = (prefix: string) => Array.from({ length: 1_000 }, (_, i) => `${prefix}/${1_000 + i}`);
 
 inEachProfile((system, { admin, alice, bob }) => {
@@ -19,12 +20,12 @@ inEachProfile((system, { admin, alice, bob }) => {
     await alice.post(`/vaults/${vault}/secrets:batchWrite`, { secrets }).expect(200);
   }
 
-  test('what is named goes into the trash, in one change with a record of each, and comes back from there', async () => {
+  test('named secrets go into the trash in one change with a record of each, and can be restored', async () => {
     await fill('named');
     await alice.put(at('named', 'ref'), reference('named', 'app/a')).expect(201);
     await alice.put(at('named', 'gone'), reference('named', 'app/a')).expect(201);
     const answer = await alice.post(path('named'), { names: ['other', 'app/a', 'gone'] }).expect(200);
-    // A reference that goes along does not count.
+    // A reference that is deleted too does not count.
     const items = [
       { name: 'app/a', dependants: 1 },
       { name: 'gone', dependants: 0 },
@@ -46,7 +47,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     expect(await alice.readSecret('named', 'other')).toBe('v');
   });
 
-  test('what is called by a prefix or lies below it goes, and nothing beside it', async () => {
+  test('a prefix deletes the secret of that name and all below it, and nothing else', async () => {
     await fill('below');
     const answer = await alice.post(path('below'), { prefix: 'app' }).expect(200);
     expect((answer.body.items as Item[]).map(({ name }) => name)).toEqual(['app', 'app/a', 'app/b/c']);
@@ -62,7 +63,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     ]);
   });
 
-  test('a dry run says the same, changes nothing, and is on record as one', async () => {
+  test('a dry run gives the same answer, changes nothing, and is recorded as a dry run', async () => {
     await fill('dry');
     await alice.put(at('dry', 'ref'), reference('dry', 'app/a')).expect(201);
     await alice.put(at('dry', 'app/ref'), reference('dry', 'app/a')).expect(201);
@@ -91,7 +92,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     }
   });
 
-  test('where one is not there none goes, and it is named', async () => {
+  test('if one name does not exist none is deleted, and the answer names it', async () => {
     await fill('missing');
     await alice.delete(at('missing', 'app0')).expect(204);
     const before = await contents(system);
@@ -108,7 +109,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     expect(await contents(system)).toEqual(before);
   });
 
-  test('whoever may delete below a path deletes there and nowhere else, and other verbs delete nothing', async () => {
+  test('a right to delete below a path holds there and nowhere else, and other verbs delete nothing', async () => {
     await fill('granted');
     await grant(alice, 'granted', 'user:bob', { secrets: ['delete'], pathPrefix: 'app/b' }).expect(201);
     const before = await contents(system);
@@ -128,7 +129,7 @@ inEachProfile((system, { admin, alice, bob }) => {
       for (const dryRun of [false, true]) await bob.post(path('granted'), { ...selection, dryRun }).expect(403);
     }
     expect(await contents(system)).toEqual(before);
-    // What lies below a prefix is shown only to those who may list it; a name they know they may delete.
+    // Only a caller who may list sees the names below a prefix. A known name they may delete.
     await grant(alice, 'granted', 'user:bob', { secrets: ['delete'], pathPrefix: 'app/b' }).expect(200);
     for (const dryRun of [false, true]) {
       const answer = await bob.post(path('granted'), { prefix: 'app/b', dryRun }).expect(403);
@@ -146,53 +147,57 @@ inEachProfile((system, { admin, alice, bob }) => {
     ['names and a prefix', { names: ['a'], prefix: 'a' }],
     ['neither', {}],
     ['no name', { names: [] }],
-    ['a name twice', { names: ['a', 'b', 'a'] }],
+    ['a duplicate name', { names: ['a', 'b', 'a'] }],
     ['more than a thousand names', { names: Array.from({ length: 1_001 }, (_, i) => `s${i}`) }],
     ['a prefix that ends in a slash', { prefix: 'a/' }],
     ['an empty prefix', { prefix: '' }],
-    ['a dry run that is no truth value', { prefix: 'a', dryRun: 'true' }],
+    ['a dry run that is not true or false', { prefix: 'a', dryRun: 'true' }],
   ])('%s is refused', async (_what, body) => {
     const answer = await alice.post(path('below'), body).expect(400);
     expect(answer.body.errors).toHaveLength(1);
   });
 
-  test('a thousand secrets go in one call, by a prefix or by names as long as they may be; more are refused, and what to do is said', async () => {
-    await alice.createVault('many');
-    // As long as names may be.
-    const long = ['a', 'b', 'c', 'd']
-      .map((letter) => letter.repeat(128))
-      .join('/')
-      .slice(0, 507);
-    await addMany(system, { vault: 'many', prefix: 'short', count: 1_000 });
-    await addMany(system, { vault: 'many', prefix: long, count: 1_000 });
+  test(
+    'a thousand secrets are deleted in one call, by a prefix or by the longest names; more are refused with advice',
+    async () => {
+      await alice.createVault('many');
+      // The longest possible names.
+      const long = ['a', 'b', 'c', 'd']
+        .map((letter) => letter.repeat(128))
+        .join('/')
+        .slice(0, 507);
+      await addMany(system, { vault: 'many', prefix: 'short', count: 1_000 });
+      await addMany(system, { vault: 'many', prefix: long, count: 1_000 });
 
-    await alice.putSecret('many', 'short/more', 'v');
-    const before = await contents(system);
-    for (const dryRun of [false, true]) {
-      const { body } = await alice.post(path('many'), { prefix: 'short', dryRun }).expect(413);
-      expect(body).toMatchObject({
-        code: 'too_large',
-        detail: expect.stringMatching(/more than 1000 secrets.*longer prefix/),
-      });
-    }
-    expect(await contents(system)).toEqual(before);
-    await alice.delete(at('many', 'short/more')).expect(204);
+      await alice.putSecret('many', 'short/more', 'v');
+      const before = await contents(system);
+      for (const dryRun of [false, true]) {
+        const { body } = await alice.post(path('many'), { prefix: 'short', dryRun }).expect(413);
+        expect(body).toMatchObject({
+          code: 'too_large',
+          detail: expect.stringMatching(/more than 1000 secrets.*longer prefix/),
+        });
+      }
+      expect(await contents(system)).toEqual(before);
+      await alice.delete(at('many', 'short/more')).expect(204);
 
-    for (const selection of [{ prefix: 'short' }, { names: below(long) }]) {
-      const { body } = await alice.post(path('many'), selection).expect(200);
-      expect(body.items).toHaveLength(1_000);
-    }
-    expect(await namesIn(alice, 'many')).toEqual([]);
-    await system.vault.outbox.flush();
-    expect(await query(system, 'select id from outbox')).toEqual([]);
-    const filter = { vault: 'many', action: 'secret.delete', decision: 'allow' };
-    const deleted: string[] = [];
-    for await (const { event } of admin.newestEntries(filter)) deleted.push(event.resource!.name!);
-    const count = (prefix: string) => deleted.filter((name) => name.startsWith(prefix)).length;
-    expect([count(`${long}/`), count('short/1')]).toEqual([1_000, 1_000]);
-  }, 60_000);
+      for (const selection of [{ prefix: 'short' }, { names: below(long) }]) {
+        const { body } = await alice.post(path('many'), selection).expect(200);
+        expect(body.items).toHaveLength(1_000);
+      }
+      expect(await namesIn(alice, 'many')).toEqual([]);
+      await system.vault.outbox.flush();
+      expect(await query(system, 'select id from outbox')).toEqual([]);
+      const filter = { vault: 'many', action: 'secret.delete', decision: 'allow' };
+      const deleted: string[] = [];
+      for await (const { event } of admin.newestEntries(filter)) deleted.push(event.resource!.name!);
+      const count = (prefix: string) => deleted.filter((name) => name.startsWith(prefix)).length;
+      expect([count(`${long}/`), count('short/1')]).toEqual([1_000, 1_000]);
+    },
+    MINUTE_MS,
+  );
 
-  test('two who delete the same names at once both get an answer, and each name goes once', async () => {
+  test('two callers who delete the same names at once both get an answer, and each name is deleted once', async () => {
     await alice.createVault('twice');
     const names = Array.from({ length: 20 }, (_, i) => `s${i}`);
     const secrets = names.map((name) => ({ name, value: 'v' }));
@@ -205,14 +210,18 @@ inEachProfile((system, { admin, alice, bob }) => {
     expect(await trail(system, 'twice', 'secret.delete')).toHaveLength(21);
   });
 
-  test('while the audit log is away the answer is 503, and nothing goes', async () => {
-    await fill('unheard');
-    const before = await contents(system);
-    await system.stopService('audit');
-    await alice.get('/auth/me').expect(503);
-    for (const dryRun of [false, true]) await alice.post(path('unheard'), { prefix: 'app', dryRun }).expect(503);
-    expect(await contents(system)).toEqual(before);
-    await system.startService('audit');
-    await untilAnswers(alice);
-  }, 60_000);
+  test(
+    'while the audit log does not answer the answer is 503, and nothing is deleted',
+    async () => {
+      await fill('unheard');
+      const before = await contents(system);
+      await system.stopService('audit');
+      await alice.get('/auth/me').expect(503);
+      for (const dryRun of [false, true]) await alice.post(path('unheard'), { prefix: 'app', dryRun }).expect(503);
+      expect(await contents(system)).toEqual(before);
+      await system.startService('audit');
+      await untilAnswers(alice);
+    },
+    MINUTE_MS,
+  );
 });

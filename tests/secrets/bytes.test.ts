@@ -2,8 +2,9 @@ import { beforeAll, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
 import { inEachProfile } from '@cardea/testkit/use-system';
+import { MINUTE_MS } from '@cardea/vault/durations';
 
-/** A value as the interface takes it and gives it back. */
+/** A value in the form of the interface, written and read. */
 interface Wire {
   value: string;
   encoding: 'utf8' | 'base64';
@@ -14,7 +15,7 @@ const base64 = (bytes: Uint8Array): Wire => ({ value: Buffer.from(bytes).toStrin
 const utf8 = (value: string): Wire => ({ value, encoding: 'utf8' });
 
 const anyBytes = fc.uint8Array({ maxLength: SECRET_BYTES_MAX, size: 'max' }).map(base64);
-// Any code point but a lone surrogate, at most four bytes each.
+// Any code point except a lone surrogate, at most four bytes each.
 const anyText = fc.string({ unit: 'binary', maxLength: SECRET_BYTES_MAX / 4, size: 'max' }).map(utf8);
 const anyValues = fc.array(fc.oneof(anyBytes, anyText), { minLength: 1, maxLength: 4 });
 
@@ -73,15 +74,23 @@ inEachProfile((system, { admin }) => {
     expect(await readBack(alone!)).toEqual(values);
   }
 
-  test('any bytes and any text come back as they were, alone, in a batch and after a rollback', async () => {
-    await fc.assert(fc.asyncProperty(anyValues, expectToComeBack), { numRuns: 20 });
-  }, 60_000);
+  test(
+    'any bytes and any text are read back unchanged, alone, in a batch and after a rollback',
+    async () => {
+      await fc.assert(fc.asyncProperty(anyValues, expectToComeBack), { numRuns: 20 });
+    },
+    MINUTE_MS,
+  );
 
-  test('so do the values at the edges', async () => {
-    await expectToComeBack(knownValues);
-  }, 60_000);
+  test(
+    'the shortest and longest values are read back unchanged',
+    async () => {
+      await expectToComeBack(knownValues);
+    },
+    MINUTE_MS,
+  );
 
-  test('a byte too much, and text that is none, are refused in every way they may come', async () => {
+  test('a byte too many, and invalid text, are refused by every call', async () => {
     const tooMuch = [
       utf8(`${'€'.repeat(2_730)}abc`),
       base64(new Uint8Array(full + 1)),

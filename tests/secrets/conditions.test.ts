@@ -19,10 +19,10 @@ const nameOf = ({ method, path }: Endpoint) => `${method} ${path}`;
 const named = (chosen: Endpoint[]) => chosen.map((endpoint) => [nameOf(endpoint), endpoint] as const);
 
 inEachProfile((system, { alice }) => {
-  /** Every call that changes a secret, and what it is called in the audit log. */
+  /** Every call that changes a secret, with its action in the audit log. */
   const writes: [string, string, Write][] = [
     ['PUT', 'secret.write', (path) => alice.put(path, { value: crypto.randomUUID() })],
-    ['PUT of the value that is there', 'secret.write', (path) => alice.put(path, { value: 'three' })],
+    ['PUT of the current value', 'secret.write', (path) => alice.put(path, { value: 'three' })],
     ['PATCH', 'secret.update', (path) => alice.patch(path, { metadata: { a: crypto.randomUUID() } })],
     [':generate', 'secret.generate', (path) => alice.post(`${path}:generate`)],
     [':rollback', 'secret.rollback', (path) => alice.post(`${path}:rollback`, { version: 1 })],
@@ -45,14 +45,14 @@ inEachProfile((system, { alice }) => {
     ['If-None-Match', '"1", W/"2"'],
   ];
 
-  /** A secret in version 3. */
+  /** Makes a secret at version 3. */
   async function three(vault: string, name: string): Promise<string> {
     for (const value of ['one', 'two', 'three']) await alice.putSecret(vault, name, value);
     return at(vault, name);
   }
 
   test.each(writes)(
-    '%s goes on if its condition holds, else it is 412, recorded, and changes nothing',
+    '%s succeeds if its condition holds; otherwise it is 412, recorded, and changes nothing',
     async (name, action, write) => {
       const vault = `on-${name.replaceAll(/[^A-Za-z]/g, '').toLowerCase()}`;
       await alice.createVault(vault);
@@ -83,7 +83,7 @@ inEachProfile((system, { alice }) => {
     },
   );
 
-  test('where there is no secret, or none but in the trash, only a condition on that holds', async () => {
+  test('without a secret, or with one only in the trash, only a condition for its absence holds', async () => {
     await alice.createVault('absent');
     await three('absent', 'trashed');
     await alice.delete(at('absent', 'trashed')).expect(204);
@@ -111,7 +111,7 @@ inEachProfile((system, { alice }) => {
       .expect(201);
   });
 
-  test('whoever is told the version after a change is given its tag', async () => {
+  test('an answer with the version after a change has its tag', async () => {
     await alice.createVault('tagged');
     const path = await three('tagged', 's');
     const put = await alice.put(path, { value: 'four' }).set('If-Match', '"3"').expect(200);
@@ -152,7 +152,7 @@ inEachProfile((system, { alice }) => {
     ]);
   });
 
-  test('of many who make the same secret if it is not there one does', async () => {
+  test('of many who make the same secret if it does not exist one does', async () => {
     await alice.createVault('made');
     const answers = await Promise.all(
       Array.from({ length: 30 }, (_, i) =>
@@ -165,7 +165,7 @@ inEachProfile((system, { alice }) => {
     expect(await storedVersions(system, 'made', 's')).toEqual({ 1: true });
   });
 
-  test('without a condition every writer gets a version, beside those who patch and delete', async () => {
+  test('without a condition every writer gets a version, even beside patches and deletes', async () => {
     await alice.post('/vaults', { name: 'storm', maxVersions: 100 }).expect(201);
     const path = at('storm', 's');
     await alice.putSecret('storm', 's', 'first');
@@ -183,11 +183,11 @@ inEachProfile((system, { alice }) => {
     expect([body.version, Object.keys(body.metadata as object).length]).toEqual([21, 20]);
   });
 
-  describe('a reader who has it already', () => {
-    test('gets 304 with the tag alone, and neither record nor receipt, until there is another version', async () => {
+  describe('a reader who has the version already', () => {
+    test('gets 304 with the tag alone, without record and receipt, until there is another version', async () => {
       await alice.createVault('polled');
       const path = await three('polled', 's');
-      // The first request of a token goes the long way, the next ones the short one.
+      // The first request of a token takes the Express path, the next ones the hot path.
       const reader = await Person.signIn(system.url, 'alice', PASSWORD);
       const records = await countRecords(system);
       const known = ['"3"', 'W/"3"', '"2", "3"', '*'];
@@ -216,7 +216,7 @@ inEachProfile((system, { alice }) => {
       ]);
     });
 
-    test('reads nothing on a condition that does not hold', async () => {
+    test('reads nothing with a condition that does not hold', async () => {
       await alice.createVault('matched');
       const path = await three('matched', 's');
       const refused = await alice.get(path).set('If-Match', '"2"').expect(412);
@@ -226,12 +226,12 @@ inEachProfile((system, { alice }) => {
       await alice.get(path).set({ 'If-Match': '"3"', 'If-None-Match': '"3"' }).expect(304);
     });
 
-    test('and may not read is told nothing: what is refused is recorded, whatever they know', async () => {
+    test('and may not read learns nothing: the refusal is recorded, whatever they know', async () => {
       await alice.createVault('guarded');
       const path = await three('guarded', 's');
       const [writer, outsider] = [await newApplication(system, 'poller'), await newApplication(system, 'stranger')];
       await grant(alice, 'guarded', 'application:poller', { secrets: ['write'] }).expect(201);
-      // Twice, for the second one goes the short way.
+      // Twice, because the second one takes the hot path.
       for (const tags of ['"3"', '*']) {
         for (const [who, status, rule] of [
           [writer, 403, 'grant:secret.read'],
@@ -249,7 +249,7 @@ inEachProfile((system, { alice }) => {
       await writer.get(path).set('If-None-Match', '*').expect(404);
     });
 
-    test('is told when it is there no more', async () => {
+    test('learns when it no longer exists', async () => {
       await alice.createVault('leaving');
       await three('leaving', 'destroyed');
       await alice.post(`${at('leaving', 'destroyed')}:destroy`, { versions: [3] }).expect(200);
@@ -264,9 +264,9 @@ inEachProfile((system, { alice }) => {
     });
   });
 
-  describe('of the whole interface', () => {
+  describe('of all endpoints', () => {
     const changing = endpoints.filter(({ method }) => method !== 'GET' && method !== 'HEAD');
-    /** Of calls whose row makes its body only when it is called. */
+    /** Bodies of calls whose row makes its body only during the call. */
     const bodies: Record<string, object> = {
       'POST /api/v1/auth/refresh': { refresh_token: 'none' },
       'POST /api/v1/auth/token': { grant_type: 'client_credentials', client_id: 'none', client_secret: 'none' },
@@ -279,7 +279,7 @@ inEachProfile((system, { alice }) => {
       await alice.delete(at(ground.vault, 'in-the-trash')).expect(204);
     });
 
-    /** The body is one that is taken, so that only the condition can be what is wrong. */
+    /** A body that is accepted, so that only the condition can be wrong. */
     async function call(endpoint: Endpoint, field: Field, tags: string) {
       const { method, path } = endpoint;
       const values: Record<string, string> = {
@@ -330,7 +330,7 @@ inEachProfile((system, { alice }) => {
     );
 
     test.each(named(endpoints.filter(({ conditional }) => conditional)))(
-      '%s looks at its condition',
+      '%s checks its condition',
       async (_name, endpoint) => {
         const before = await everything(system);
         const answer = await call(endpoint, 'If-Match', '"99"');
@@ -339,13 +339,13 @@ inEachProfile((system, { alice }) => {
       },
     );
 
-    test('what only reads is answered in full where there are no tags', async () => {
+    test('a call that only reads is answered in full if it has no tags', async () => {
       for (const path of ['/vaults', `/vaults/${ground.vault}`, `/vaults/${ground.vault}/secrets`]) {
         expect((await alice.get(path).set('If-None-Match', '*').expect(200)).body).not.toEqual({});
       }
     });
 
-    test('the document says where conditions are taken, and what comes of them', async () => {
+    test('the document says which calls take conditions, and with what results', async () => {
       const { body } = await system.stranger.get('/openapi.json').expect(200);
       for (const endpoint of endpoints) {
         const path = endpoint.path.replace(/\{[+*]/g, '{');
@@ -362,7 +362,7 @@ inEachProfile((system, { alice }) => {
   });
 });
 
-/** The name of what is there for a path to be about. */
+/** The name of an existing object for a path. */
 function existingName(path: string): string {
   if (path.startsWith('/api/v1/applications')) return ground.application;
   return path.endsWith(':restore') ? 'in-the-trash' : ground.secret;
@@ -370,7 +370,7 @@ function existingName(path: string): string {
 
 const tables = ['app_user', 'application', 'application_credential', 'session', 'vault', 'vault_grant'];
 
-/** All rows that the interface is about. */
+/** All rows that the interface changes. */
 async function everything(system: TestSystem): Promise<Record<string, string[]>> {
   return { ...(await contentsOf(system, tables)), ...(await contents(system)) };
 }

@@ -46,7 +46,7 @@ inEachProfile((system, { alice }) => {
     return by.post(`/vaults/${vault}/secrets:import`, { format: 'dotenv', content, ...options });
   }
 
-  /** Tries a document of which one value is there already. */
+  /** Writes a document with one value that exists already. */
   async function expectNothingTold(by: Stranger): Promise<void> {
     const { body } = await importing('dry', 'same=x\nother=y', { dryRun: true }, by).expect(200);
     expect(body.items).toEqual(['same', 'other'].map((name) => ({ name, result: 'updated' })));
@@ -54,7 +54,7 @@ inEachProfile((system, { alice }) => {
 
   const rows = () => contents(system);
 
-  /** What a vault holds, references as themselves. */
+  /** The content of a vault, with references as themselves. */
   async function heldIn(vault: string): Promise<Record<string, Put>> {
     const held: Record<string, Put> = {};
     for (const name of await namesIn(alice, vault)) {
@@ -66,7 +66,7 @@ inEachProfile((system, { alice }) => {
   }
 
   describe.each(documentFormats)('as %s', (format) => {
-    test('a vault comes back byte for byte in another one, and again changes nothing', async () => {
+    test('a vault is imported byte for byte into another one, and a second import changes nothing', async () => {
       const { body } = await exporting('source', { format }).expect(200);
       expect(body).toEqual({ format, content: expect.any(String), count: Object.keys(secrets).length });
       const vault = `copy-${format}`;
@@ -85,7 +85,7 @@ inEachProfile((system, { alice }) => {
       expect(await rows()).toEqual(before);
     });
 
-    test('names are relative to the prefix, and the secret that is called so is a dot', async () => {
+    test('names are relative to the prefix, and the secret with the name of the prefix is a dot', async () => {
       const { body } = await exporting('source', { format, prefix: 'db' }).expect(200);
       expect(body.count).toBe(4);
       expect(body.content).not.toContain('db');
@@ -96,7 +96,7 @@ inEachProfile((system, { alice }) => {
       expect(await heldIn(vault)).toEqual(Object.fromEntries(under.map(([name, put]) => [`main/${name}`, put])));
     });
 
-    test('a vault that holds nothing comes back as nothing', async () => {
+    test('an empty vault is exported as an empty document', async () => {
       await alice.createVault(`empty-${format}`);
       const { body } = await exporting(`empty-${format}`, { format }).expect(200);
       expect(body.count).toBe(0);
@@ -104,7 +104,7 @@ inEachProfile((system, { alice }) => {
       expect(imported.body.items).toEqual([]);
     });
 
-    test('what is no document is refused with its line, and neither answer nor record shows what it holds', async () => {
+    test('an invalid document is refused with its line, and neither answer nor record shows its content', async () => {
       const before = await rows();
       const content = {
         dotenv: "a=b\ncanary-c='canary",
@@ -121,7 +121,7 @@ inEachProfile((system, { alice }) => {
     });
   });
 
-  test('every secret that is written or shown has its record, after one of the whole', async () => {
+  test('every secret that is written or released has its record, after one record of the whole', async () => {
     await alice.createVault('counted');
     const whole = {
       resource: { vault: 'counted', vaultId: expect.any(String) as never, count: 3 },
@@ -162,7 +162,7 @@ inEachProfile((system, { alice }) => {
     expect(await trail(system, 'counted')).toHaveLength(12);
   });
 
-  test('an import leaves metadata, and versions up to the limit, as a put does', async () => {
+  test('an import keeps metadata, and versions up to the limit, as a put does', async () => {
     await alice.createVault('kept');
     await alice.put(at('kept', 'a'), { value: '1', metadata: { team: 'core' }, maxVersions: 1 }).expect(201);
     const answer = await importing('kept', 'a=2').expect(200);
@@ -176,7 +176,7 @@ inEachProfile((system, { alice }) => {
     expect(actions).toEqual(['secret.import', 'secret.write', 'secret.destroy']);
   });
 
-  test('what has ended, lies in the trash or was destroyed is not exported', async () => {
+  test('expired, trashed and destroyed values are not exported', async () => {
     await fill('gone', {
       ended: { value: CANARY },
       trashed: { value: CANARY },
@@ -198,7 +198,7 @@ inEachProfile((system, { alice }) => {
   describe('a dry run', () => {
     const document = 'same=x\nother=y\nnew=z\nbad name=1';
 
-    test('says what would become of each, changes nothing, and has one record', async () => {
+    test('says the result of each secret, changes nothing, and has one record', async () => {
       await fill('dry', { same: { value: 'x' }, other: { value: 'x' } });
       const before = await rows();
       const content = `same=x\nother=y\nnew=z\nb:d=1\nbig=${'x'.repeat(SECRET_BYTES_MAX + 1)}`;
@@ -222,7 +222,7 @@ inEachProfile((system, { alice }) => {
       });
     });
 
-    test('is no way to guess at a value, whoever asks', async () => {
+    test('does not help to guess a value, for any caller', async () => {
       const ci = await newApplication(system, 'guesser');
       for (const secrets of [['write'], ['read', 'write'], ['list', 'read', 'write']]) {
         await grant(alice, 'dry', 'application:guesser', { secrets });
@@ -232,7 +232,7 @@ inEachProfile((system, { alice }) => {
     });
 
     if (system.profile === 'full') {
-      test('waits for those who write, as the import itself does, and so needs no luck to end', async () => {
+      test('waits for running writes, as the import itself does', async () => {
         await fill('awaited', { a: { value: 'x' } });
         const [db, observer] = [system.openDatabase(), system.openDatabase()];
         const isWaiting = async () => {
@@ -259,13 +259,13 @@ inEachProfile((system, { alice }) => {
       });
     }
 
-    test('of what is no document is refused as in earnest', async () => {
+    test('of an invalid document is refused like the import itself', async () => {
       const { body } = await importing('dry', document, { dryRun: true }).expect(400);
       expect(body.detail).toBe('the document: line 4: is not NAME=value');
     });
   });
 
-  test('if one secret is refused nothing is written, and the line of each is said', async () => {
+  test('if one secret is refused nothing is written, and the answer names the line of each', async () => {
     await fill('refused', { a: { value: '1' } });
     const before = await rows();
     const loop = JSON.stringify({
@@ -293,7 +293,7 @@ inEachProfile((system, { alice }) => {
     await expectRecords(system, answer, { action: 'secret.import', decision: 'deny', reason: 'invalid_request' });
   });
 
-  test('a document is as large as is promised, and no larger', async () => {
+  test('a document may have the documented size, and no more', async () => {
     const note = `# ${'\n'.repeat(DOCUMENT_BYTES_MAX - 2)}`;
     await importing('source', note, { dryRun: true }).expect(200);
     for (const [content, detail] of [
@@ -307,7 +307,7 @@ inEachProfile((system, { alice }) => {
     await alice.put(at('source', 'pem'), { value: 'x'.repeat(200_000) }).expect(413);
   });
 
-  test(`${BULK_MAX} secrets are written and shown at once, and not one more`, async () => {
+  test(`${BULK_MAX} secrets are written and released at once, and not one more`, async () => {
     await alice.createVault('many');
     const lines = Array.from({ length: BULK_MAX }, (_, i) => `many/${String(i).padStart(4, '0')}=value ${i}`);
     const { body: one } = await importing('many', [...lines, 'z=1'].join('\n')).expect(413);
@@ -325,7 +325,7 @@ inEachProfile((system, { alice }) => {
     expect((await exporting('many', { format: 'json', prefix: 'many' }).expect(200)).body.count).toBe(BULK_MAX);
   });
 
-  test('what would be larger than an import takes is not exported, nor recorded as read', async () => {
+  test('an export larger than the limit of an import is refused, and not recorded as read', async () => {
     const value = { value: Buffer.alloc(SECRET_BYTES_MAX).toString('base64'), encoding: 'base64' };
     await alice.createVault('large');
     const document = (from: number, to: number) =>
@@ -337,7 +337,7 @@ inEachProfile((system, { alice }) => {
     await expectRecords(system, answer, { action: 'secret.export', decision: 'deny', reason: 'too_large' });
   });
 
-  describe('of rights', () => {
+  describe('rights:', () => {
     let ci: Stranger;
 
     beforeAll(async () => {
@@ -349,7 +349,7 @@ inEachProfile((system, { alice }) => {
       }).expect(201);
     });
 
-    test('a grant of a path shows what is below it, whatever is asked for, and nothing else', async () => {
+    test('a grant of a path shows what is below it for any prefix, and nothing else', async () => {
       for (const [prefix, names] of [
         [undefined, ['app/a']],
         ['app', ['a']],
@@ -372,7 +372,7 @@ inEachProfile((system, { alice }) => {
       }
     });
 
-    test('a grant of a path writes below it, all of a document or nothing', async () => {
+    test('a grant of a path writes below it, either a whole document or nothing', async () => {
       await importing('shared', 'app/b=1\napp=2', {}, ci).expect(200);
       await importing('shared', 'c=1', { prefix: 'app' }, ci).expect(200);
       const before = await rows();
@@ -394,7 +394,7 @@ inEachProfile((system, { alice }) => {
       expect(await rows()).toEqual(before);
     });
 
-    test('who may read may not write, who may write may not read, and oversight does neither', async () => {
+    test('the right to read gives no writes, the right to write no reads, and oversight has neither', async () => {
       const reader = await newApplication(system, 'reader');
       const writer = await newApplication(system, 'writer');
       await grant(alice, 'shared', 'application:reader', { secrets: ['list', 'read'] }).expect(201);
@@ -406,7 +406,7 @@ inEachProfile((system, { alice }) => {
         await importing('shared', 'other=1', {}, reader).expect(403),
         await importing('shared', '', { dryRun: true }, reader).expect(403),
         await exporting('shared', { format: 'json' }, writer).expect(403),
-        // Names are not theirs to see.
+        // The caller may not see names.
         await exporting('shared', { format: 'json' }, unlisted).expect(403),
         await exporting('shared', { format: 'json', prefix: 'app' }, unlisted).expect(403),
         await importing('shared', 'other=1', {}, await system.as('carla')).expect(403),
@@ -423,7 +423,7 @@ inEachProfile((system, { alice }) => {
     });
   });
 
-  test('a row that was given another name is not exported, and it is noticed', async () => {
+  test('a row with a changed name is not exported, and the damage is recorded', async () => {
     await fill('tampered', { a: { value: CANARY }, b: { value: 'x' } });
     await query(
       system,
@@ -434,9 +434,9 @@ inEachProfile((system, { alice }) => {
     await expectRecords(system, answer, { action: 'secret.export', decision: 'deny', suspicious: 'integrity_failure' });
   });
 
-  test('without the audit log nothing is released and nothing is written', async () => {
+  test('while the audit log does not answer nothing is released and nothing is written', async () => {
     await system.stopService('audit');
-    // Nobody knows yet that it is away: what was opened meanwhile stays inside.
+    // Nobody knows yet that the log does not answer. Values that were opened are not released.
     const first = await exporting('source').expect(503);
     expect(first.text).not.toContain('canary');
     const before = await rows();

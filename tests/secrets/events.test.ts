@@ -1,10 +1,9 @@
 import type { EventPayload } from '@cardea/contracts/events';
 import { addEvents } from '@cardea/vault/events/events';
+import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { beforeAll, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
-
-const DAY_MS = 24 * 60 * 60_000;
 
 const namesOf = (body: { items: { payload: { name: string } }[] }) => body.items.map(({ payload }) => payload.name);
 
@@ -26,13 +25,13 @@ inEachProfile((system, { alice }) => {
     expiresAt: system.now().toISOString(),
   });
 
-  /** As the sweep announces what ends. */
+  /** Announces an expiry as the sweep does. */
   async function announce(to: string, kind: 'secret.expiring' | 'secret.expired', name: string): Promise<void> {
     const event = { vaultId: to, kind, payload: ending(name), at: system.now().getTime() };
     await system.vault.db.transaction((tx) => addEvents(tx, system.vault.db.engine, [event]));
   }
 
-  test('events come newest first, page by page and by kind, and of one vault only', async () => {
+  test('events come newest first, page by page and by kind, and from one vault only', async () => {
     await newVault('other').then((id) => announce(id, 'secret.expired', 'of-another'));
     for (const name of ['a', 'b', 'c', 'd', 'e']) {
       await announce(vaultId, name === 'b' || name === 'd' ? 'secret.expired' : 'secret.expiring', name);
@@ -54,7 +53,7 @@ inEachProfile((system, { alice }) => {
       const { body } = await alice.get(`/vaults/payments/events?${search}`).expect(200);
       pages.push(namesOf(body));
       cursor = body.nextCursor as string | undefined;
-      // What is added meanwhile is newer than what follows, so it comes in between nowhere.
+      // An event that is added meanwhile is newer than the next ones, so it does not appear between them.
       await announce(vaultId, 'secret.expiring', 'later');
     } while (cursor);
     expect(pages).toEqual([['e', 'd'], ['c', 'b'], ['a']]);
@@ -70,7 +69,7 @@ inEachProfile((system, { alice }) => {
     await alice.get('/vaults/payments/events?kind=').expect(400);
   });
 
-  test('owners and oversight hear of them, and nobody else; who looked is recorded', async () => {
+  test('owners and oversight see the events, and nobody else; each look is recorded', async () => {
     const admin = await system.as('admin');
     const agent = await newApplication(system, 'agent');
     const everySecretVerb = { secrets: ['list', 'read', 'write', 'delete', 'destroy', 'manage'] };
@@ -99,7 +98,7 @@ inEachProfile((system, { alice }) => {
     expect(entries.at(-1)!.event.resource).toEqual({ vault: 'payments', vaultId, count: 3 });
   });
 
-  test('an event tells what its kind tells and nothing more, so that no value comes into one', async () => {
+  test('an event has the fields of its kind and nothing more, so no value gets into one', async () => {
     const at = system.now().getTime();
     const payload = { ...ending('a'), value: 'hunter2' };
     const written = system.vault.db.transaction((tx) =>
@@ -108,13 +107,13 @@ inEachProfile((system, { alice }) => {
     await expect(written).rejects.toMatchObject({ name: 'ZodError' });
   });
 
-  // Last, for time does not go back.
+  // Last, because time does not go back.
   test('events are kept for 90 days', async () => {
     const id = await newVault('old');
     await announce(id, 'secret.expiring', 'older');
-    system.passTime(60_000);
+    system.passTime(MINUTE_MS);
     await announce(id, 'secret.expiring', 'newer');
-    system.passTime(90 * DAY_MS - 60_000);
+    system.passTime(90 * DAY_MS - MINUTE_MS);
     const left = async () => namesOf((await (await system.as('alice')).get('/vaults/old/events').expect(200)).body);
     await system.runJob('event.sweep', {});
     expect(await left()).toEqual(['newer']);

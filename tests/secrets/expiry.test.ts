@@ -1,15 +1,16 @@
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
+import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
 import { getReadable } from '@cardea/vault/secrets/readable';
 import { describe, expect, test } from '@jest/globals';
-import { DAY_MS, at, contents, eventsOf, namesIn, query, storedVersions, trail } from './ground.ts';
+import { at, contents, eventsOf, namesIn, query, storedVersions, trail } from './ground.ts';
 
 inEachProfile((system) => {
-  /** Signs in again when days have passed. */
+  /** Signs in again after days have passed. */
   const alice = (): Promise<Person> => system.as('alice');
 
-  /** A vault of its own, with a secret in it if a body is given; answers its path. */
+  /** Makes a vault, with a secret in it if a body is given. Returns the path of the secret. */
   async function given(vault: string, ...bodies: object[]): Promise<string> {
     const owner = await alice();
     await owner.createVault(vault);
@@ -20,20 +21,20 @@ inEachProfile((system) => {
   const inFuture = (ms: number) => new Date(system.now().getTime() + ms).toISOString();
   const sweep = () => system.runJob('secret.sweep', {});
 
-  /** Statuses of reading the newest version, and then each that is named. */
+  /** The statuses of reads of the newest version, and then of each named version. */
   async function statuses(path: string, ...versions: number[]): Promise<number[]> {
     const owner = await alice();
     const paths = [path, ...versions.map((version) => `${path}?version=${version}`)];
     return Promise.all(paths.map(async (one) => (await owner.get(one)).status));
   }
 
-  describe('an end', () => {
-    test('is a duration or a time, not both, and not one that has passed', async () => {
+  describe('an expiry', () => {
+    test('is a duration or a time, not both, and not in the past', async () => {
       const path = await given('ends');
       const owner = await alice();
       const past = inFuture(-1_000);
       for (const body of [
-        { ttlSeconds: 60, expiresAt: inFuture(60_000) },
+        { ttlSeconds: 60, expiresAt: inFuture(MINUTE_MS) },
         { expiresAt: past },
         { ttlSeconds: 0 },
         { ttlSeconds: -1 },
@@ -48,7 +49,7 @@ inEachProfile((system) => {
       expect(await namesIn(owner, 'ends')).toEqual([]);
       await owner.put(path, { value: 'v' }).expect(201);
       for (const body of [
-        { ttlSeconds: 60, expiresAt: inFuture(60_000) },
+        { ttlSeconds: 60, expiresAt: inFuture(MINUTE_MS) },
         { expiresAt: past },
         { version: 1, expiresAt: past },
       ]) {
@@ -57,9 +58,9 @@ inEachProfile((system) => {
       expect((await owner.get(path).expect(200)).body).not.toHaveProperty('expiresAt');
     });
 
-    test('is shown where the secret is, as the sooner of the two', async () => {
+    test('is shown with the secret, as the sooner of two', async () => {
       const owner = await alice();
-      const [sooner, later] = [inFuture(60_000), inFuture(120_000)];
+      const [sooner, later] = [inFuture(MINUTE_MS), inFuture(2 * MINUTE_MS)];
       const path = await given('shown', { value: 'v', expiresAt: later });
       const shown = async () => {
         const { body } = await owner.get('/vaults/shown/secrets').expect(200);
@@ -71,8 +72,8 @@ inEachProfile((system) => {
       expect((await owner.patch(path, { expiresAt: sooner }).expect(200)).body.expiresAt).toBe(sooner);
       expect(await shown()).toEqual([sooner, sooner, sooner]);
       expect((await owner.put(path, { value: 'w', expiresAt: later }).expect(200)).body.expiresAt).toBe(sooner);
-      // Without a version it is the end of what is there now that is moved, whoever set it.
-      const longer = inFuture(600_000);
+      // Without a version, the expiry of the current secret moves, whoever set it.
+      const longer = inFuture(10 * MINUTE_MS);
       expect((await owner.patch(path, { expiresAt: longer }).expect(200)).body.expiresAt).toBe(longer);
       expect(await shown()).toEqual([longer, longer, longer]);
       expect((await owner.patch(path, { version: 2, expiresAt: later }).expect(200)).body.expiresAt).toBe(later);
@@ -80,7 +81,7 @@ inEachProfile((system) => {
       expect(await shown()).toEqual([undefined, undefined, undefined]);
     });
 
-    test('is set by a patch only by who may delete: with the right to write alone nothing is taken away', async () => {
+    test('is set by a patch only with the right to delete: the right to write alone takes nothing away', async () => {
       const owner = await alice();
       const path = await given('kept', { value: 'v' });
       await owner.put('/vaults/kept/grants/user:bob', { secrets: ['write'] }).expect(201);
@@ -93,7 +94,7 @@ inEachProfile((system) => {
       expect((await owner.get(path).expect(200)).body).not.toHaveProperty('expiresAt');
     });
 
-    test('of a version ends it at that very millisecond, without any sweep, and is 410 from then on', async () => {
+    test('of a version takes effect at that very millisecond, without a sweep, and is 410 from then on', async () => {
       const owner = await alice();
       const path = await given('exact', { value: 'one' }, { value: 'two', expiresAt: inFuture(10_000) });
       const [row] = await query<{ vault_id: string; expires_at: number }>(
@@ -117,7 +118,7 @@ inEachProfile((system) => {
       system.passTime(end - system.now().getTime());
       const gone = await owner.get(path).expect(410);
       expect([gone.body.code, gone.text.includes('two')]).toEqual(['gone', false]);
-      // What has not ended is there under its number.
+      // A version that has not expired is still read by its number.
       expect(await statuses(path, 1, 2)).toEqual([410, 200, 410]);
       expect(await storedVersions(system, 'exact', 's')).toEqual({ 1: true, 2: true });
       expect((await trail(system, 'exact', 'secret.read')).slice(0, 2)).toEqual([
@@ -127,7 +128,7 @@ inEachProfile((system) => {
       expect((await owner.post(`${path}:rollback`, { version: 2 })).status).toBe(410);
     });
 
-    test('of the secret ends all its versions', async () => {
+    test('of the secret expires all its versions', async () => {
       const owner = await alice();
       const path = await given('whole', { value: 'one' }, { value: 'two' });
       await owner.patch(path, { ttlSeconds: 30 }).expect(200);
@@ -143,7 +144,7 @@ inEachProfile((system) => {
       ]);
     });
 
-    test('that is taken away or moved does not come when it would have', async () => {
+    test('that is removed or moved does not take effect', async () => {
       const owner = await alice();
       const path = await given('moved', { value: 'one', ttlSeconds: 10 }, { value: 'two', ttlSeconds: 10 });
       await owner.patch(path, { version: 1, expiresAt: null }).expect(200);
@@ -154,16 +155,16 @@ inEachProfile((system) => {
       expect(await statuses(path, 1, 2)).toEqual([410, 200, 410]);
     });
 
-    describe.each([false, true])('that has come (a sweep was there: %j)', (swept) => {
+    describe.each([false, true])('that has passed (after a sweep: %j)', (swept) => {
       const name = (vault: string) => `${vault}-${swept ? 'swept' : 'due'}`;
 
-      test('is over with the next value, and what has ended stays ended', async () => {
+      test('is over with the next value, and expired values stay expired', async () => {
         const owner = await alice();
         const path = await given(name('anew'), { value: 'one' }, { value: 'two' });
         await owner.patch(path, { ttlSeconds: 10 }).expect(200);
         system.passTime(10_000);
         if (swept) await sweep();
-        // The identical value is a new one, for the old one is there no more.
+        // The identical value is a new version, because the old one no longer exists.
         const put = await owner.put(path, { value: 'two' }).expect(200);
         expect(put.body).toMatchObject({ version: 3, changed: true });
         expect(put.body).not.toHaveProperty('expiresAt');
@@ -175,7 +176,7 @@ inEachProfile((system) => {
       test.each([
         ['is not moved', 'kept', { expiresAt: null }],
         ['is not moved by a new one', 'renewed', { ttlSeconds: 1_000 }],
-      ])('%s, of the secret as a whole', async (_what, vault, patch) => {
+      ])('%s, for the whole secret', async (_what, vault, patch) => {
         const owner = await alice();
         const path = await given(name(vault), { value: 'one' }, { value: 'two' });
         await owner.patch(path, { ttlSeconds: 10 }).expect(200);
@@ -187,7 +188,7 @@ inEachProfile((system) => {
         expect(await storedVersions(system, name(vault), 's')).toEqual({ 1: false, 2: false });
       });
 
-      test('is not moved, of one version', async () => {
+      test('is not moved, for one version', async () => {
         const owner = await alice();
         const path = await given(name('version'), { value: 'one', ttlSeconds: 10 });
         system.passTime(10_000);
@@ -198,7 +199,7 @@ inEachProfile((system) => {
         expect(await statuses(path, 1)).toEqual([410, 410]);
       });
 
-      test('does not come back with a secret that was in the trash', async () => {
+      test('that passed in the trash does not apply to a value written since', async () => {
         const owner = await alice();
         const path = await given(name('trash'), { value: 'one' });
         await owner.patch(path, { ttlSeconds: 10 }).expect(200);
@@ -213,7 +214,7 @@ inEachProfile((system) => {
   });
 
   describe('a sweep', () => {
-    test('destroys what has ended, with a record by Cardea and an event, once, however many sweep', async () => {
+    test('destroys expired values once, with a record by Cardea and an event, however many sweeps run', async () => {
       const owner = await alice();
       const path = await given(
         'swept',
@@ -234,7 +235,7 @@ inEachProfile((system) => {
       ]);
       const [entry] = await (await system.as('admin')).auditEntries({ action: 'secret.expire', vault: 'swept' });
       expect(entry!.event).toMatchObject({ actor: { id: 'cardea', type: 'service' }, decision: 'allow' });
-      // Of the newest value alone there is something to tell.
+      // Only the newest value has an expiry to announce.
       const { body } = await owner.get(`${path}:versions`).expect(200);
       const { expiresAt } = body.items[0] as { expiresAt: string };
       expect(await eventsOf(system, 'swept')).toEqual([
@@ -248,7 +249,7 @@ inEachProfile((system) => {
       expect(await statuses(path, 1, 2, 3)).toEqual([410, 200, 410, 410]);
     });
 
-    test('ends a secret as a whole, and what of it is in the trash, without an event for that', async () => {
+    test('expires a whole secret, with its versions in the trash, which get no event', async () => {
       const owner = await alice();
       const path = await given('ended', { value: 'one' });
       await owner.patch(path, { ttlSeconds: 10 }).expect(200);
@@ -266,7 +267,7 @@ inEachProfile((system) => {
       ]);
     });
 
-    test('goes through more than one page', async () => {
+    test('processes more than one page', async () => {
       await given('pages', { value: 'v', ttlSeconds: 10 });
       await query(
         system,
@@ -287,9 +288,9 @@ inEachProfile((system) => {
     });
   });
 
-  // The last ones here, for days pass.
+  // The last tests here, because days pass.
   describe('an announcement', () => {
-    test('comes 30, 7 and 1 days before an end, once each, and is recorded', async () => {
+    test('comes 30, 7 and 1 days before an expiry, once each, and is recorded', async () => {
       await given('announced', { value: 'one' }, { value: 'two', ttlSeconds: (40 * DAY_MS) / 1_000 });
       const seen: number[] = [];
       for (const days of [9, 1.001, 1, 21.99, 0.01, 6, 0.5]) {
@@ -313,7 +314,7 @@ inEachProfile((system) => {
       ]);
     });
 
-    test('that was missed comes once, and of what is gone or moved none comes', async () => {
+    test('that was missed comes once, and a removed or moved expiry has none', async () => {
       const owner = await alice();
       await owner.createVault('missed');
       const ttlSeconds = (20 * DAY_MS) / 1_000;
@@ -341,7 +342,7 @@ inEachProfile((system) => {
   });
 });
 
-test('how long before an end it is announced is what the setting says', async () => {
+test('the setting decides how long before an expiry it is announced', async () => {
   await using system = await createTestSystem('mini', { CARDEA_EXPIRY_LEAD_DAYS: '3' });
   const alice = await system.as('alice');
   await alice.createVault('payments');

@@ -4,9 +4,7 @@ import { contentsOf } from '@cardea/testkit/contents';
 import type { Person, Stranger } from '@cardea/testkit/person';
 import type { TestSystem } from '@cardea/testkit/system';
 
-export const DAY_MS = 24 * 60 * 60_000;
-
-/** Where a secret is. */
+/** The path of a secret. */
 export const at = (vault: string, name: string) => `/vaults/${vault}/secrets/${name}`;
 
 /** The body of a write that makes a reference. */
@@ -15,7 +13,7 @@ export const reference = (vault: string, name: string) => ({
   contentType: REFERENCE_TYPE,
 });
 
-/** What a statement answers on a connection of its own, as somebody with the disk would have. */
+/** Runs a statement on a separate connection, as somebody with the disk could. */
 export async function query<Row>(system: TestSystem, sql: string, params: (string | number)[] = []): Promise<Row[]> {
   const db = system.openDatabase();
   try {
@@ -25,7 +23,7 @@ export async function query<Row>(system: TestSystem, sql: string, params: (strin
   }
 }
 
-/** Adds secrets to a vault, faster than by the front door: `<prefix>/1000` and so on, without a value. */
+/** Adds secrets without a value to a vault, faster than the front door: `<prefix>/1000` and so on. */
 export async function addMany(
   system: TestSystem,
   { vault, prefix, count }: { vault: string; prefix: string; count: number },
@@ -41,7 +39,7 @@ export async function addMany(
   );
 }
 
-/** The versions of a secret that have a row, and whether that has a value. */
+/** The versions of a secret that have a row, and whether each has a value. */
 export async function storedVersions(
   system: TestSystem,
   vault: string,
@@ -71,12 +69,12 @@ const SECRET_TABLES = [
   'event',
 ];
 
-/** All rows of secrets, and of what hangs on them. */
+/** All rows of secrets, and the rows that belong to them. */
 export function contents(system: TestSystem): Promise<Record<string, string[]>> {
   return contentsOf(system, SECRET_TABLES);
 }
 
-/** What the audit log tells of a vault's secrets, oldest first: `secret.read! db/password 1 expired gone` if denied. */
+/** The records of a vault's secrets, oldest first: `secret.read! db/password 1 expired gone` if denied. */
 export async function trail(system: TestSystem, vault: string, action?: string): Promise<string[]> {
   const admin = await system.as('admin');
   const entries = await admin.auditEntries({ vault, ...(action === undefined ? {} : { action }) });
@@ -91,14 +89,14 @@ function told({ action, decision, resource, rule, reason }: AuditEvent): string 
   return what.filter((part) => part !== undefined).join(' ');
 }
 
-/** How many records the audit log has, up to the newest that is not of looking at the log. */
+/** The number of records in the audit log, up to the newest that is not about a look at the log. */
 export async function countRecords(system: TestSystem): Promise<number> {
   const admin = await system.as('admin');
   const [entry] = await admin.auditEntries({ limit: '20' });
   return entry!.seq + 1;
 }
 
-/** What the owners of a vault were told, oldest first. */
+/** The events that the owners of a vault see, oldest first. */
 export async function eventsOf(system: TestSystem, vault: string): Promise<{ kind: string; payload: object }[]> {
   const admin = await system.as('admin');
   const { body } = await admin.get(`/vaults/${vault}/events`).expect(200);
@@ -107,13 +105,13 @@ export async function eventsOf(system: TestSystem, vault: string): Promise<{ kin
     .toReversed();
 }
 
-/** Names that a list shows. */
+/** The names that a list shows. */
 export async function namesIn(person: Stranger, vault: string, search = ''): Promise<string[]> {
   const { body } = await person.get(`/vaults/${vault}/secrets${search}`).expect(200);
   return (body.items as { name: string }[]).map(({ name }) => name);
 }
 
-/** Resolves once the audit log is back. */
+/** Resolves once the audit log answers again. */
 export async function untilAnswers(person: Person): Promise<void> {
   const giveUpAt = Date.now() + 10_000;
   while ((await person.get('/auth/me')).status !== 200) {

@@ -1,21 +1,22 @@
 import { describe, expect, test } from '@jest/globals';
 import { sha256Hex } from '@cardea/crypto/ids';
 import { inEachProfile } from '@cardea/testkit/use-system';
+import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
 import { grant, newUser } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
-import { DAY_MS, addMany, at, contents, namesIn, query, reference, untilAnswers } from './ground.ts';
+import { addMany, at, contents, namesIn, query, reference, untilAnswers } from './ground.ts';
 
 type Listed = { version: number; state: string; createdAt: string };
 
 const CANARY = 'canary-5ce2d8';
 const all = (vault: string) => `/vaults/${vault}/secrets:move`;
-/** Where a secret is after so many moves. */
+/** The path of a secret after this many moves. */
 const place = (moves: number) => ({ vault: `storm-${moves % 2}`, name: `at/${moves}` });
 const MOVES = 12;
 const one = (vault: string, name: string) => `${at(vault, name)}:move`;
 
 inEachProfile((system, { admin, alice }) => {
-  /** The versions of a secret as they lie on the disk. */
+  /** The versions of a secret as stored on disk. */
   function rowsOf(vault: string, name: string) {
     return query<{ secret_id: string; version: number; ciphertext: Uint8Array | null }>(
       system,
@@ -36,8 +37,8 @@ inEachProfile((system, { admin, alice }) => {
 
   const vaultId = async (vault: string) => (await alice.get(`/vaults/${vault}`).expect(200)).body.id as string;
 
-  describe('a secret that is moved', () => {
-    test('keeps its versions and all that is known of them, has new ciphertexts, and is found under its new name alone', async () => {
+  describe('a moved secret', () => {
+    test('keeps its versions and their data, has new ciphertexts, and is found only under its new name', async () => {
       for (const vault of ['from', 'to']) await alice.createVault(vault);
       const path = at('from', 'db/password');
       await alice.put(path, { value: 'in the trash' }).expect(201);
@@ -83,7 +84,7 @@ inEachProfile((system, { admin, alice }) => {
           dekVersion: 1,
         },
       ]);
-      // Of several versions there is not one hash, and no secrets are counted.
+      // With several versions there is no single hash, and no secrets are counted.
       const [record] = await recordsOf(system, moved);
       expect(record).not.toHaveProperty('ciphertextSha256');
       expect(record!.resource).not.toHaveProperty('count');
@@ -116,15 +117,15 @@ inEachProfile((system, { admin, alice }) => {
         { vault: 'to', name: 'Main-Db' },
       ]);
       expect((await alice.get('/secrets?q=password').expect(200)).body.items).toEqual([]);
-      // What was in the trash comes out of it here.
+      // The versions in the trash are restored here.
       await alice.request('post', `${at('to', 'Main-Db')}:restore`).expect(200);
       expect((await alice.get(`${at('to', 'Main-Db')}?version=1`).expect(200)).body.value).toBe('in the trash');
-      // The name is free, and goes on counting.
+      // The name is free, and its versions continue to count.
       expect((await alice.put(path, { value: 'new' }).expect(201)).body).toMatchObject({ version: 5 });
       expect((await alice.put(at('to', 'Main-Db'), { value: 'next' }).expect(200)).body).toMatchObject({ version: 5 });
     });
 
-    test('within its vault opens under its new name', async () => {
+    test('opens under its new name in the same vault', async () => {
       await alice.createVault('renamed');
       for (const value of ['one', 'two']) await alice.putSecret('renamed', 'a', value);
       const { body } = await alice.post(one('renamed', 'a'), { name: 'a/b' }).expect(200);
@@ -134,7 +135,7 @@ inEachProfile((system, { admin, alice }) => {
       await alice.get(at('renamed', 'a')).expect(404);
     });
 
-    test('has the hash of its ciphertext on record if there is one, and nothing of it once it is destroyed', async () => {
+    test('has the hash of its ciphertext in the record, or none if it is destroyed', async () => {
       await alice.createVault('hashed');
       await alice.putSecret('hashed', 'a', CANARY);
       const first = await alice.post(one('hashed', 'a'), { name: 'b' }).expect(200);
@@ -148,7 +149,7 @@ inEachProfile((system, { admin, alice }) => {
       expect(record).not.toHaveProperty('ciphertextSha256');
     });
 
-    test('leaves the references to its old name as they are, says how many there are, and is still one itself if it was', async () => {
+    test('leaves references to its old name unchanged, says how many there are, and stays a reference if it was one', async () => {
       await alice.createVault('refs');
       await alice.putSecret('refs', 's', 'v');
       for (const name of ['r1', 'r2']) await alice.put(at('refs', name), reference('refs', 's')).expect(201);
@@ -163,9 +164,9 @@ inEachProfile((system, { admin, alice }) => {
       expect((await alice.delete(at('refs', 's')).expect(204)).headers['cardea-dependants']).toBe('2');
     });
 
-    test('is not moved to where it would lead back to itself', async () => {
+    test('is refused where it would lead back to itself', async () => {
       await alice.createVault('round');
-      // `waiting` points to a name that is not there yet.
+      // `waiting` points to a name that does not exist yet.
       await alice.put(at('round', 'waiting'), reference('round', 'end')).expect(201);
       await alice.put(at('round', 'a'), reference('round', 'waiting')).expect(201);
       const before = await contents(system);
@@ -179,14 +180,14 @@ inEachProfile((system, { admin, alice }) => {
         ]);
       }
       expect(await contents(system)).toEqual(before);
-      // Not so once the version that leads there is destroyed.
+      // The move succeeds once the version that leads there is destroyed.
       await alice.put(at('round', 'a'), { value: 'v' }).expect(200);
       await alice.post(`${at('round', 'a')}:destroy`, { versions: [1] }).expect(200);
       await alice.post(one('round', 'a'), { name: 'end' }).expect(200);
       expect(await alice.readSecret('round', 'waiting')).toBe('v');
     });
 
-    test('takes the name of nobody, not in the trash either, and what is not there is not moved', async () => {
+    test('takes no existing name, not even one in the trash, and a secret that does not exist is not moved', async () => {
       for (const vault of ['names', 'names-2']) await alice.createVault(vault);
       for (const name of ['s', 'live', 'trashed', 'gone']) await alice.putSecret('names', name, 'v');
       for (const name of ['trashed', 'gone']) await alice.delete(at('names', name)).expect(204);
@@ -221,7 +222,7 @@ inEachProfile((system, { admin, alice }) => {
       expect(await contents(system)).toEqual(before);
     });
 
-    test('is not moved if one of its versions is not what it should be', async () => {
+    test('is not moved if one of its versions is damaged', async () => {
       await alice.createVault('broken');
       for (const value of ['one', 'two', 'three']) await alice.putSecret('broken', 's', value);
       const [first] = await rowsOf('broken', 's');
@@ -251,8 +252,8 @@ inEachProfile((system, { admin, alice }) => {
     });
   });
 
-  describe('who moves', () => {
-    test('must be one who may read and delete here and write there: none of it alone carries a value anywhere', async () => {
+  describe('the rights of a move', () => {
+    test('are reading and deleting here and writing there: no single one of them moves a value', async () => {
       for (const vault of ['theirs', 'mine']) await alice.createVault(vault);
       const mallory = await newUser(system, 'mallory');
       await alice.putSecret('theirs', 'apps/s', CANARY);
@@ -293,10 +294,10 @@ inEachProfile((system, { admin, alice }) => {
 
       await grant(alice, 'theirs', 'user:mallory', { secrets: ['read', 'delete'], pathPrefix: 'apps' });
       await grant(alice, 'mine', 'user:mallory', { secrets: ['write'], pathPrefix: 'got' });
-      // Not even a name that is taken is said to who may not write there.
+      // A caller who may not write there does not even learn that a name is in use.
       await alice.putSecret('mine', 'hidden', 'v');
       await mallory.post(one('theirs', 'apps/s'), { vault: 'mine', name: 'hidden' }).expect(404);
-      // What lies below a prefix is shown only to those who may list it.
+      // Only a caller who may list sees the names below a prefix.
       for (const dryRun of [false, true]) {
         const bulk = { vault: 'mine', prefix: 'apps', toPrefix: 'got', dryRun };
         const answer = await mallory.post(all('theirs'), bulk).expect(403);
@@ -310,7 +311,7 @@ inEachProfile((system, { admin, alice }) => {
     });
   });
 
-  describe('all below a prefix', () => {
+  describe('all secrets below a prefix', () => {
     const NAMES = ['app', 'app-2', 'app.d', 'app/a', 'app/b/c', 'app0', 'other'];
 
     async function fill(vault: string): Promise<void> {
@@ -320,7 +321,7 @@ inEachProfile((system, { admin, alice }) => {
       await alice.delete(at(vault, 'app/trashed')).expect(204);
     }
 
-    test('is moved at once and with one record, what is in the trash too, and nothing beside it', async () => {
+    test('move at once with one record, with those in the trash, and nothing beside them', async () => {
       await fill('below');
       await alice.createVault('below-2');
       await alice.put(at('below', 'ref'), reference('below', 'app/a')).expect(201);
@@ -369,7 +370,7 @@ inEachProfile((system, { admin, alice }) => {
       expect(await alice.readSecret('below-2', 'svc/app/trashed')).toBe('in the trash');
     });
 
-    test('is moved deeper into itself and out again, past names that it gives up itself', async () => {
+    test('move deeper into themselves and out again, past names that they give up', async () => {
       await alice.createVault('deep');
       const names = ['a', 'a/a', 'a/a/a', 'a/a/a/a', 'a/b', 'a/a/b'];
       for (const name of names) await alice.putSecret('deep', name, `value of ${name}`);
@@ -383,7 +384,7 @@ inEachProfile((system, { admin, alice }) => {
       expect(await read(names)).toEqual(values);
     });
 
-    test('is moved not at all where a name is taken, in the trash too; would be too long; or where there is none', async () => {
+    test('stay if one name is in use, even in the trash, or would be too long, or if there are none', async () => {
       await fill('stuck');
       for (const name of ['full/app/b/c', 'bin/app/a']) await alice.putSecret('stuck', name, 'v');
       await alice.delete(at('stuck', 'bin/app/a')).expect(204);
@@ -423,134 +424,150 @@ inEachProfile((system, { admin, alice }) => {
       expect(await contents(system)).toEqual(before);
     });
 
-    test('is a thousand secrets at most, and five thousand versions: more are refused, and what to do is said', async () => {
-      await alice.createVault('many');
-      await addMany(system, { vault: 'many', prefix: 'few', count: 51 });
-      await addMany(system, { vault: 'many', prefix: 'many', count: 1_001 });
-      await query(
-        system,
-        `with recursive n (i) as (select 1 union all select i + 1 from n where i < 100)
+    test(
+      'are at most a thousand secrets and five thousand versions: more are refused with advice',
+      async () => {
+        await alice.createVault('many');
+        await addMany(system, { vault: 'many', prefix: 'few', count: 51 });
+        await addMany(system, { vault: 'many', prefix: 'many', count: 1_001 });
+        await query(
+          system,
+          `with recursive n (i) as (select 1 union all select i + 1 from n where i < 100)
          insert into secret_version (secret_id, vault_id, version, encoding, created_at, created_by)
          select s.id, s.vault_id, n.i, 'utf8', 1, 'service:test'
            from secret s
            join n on true
           where s.name like 'few/%'`,
-      );
-      const before = await contents(system);
-      for (const [prefix, detail] of [
-        ['many', 'the prefix has more than 1000 secrets: move longer prefixes, one at a time'],
-        ['few', 'the prefix has more than 5000 versions: move longer prefixes, one at a time'],
-      ] as const) {
-        const { body } = await alice.post(all('many'), { prefix, toPrefix: 'x' }).expect(413);
-        expect(body).toMatchObject({ code: 'too_large', detail });
-      }
-      expect(await contents(system)).toEqual(before);
-      await alice.post(one('many', 'many/2000'), { name: 'apart' }).expect(200);
-      const { body } = await alice.post(all('many'), { prefix: 'many', toPrefix: 'y' }).expect(200);
-      expect(body.items).toHaveLength(1_000);
-    }, 60_000);
+        );
+        const before = await contents(system);
+        for (const [prefix, detail] of [
+          ['many', 'the prefix has more than 1000 secrets: move longer prefixes, one at a time'],
+          ['few', 'the prefix has more than 5000 versions: move longer prefixes, one at a time'],
+        ] as const) {
+          const { body } = await alice.post(all('many'), { prefix, toPrefix: 'x' }).expect(413);
+          expect(body).toMatchObject({ code: 'too_large', detail });
+        }
+        expect(await contents(system)).toEqual(before);
+        await alice.post(one('many', 'many/2000'), { name: 'apart' }).expect(200);
+        const { body } = await alice.post(all('many'), { prefix: 'many', toPrefix: 'y' }).expect(200);
+        expect(body.items).toHaveLength(1_000);
+      },
+      MINUTE_MS,
+    );
   });
 
-  test('a secret that is written to all the time loses no value on its way', async () => {
-    for (const vault of ['storm-0', 'storm-1']) await alice.createVault(vault);
-    const storm = { moves: 0, isOver: false };
-    const acknowledged: string[] = [];
-    await alice.put(at('storm-0', 'at/0'), { value: 'first', maxVersions: 100 }).expect(201);
-    acknowledged.push('first');
-    const write = async (writer: number) => {
-      // As many versions as are kept.
-      for (let i = 0; i < 32 && !storm.isOver; i += 1) {
-        const { vault, name } = place(storm.moves);
-        const value = `${writer}:${i}`;
-        const { status } = await alice.put(at(vault, name), { value, maxVersions: 100 });
-        expect([200, 201]).toContain(status);
-        acknowledged.push(value);
-      }
-    };
-    const move = async () => {
-      for (let i = 1; i <= MOVES; i += 1) {
-        const { vault, name } = place(i - 1);
-        const to = place(i);
-        const { status } = await alice.post(one(vault, name), to);
-        expect([to, status]).toEqual([to, 200]);
-        storm.moves = i;
-      }
-    };
-    const moving = move().finally(() => (storm.isOver = true));
-    await Promise.all([moving, write(1), write(2), write(3)]);
+  test(
+    'a secret that is written all the time loses no value during its move',
+    async () => {
+      for (const vault of ['storm-0', 'storm-1']) await alice.createVault(vault);
+      const storm = { moves: 0, isOver: false };
+      const acknowledged: string[] = [];
+      await alice.put(at('storm-0', 'at/0'), { value: 'first', maxVersions: 100 }).expect(201);
+      acknowledged.push('first');
+      const write = async (writer: number) => {
+        // As many versions as the vault keeps.
+        for (let i = 0; i < 32 && !storm.isOver; i += 1) {
+          const { vault, name } = place(storm.moves);
+          const value = `${writer}:${i}`;
+          const { status } = await alice.put(at(vault, name), { value, maxVersions: 100 });
+          expect([200, 201]).toContain(status);
+          acknowledged.push(value);
+        }
+      };
+      const move = async () => {
+        for (let i = 1; i <= MOVES; i += 1) {
+          const { vault, name } = place(i - 1);
+          const to = place(i);
+          const { status } = await alice.post(one(vault, name), to);
+          expect([to, status]).toEqual([to, 200]);
+          storm.moves = i;
+        }
+      };
+      const moving = move().finally(() => (storm.isOver = true));
+      await Promise.all([moving, write(1), write(2), write(3)]);
 
-    const found: string[] = [];
-    for (let i = 0; i <= MOVES; i += 1) {
-      const { vault, name } = place(i);
-      const { status } = await alice.get(at(vault, name));
-      if (status === 404) continue;
-      for (const { version } of await versionsOf(vault, name)) {
-        const { body } = await alice.get(`${at(vault, name)}?version=${version}`).expect(200);
-        found.push(body.value as string);
+      const found: string[] = [];
+      for (let i = 0; i <= MOVES; i += 1) {
+        const { vault, name } = place(i);
+        const { status } = await alice.get(at(vault, name));
+        if (status === 404) continue;
+        for (const { version } of await versionsOf(vault, name)) {
+          const { body } = await alice.get(`${at(vault, name)}?version=${version}`).expect(200);
+          found.push(body.value as string);
+        }
       }
-    }
-    expect(found.toSorted()).toEqual(acknowledged.toSorted());
-    expect(await admin.auditEntries({ vault: 'storm-0', action: 'secret.move', decision: 'allow' })).toHaveLength(
-      MOVES / 2,
-    );
-  }, 60_000);
+      expect(found.toSorted()).toEqual(acknowledged.toSorted());
+      expect(await admin.auditEntries({ vault: 'storm-0', action: 'secret.move', decision: 'allow' })).toHaveLength(
+        MOVES / 2,
+      );
+    },
+    MINUTE_MS,
+  );
 
-  test('many secrets are moved though others write all the time', async () => {
-    for (const vault of ['busy', 'busy-2']) await alice.createVault(vault);
-    const secrets = Array.from({ length: 100 }, (_, i) => ({ name: `app/s${i}`, value: 'v'.repeat(4_096) }));
-    await alice.post('/vaults/busy/secrets:batchWrite', { secrets }).expect(200);
-    const moving = { isOver: false };
-    const write = async (name: string) => {
-      for (let i = 0; !moving.isOver; i += 1) {
-        const vault = i % 2 === 0 ? 'busy' : 'busy-2';
-        expect([200, 201]).toContain((await alice.put(at(vault, name), { value: String(i) })).status);
-      }
-    };
-    const move = async () => {
-      for (const [from, to] of [
-        ['busy', 'busy-2'],
-        ['busy-2', 'busy'],
-      ] as const) {
-        const { status, body } = await alice.post(all(from), { prefix: 'app', vault: to, toPrefix: 'app' });
-        expect([status, (body.items as object[] | undefined)?.length]).toEqual([200, 100]);
-      }
-    };
-    await Promise.all([move().finally(() => (moving.isOver = true)), ...['x', 'y', 'z'].map(write)]);
-    expect(await alice.readSecret('busy', 'app/s99')).toBe('v'.repeat(4_096));
-  }, 60_000);
+  test(
+    'many secrets are moved while others write all the time',
+    async () => {
+      for (const vault of ['busy', 'busy-2']) await alice.createVault(vault);
+      const secrets = Array.from({ length: 100 }, (_, i) => ({ name: `app/s${i}`, value: 'v'.repeat(4_096) }));
+      await alice.post('/vaults/busy/secrets:batchWrite', { secrets }).expect(200);
+      const moving = { isOver: false };
+      const write = async (name: string) => {
+        for (let i = 0; !moving.isOver; i += 1) {
+          const vault = i % 2 === 0 ? 'busy' : 'busy-2';
+          expect([200, 201]).toContain((await alice.put(at(vault, name), { value: String(i) })).status);
+        }
+      };
+      const move = async () => {
+        for (const [from, to] of [
+          ['busy', 'busy-2'],
+          ['busy-2', 'busy'],
+        ] as const) {
+          const { status, body } = await alice.post(all(from), { prefix: 'app', vault: to, toPrefix: 'app' });
+          expect([status, (body.items as object[] | undefined)?.length]).toEqual([200, 100]);
+        }
+      };
+      await Promise.all([move().finally(() => (moving.isOver = true)), ...['x', 'y', 'z'].map(write)]);
+      expect(await alice.readSecret('busy', 'app/s99')).toBe('v'.repeat(4_096));
+    },
+    MINUTE_MS,
+  );
 
-  test('while the key service or the audit log is away nothing is moved, and the answer is 503', async () => {
-    for (const vault of ['away', 'away-2']) await alice.createVault(vault);
-    for (const name of ['s', 's/t']) await alice.putSecret('away', name, CANARY);
-    await alice.putSecret('away-2', 'x', 'v');
-    const before = await contents(system);
-    const expectAway = async () => {
-      await alice.post(one('away', 's'), { vault: 'away-2', name: 's' }).expect(503);
-      for (const dryRun of [false, true]) {
-        await alice.post(all('away'), { prefix: 's', vault: 'away-2', toPrefix: 's', dryRun }).expect(503);
+  test(
+    'while kek-service or the audit log does not answer nothing is moved, and the answer is 503',
+    async () => {
+      for (const vault of ['away', 'away-2']) await alice.createVault(vault);
+      for (const name of ['s', 's/t']) await alice.putSecret('away', name, CANARY);
+      await alice.putSecret('away-2', 'x', 'v');
+      const before = await contents(system);
+      const expectAway = async () => {
+        await alice.post(one('away', 's'), { vault: 'away-2', name: 's' }).expect(503);
+        for (const dryRun of [false, true]) {
+          await alice.post(all('away'), { prefix: 's', vault: 'away-2', toPrefix: 's', dryRun }).expect(503);
+        }
+        expect(await contents(system)).toEqual(before);
+      };
+      await system.stopService('kek');
+      for (const vault of ['away', 'away-2']) {
+        // The DEK of the other vault is in memory.
+        system.vault.deks.forget(await vaultId(vault));
+        await expectAway();
       }
-      expect(await contents(system)).toEqual(before);
-    };
-    await system.stopService('kek');
-    for (const vault of ['away', 'away-2']) {
-      // The DEK of the other vault is at hand.
-      system.vault.deks.forget(await vaultId(vault));
+      await system.startService('kek');
+      expect(await alice.readSecret('away', 's')).toBe(CANARY);
+
+      await system.stopService('audit');
+      await alice.get('/auth/me').expect(503);
       await expectAway();
-    }
-    await system.startService('kek');
-    expect(await alice.readSecret('away', 's')).toBe(CANARY);
-
-    await system.stopService('audit');
-    await alice.get('/auth/me').expect(503);
-    await expectAway();
-    await system.startService('audit');
-    await untilAnswers(alice);
-    await alice.post(one('away', 's'), { vault: 'away-2', name: 's' }).expect(200);
-    expect(await alice.readSecret('away-2', 's')).toBe(CANARY);
-  }, 60_000);
+      await system.startService('audit');
+      await untilAnswers(alice);
+      await alice.post(one('away', 's'), { vault: 'away-2', name: 's' }).expect(200);
+      expect(await alice.readSecret('away-2', 's')).toBe(CANARY);
+    },
+    MINUTE_MS,
+  );
 });
 
-/** Without who read it last: other tests do. */
+/** Without the last reads, which other tests check. */
 function unread(row: object): object {
   return { ...row, lastReadAt: 0, lastReadBy: 0, last_read_at: 0, last_read_by: 0 };
 }

@@ -18,7 +18,7 @@ inEachProfile((system, { admin, bob }) => {
     db = system.openDatabase();
   });
   afterEach(async () => {
-    // So that one failure is not many.
+    // So that one failure does not cause more.
     for (const name of await storedNames()) if (name !== 'there') await purge(name);
   });
   afterAll(async () => {
@@ -63,7 +63,7 @@ inEachProfile((system, { admin, bob }) => {
     expect(await storedNames()).toEqual(['there']);
   });
 
-  /** Every field of a body that takes the name of a secret, or of what is above it. */
+  /** Every body field that contains the name of a secret or a prefix of one. */
   const fields: [string, (name: string) => [method: 'post' | 'put', path: string, body: object]][] = [
     ['batchRead names', (name) => ['post', `${SECRETS}:batchRead`, { names: ['there', name] }]],
     [
@@ -101,7 +101,7 @@ inEachProfile((system, { admin, bob }) => {
     ],
   ];
 
-  test.each(badNames)('no field of a body takes %s', async (_what, name) => {
+  test.each(badNames)('no body field accepts %s', async (_what, name) => {
     const sent = fields.map(async ([field, toRequest]) => {
       const [method, path, body] = toRequest(name);
       const answer = await admin.request(method, path).send(body);
@@ -114,7 +114,7 @@ inEachProfile((system, { admin, bob }) => {
     await expectRecords(requestIds);
   });
 
-  test.each(goodNames)('every field of a body takes %s, and means this name and no other', async (_what, name) => {
+  test.each(goodNames)('every body field accepts %s, and it means this name and no other', async (_what, name) => {
     const value = `of ${name}`;
     await admin.post(`${SECRETS}:batchWrite`, { secrets: [{ name, value }] }).expect(200);
     const { body: batch } = await admin.post(`${SECRETS}:batchRead`, { names: ['there', name] }).expect(200);
@@ -148,7 +148,7 @@ inEachProfile((system, { admin, bob }) => {
     expect(await storedNames()).toEqual(['there']);
   });
 
-  test('names that differ in case alone are as many secrets', async () => {
+  test('names that differ only in case are different secrets', async () => {
     const names = ['case/a', 'Case/a', 'CASE/A', 'case/A'];
     for (const name of names) await admin.putSecret('names', name, `of ${name}`);
     await admin.delete(`${SECRETS}/CASE/A`).expect(204);

@@ -34,11 +34,11 @@ const EMPTY_VAULTS = 5_000;
 const USERS = 3_000;
 const LIMIT = 100;
 
-/** One statement and how the engine means to carry it out. */
+/** A statement and the plan of the engine for it. */
 interface Plan {
   sql: string;
   lines: string[];
-  /** How many rows it looked at; PostgreSQL alone tells. */
+  /** The number of rows read. Only PostgreSQL says it. */
   rows?: number;
 }
 
@@ -58,30 +58,30 @@ const vaultIds = [BIG, ...Array.from({ length: SMALL_VAULTS }, (_, i) => smallVa
 const lookUps: Record<string, (db: Db) => Promise<unknown>> = {
   'reading a secret': (db) => findReadable(db, { vaultId: BIG, name: nameOf(77), version: null }),
   'reading an old version': (db) => findReadable(db, { vaultId: BIG, name: nameOf(77), version: 1 }),
-  'looking a secret up before it is written': (db) => findSecret(db, { vaultId: BIG, name: nameOf(77) }),
-  'looking a version up before it is written': (db) =>
-    findVersion(db, { secretId: idOf({ vaultId: BIG }, 77), version: 1 }),
+  'finding a secret before a write': (db) => findSecret(db, { vaultId: BIG, name: nameOf(77) }),
+  'finding a version before a write': (db) => findVersion(db, { secretId: idOf({ vaultId: BIG }, 77), version: 1 }),
   'the newest DEK of a vault': (db) => findNewestDekVersion(db, BIG),
-  'seeing that no version of a vault is under an older DEK': (db) =>
+  'checking that no version of a vault is under an older DEK': (db) =>
     secretVersions.listOlder(db, { vaultId: BIG, dekVersion: 1 }, firstPage),
-  'seeing that no TOTP secret is under an older DEK': (db) =>
+  'checking that no TOTP secret is under an older DEK': (db) =>
     totpSecrets.listOlder(db, { vaultId: SYSTEM_VAULT_ID, dekVersion: 1 }, firstPage),
 };
 
 const pages: Record<string, (db: Db) => Promise<unknown[]>> = {
   'the first page of a list': (db) => listLive(db, { ...deep, range: { from: '', to: '~' } }),
   'a page deep in a list': (db) => listLive(db, deep),
-  'a page of what lies below a prefix': (db) => listLive(db, { ...deep, range: { from: 'area5/', to: 'area5/~' } }),
+  'a page of the secrets below a prefix': (db) => listLive(db, { ...deep, range: { from: 'area5/', to: 'area5/~' } }),
   'a page of the trash': (db) => listTrashed(db, deep),
-  'what has been in the trash for long': (db) => listTrashSwept(db, { now: 5e12, after: undefined, limit: LIMIT }),
+  'secrets that have been in the trash for long': (db) =>
+    listTrashSwept(db, { now: 5e12, after: undefined, limit: LIMIT }),
   'a folded page': (db) => listFolded(db, folded),
-  'a folded page of what lies below a prefix': (db) =>
+  'a folded page of the secrets below a prefix': (db) =>
     listFolded(db, { ...folded, prefix: 'area5/', range: { from: 'area5/', to: 'area5/~' } }),
-  'what ends before a time': (db) =>
+  'secrets that expire before a time': (db) =>
     listDue(db, { vaultId: BIG, from: { dueAt: 0, name: '' }, before: 5e12, limit: LIMIT }),
-  'a page deep in what ends before a time': (db) =>
+  'a page deep in the secrets that expire before a time': (db) =>
     listDue(db, { vaultId: BIG, from: { dueAt: 4e12 + 5_001, name: 'x' }, before: 5e12, limit: LIMIT }),
-  'a search by a word that all have': (db) =>
+  'a search by a word that every secret has': (db) =>
     listByWord(db, { vaultId: BIG, from: { word: 'pass', name: '' }, to: 'pass~', limit: LIMIT }),
   'a page deep in a search by a word': (db) =>
     listByWord(db, { vaultId: BIG, from: { word: 'password', name: 'area5/item9' }, to: 'pass~', limit: LIMIT }),
@@ -105,14 +105,14 @@ const pages: Record<string, (db: Db) => Promise<unknown[]>> = {
 };
 
 const several: Record<string, (db: Db) => Promise<unknown>> = {
-  'which vaults have a word': (db) => findVaultsWithWord(db, { vaultIds, from: 'pass', to: 'pass~' }),
-  'which vaults have metadata': (db) => findVaultsWithLabel(db, { vaultIds, key: 'env', value: 'prod' }),
-  'the vaults from one on': (db) => listVaultsFrom(db, { id: smallVault(7), limit: LIMIT }),
+  'the vaults with a word': (db) => findVaultsWithWord(db, { vaultIds, from: 'pass', to: 'pass~' }),
+  'the vaults with a metadata value': (db) => findVaultsWithLabel(db, { vaultIds, key: 'env', value: 'prod' }),
+  'the vaults from an id on': (db) => listVaultsFrom(db, { id: smallVault(7), limit: LIMIT }),
   'reading several secrets': (db) =>
     findAllReadable(db, { vaultId: BIG, names: Array.from({ length: 50 }, (_, i) => nameOf(77 * i)) }),
 };
 
-// Nothing analyses a SQLite file, so plans must be good without statistics, and stay so with them.
+// Nothing runs ANALYZE on a SQLite file, so plans must be good without statistics, and stay good with them.
 describe.each([
   ['sqlite', 'not analysed'],
   ['sqlite', 'analysed'],
@@ -155,22 +155,22 @@ describe.each([
     return (await Promise.all(asked.map(([sql, params]) => explain(sql, params)))).flat();
   }
 
-  test.each(Object.entries(lookUps))('%s is one look at an index', async (_what, work) => {
+  test.each(Object.entries(lookUps))('%s is one lookup in an index', async (_what, work) => {
     for (const plan of await plansOf(work)) expectIndexed(plan, { rowsMax: 2 });
   });
 
-  test.each(Object.entries(pages))('%s comes out of an index in its order', async (what, work) => {
+  test.each(Object.entries(pages))('%s is read from an index in its order', async (what, work) => {
     const [plan, ...more] = await plansOf(work);
     expect(await work(db)).toHaveLength(LIMIT);
-    // The steps of a folded page are put in their order at the end; there are as many as the page has items.
+    // The steps of a folded page are sorted at the end. There are as many as the page has items.
     for (const one of [plan!, ...more]) expectIndexed(one, { rowsMax: 6 * LIMIT, sorts: what.includes('folded') });
   });
 
-  test.each(Object.entries(several))('%s is a look at an index for each', async (_what, work) => {
+  test.each(Object.entries(several))('%s is one index lookup for each', async (_what, work) => {
     for (const plan of await plansOf(work)) expectIndexed(plan, { rowsMax: 4 * vaultIds.length });
   });
 
-  test('letting a secret be found, and no more, touches its own rows only', async () => {
+  test('the statements that index a secret for search touch only its own rows', async () => {
     const asked: [string, SqlValue[]][] = [];
     await db.transaction(async (tx) => {
       const recording: Transaction = {
@@ -188,14 +188,14 @@ describe.each([
     });
     const deletions = asked.filter(([sql]) => sql.startsWith('delete'));
     expect(deletions).toHaveLength(4);
-    // However many words and labels there are.
+    // The number of words and labels does not matter.
     expect(asked.filter(([sql]) => sql.startsWith('insert'))).toHaveLength(2);
     for (const [sql, params] of deletions) {
       for (const plan of await explain(sql, params)) expectIndexed(plan, { rowsMax: 4 });
     }
   });
 
-  test('a write and a deletion look at no version that is in the trash, however many are', async () => {
+  test('a write and a deletion read no version in the trash, however many there are', async () => {
     await addTrashed(db, { secretId: idOf({ vaultId: BIG }, 77), from: 2, to: 5_000 });
     if (analysed === 'analysed') await db.query('analyze');
     const secretId = idOf({ vaultId: BIG }, 77);
@@ -221,7 +221,7 @@ describe.each([
     }
   });
 
-  test('listing what lies below a prefix does not go through what lies between it and its slash', async () => {
+  test('a list below a prefix does not read the names between the prefix and its slash', async () => {
     await addBeside(db, 3_000);
     const listed = await plansOf((recording) =>
       listUnder((part) => listLiveSecretsIn(recording, { vaultId: BIG, ...part }), { prefix: 'beside', advice: '' }),
@@ -229,7 +229,7 @@ describe.each([
     for (const plan of listed) expectIndexed(plan, { rowsMax: 4 });
   });
 
-  test('the rows of this test are those that writing would have left', async () => {
+  test('the rows of this test are like those that writes leave', async () => {
     const rowsOf = async (table: 'secret_word' | 'secret_label', i: number) => {
       const sql = {
         secret_word: 'select vault_id, word, name from secret_word where secret_id = $1 order by word',
@@ -246,8 +246,8 @@ describe.each([
     expect([await rowsOf('secret_word', 78), await rowsOf('secret_label', 78)]).toEqual([words, labels]);
   });
 
-  // Seen to fail, or the tests above would prove nothing.
-  test('a plan that reads a table, or sorts, is told from one that does not', async () => {
+  // This test shows that the tests above can fail.
+  test('the check finds a plan that reads a table or sorts', async () => {
     for (const sql of [
       'select id from secret where created_at = $1',
       'select id from secret where vault_id = $1 order by updated_at',
@@ -286,7 +286,7 @@ async function addVaults(db: Db): Promise<void> {
   );
 }
 
-/** Users with TOTP. */
+/** Adds users with TOTP. */
 async function addUsers(db: Db): Promise<void> {
   await db.query(
     `with recursive number (i) as (select 0 union all select i + 1 from number where i < $1)
@@ -298,7 +298,7 @@ async function addUsers(db: Db): Promise<void> {
   );
 }
 
-/** `beside`, `beside/below`, and many names that are in between. */
+/** Adds `beside`, `beside/below`, and many names in between. */
 async function addBeside(db: Db, count: number): Promise<void> {
   await db.query(
     `with recursive number (i) as (select 1 union all select i + 1 from number where i < $2)
@@ -312,7 +312,7 @@ async function addBeside(db: Db, count: number): Promise<void> {
   );
 }
 
-/** Versions of a secret that are in the trash. */
+/** Adds versions of a secret to its trash. */
 async function addTrashed(
   db: Db,
   { secretId, from, to }: { secretId: string; from: number; to: number },
@@ -327,7 +327,7 @@ async function addTrashed(
   );
 }
 
-/** Ends a transaction that is to leave nothing behind. */
+/** Ends a transaction that must leave nothing behind. */
 class Undone extends Error {
   override name = 'Undone';
 }
@@ -345,7 +345,7 @@ function expectIndexed(
   expect([sql, lines, rows <= rowsMax ? 'few rows' : rows]).toEqual([sql, lines, 'few rows']);
 }
 
-// A table, or all that a vault has in it. Tables of the statement itself are small.
+// A scan of a table or of a whole vault. Tables of the statement itself are small.
 function isWhole(line: string): boolean {
   if (/^(SCAN|Seq Scan on) (?!step|v\b|place|asked|\(|CONSTANT)/.test(line)) return true;
   return /AUTOMATIC/.test(line) || /^SEARCH (?!dek).*\(vault_id=\?\)$/.test(line);
@@ -368,7 +368,7 @@ interface PostgresNode {
   Plans?: PostgresNode[];
 }
 
-// With the parameters known, and without: after some times PostgreSQL keeps a plan that is made without them.
+// With the parameters known and without: after some executions PostgreSQL keeps a plan without them.
 function explainPostgres(client: Client): Explain {
   const explained = async (how: string, sql: string, params?: SqlValue[]): Promise<Plan> => {
     const { rows } = await client.query<{ 'QUERY PLAN': { Plan: PostgresNode }[] }>(

@@ -12,20 +12,20 @@ type Target = { vault: string; name: string; version?: number };
 /** The body of a write that makes a reference. */
 const to = (target: Target) => ({ value: JSON.stringify({ $ref: target }), contentType: REFERENCE });
 
-/** The vaults of a reference and of what it points to. */
+/** The vaults of a reference and of its target. */
 const hops = (reader: string) => ({ near: `near-${reader}`, far: `far-${reader}` });
 
-/** In the vault of circles. */
+/** A path in the vault of circles. */
 const inRound = (name: string, version?: number): Target => ({ vault: 'round', name, ...(version ? { version } : {}) });
 
-/** In the vault of one who would know what is in another. */
+/** A path in the vault of a writer who wants to learn what another vault has. */
 const spied = (name: string): Target => ({ vault: 'spy', name });
 
-/** In the vault of the long way. */
+/** A path in the vault of the long chain. */
 const hop = (i: number): Target => ({ vault: 'long', name: `hop-${i}` });
 
 inEachProfile((system, { alice, bob }) => {
-  /** A vault that has `target` and, as `ref`, a reference to it; answers the path of the latter. */
+  /** Makes a vault with `target` and a reference `ref` to it. Returns the path of `ref`. */
   async function given(vault: string, target: object = { value: VALUE }): Promise<string> {
     await alice.createVault(vault);
     await alice.put(at(vault, 'target'), target).expect(201);
@@ -37,7 +37,7 @@ inEachProfile((system, { alice, bob }) => {
     expect((await alice.put(at(vault, name), to(target))).status).toBeLessThan(202);
   }
 
-  /** A reference in a vault where bob may read, to one where he may do what is said. */
+  /** Makes a reference in a vault where bob may read, to a vault where he has the given rights. */
   async function across(reader: string, granted: object | undefined): Promise<string> {
     const { near, far } = hops(reader);
     await alice.createVault(far);
@@ -50,7 +50,7 @@ inEachProfile((system, { alice, bob }) => {
   }
 
   describe('a reference', () => {
-    test('is read as what it points to, under its own name, with a record of each', async () => {
+    test('is read as its target, under its own name, with a record of each', async () => {
       const value = Buffer.from([0, 200, 255]).toString('base64');
       const path = await given('read', {
         value,
@@ -90,7 +90,7 @@ inEachProfile((system, { alice, bob }) => {
       }
     });
 
-    test('is read itself if that is asked for: that is one record, and shows where it points', async () => {
+    test('is read itself on request: with one record, and it shows its target', async () => {
       const path = await given('itself');
       const answer = await alice.get(`${path}?resolve=false`).expect(200);
       expect(answer.body).toMatchObject({ ...to({ vault: 'itself', name: 'target' }), encoding: 'utf8' });
@@ -100,7 +100,7 @@ inEachProfile((system, { alice, bob }) => {
       await alice.get(`${path}?resolve=no`).expect(400);
     });
 
-    test('is written over on the tag it was read with, which says more than its own version', async () => {
+    test('is written with the tag of its read, which covers more than its own version', async () => {
       const path = await given('over');
       const tag = (await alice.get(path).expect(200)).headers['etag']!;
       await alice.put(path, { value: 'plain' }).set('If-Match', '"2-1"').expect(412);
@@ -109,7 +109,7 @@ inEachProfile((system, { alice, bob }) => {
       expect(await alice.readSecret('over', 'ref')).toBe('plain');
     });
 
-    test('follows the newest version, or stays at the one it names', async () => {
+    test('follows the newest version, or stays at the version that it names', async () => {
       const path = await given('pinned', { value: 'one' });
       await refer('pinned', 'pin', { vault: 'pinned', name: 'target', version: 1 });
       await alice.putSecret('pinned', 'target', 'two');
@@ -122,7 +122,7 @@ inEachProfile((system, { alice, bob }) => {
       expect((await alice.get(`${path}?version=1`).expect(200)).body.value).toBe('two');
     });
 
-    test('has a tag that changes with what it leads to; who has it already gets 304 and no record', async () => {
+    test('has a tag that changes with its target; a client with that tag gets 304 and no record', async () => {
       const path = await given('tagged', { value: 'one' });
       await refer('tagged', 'far', { vault: 'tagged', name: 'ref' });
       expect((await alice.get(at('tagged', 'far')).expect(200)).headers['etag']).toBe('"1-1-1"');
@@ -139,7 +139,7 @@ inEachProfile((system, { alice, bob }) => {
       await alice.get(path).set('If-None-Match', '"2", "1"').expect(200);
     });
 
-    test('ends with what it points to', async () => {
+    test('expires with its target', async () => {
       const path = await given('ending', { value: 'v', ttlSeconds: 5 });
       await alice.patch(path, { ttlSeconds: 60 }).expect(200);
       const { body } = await alice.get(path).expect(200);
@@ -152,7 +152,7 @@ inEachProfile((system, { alice, bob }) => {
       ]);
     });
 
-    test('to what is not there, is in the trash or was destroyed leads nowhere, until it is there', async () => {
+    test('to a target that does not exist, is in the trash or was destroyed leads nowhere, until it exists', async () => {
       const path = await given('dangling');
       await refer('dangling', 'early', { vault: 'dangling', name: 'late' });
       await refer('dangling', 'elsewhere', { vault: 'no-such-vault', name: 'late' });
@@ -191,13 +191,13 @@ inEachProfile((system, { alice, bob }) => {
       '{"$ref": {"vault": "malformed", "name": "target", "resolve": false}}',
       '{"$ref": {"vault": "malformed", "name": "target"}, "value": "x"}',
       '{"$ref": {"vault": "malformed", "name": "target"}}}',
-    ])('that is none is not stored: %s', async (value) => {
+    ])('that is malformed is not stored: %s', async (value) => {
       const refused = await alice.put(at('read', 'malformed'), { value, contentType: REFERENCE }).expect(400);
       expect(refused.body.detail).toContain('{"$ref"');
       await alice.get(at('read', 'malformed')).expect(404);
     });
 
-    test('leaves a trace on whoever deletes what it points to', async () => {
+    test('appears in the record of the deletion of its target', async () => {
       await given('counted');
       await refer('counted', 'second', { vault: 'counted', name: 'target' });
       await alice.createVault('deleted');
@@ -217,14 +217,14 @@ inEachProfile((system, { alice, bob }) => {
     });
   });
 
-  describe('whoever follows a reference', () => {
+  describe('a caller who follows a reference', () => {
     test.each([
       ['nothing', undefined, 404, 'default-deny'],
       ['list', { secrets: ['list', 'write'] }, 403, 'grant:secret.read'],
       ['path', { secrets: ['read'], pathPrefix: 'apps' }, 404, 'grant:path'],
       ['network', { secrets: ['read'], allowedCidrs: ['203.0.113.0/24'] }, 404, 'grant:network'],
     ])(
-      'needs rights of their own where it leads (%s): the record names that, and nothing is released',
+      'needs their own rights at the target (%s): the record names the target, and nothing is released',
       async (reader, granted, status, rule) => {
         const path = await across(reader, granted);
         const { near, far } = hops(reader);
@@ -247,7 +247,7 @@ inEachProfile((system, { alice, bob }) => {
           ]);
         }
         expect(await trail(system, near, 'secret.read')).toEqual([]);
-        // Where it points they may read.
+        // The target is in a place where they may read.
         await bob.get(`${path}?resolve=false`).expect(200);
         await grant(alice, far, 'user:bob', { secrets: ['read'] });
         expect((await bob.get(path).expect(200)).body.value).toBe(VALUE);
@@ -255,7 +255,7 @@ inEachProfile((system, { alice, bob }) => {
       },
     );
 
-    test('needs them at the reference, too, and oversight has none', async () => {
+    test('needs rights at the reference too, and oversight has none', async () => {
       await given('closed');
       await alice.createVault('opened');
       await alice.putSecret('opened', 'target', VALUE);
@@ -267,8 +267,8 @@ inEachProfile((system, { alice, bob }) => {
     });
   });
 
-  describe('a way that goes round, or on for too long,', () => {
-    test('is not written: to itself, to one another, over several, or through versions', async () => {
+  describe('a circle of references, or a chain that is too long,', () => {
+    test('is not written: to itself, to each other, over several, or through versions', async () => {
       await alice.createVault('round');
       const refuses = async (name: string, target: Target) => {
         const before = await contents(system);
@@ -285,7 +285,7 @@ inEachProfile((system, { alice, bob }) => {
       await refuses('c', inRound('a'));
       await refuses('c', inRound('a', 1));
 
-      // An older version of its own may be pointed to, if that does not lead back.
+      // A reference may point to an older version of itself if that does not lead back.
       await alice.putSecret('round', 'own', 'first');
       await refer('round', 'own', inRound('own', 1));
       expect(await alice.readSecret('round', 'own')).toBe('first');
@@ -293,7 +293,7 @@ inEachProfile((system, { alice, bob }) => {
       await refuses('own', inRound('own'));
       await refuses('own', inRound('own', 4));
 
-      // What the name had before it got a value is still there.
+      // The versions that the name had before the value still exist.
       await refer('round', 'd', inRound('e'));
       await alice.putSecret('round', 'd', 'a value');
       await refuses('e', inRound('d', 1));
@@ -301,7 +301,7 @@ inEachProfile((system, { alice, bob }) => {
       await alice.post(`${at('round', 'd')}:rollback`, { version: 1 }).expect(400);
       expect(await alice.readSecret('round', 'e')).toBe('a value');
 
-      // What lies in the trash or was destroyed leads nowhere; a circle that is closed by a restore ends when it is read.
+      // Trashed and destroyed versions lead nowhere. If a restore closes a circle, a read of it ends.
       await refer('round', 'f', inRound('g'));
       await alice.delete(at('round', 'f')).expect(204);
       await refer('round', 'g', inRound('f'));
@@ -312,13 +312,13 @@ inEachProfile((system, { alice, bob }) => {
       await refer('round', 'i', inRound('h'));
     });
 
-    test('is looked for no further than the writer may read: what is there is not told to others', async () => {
+    test('is searched only as far as the writer may read, so it tells nothing about other vaults', async () => {
       await alice.createVault('unseen');
       await bob.createVault('spy');
       await alice.putSecret('unseen', 'end', VALUE);
       await refer('unseen', 'reference', { vault: 'unseen', name: 'end' });
       await refer('unseen', 'back', spied('back'));
-      /** Of ten references one after another that end there, what the last one is answered. */
+      /** The answer to a read of the last of ten references in a row that end there. */
       const probe = async (target: Target) => {
         const start = `to-${target.name}`;
         await bob.put(at('spy', `${start}-1`), to(target));
@@ -348,7 +348,7 @@ inEachProfile((system, { alice, bob }) => {
       expect(await probeAll()).toEqual([400, 200, 200, 400]);
     });
 
-    test('is not written by two who write at once', async () => {
+    test('is not written by two concurrent writes', async () => {
       await alice.createVault('at-once');
       for (const i of [1, 2, 3]) {
         const [one, other] = [`one-${i}`, `other-${i}`];
@@ -360,9 +360,9 @@ inEachProfile((system, { alice, bob }) => {
       }
     });
 
-    test('ends with 409, wherever it came from', async () => {
+    test('ends with 409, however it was made', async () => {
       await given('broken');
-      // As a writer who passes by the check would leave it.
+      // The state that a writer without the check would leave.
       await query(
         system,
         `delete from secret_reference where secret_id in (select id from secret where vault_id = (select id from vault where name = 'broken'))`,
@@ -376,7 +376,7 @@ inEachProfile((system, { alice, bob }) => {
       await alice.get(`${at('broken', 'ref')}?resolve=false`).expect(200);
     });
 
-    test('has ten references at most, and one that grew longer is not followed to its end', async () => {
+    test('has at most ten references, and a longer one is not followed to its end', async () => {
       await alice.createVault('long');
       await alice.putSecret('long', 'hop-10', VALUE);
       for (let i = 9; i >= 0; i -= 1) await refer('long', `hop-${i}`, hop(i + 1));

@@ -18,7 +18,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { codeOf, createUser, nextTotpStep, recordsOf, signIn, turnOnTotp } from '../identity/identity.ts';
 import { at, contents, query } from './ground.ts';
 
-// Two a page, so that there are several pages.
+// Two on a page, so that there are several pages.
 const LIMIT = 2;
 /** More than any test here has. */
 const ROWS_MAX = 50;
@@ -37,7 +37,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
 
   const idOf = async (vault: string) => (await admin.get(`/vaults/${vault}`).expect(200)).body.id as string;
 
-  /** Adds the next DEK of a vault, as a rotation begins. */
+  /** Adds the next DEK of a vault, as the first step of a rotation. */
   async function addDek(vaultId: string): Promise<DekRef> {
     const [newest] = await query<{ n: number }>(system, 'select max(version) as n from dek where vault_id = $1', [
       vaultId,
@@ -48,7 +48,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     return ref;
   }
 
-  /** Destroys all older ones, and forgets what is unwrapped: what was sealed under them can be opened by nobody. */
+  /** Destroys all older DEKs and forgets the unwrapped ones. Nobody can open what they sealed. */
   async function destroyOlder({ vaultId, dekVersion }: DekRef): Promise<void> {
     await query(system, `update dek set state = 'destroyed', wrapped = null where vault_id = $1 and version < $2`, [
       vaultId,
@@ -57,7 +57,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     system.vault.deks.clear();
   }
 
-  /** All rows that are under older DEKs, page by page. */
+  /** All rows under older DEKs, page by page. */
   async function listAll(resealable: Resealable, dek: DekRef): Promise<SealedRow[]> {
     const rows: SealedRow[] = [];
     for (;;) {
@@ -79,7 +79,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     }
   }
 
-  /** Reseals all there is under a new DEK and destroys the older ones. How many rows there were of each kind. */
+  /** Reseals everything under a new DEK and destroys the older ones. Returns the number of rows of each kind. */
   async function resealAll(vaultId: string): Promise<Record<string, number>> {
     const dek = await addDek(vaultId);
     const counts: Record<string, number> = {};
@@ -118,7 +118,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     (await rowsOf(vault)).map(({ name, version, dek_version }) => [name, version, dek_version]);
 
   describe('values of secrets', () => {
-    test('that are resealed read as before, in the trash too, when their old DEK is gone', async () => {
+    test('are read as before after resealing, even from the trash, without their old DEK', async () => {
       for (const vault of ['resealed', 'beside']) await admin.createVault(vault);
       await admin.putSecret('beside', 'a', 'of another vault');
       await admin.putSecret('resealed', 'a', 'one');
@@ -150,7 +150,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       expect(await admin.readSecret('resealed', 'b')).toBe('in the trash');
     });
 
-    test('are left to whoever changed them since they were listed', async () => {
+    test('that changed after they were listed are skipped', async () => {
       for (const vault of ['raced', 'away']) await admin.createVault(vault);
       for (const name of ['destroyed', 'moved', 'purged', 'twice']) await admin.putSecret('raced', name, name);
       const dek = await addDek(await idOf('raced'));
@@ -169,12 +169,12 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       await destroyOlder(dek);
       await admin.get(at('raced', 'destroyed')).expect(410);
       expect(await admin.readSecret('raced', 'twice')).toBe('twice');
-      // Its DEK there has the same version as the one it was listed under here.
+      // Its DEK there has the same version as the one under which it was listed here.
       expect(await deksOf('away')).toEqual([['moved', 1, 1]]);
       expect(await admin.readSecret('away', 'moved')).toBe('moved');
     });
 
-    test('that do not open stay as they are, and nothing waits for them', async () => {
+    test('that do not open stay unchanged and delay nothing', async () => {
       await admin.createVault('broken');
       for (const name of ['a', 'b', 'c', 'd', 'e']) await admin.putSecret('broken', name, name);
       const stored = await rowsOf('broken');
@@ -210,7 +210,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       expect(await admin.readSecret('named', 's')).toBe('mine');
     });
 
-    test('are replaced only by who names what is there', async () => {
+    test('are replaced only if the ciphertext is the expected one', async () => {
       await admin.createVault('swap');
       for (const name of ['a', 'b']) await admin.putSecret('swap', name, name);
       const [a, b] = await rowsOf('swap');
@@ -223,7 +223,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       expect((await rowsOf('swap'))[0]).toEqual({ ...a, ciphertext: b!.ciphertext, dek_version: 2 });
     });
 
-    test('are not moved over what somebody else has written meanwhile: that move is to be repeated', async () => {
+    test('that somebody else has written meanwhile are not overwritten by a move, which must be repeated', async () => {
       await admin.createVault('outrun');
       for (const name of ['a', 'b']) await admin.putSecret('outrun', name, name);
       const before = await contents(system);
@@ -238,8 +238,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     });
   });
 
-  describe('what the system keeps', () => {
-    test('TOTP secrets that are resealed are asked for and confirmed as before, when their old DEK is gone', async () => {
+  describe('the data of the system', () => {
+    test('TOTP secrets work as before after resealing, without their old DEK', async () => {
       for (const username of ['confirmed', 'unconfirmed']) await createUser(system, { username, password: PASSWORD });
       const person = async (username: string) => (await signIn(system, { username })).person;
       const { uri } = await turnOnTotp(system, await person('confirmed'));
@@ -255,12 +255,12 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       await unconfirmed.post('/auth/totp:confirm', { otp: codeOf(system, setUp.uri) }).expect(200);
     });
 
-    test('signing keys that are resealed honour the tokens of before, when their old DEK is gone', async () => {
+    test('signing keys still verify earlier tokens after resealing, without their old DEK', async () => {
       await createUser(system, { username: 'renewing', password: PASSWORD });
       const { person, refreshToken } = await signIn(system, { username: 'renewing' });
 
       expect(await resealAll(SYSTEM_VAULT_ID)).toMatchObject({ 'signing-key': 2 });
-      // Nothing of them is left in memory.
+      // Memory has none of them any more.
       await system.stopService('api');
       await system.startService('api');
       const again = system.stranger.withToken(person.token);
@@ -273,7 +273,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     });
   });
 
-  test('everything that is sealed in the database is in the list', async () => {
+  test('the list has everything that is sealed in the database', async () => {
     const columns = await query<{ name: string }>(
       system,
       system.vault.db.engine === 'sqlite'
@@ -293,7 +293,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     expect(new Set(allResealables.map(({ kind }) => kinds[kind]))).toEqual(new Set(columns.map(({ name }) => name)));
   });
 
-  test('new values are sealed under the newest DEK that is active', async () => {
+  test('new values are sealed under the newest active DEK', async () => {
     await admin.createVault('states');
     const vaultId = await idOf('states');
     const written: unknown[] = [];
@@ -313,10 +313,10 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     await write();
     expect(written).toEqual([1, 2, 2, 1]);
     expect(await deksOf('states')).toEqual(written.map((dekVersion, index) => ['s', index + 1, dekVersion]));
-    // What is under one that retires is read all the same.
+    // Values under a retiring DEK are still read.
     expect((await admin.get(`${at('states', 's')}?version=3`).expect(200)).body.value).toBe('2');
 
-    // With the system's it is no other.
+    // The DEK of the system behaves the same.
     const { dekVersion } = await addDek(SYSTEM_VAULT_ID);
     await createUser(system, { username: 'newest', password: PASSWORD });
     await (await signIn(system, { username: 'newest' })).person.post('/auth/totp').expect(200);
@@ -327,7 +327,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     expect([user!.totp_dek_version, envelopeKeyVersion(user!.totp_ciphertext)]).toEqual([dekVersion, dekVersion]);
   });
 
-  test('a row cannot say that it has a value and not under which DEK, nor a DEK be destroyed and still there', async () => {
+  test('the database refuses a value without a DEK, and a destroyed DEK that still exists', async () => {
     await admin.createVault('checked');
     await admin.putSecret('checked', 's', 'v');
     const [row] = await rowsOf('checked');
@@ -345,7 +345,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
   });
 });
 
-/** Where somebody else writes a version in the moment before its ciphertext is replaced. */
+/** Makes another caller write a version just before its ciphertext is replaced. */
 function outrunAtEachReplacement(ctx: VaultContext): VaultContext {
   const transaction: VaultContext['db']['transaction'] = (work) =>
     ctx.db.transaction((tx) =>

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Entry, Person } from '@cardea/testkit/person';
+import { HOUR_MS, MINUTE_MS } from '@cardea/vault/durations';
 import { wordsOf, wordsOfQuery } from '@cardea/vault/secrets/listing/search-index';
 import { grant, newApplication, newUser } from '../access/granting.ts';
 import { query } from './ground.ts';
@@ -8,10 +9,9 @@ import { query } from './ground.ts';
 type Item = { name: string; prefix?: string; vault?: string; metadata: Record<string, string> };
 type Answer = { items: Item[]; nextCursor?: string };
 
-const HOUR_MS = 3_600_000;
 const SIZES = [1, 3, 500];
 
-// Around a slash lie `-` and `.` before it, digits and letters after it.
+// `-` and `.` sort before a slash, digits and letters after it.
 const NAMES = [
   'API_KEY',
   'apps',
@@ -46,7 +46,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     return entries.map(({ event }) => event).find((event) => event.requestId === requestId)!;
   };
 
-  /** Puts 5,000 hidden secrets, one every `stepMs`; with the last of them ends the one that may be seen. */
+  /** Adds 5,000 hidden secrets, one every `stepMs`. The visible one expires with the last of them. */
   async function givenHidden(vault: string, stepMs: number): Promise<string> {
     await alice.createVault(vault);
     const end = system.now().getTime() + HOUR_MS;
@@ -74,7 +74,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
 
   describe('a list of a vault', () => {
     test.each(['', 'a', 'apps', 'apps/', 'apps/ci', 'apps/ci/', 'db', 'db/', 'nothing', '~', 'é'])(
-      'shows, page by page, all names that begin with "%s", in the order of their bytes',
+      'shows, page by page, all names that begin with "%s", in byte order',
       async (prefix) => {
         const names = await listed(alice, `/vaults/listed/secrets?prefix=${encodeURIComponent(prefix)}`);
         expect(names).toEqual(NAMES.filter((name) => name.startsWith(prefix)));
@@ -82,7 +82,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     );
 
     test.each(['', 'a', 'apps', 'apps/', 'apps/ci', 'apps/ci/', 'apps/ci/deploy/', 'db', 'db/', 'nothing/', 'z'])(
-      'shows what lies deeper than "%s" as one item each',
+      'shows the names deeper than "%s" as one item each',
       async (prefix) => {
         const path = `/vaults/listed/secrets?delimiter=/&prefix=${prefix}`;
         expect(await listed(alice, path)).toEqual(folded(NAMES, prefix));
@@ -104,7 +104,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       'x',
       'toke',
       'é',
-    ])('shows the names that have words which begin as "%s" does, each once', async (q) => {
+    ])('shows the names with words that begin like "%s", each once', async (q) => {
       const path = `/vaults/listed/secrets?q=${encodeURIComponent(q)}`;
       const names = NAMES.filter((name) => hasWords(name, q));
       expect((await listed(alice, path)).toSorted()).toEqual(names.toSorted());
@@ -112,7 +112,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       expect((await listed(bob, path)).toSorted()).toEqual(visible.toSorted());
     });
 
-    test('by words comes in the order of the words found', async () => {
+    test('by words comes in the order of the matched words', async () => {
       expect(await listed(alice, '/vaults/listed/secrets?q=ap')).toEqual([
         'API_KEY',
         'apps/web/api-token',
@@ -130,7 +130,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       ]);
     });
 
-    test('is recorded with how much was shown, and holds no value', async () => {
+    test('is recorded with the number of its items, and without values', async () => {
       await alice.createVault('recorded');
       await alice.putSecret('recorded', 'a/b', 'the-value-itself');
       await alice.putSecret('recorded', 'a/c', 'the-value-itself');
@@ -173,7 +173,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       await expectRefused(alice, `/vaults/listed/secrets?${query}`, new RegExp(`^${escaped}`));
     });
 
-    test('takes no cursor that another list, or somebody else, made up', async () => {
+    test('accepts no cursor of another list or of somebody else', async () => {
       const forged = [
         [0, 'db'],
         ['', '', ''],
@@ -200,7 +200,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       }
     });
 
-    test('goes on where it was whatever has come and gone before', async () => {
+    test('continues at its position, even if earlier items have come or gone', async () => {
       await alice.createVault('moving');
       for (const name of ['b/1', 'c', 'd/1', 'd/2', 'e']) await alice.putSecret('moving', name, 'v');
       const first = (await alice.get('/vaults/moving/secrets?delimiter=/&limit=3').expect(200)).body as Answer;
@@ -215,7 +215,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
   });
 
   describe('the trash', () => {
-    test('is listed with the time each came there, and its secrets are found in no other way', async () => {
+    test('is listed with the time of each deletion, and its secrets are not found elsewhere', async () => {
       await alice.createVault('binned');
       for (const name of ['in/a', 'in/b', 'out/a', 'both/a']) {
         await alice.put(`/vaults/binned/secrets/${name}`, { value: 'v', metadata: { team: 'core' } }).expect(201);
@@ -228,7 +228,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       expect(await listed(alice, `${trash}&prefix=in/`)).toEqual(['in/a', 'in/b']);
       const { items } = (await alice.get(trash).expect(200)).body as { items: { deletedAt: string }[] };
       for (const { deletedAt } of items) {
-        expect(Math.abs(Date.parse(deletedAt) - system.now().getTime())).toBeLessThan(60_000);
+        expect(Math.abs(Date.parse(deletedAt) - system.now().getTime())).toBeLessThan(MINUTE_MS);
       }
       for (const path of ['?', '?deleted=false', '?q=a']) {
         expect(await listed(alice, `/vaults/binned/secrets${path}&`.replace('?&', '?'))).toEqual(['both/a', 'out/a']);
@@ -246,8 +246,8 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     });
   });
 
-  describe('what ends before a time', () => {
-    test('is listed the soonest first, page by page, with what has ended already, and not what is in the trash', async () => {
+  describe('the list of secrets that expire before a time', () => {
+    test('has the soonest first, page by page, with the expired ones, and without the trash', async () => {
       await alice.createVault('ending');
       const at = (hours: number) =>
         new Date(Math.ceil(system.now().getTime() / HOUR_MS + hours) * HOUR_MS).toISOString();
@@ -288,8 +288,8 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     });
   });
 
-  describe('what ends, of a vault of which a part may be seen,', () => {
-    test('comes in pages that may be empty, and no cursor tells a name that is hidden', async () => {
+  describe('the list of expiries in a vault that is visible in part', () => {
+    test('has pages that may be empty, and no cursor names a hidden secret', async () => {
       const path = await givenHidden('hidden-ends', 1);
       const sizes: number[] = [];
       for (let cursor = ''; ;) {
@@ -303,14 +303,14 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       expect(sizes).toEqual([0, 0, 1]);
     });
 
-    test('is found at once where what is hidden ends with it', async () => {
+    test('shows a visible secret at once if hidden ones expire with it', async () => {
       const path = await givenHidden('same-end', 0);
       expect((await pagesOf(bob, path, 10)).map((items) => items.length)).toEqual([1]);
     });
   });
 
   describe('a search', () => {
-    // The longest there may be, with blanks at the end.
+    // The longest possible, with spaces at the end.
     const KEY = 'k'.repeat(128);
     const VALUE = `${'🔑'.repeat(255)}  `;
     const METADATA = { team: 'core', env: 'prod' };
@@ -354,7 +354,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       ['metadata.team=we', []],
       ['metadata.constructor=x', []],
       ['metadata.__proto__=x&q=search', []],
-    ])('for %s finds, page by page, all that has all of it in every vault', async (query, found) => {
+    ])('for %s finds, page by page, everything that matches all of it, in every vault', async (query, found) => {
       expect(await listed(alice, `/secrets?${query}`)).toEqual(found);
     });
 
@@ -364,13 +364,13 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       [KEY, VALUE, ['s-bobs: search/apps']],
       [KEY, VALUE.trimEnd(), []],
     ])(
-      'finds metadata as it was written, to its longest and with its blanks: %.10s=%.10s',
+      'finds metadata as it was written, up to its longest and with its spaces: %.10s=%.10s',
       async (key, value, found) => {
         expect(await listed(alice, `/secrets?metadata.${key}=${encodeURIComponent(value)}`)).toEqual(found);
       },
     );
 
-    test('finds for everybody what they may list, and nothing else', async () => {
+    test('finds for each caller only what they may list', async () => {
       const path = '/secrets?q=search&metadata.team=core';
       const everything = await listed(alice, path);
       expect(everything).toHaveLength(6);
@@ -394,7 +394,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       expect(await listed(application, path)).toEqual([]);
     });
 
-    test('finds a name by its first 32 words, and not by those after them, whoever looks', async () => {
+    test('finds a name by its first 32 words and not by later ones, for every caller', async () => {
       await alice.createVault('wordy');
       const name = `wordy/${Array.from({ length: 40 }, (_, i) => `w${i}${i % 10 === 9 ? '/' : '-'}`).join('')}end`;
       await alice.put(`/vaults/wordy/secrets/${name}`, { value: 'v', metadata: { 'a"b': `c'd` } }).expect(201);
@@ -408,7 +408,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       expect(await query(system, words)).toHaveLength(32);
     });
 
-    test('shows what a list shows, with the vault, and no value', async () => {
+    test('shows what a list shows, with the vault and without values', async () => {
       const { body, text } = await alice.get('/secrets?q=searching').expect(200);
       const inVault = await alice.get('/vaults/s-one/secrets?q=searching').expect(200);
       expect(body.items).toEqual([{ vault: 's-one', ...inVault.body.items[0] }]);
@@ -416,7 +416,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       expect(text).not.toContain('"value"');
     });
 
-    test('finds a secret under its new metadata, and no more under the old', async () => {
+    test('finds a secret by its new metadata, and no longer by the old', async () => {
       await alice.put('/vaults/s-one/secrets/changing', { value: 'v', metadata: { stage: 'old', kept: 'yes' } });
       await alice.patch('/vaults/s-one/secrets/changing', { metadata: { stage: 'new' } }).expect(200);
       expect(await listed(alice, '/secrets?metadata.stage=old')).toEqual([]);
@@ -427,7 +427,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       expect(await listed(alice, '/secrets?q=changing')).toEqual([]);
     });
 
-    test('is recorded once, with how much was found, and not with what was looked for', async () => {
+    test('is recorded once, with the number of hits, and without the query', async () => {
       for (const [query, reason, count] of [
         ['q=searching', 'q', 1],
         ['metadata.team=web', 'metadata', 1],
@@ -467,7 +467,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       await expectRefused(alice, `/secrets?${query}`, new RegExp(`^${detail.replace(/[./]/g, '\\$&')}`));
     });
 
-    test('turns a page that is not full where words are frequent one by one and rare together', async () => {
+    test('continues after a page that is not full, if each word is frequent and both together are rare', async () => {
       await alice.createVault('frequent');
       const db = system.openDatabase();
       try {
@@ -492,10 +492,10 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       await alice.putSecret('frequent', 'frequentword/x/needle', 'v');
       const pages = await pagesOf(alice, '/secrets?q=frequentword%20nee', 10);
       expect(pages.map((items) => items.map(({ name }) => name))).toEqual([[], [], ['frequentword/x/needle']]);
-      // Who sees a part is not led through the rest, and no cursor tells of it.
+      // A caller who sees a part is not led through the rest, and no cursor reveals it.
       await grant(alice, 'frequent', 'user:bob', { secrets: ['list'], pathPrefix: 'frequentword/x' }).expect(201);
       expect((await pagesOf(bob, '/secrets?q=frequentword%20nee', 10)).map((items) => items.length)).toEqual([1]);
-      // Nor does it tell whether a hidden name holds what is looked for.
+      // Nor does it reveal whether a hidden name matches the query.
       await alice.putSecret('frequent', 'hidden/unheardof', 'v');
       await grant(alice, 'frequent', 'user:bob', { secrets: ['list'], pathPrefix: 'frequentword' }).expect(200);
       for (const q of ['unheardof', 'nowhere']) {
@@ -507,7 +507,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       ]);
     });
 
-    test('looks into a thousand vaults and more', async () => {
+    test('searches more than a thousand vaults', async () => {
       const db = system.openDatabase();
       try {
         await db.query(
@@ -539,7 +539,7 @@ async function pagesOf(person: Person, path: string, limit: number): Promise<Ite
   }
 }
 
-/** What every size of page shows, which is the same. */
+/** The items, which are the same for every page size. */
 async function listed(person: Person, path: string): Promise<string[]> {
   const bySize = [];
   for (const limit of SIZES) {

@@ -2,6 +2,7 @@ import { alphabets } from '@cardea/contracts/secrets/secrets';
 import { sha256Hex } from '@cardea/crypto/ids';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
+import { MINUTE_MS } from '@cardea/vault/durations';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
@@ -16,8 +17,8 @@ inEachProfile((system, { alice }) => {
     await alice.createVault('payments');
   });
 
-  describe('a value that is stored', () => {
-    test('is 201 at first and 200 from then on; its tag is its version, and its record names the bytes on the disk', async () => {
+  describe('a stored value', () => {
+    test('is 201 at first and 200 after that; its tag is its version, and its record names the bytes on the disk', async () => {
       await alice.createVault('tags');
       const first = await alice.put(at('tags', 's'), { value: 'one' }).expect(201);
       expect(first.body).toEqual({ name: 's', version: 1, changed: true, createdAt: expect.any(String) });
@@ -52,7 +53,7 @@ inEachProfile((system, { alice }) => {
     test.each([
       ['utf8', 'hunter2 ä 😀 \u0000\n'],
       ['base64', base64(300)],
-    ])('as %s and is the one that is there makes no version', async (encoding, value) => {
+    ])('as %s that equals the current one makes no version', async (encoding, value) => {
       const name = `same/${encoding}`;
       const { body: first } = await alice.put(at('payments', name), { value, encoding }).expect(201);
       const before = await contents(system);
@@ -66,7 +67,7 @@ inEachProfile((system, { alice }) => {
       expect((await alice.get(at('payments', name)).expect(200)).body).toMatchObject({ value, encoding });
     });
 
-    test('is another one in another encoding, of another kind, or when one came between', async () => {
+    test('makes a version in another encoding, with another type, or after a different value', async () => {
       const path = at('payments', 'kinds');
       await alice.put(path, { value: 'abcd' }).expect(201);
       for (const [version, body] of [
@@ -89,7 +90,7 @@ inEachProfile((system, { alice }) => {
       }
     });
 
-    test('again, with something else beside it, takes that over and makes no version', async () => {
+    test('sent again with other fields changes the fields and makes no version', async () => {
       await alice.createVault('beside');
       const path = at('beside', 's');
       const { body: first } = await alice.put(path, { value: 'v', metadata: { team: 'a' } }).expect(201);
@@ -98,7 +99,7 @@ inEachProfile((system, { alice }) => {
       expect(labelled.body).toEqual({ ...first, changed: false });
       const ending = await alice.put(path, { value: 'v', ttlSeconds: 3_600, maxVersions: 3 }).expect(200);
       expect(ending.body).toEqual({ ...first, changed: false, expiresAt: expect.any(String) });
-      // What is not spoken of stays.
+      // Absent fields stay.
       await alice.put(path, { value: 'v', maxVersions: 4 }).expect(200);
 
       const { body } = await alice.get(path).expect(200);
@@ -122,7 +123,7 @@ inEachProfile((system, { alice }) => {
       ['letters of two bytes', { value: 'ä'.repeat(4_096) }, { value: `${'ä'.repeat(4_096)}a` }],
       ['characters of four bytes', { value: '😀'.repeat(2_048) }, { value: `${'😀'.repeat(2_048)}a` }],
       ['bytes', { value: base64(8_192), encoding: 'base64' }, { value: base64(8_193), encoding: 'base64' }],
-    ])('has 8192 bytes at most: %s', async (kind, largest, tooLarge) => {
+    ])('has at most 8192 bytes: %s', async (kind, largest, tooLarge) => {
       const path = at('payments', `sizes/${kind.replaceAll(' ', '-')}`);
       const refused = await alice.put(path, tooLarge).expect(413);
       expect(refused.body).toMatchObject({ code: 'too_large', errors: [{ path: 'body.value' }] });
@@ -149,14 +150,14 @@ inEachProfile((system, { alice }) => {
       { value: 'v', metadata: { '': 'a' } },
       { value: 'v', metadata: { a: null } },
       { value: 'v', metadata: ['a'] },
-    ])('is refused if it is none, or what stands beside it is nothing: %j', async (body) => {
+    ])('is refused if it or a field beside it is invalid: %j', async (body) => {
       await alice.put(at('payments', 'refused'), body).expect(400);
       await alice.get(at('payments', 'refused')).expect(404);
     });
   });
 
-  describe('versions are kept', () => {
-    test('as many as the vault says: the oldest is gone from the database, and recorded as destroyed', async () => {
+  describe('versions', () => {
+    test('are as many as the vault keeps: the oldest is removed from the database, and recorded as destroyed', async () => {
       await alice.post('/vaults', { name: 'kept', maxVersions: 3 }).expect(201);
       for (let i = 1; i <= 5; i += 1) await alice.putSecret('kept', 's', `value ${i}`);
       expect(await storedVersions(system, 'kept', 's')).toEqual({ 3: true, 4: true, 5: true });
@@ -177,7 +178,7 @@ inEachProfile((system, { alice }) => {
       ]);
     });
 
-    test('as many as the secret says, from its next value on', async () => {
+    test('are as many as the secret keeps, from its next value on', async () => {
       await alice.post('/vaults', { name: 'fewer', maxVersions: 3 }).expect(201);
       const path = at('fewer', 's');
       await alice.put(path, { value: '1', maxVersions: 5 }).expect(201);
@@ -189,7 +190,7 @@ inEachProfile((system, { alice }) => {
       expect(Object.keys(await storedVersions(system, 'fewer', 's'))).toHaveLength(5);
       await alice.putSecret('fewer', 's', '7');
       expect(Object.keys(await storedVersions(system, 'fewer', 's'))).toEqual(['6', '7']);
-      // A value that was destroyed before is not destroyed again.
+      // A destroyed value is not destroyed again.
       await alice.post(`${path}:destroy`, { versions: [6] }).expect(200);
       await alice.putSecret('fewer', 's', '8');
       expect(await trail(system, 'fewer', 'secret.destroy')).toEqual([
@@ -227,7 +228,7 @@ inEachProfile((system, { alice }) => {
       },
     );
 
-    test('has 32 letters and digits if nothing is said, and another one comes each time', async () => {
+    test('has 32 letters and digits by default, and is new each time', async () => {
       const path = at('payments', 'generated/plain');
       await alice.request('post', `${path}:generate`).expect(201);
       const first = await alice.readSecret('payments', 'generated/plain');
@@ -243,7 +244,7 @@ inEachProfile((system, { alice }) => {
       }
     });
 
-    test('is read by those only who may read', async () => {
+    test('is read only by callers with the right to read', async () => {
       const writer = await newApplication(system, 'writer');
       await grant(alice, 'payments', 'application:writer', { secrets: ['write'] }).expect(201);
       await writer.post(`${at('payments', 'generated/blind')}:generate`).expect(201);
@@ -253,7 +254,7 @@ inEachProfile((system, { alice }) => {
   });
 
   describe('a merge patch', () => {
-    test('changes what it names, takes away what is null, and touches neither the value nor the version', async () => {
+    test('changes the given fields, removes null ones, and changes neither the value nor the version', async () => {
       await alice.createVault('patched');
       const path = at('patched', 's');
       await alice.put(path, { value: 'v', metadata: { team: 'a', owner: 'b' } }).expect(201);
@@ -268,7 +269,7 @@ inEachProfile((system, { alice }) => {
 
       const nothing = await alice.patch(path, {}).expect(200);
       expect(nothing.body).toEqual(patched.body);
-      const end = new Date(system.now().getTime() + 60_000).toISOString();
+      const end = new Date(system.now().getTime() + MINUTE_MS).toISOString();
       await alice.patch(path, { expiresAt: end, metadata: {} }).expect(200);
       await alice.patch(path, { ttlSeconds: 60 }).expect(200);
       const entries = await (await system.as('admin')).auditEntries({ vault: 'patched', action: 'secret.update' });
@@ -286,7 +287,7 @@ inEachProfile((system, { alice }) => {
       ]);
     });
 
-    test('keeps metadata within 64 keys of 128 characters, with values of 512', async () => {
+    test('accepts up to 64 metadata keys of 128 characters, with values of 512', async () => {
       await alice.createVault('limits');
       const path = at('limits', 's');
       await alice.put(path, { value: 'v', metadata: labels(65) }).expect(400);
@@ -311,7 +312,7 @@ inEachProfile((system, { alice }) => {
       expect((await alice.get(path).expect(200)).body.metadata).toEqual(body.metadata);
     });
 
-    test('is refused where it is none, and where there is nothing to patch', async () => {
+    test('is refused if it is malformed, or if there is nothing to patch', async () => {
       const path = at('payments', 'unpatched');
       await alice.patch(path, { metadata: { a: 'b' } }).expect(404);
       await alice.putSecret('payments', 'unpatched', 'v');
@@ -327,8 +328,8 @@ inEachProfile((system, { alice }) => {
     });
   });
 
-  describe('whoever was granted', () => {
-    /** Each call there is, by the verb it takes, with the status of success. */
+  describe('a caller with the right to', () => {
+    /** Every call, with the verb that it needs and its status of success. */
     const calls: [string, string, (by: Person, path: string) => PromiseLike<{ status: number }>][] = [
       ['list', '200', (by, path) => by.get(`${path}:versions`)],
       ['read', '200', (by, path) => by.get(path)],
@@ -370,7 +371,7 @@ inEachProfile((system, { alice }) => {
       },
     );
 
-    test('oversight sees that there are versions, and reads or changes none', async () => {
+    test('oversight sees that there are versions, and reads and changes none', async () => {
       const carla = await system.as('carla');
       await alice.createVault('overseen');
       await alice.putSecret('overseen', 's', 'canary-value');
@@ -382,10 +383,10 @@ inEachProfile((system, { alice }) => {
     });
   });
 
-  describe('while another service is away', () => {
+  describe('while another service does not answer:', () => {
     const CANARY = 'canary-1f9a77';
 
-    /** Every call there is, on a secret with two versions and one in the trash. */
+    /** Every call, on a secret with two versions and one in the trash. */
     const everyCall = (vault: string): [string, () => PromiseLike<{ status: number; text: string }>][] => [
       ['get', () => alice.get(at(vault, 's'))],
       ['get unchanged', () => alice.get(at(vault, 's')).set('If-None-Match', '"2"')],
@@ -413,7 +414,7 @@ inEachProfile((system, { alice }) => {
       await alice.delete(at(vault, 't')).expect(204);
     }
 
-    test('the key service: what must open or seal a value answers 503, and changes nothing', async () => {
+    test('kek-service: a call that opens or seals a value answers 503, and changes nothing', async () => {
       await fill('sealed');
       await system.stopService('kek');
       system.vault.deks.clear();
@@ -428,13 +429,13 @@ inEachProfile((system, { alice }) => {
       expect(await alice.readSecret('sealed', 's')).toBe(CANARY);
     });
 
-    test('the audit log: every call answers 503, shows nothing and changes nothing, and no sweep destroys anything', async () => {
+    test('the audit log: every call answers 503, releases nothing and changes nothing, and no sweep destroys anything', async () => {
       await fill('unaudited');
       await alice.put(at('unaudited', 'ended'), { value: CANARY, ttlSeconds: 1 }).expect(201);
       await alice.putSecret('unaudited', 'plain', CANARY);
       system.passTime(1_000);
       await system.stopService('audit');
-      // Nobody knows yet that it is away: what was opened meanwhile stays inside.
+      // Nobody knows yet that the log does not answer. Values that were opened are not released.
       const reads = [at('unaudited', 's'), at('unaudited', 'r'), `${at('unaudited', 's')}:versions`];
       for (const { status, text } of await Promise.all(reads.map((path) => alice.get(path)))) {
         expect([status, text.includes(CANARY)]).toEqual([503, false]);
@@ -449,7 +450,7 @@ inEachProfile((system, { alice }) => {
 
       await system.startService('audit');
       await untilAnswers(alice);
-      // What nobody was shown was read by nobody, though it was opened.
+      // Values that were not released have no reader, although they were opened.
       const { body } = await alice.get(`${at('unaudited', 's')}:versions`).expect(200);
       expect(body.items.filter((version: object) => 'lastReadAt' in version)).toEqual([]);
       expect(await alice.readSecret('unaudited', 's')).toBe(CANARY);

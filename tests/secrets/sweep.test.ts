@@ -1,16 +1,17 @@
 import { createTestSystem } from '@cardea/testkit/system';
+import { DAY_MS } from '@cardea/vault/durations';
 import { expect, test } from '@jest/globals';
-import { DAY_MS, at, eventsOf, query, storedVersions } from './ground.ts';
+import { at, eventsOf, query, storedVersions } from './ground.ts';
 
 test.each(['mini', 'full'] as const)(
-  'in profile %s, what a sweep cannot destroy or announce keeps nothing else from its turn, and the sweep fails',
+  'in profile %s, a secret that a sweep cannot destroy or announce does not delay the others, and the sweep fails',
   async (profile) => {
     await using system = await createTestSystem(profile);
     const alice = await system.as('alice');
     await alice.createVault('swept');
     const put = (name: string, days: number) =>
       alice.put(at('swept', name), { value: 'v', ttlSeconds: (days * DAY_MS) / 1_000 }).expect(201);
-    // Listed by their ends: the one that fails comes first.
+    // Listed by their expiry: the one that fails comes first.
     await put('soon-stuck', 30);
     await put('soon', 31);
     await put('ended-stuck', 10);
@@ -40,7 +41,7 @@ test.each(['mini', 'full'] as const)(
   },
 );
 
-// Each lets the database refuse one change of one secret.
+// Each makes the database refuse one change of one secret.
 const REFUSING = {
   sqlite: {
     announce: (id: string) => `create trigger no_announcement before update of announce_at on secret

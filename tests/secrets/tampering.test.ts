@@ -4,12 +4,13 @@ import type { Db } from '@cardea/storage/db';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { seededRandom } from '@cardea/testkit/random';
 import { REFERENCE_TYPE, SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
+import { MINUTE_MS } from '@cardea/vault/durations';
 
-// Format, version of the DEK and nonce (packages/crypto/FORMAT.md).
+// Format, DEK version and nonce (packages/crypto/FORMAT.md).
 const HEADER_BYTES = 29;
 const OVERHEAD_BYTES = 45;
 const VALUE = 'the value that nobody may see changed';
-/** How many rows are changed and read at once. */
+/** The number of rows that are changed and read at once. */
 const AT_ONCE = 16;
 
 const at = (vault: string, name: string) => `/vaults/${vault}/secrets/${name}`;
@@ -69,7 +70,7 @@ inEachProfile((system, { admin }) => {
     return { recorded, counted: Number(counted ?? 0) };
   }
 
-  /** What a read of a damaged row answers: that something is wrong here, and not a word of what. */
+  /** The answer to a read of a damaged row: it says that something is wrong here, and nothing more. */
   async function expectDamage(path: string): Promise<void> {
     const { status, text, headers } = await admin.get(path);
     expect([path, status, JSON.parse(text)]).toEqual([
@@ -80,7 +81,7 @@ inEachProfile((system, { admin }) => {
     expect(headers).not.toHaveProperty('etag');
   }
 
-  /** Has a value read in every way there is. Each answers damage and nothing else, and is recorded and counted. */
+  /** Reads a value by every call. Each answers damage and nothing else, and is recorded and counted. */
   async function expectDamageHowever(vault: string, name: string): Promise<void> {
     const before = await countFailures();
     const carla = await system.as('carla');
@@ -103,7 +104,7 @@ inEachProfile((system, { admin }) => {
     await admin.get(at(vault, 'elsewhere')).expect(404);
   }
 
-  /** Flips each of the bits, of a row of its own, and then puts the row right again. */
+  /** Flips each of the bits in its own row, and then restores the row. */
   async function expectNoFlipToPass(bits: number[], value: string): Promise<void> {
     const names = Array.from({ length: AT_ONCE }, (_, number) => `flipped/${value.length}/${number}`);
     for (const name of names) await admin.putSecret('tampered', name, value);
@@ -124,28 +125,36 @@ inEachProfile((system, { admin }) => {
     }
   }
 
-  test('no bit of the header can be flipped: not of the format, the version of the DEK, or the nonce', async () => {
-    await expectNoFlipToPass(
-      Array.from({ length: HEADER_BYTES * 8 }, (_, bit) => bit),
-      VALUE,
-    );
-  }, 60_000);
+  test(
+    'no bit of the header can be flipped: not of the format, the DEK version or the nonce',
+    async () => {
+      await expectNoFlipToPass(
+        Array.from({ length: HEADER_BYTES * 8 }, (_, bit) => bit),
+        VALUE,
+      );
+    },
+    MINUTE_MS,
+  );
 
-  test('nor can any of two hundred bits of a value of 8 KiB and its tag', async () => {
-    const random = seededRandom(system.profile);
-    const [header, all] = [HEADER_BYTES * 8, (OVERHEAD_BYTES + SECRET_BYTES_MAX) * 8];
-    const inTag = Array.from({ length: 20 }, () => all - 1 - random.below(128));
-    const anywhere = Array.from({ length: 180 }, () => header + random.below(all - header));
-    await expectNoFlipToPass([...inTag, ...anywhere], 'v'.repeat(SECRET_BYTES_MAX));
-  }, 60_000);
+  test(
+    'none of two hundred bits of a value of 8 KiB and its tag can be flipped',
+    async () => {
+      const random = seededRandom(system.profile);
+      const [header, all] = [HEADER_BYTES * 8, (OVERHEAD_BYTES + SECRET_BYTES_MAX) * 8];
+      const inTag = Array.from({ length: 20 }, () => all - 1 - random.below(128));
+      const anywhere = Array.from({ length: 180 }, () => header + random.below(all - header));
+      await expectNoFlipToPass([...inTag, ...anywhere], 'v'.repeat(SECRET_BYTES_MAX));
+    },
+    MINUTE_MS,
+  );
 
   test.each<[string, (own: Buffer) => Buffer | Promise<Buffer>]>([
-    ['a byte too short', (own) => own.subarray(0, -1)],
+    ['one byte too short', (own) => own.subarray(0, -1)],
     ['without its tag', (own) => own.subarray(0, -16)],
     ['cut to its header', (own) => own.subarray(0, HEADER_BYTES)],
     ['of one byte', (own) => own.subarray(0, 1)],
     ['empty', () => Buffer.alloc(0)],
-    ['a byte too long', (own) => Buffer.concat([own, Buffer.from([0])])],
+    ['one byte too long', (own) => Buffer.concat([own, Buffer.from([0])])],
     ['twice', (own) => Buffer.concat([own, own])],
     ['with a byte before it', (own) => Buffer.concat([Buffer.from([1]), own])],
     ['of zeros', (own) => Buffer.alloc(own.length)],
@@ -153,7 +162,7 @@ inEachProfile((system, { admin }) => {
     ['of another secret of the vault', () => stored('tampered', 'twin')],
     ['of a secret of another vault', () => stored('other', 'twin')],
     ['of a secret in the trash', () => stored('tampered', 'trashed')],
-  ])('a row with a ciphertext %s is reported as damage, however it is read, and counted', async (_what, damage) => {
+  ])('a row with a ciphertext %s is reported as damage by every read, and counted', async (_what, damage) => {
     const path = at('tampered', 'secret');
     const original = await stored('tampered', 'secret', 2);
     const before = await countFailures();
@@ -180,7 +189,7 @@ inEachProfile((system, { admin }) => {
     expect(await admin.readSecret('tampered', 'secret')).toBe(VALUE);
   });
 
-  test('a damaged version is written over, is not taken for the identical value, and the damage is recorded', async () => {
+  test('a damaged version is overwritten, does not count as identical, and the damage is recorded', async () => {
     const path = at('tampered', 'mended');
     await admin.putSecret('tampered', 'mended', VALUE);
     await store('mended', flip(await stored('tampered', 'mended'), 300), 1);
@@ -202,7 +211,7 @@ inEachProfile((system, { admin }) => {
     ]);
   });
 
-  test('two vaults whose names were swapped open nothing for each other', async () => {
+  test("two vaults with swapped names do not open each other's values", async () => {
     for (const vault of ['left', 'right']) {
       await admin.createVault(vault);
       await admin.putSecret(vault, 'same', `${VALUE} of ${vault}`);
@@ -237,8 +246,8 @@ inEachProfile((system, { admin }) => {
     ['bytes as text', 'bytes', bytes, `encoding = 'utf8'`],
     ['another content type', 'page', page, `content_type = 'text/html'`],
     ['no content type', 'page', page, `content_type = null`],
-    ['a content type where there was none', 'text', text, `content_type = 'text/html'`],
-    ['an empty content type where there was none', 'text', text, `content_type = ''`],
+    ['a content type where it had none', 'text', text, `content_type = 'text/html'`],
+    ['an empty content type where it had none', 'text', text, `content_type = ''`],
     ['a reference', 'elsewhere', elsewhere, `content_type = '${REFERENCE_TYPE}'`],
   ])('a row that was edited to be %s does not open', async (_what, name, put, edit) => {
     await admin.put(at('tampered', `edited/${name}`), put);
@@ -266,7 +275,7 @@ inEachProfile((system, { admin }) => {
     );
   }
 
-  test('a version that was put back out of the trash by hand is damage only where it does not belong', async () => {
+  test('a version that was put back from the trash by hand is damage only in the wrong place', async () => {
     const ciphertext = await stored('tampered', 'trashed');
     await store('twin', ciphertext, 1);
     await expectDamage(at('tampered', 'twin'));

@@ -1,23 +1,24 @@
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { createTestSystem } from '@cardea/testkit/system';
+import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
 import { expect, test } from '@jest/globals';
 import { countStatuses, recordsOf } from '../identity/identity.ts';
-import { DAY_MS, at, contents, namesIn, query, storedVersions, trail } from './ground.ts';
+import { at, contents, namesIn, query, storedVersions, trail } from './ground.ts';
 
 inEachProfile((system, { alice }) => {
-  /** A vault of its own with a secret `s` that has these values; answers its path. */
+  /** Makes a vault with a secret `s` that has these values. Returns its path. */
   async function given(vault: string, ...values: string[]): Promise<string> {
     await alice.createVault(vault);
     for (const value of values) await alice.putSecret(vault, 's', value);
     return at(vault, 's');
   }
 
-  // With an empty object, as many clients send, and the other without a body.
+  // One with an empty object, as many clients send it, and the other without a body.
   const restore = (path: string) => alice.post(`${path}:restore`, {});
   const purge = (path: string) => alice.request('post', `${path}:purge`);
   const sweep = () => system.runJob('secret.sweep', {});
 
-  /** Tables that still have a row of a secret's. */
+  /** The tables that still have a row of a secret. */
   async function rowsOf(secretId: string): Promise<string[]> {
     const tables = ['secret_version', 'secret_word', 'secret_label', 'secret_reference', 'break_glass'];
     const counts = await Promise.all([
@@ -36,7 +37,7 @@ inEachProfile((system, { alice }) => {
     return row!.id;
   }
 
-  /** Everything one may ask of a secret that is there. */
+  /** Every call for an existing secret. */
   const asking = (path: string) => [
     alice.get(path),
     alice.get(`${path}?version=1`),
@@ -47,7 +48,7 @@ inEachProfile((system, { alice }) => {
     alice.delete(path),
   ];
 
-  test('what is deleted is there no more for anybody, and not listed nor found but in the trash', async () => {
+  test('a deleted secret does not exist for anybody, and is listed and found only in the trash', async () => {
     const path = await given('deleted', 'one', 'two');
     await alice.patch(path, { metadata: { team: 'gone' } }).expect(200);
     const deleted = await alice.delete(path).expect(204);
@@ -66,7 +67,7 @@ inEachProfile((system, { alice }) => {
     expect(await storedVersions(system, 'deleted', 's')).toEqual({ 1: true, 2: true });
   });
 
-  test('what is restored is there as it was, once', async () => {
+  test('a restored secret is as it was, and is restored only once', async () => {
     const path = await given('restored', 'one', 'two');
     await alice.patch(path, { metadata: { team: 'back' }, maxVersions: 7 }).expect(200);
     await alice.delete(path).expect(204);
@@ -108,7 +109,7 @@ inEachProfile((system, { alice }) => {
     expect(await states()).toEqual(['current', 'superseded', 'superseded']);
     expect(await alice.readSecret('again', 's')).toBe('two');
 
-    // Into the trash with all of them, and again after the next.
+    // All of them go into the trash, and again after the next value.
     await alice.delete(path).expect(204);
     await alice.put(path, { value: 'four' }).expect(201);
     await alice.delete(path).expect(204);
@@ -117,7 +118,7 @@ inEachProfile((system, { alice }) => {
     expect(await Promise.all([1, 2, 3, 4].map(statusOf))).toEqual([200, 200, 200, 200]);
   });
 
-  test('what is in the trash is not pushed out of it, however often its name is written to', async () => {
+  test('versions in the trash stay there, however often the name is written', async () => {
     await alice.post('/vaults', { name: 'pushed', maxVersions: 2 }).expect(201);
     const path = at('pushed', 's');
     for (const value of ['one', 'two']) await alice.putSecret('pushed', 's', value);
@@ -130,7 +131,7 @@ inEachProfile((system, { alice }) => {
     expect((await alice.get(`${path}?version=1`).expect(200)).body.value).toBe('one');
   });
 
-  test('what was restored beside newer versions returns to the trash when it is too many, and can be restored again', async () => {
+  test('versions restored beside newer ones return to the trash at the limit, and can be restored again', async () => {
     await alice.post('/vaults', { name: 'returned', maxVersions: 2 }).expect(201);
     const path = at('returned', 's');
     for (const value of ['one', 'two']) await alice.putSecret('returned', 's', value);
@@ -143,7 +144,7 @@ inEachProfile((system, { alice }) => {
 
     await restore(path).expect(200);
     expect(await states()).toEqual(['4 current', '3 superseded', '2 superseded', '1 superseded']);
-    // The identical value makes no version, and needs no room.
+    // The identical value makes no version, so it needs no room.
     await alice.putSecret('returned', 's', 'four');
     expect(await namesIn(alice, 'returned', '?deleted=true')).toEqual([]);
     const written = await alice.put(path, { value: 'five' }).expect(200);
@@ -164,7 +165,7 @@ inEachProfile((system, { alice }) => {
 
     await restore(path).expect(200);
     expect((await alice.get(`${path}?version=1`).expect(200)).body.value).toBe('one');
-    // All of it restored, nothing newer beside it: from then on it makes way as ever.
+    // All are restored and nothing newer is beside them. From then on the oldest is destroyed as usual.
     await alice.delete(path).expect(204);
     await restore(path).expect(200);
     await alice.putSecret('returned', 's', 'six');
@@ -172,7 +173,7 @@ inEachProfile((system, { alice }) => {
     expect(await namesIn(alice, 'returned', '?deleted=true')).toEqual([]);
   });
 
-  test('one version may be in the trash by itself, whichever it is', async () => {
+  test('any single version may be in the trash', async () => {
     const path = await given('single', 'one', 'two', 'three');
     const id = await idOf('single', 's');
     const hide = async (version: number) => {
@@ -199,14 +200,14 @@ inEachProfile((system, { alice }) => {
     expect(await namesIn(alice, 'single')).toEqual(['s']);
     const exported = await alice.post('/vaults/single/secrets:export', { format: 'json' }).expect(200);
     expect(exported.body.count).toBe(0);
-    // Hidden, so the identical value is a new one.
+    // It is hidden, so the identical value is a new one.
     expect((await alice.put(path, { value: 'three' }).expect(200)).body).toMatchObject({ version: 4, changed: true });
     await alice.delete(path).expect(204);
     await restore(path).expect(200);
     expect(await alice.readSecret('single', 's')).toBe('three');
   });
 
-  test('a name in the trash begins anew: with no metadata, number of versions or end of what is hidden', async () => {
+  test('a name in the trash starts again without the metadata, version limit and expiry of the hidden versions', async () => {
     await alice.createVault('fresh');
     const path = at('fresh', 's');
     await alice.put(path, { value: 'old', metadata: { note: 'of the old one' }, maxVersions: 3 }).expect(201);
@@ -217,15 +218,15 @@ inEachProfile((system, { alice }) => {
     expect(body.items).toEqual([{ ...body.items[0], version: 2, metadata: {} }]);
     expect(body.items[0]).not.toHaveProperty('maxVersions');
     expect(body.items[0]).not.toHaveProperty('expiresAt');
-    system.passTime(60_000);
+    system.passTime(MINUTE_MS);
     expect(await alice.readSecret('fresh', 's')).toBe('new');
-    // The end was the old value's, hidden or not.
+    // The expiry belonged to the old value, hidden or not.
     await restore(path).expect(200);
     await alice.get(`${path}?version=1`).expect(410);
   });
 
   test.each([true, false])(
-    'a purge leaves no row, from the trash (%j) or not, and the name goes on counting',
+    'a purge leaves no row, from the trash (%j) or not, and later versions continue the count',
     async (fromTrash) => {
       const vault = `purged-${fromTrash ? 'trash' : 'live'}`;
       const path = await given(vault, 'one', 'two');
@@ -246,12 +247,12 @@ inEachProfile((system, { alice }) => {
         'secret.purge s 3 grant:owner',
         'secret.purge! s no-such-secret not_found',
       ]);
-      // It goes on counting, for no tag stands for two values.
+      // The count continues, so that no tag stands for two values.
       expect((await alice.put(path, { value: 'new' }).expect(201)).body.version).toBe(4);
     },
   );
 
-  test('of many who delete at once one does', async () => {
+  test('if many callers delete at once one does', async () => {
     const path = await given('crowd', 'one');
     const answers = await Promise.all(Array.from({ length: 8 }, () => alice.delete(path)));
     expect(countStatuses(answers)).toEqual({ 204: 1, 404: 7 });
@@ -259,8 +260,8 @@ inEachProfile((system, { alice }) => {
     expect(countStatuses(restored)).toEqual({ 200: 1, 404: 7 });
   });
 
-  // The last ones here, for months pass.
-  test('each version keeps who deleted it and when, and all of a name stay as long as the last of them', async () => {
+  // The last tests here, because months pass.
+  test('each version keeps its deleter and time, and all versions of a name stay as long as the last of them', async () => {
     const path = await given('marked', 'one');
     await alice.put('/vaults/marked/grants/user:bob', { secrets: ['delete', 'write'] }).expect(201);
     await alice.delete(path).expect(204);
@@ -285,8 +286,8 @@ inEachProfile((system, { alice }) => {
       [2, `user:${ids[1]}`],
     ]);
     const [one, two] = marks.map(({ deleted_at: at }) => at) as [number, number];
-    expect(Math.abs(one - first)).toBeLessThan(60_000);
-    expect(Math.abs(two - one - 20 * DAY_MS)).toBeLessThan(60_000);
+    expect(Math.abs(one - first)).toBeLessThan(MINUTE_MS);
+    expect(Math.abs(two - one - 20 * DAY_MS)).toBeLessThan(MINUTE_MS);
 
     system.passTime(29 * DAY_MS);
     await sweep();
@@ -310,11 +311,11 @@ inEachProfile((system, { alice }) => {
     system.passTime(DAY_MS);
     await system.as('alice');
     await alice.delete(at('swept', 'later')).expect(204);
-    system.passTime(29 * DAY_MS - 60_000);
+    system.passTime(29 * DAY_MS - MINUTE_MS);
     await sweep();
     expect(await rowsOf(id)).toEqual(['secret', 'secret_version']);
 
-    system.passTime(60_000);
+    system.passTime(MINUTE_MS);
     await Promise.all([sweep(), sweep(), sweep()]);
     await sweep();
     await system.as('alice');
@@ -334,7 +335,7 @@ inEachProfile((system, { alice }) => {
   });
 });
 
-test('the trash is kept for as long as the setting says', async () => {
+test('the setting decides how long the trash is kept', async () => {
   await using system = await createTestSystem('mini', { CARDEA_TRASH_DAYS: '2' });
   const alice = await system.as('alice');
   await alice.createVault('payments');

@@ -9,7 +9,7 @@ import { at, contents, query, storedVersions, trail } from './ground.ts';
 type Listed = { version: number; state: string } & Record<string, unknown>;
 
 inEachProfile((system, { admin, alice }) => {
-  /** A vault of its own with a secret `s` that has these values; answers its path. */
+  /** Makes a vault with a secret `s` that has these values. Returns its path. */
   async function given(vault: string, ...values: string[]): Promise<string> {
     await alice.createVault(vault);
     for (const value of values) await alice.putSecret(vault, 's', value);
@@ -23,8 +23,8 @@ inEachProfile((system, { admin, alice }) => {
   const statuses = (path: string, versions: number[]) =>
     Promise.all(versions.map(async (version) => (await alice.get(`${path}?version=${version}`)).status));
 
-  describe('versions are destroyed', () => {
-    test('so that their values are in the database no more, and the others stay', async () => {
+  describe('destroying versions', () => {
+    test('removes their values from the database, and keeps the others', async () => {
       const path = await given('destroyed', 'one', 'two', 'three', 'four');
       const answer = await alice.post(`${path}:destroy`, { versions: [3, 1, 3] }).expect(200);
       expect(answer.body).toEqual({ name: 's', destroyed: [3, 1] });
@@ -40,7 +40,7 @@ inEachProfile((system, { admin, alice }) => {
       ]);
     });
 
-    test('once: another time nothing is, and that is said', async () => {
+    test('happens once: the next time changes nothing, and the answer says so', async () => {
       const path = await given('twice', 'one', 'two');
       await alice.post(`${path}:destroy`, { versions: [1] }).expect(200);
       const [, { destroyedAt }] = (await versionsOf(path)) as [Listed, Listed];
@@ -54,12 +54,12 @@ inEachProfile((system, { admin, alice }) => {
         'secret.destroy s grant:owner unchanged',
         'secret.destroy s 2 grant:owner',
       ]);
-      // The newest one, too: then there is nothing to read until there is another.
+      // Even the newest one. Then nothing can be read until there is another.
       await alice.get(path).expect(410);
       expect((await alice.put(path, { value: 'two' }).expect(200)).body).toMatchObject({ version: 3, changed: true });
     });
 
-    test('all of those named or none', async () => {
+    test('destroys all named versions or none', async () => {
       const path = await given('unknown', 'one', 'two');
       const before = await contents(system);
       for (const versions of [[1, 3], [3], [99, 1]]) await alice.post(`${path}:destroy`, { versions }).expect(404);
@@ -72,7 +72,7 @@ inEachProfile((system, { admin, alice }) => {
   });
 
   describe('a rollback', () => {
-    test('makes a new version of an old value, with the kind it had', async () => {
+    test('makes a new version of an old value, with its content type', async () => {
       await alice.createVault('back');
       const path = at('back', 's');
       const old = { value: Buffer.from([0, 255, 3]).toString('base64'), encoding: 'base64', contentType: 'image/png' };
@@ -82,7 +82,7 @@ inEachProfile((system, { admin, alice }) => {
       expect([answer.body, answer.headers['etag']]).toMatchObject([{ name: 's', version: 3, changed: true }, '"3"']);
       const { body } = await alice.get(path).expect(200);
       expect(body).toMatchObject({ ...old, version: 3, metadata: { a: 'b' } });
-      // What was to end does not live on by being written again.
+      // A value with an expiry does not outlive it by being written again.
       expect(body.expiresAt).toBe((await alice.get(`${path}?version=1`).expect(200)).body.expiresAt);
       expect(await recordsOf(system, answer)).toMatchObject([
         {
@@ -97,7 +97,7 @@ inEachProfile((system, { admin, alice }) => {
       expect((await alice.get(`${path}?version=1`).expect(200)).body).toMatchObject(old);
     });
 
-    test('makes room as any new version does', async () => {
+    test('destroys the oldest version at the limit, like any new version', async () => {
       await alice.post('/vaults', { name: 'room', maxVersions: 2 }).expect(201);
       for (const value of ['one', 'two']) await alice.putSecret('room', 's', value);
       await alice.post(`${at('room', 's')}:rollback`, { version: 1 }).expect(200);
@@ -109,7 +109,7 @@ inEachProfile((system, { admin, alice }) => {
       ]);
     });
 
-    test('to what is not there is refused, and changes nothing', async () => {
+    test('to a version that does not exist is refused, and changes nothing', async () => {
       const path = await given('nowhere', 'one', 'two');
       await alice.put(path, { value: 'three', ttlSeconds: 5 }).expect(200);
       await alice.putSecret('nowhere', 's', 'four');
@@ -133,7 +133,7 @@ inEachProfile((system, { admin, alice }) => {
   });
 
   describe('the list of versions', () => {
-    test('says who wrote and who read last, by name and id, and by id alone once they are gone', async () => {
+    test('names the writer and the last reader by name and id, and by id alone once they are deleted', async () => {
       const writer = await newUser(system, 'writer');
       const reader = await newApplication(system, 'reader');
       await given('who', 'one');
@@ -173,7 +173,7 @@ inEachProfile((system, { admin, alice }) => {
       expect(JSON.stringify(listed)).not.toMatch(/value|ciphertext/);
     });
 
-    test('comes in pages, the newest first, each recorded with how many it showed', async () => {
+    test('comes in pages, the newest first, each recorded with its number of items', async () => {
       const path = await given('paged', 'one', 'two', 'three', 'four', 'five');
       const seen: number[][] = [];
       for (let cursor = ''; ;) {
@@ -188,7 +188,7 @@ inEachProfile((system, { admin, alice }) => {
       expect(entries.map(({ event }) => event.resource?.count).toReversed()).toEqual([2, 2, 1]);
     });
 
-    test('tells the states apart', async () => {
+    test('distinguishes the states', async () => {
       const path = await given('states', 'one', 'two');
       await alice.delete(path).expect(204);
       await alice.putSecret('states', 's', 'three');
@@ -209,7 +209,7 @@ inEachProfile((system, { admin, alice }) => {
     });
   });
 
-  test('who read last is told while it cannot be written, and is written when it can', async () => {
+  test('the last reader is shown while it cannot be stored, and is stored when it can', async () => {
     const path = await given('unwritten', 'one', 'two');
     await system.vault.lastReads.flush();
     const [{ id: secretId } = { id: '' }] = await query<{ id: string }>(
@@ -218,7 +218,7 @@ inEachProfile((system, { admin, alice }) => {
     );
     const allow = await refuseRead(system, { secretId, version: 2 });
     await alice.get(`${path}?version=1`).expect(200);
-    // So that the second comes in another page than the first.
+    // So that the second is on another page than the first.
     const at = system.now().getTime();
     for (let i = 1; i < 100; i += 1)
       system.vault.lastReads.note({ secretId: `none-${i}`, version: 1, at, by: 'user:none' });
@@ -242,7 +242,7 @@ inEachProfile((system, { admin, alice }) => {
     ]);
   });
 
-  test('who read last outlives a restart', async () => {
+  test('the last reader survives a restart', async () => {
     const path = await given('lasting', 'one');
     await alice.get(path).expect(200);
     await system.stopService('api');
@@ -253,7 +253,7 @@ inEachProfile((system, { admin, alice }) => {
   });
 });
 
-/** Lets the database refuse to store who read a version; what it answers lets it again. */
+/** Makes the database refuse to store the reader of a version. The result of the call undoes it. */
 async function refuseRead(
   system: TestSystem,
   { secretId, version }: { secretId: string; version: number },

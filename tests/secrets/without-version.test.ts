@@ -1,14 +1,15 @@
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { DAY_MS } from '@cardea/vault/durations';
 import { newSecret } from '@cardea/vault/secrets/secret-state';
 import { insertSecret } from '@cardea/vault/secrets/secret-store';
 import type { SecretRow } from '@cardea/vault/secrets/secret-store';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { recordsOf } from '../identity/identity.ts';
-import { DAY_MS, at, contents, eventsOf, namesIn, query, trail } from './ground.ts';
+import { at, contents, eventsOf, namesIn, query, trail } from './ground.ts';
 
-// A secret may be its metadata only. No call makes one yet, so these tests insert it.
+// A secret may have only its metadata. No call makes one yet, so these tests insert it.
 describe.each(['mini', 'full'] as const)('in profile %s, a secret without a version', (profile) => {
   let system: TestSystem;
   let alice: Person;
@@ -21,7 +22,7 @@ describe.each(['mini', 'full'] as const)('in profile %s, a secret without a vers
     await system[Symbol.asyncDispose]();
   });
 
-  /** Inserts one into a vault, which is made unless it is there; answers its path. */
+  /** Inserts one into a vault, which is made if it does not exist. Returns its path. */
   async function given(vault: string, name = 's', what: Partial<SecretRow> = {}): Promise<string> {
     await alice.post('/vaults', { name: vault });
     const [{ id: vaultId } = { id: '' }] = await query<{ id: string }>(system, `select id from vault where name = $1`, [
@@ -41,7 +42,7 @@ describe.each(['mini', 'full'] as const)('in profile %s, a secret without a vers
       .map(({ name }) => name);
   };
 
-  test('has nothing that can be read, changed or deleted: every call for it is refused and recorded', async () => {
+  test('has nothing to read, change or delete: every call for it is refused and recorded', async () => {
     const path = await given('refused');
     const secrets = '/vaults/refused/secrets';
     const before = await contents(system);
@@ -124,7 +125,7 @@ describe.each(['mini', 'full'] as const)('in profile %s, a secret without a vers
     expect(await search('writers')).toEqual(['generated', 'imported']);
   });
 
-  test('goes on counting where another of its name has ended', async () => {
+  test('continues to count where another secret of its name has expired', async () => {
     await alice.createVault('counting');
     for (const value of ['one', 'two']) await alice.putSecret('counting', 's', value);
     await alice.request('post', `${at('counting', 's')}:purge`).expect(204);
@@ -152,7 +153,7 @@ describe.each(['mini', 'full'] as const)('in profile %s, a secret without a vers
     expect((await alice.get('/vaults/purged/secrets').expect(200)).body.items).toMatchObject([{ metadata: {} }]);
   });
 
-  test('moves with what lies below a prefix, and holds its name', async () => {
+  test('moves with the secrets below a prefix, and keeps its name in use', async () => {
     await given('moving', 'app/s');
     await alice.putSecret('moving', 'app/other', 'v');
     await alice.post(`${at('moving', 'app/other')}:move`, { name: 'app/s' }).expect(409);
@@ -166,7 +167,7 @@ describe.each(['mini', 'full'] as const)('in profile %s, a secret without a vers
     expect(moved.items).toMatchObject([{ name: 'svc/s', version: 1, metadata: { team: 'early' } }]);
   });
 
-  test('is what a reference may name, and leads nowhere', async () => {
+  test('may be the target of a reference, which leads nowhere', async () => {
     await given('named');
     const value = JSON.stringify({ $ref: { vault: 'named', name: 's' } });
     await alice.put(at('named', 'ref'), { value, contentType: 'application/vnd.cardea.reference+json' }).expect(201);
@@ -184,14 +185,14 @@ describe.each(['mini', 'full'] as const)('in profile %s, a secret without a vers
     expect(await query(system, `select id from secret where vault_id not in (select id from vault)`)).toEqual([]);
   });
 
-  test('is never one that can be read, trashed or due: the database refuses it', async () => {
+  test('can never be readable, trashed or due: the database refuses it', async () => {
     for (const [column, value] of Object.entries({ live: 1, trashed_at: 1, due_at: 1, announce_at: 1 }))
       await expect(given('wrong', 's', { [column]: value })).rejects.toThrow(/secret_without_version/);
     await given('wrong');
   });
 
-  // The last one here, for days pass.
-  test('expires without a word, and its first value may expire with it', async () => {
+  // The last test here, because days pass.
+  test('expires without an event, and its first value may expire with it', async () => {
     const end = system.now().getTime() + 10 * DAY_MS;
     const [swept, unswept, early] = [
       await given('ending', 'swept', { expires_at: end }),

@@ -10,6 +10,7 @@ import { randomSecret } from '@cardea/crypto/ids';
 import startTestServers from '@cardea/testkit/jest-global-setup';
 import stopTestServers from '@cardea/testkit/jest-global-teardown';
 import { prepareTestSystem } from '@cardea/testkit/system';
+import { MINUTE_MS } from '@cardea/vault/durations';
 import { Cardea } from '../kill/cardea.ts';
 import { Client } from '../kill/client.ts';
 import { createKillCounts, killOnce, totalKills } from '../kill/kills.ts';
@@ -20,9 +21,9 @@ import { runLoad } from './load.ts';
 import { Recorder } from './recorder.ts';
 import { VERSIONS_KEPT, requireLinearizable } from './verdict.ts';
 
-const START_WITHIN_MS = 60_000;
+const START_WITHIN_MS = MINUTE_MS;
 // A token may be used for 5 minutes.
-const NEW_SESSION_MS = 4 * 60_000;
+const NEW_SESSION_MS = 4 * MINUTE_MS;
 
 const [secondsWanted = '60', seed = randomSecret(6)] = process.argv.slice(2);
 const seconds = Number(secondsWanted);

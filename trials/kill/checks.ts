@@ -1,3 +1,4 @@
+import { SECOND_MS } from '@cardea/vault/durations';
 import { exportAuditLog } from './audit-export.ts';
 import type { LoggedEntry } from './audit-export.ts';
 import type { Cardea } from './cardea.ts';
@@ -7,7 +8,7 @@ import type { StoredState, StoredVersion } from './database.ts';
 import { Violation } from './ledger.ts';
 import type { Ledger } from './ledger.ts';
 
-const OUTBOX_EMPTY_WITHIN_MS = 30_000;
+const OUTBOX_EMPTY_WITHIN_MS = 30 * SECOND_MS;
 
 export interface Checked {
   entries: number;

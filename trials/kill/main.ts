@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { VERSIONS_MAX } from '@cardea/contracts/vaults';
 import { randomSecret } from '@cardea/crypto/ids';
+import { MINUTE_MS } from '@cardea/vault/durations';
 import { Cardea } from './cardea.ts';
 import { checkEverything } from './checks.ts';
 import type { Checked } from './checks.ts';
@@ -16,9 +17,9 @@ import { Load, loadVaults } from './load.ts';
 import { seededRandom } from '@cardea/testkit/random';
 import { renderReport } from './report.ts';
 
-const START_WITHIN_MS = 60_000;
+const START_WITHIN_MS = MINUTE_MS;
 // A token may be used for 5 minutes.
-const NEW_SESSION_MS = 4 * 60_000;
+const NEW_SESSION_MS = 4 * MINUTE_MS;
 const CLIENTS = 8;
 
 const [killsWanted = '120', seed = randomSecret(6)] = process.argv.slice(2);

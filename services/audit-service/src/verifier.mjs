@@ -258,7 +258,8 @@ function compareRoot(root, checkpoint, range, heldRoot, held) {
     throw finding(
       'modified',
       `the chain is whole but its root is ${root.toString('base64')}: an entry from ${good} to ${range.to - 1} was changed and` +
-        ` all entries after it were written again, or the hashes around the range were changed`,
+        ` all entries after it were written again (if there are none, it is entry ${range.to - 1}), or the hashes around the` +
+        ' range were changed',
     );
   }
   say('root         the entries give the signed root');

@@ -197,7 +197,9 @@ export async function revokeSessions(ctx: VaultContext, caller: Caller, username
 
 async function refuseLoss(tx: Transaction, caller: Caller, row: UserRow): Promise<void> {
   if (row.id === caller.actor.id) {
-    throw new AppError('conflict', 'you cannot delete, disable, demote or expire your own account: ask another admin', { rule: 'own-account' });
+    throw new AppError('conflict', 'you cannot delete, disable, demote or expire your own account: ask another admin', {
+      rule: 'own-account',
+    });
   }
   if (row.role === 'admin' && (await countOtherAdmins(tx, row.id)) === 0) {
     throw new AppError('conflict', 'this is the last admin: make another user an admin first', { rule: 'last-admin' });
