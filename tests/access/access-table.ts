@@ -17,8 +17,8 @@ export interface Principal {
 }
 
 /**
- * `granted` are developers, one for each verb there is; `application` was granted to read secrets, `outsider` is an
- * application that was granted nothing, `nothing` such a developer. The vault is the one of `owner`.
+ * `granted` are developers, one for each verb. `application` may read secrets. `outsider` is an application without
+ * grants and `nothing` a developer without grants. The vault belongs to `owner`.
  */
 export const columns = ['stranger', 'admin', 'owner', 'granted', 'nothing', 'ceo', 'application', 'outsider'] as const;
 export type Column = (typeof columns)[number];

@@ -18,8 +18,8 @@ export interface ExpectedRefusal {
 }
 
 /**
- * Sends, and expects all that a refusal must be: a problem (RFC 9457) with the id of the request and nothing of ours or of
- * what was sent, one record that says deny and why, and nothing changed.
+ * Sends, and expects a complete refusal: a problem (RFC 9457) with the id of the request and nothing of our code or of
+ * the input, one record that says deny and the reason, and no change.
  */
 export async function expectRefusal(
   system: TestSystem,

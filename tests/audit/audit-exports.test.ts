@@ -70,7 +70,9 @@ describe.each(profiles)('an export in profile %s', (profile) => {
     expect(Number(/OK: (\d+) entries/.exec(stdout)?.[1])).toBeGreaterThan(ENTRIES);
   }
 
-  /** Statements and transactions of audit-service that are open in its database. SQLite's end before they are answered. */
+  /**
+   * Statements and transactions of audit-service that are open in its database. SQLite's end before they are answered.
+   */
   async function openStatements(): Promise<number> {
     const url = system.environment('audit')['CARDEA_DATABASE_URL'];
     if (url === undefined) return 0;

@@ -1,6 +1,9 @@
 import { createTestSystem } from '@cardea/testkit/system';
 
-/** Every endpoint of the public interface, in the order of its document: for tests of each, which jest must know before it runs one. */
+/**
+ * Every endpoint of the public interface, in the order of its document: for tests of each, which jest must know before
+ * it runs one.
+ */
 export const endpoints = await servedEndpoints();
 
 // Only a running system knows all its routes.

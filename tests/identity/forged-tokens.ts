@@ -21,8 +21,8 @@ export function parseToken(token: string): Parts {
 }
 
 /**
- * Makes tokens that nobody should accept. It holds the real signing key, taken from the database with api-service's own
- * certificate: a token that is refused is then refused for what it says and not for its signature.
+ * Makes tokens that must be refused. It has the real signing key, read from the database with the certificate of
+ * api-service. So a refusal is due to the content of a token and not to its signature.
  */
 export async function createForger(system: TestSystem, token: string): Promise<Forger> {
   const { header, claims } = parseToken(token);

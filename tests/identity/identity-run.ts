@@ -9,8 +9,8 @@ import { clientAt, codeOf } from './identity.ts';
 export const RUN_ADDRESS = '192.0.2.50';
 
 /**
- * Uses everything there is about identity, as somebody with an account and as somebody without.
- * @returns all that was secret in it, or might have been
+ * Makes every call about identity, with an account and without one.
+ * @returns every value in it that was secret or might have been
  */
 export async function runThroughIdentity(fresh: TestSystem): Promise<string[]> {
   const at = clientAt(fresh, RUN_ADDRESS).with({ 'User-Agent': 'golden/1' });

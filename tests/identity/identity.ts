@@ -53,8 +53,8 @@ export function clientAt(system: TestSystem, address: string): Stranger {
 }
 
 /**
- * What the audit log holds about requests that were answered a moment ago, oldest first: among its newest entries, up to
- * where many in a row are of other requests, for the records of one are written together.
+ * The records of requests that were answered a moment ago, oldest first. It reads the newest entries until many in a
+ * row belong to other requests, because the records of one request are written together.
  */
 export async function recordsOf(
   system: TestSystem,
@@ -97,8 +97,8 @@ export function codeOf(system: TestSystem, uri: string): string {
 }
 
 /**
- * Passes time to the start of the next TOTP step, whose codes nobody has used. A test that takes several codes begins
- * here, or the clock may end a step under it.
+ * Passes time to the start of the next TOTP step, whose codes are unused. A test that needs several codes starts here,
+ * so that no step ends in between.
  */
 export function nextTotpStep(system: TestSystem): void {
   system.passTime(TOTP_STEP_MS - (system.now().getTime() % TOTP_STEP_MS));

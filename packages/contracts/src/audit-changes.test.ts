@@ -7,7 +7,7 @@ const filled = (last: number) =>
 const bytesOf = (changes: unknown) => Buffer.byteLength(JSON.stringify(changes));
 
 describe('the changes between two states', () => {
-  test('are the fields that differ, in order, with what they were and became', () => {
+  test('are the fields that differ, in order, with old and new values', () => {
     const before = { role: 'developer', disabled: false, verbs: ['list'], versions: 10, same: 'x', kept: ['a'] };
     const after = { versions: 3, verbs: ['list', 'read'], role: 'admin', disabled: true, same: 'x', kept: ['a'] };
 
@@ -21,7 +21,7 @@ describe('the changes between two states', () => {
     expect(Object.keys(changes!)).toEqual(['disabled', 'role', 'verbs', 'versions']);
   });
 
-  test('leave out what was unset, or became it', () => {
+  test('omit the side that has no value', () => {
     const before = { expiresAt: '2026-11-22T06:27:31.000000Z', prefix: undefined, description: '' };
 
     expect(changesBetween(before, { prefix: 'apps/ci', networks: [] })).toEqual({
@@ -32,14 +32,14 @@ describe('the changes between two states', () => {
     });
   });
 
-  test('are none where nothing differs', () => {
+  test('are empty if nothing differs', () => {
     expect(changesBetween({ role: 'ceo', networks: ['10.0.0.0/8'] }, { networks: ['10.0.0.0/8'], role: 'ceo' })).toBe(
       undefined,
     );
     expect(changesBetween({}, { prefix: undefined })).toBe(undefined);
   });
 
-  test('say that a text was cut, also where both begin alike, and never cut a character in half', () => {
+  test('say that a text was cut, even if both begin alike, and never cut a character in half', () => {
     const long = 'x'.repeat(511);
 
     expect(changesBetween({ a: `${long}xy`, b: 'b' }, { a: `${long}xz`, b: `${long}\u{1f511}` })).toEqual({
@@ -58,7 +58,7 @@ describe('the changes between two states', () => {
     });
   });
 
-  test('say how many fields there was no room for', () => {
+  test('say how many fields did not fit', () => {
     const after = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`metadata.${10 + i}`, '€'.repeat(512)]));
 
     const changes = changesBetween({ description: 'a' }, { description: 'b', ...after })!;
@@ -70,7 +70,7 @@ describe('the changes between two states', () => {
     expect(AuditChanges.parse(changes)).toEqual(changes);
   });
 
-  test('fit, up to the last byte, and not beyond it', () => {
+  test('fit up to the last byte of the limit', () => {
     const spare = CHANGES_BYTES_MAX - bytesOf(changesBetween({}, filled(0)));
 
     const whole = changesBetween({}, filled(spare))!;

@@ -7,7 +7,7 @@ describe('the rules of the audit log', () => {
     expect(Object.keys(auditRules).filter((rule) => !/^[a-z]+(?:-[a-z]+)*(?:\+[a-z]+)?$/.test(rule))).toEqual([]);
   });
 
-  test('that gave several rights are named together, each once, in the order they were asked', () => {
+  test('of several rights are named together, each once, in the order of the checks', () => {
     const rule = joinRules(['grant:secret.delete', 'grant:secret.list', 'grant:secret.delete']);
     expect(rule).toBe('grant:secret.delete, grant:secret.list');
     expect(joinRules([rule, 'grant:secret.list', 'grant:secret.write'])).toBe(
@@ -16,7 +16,7 @@ describe('the rules of the audit log', () => {
     expect(joinRules(['role:admin', 'role:admin'])).toBe('role:admin');
   });
 
-  test('are listed, or do not compile', () => {
+  test('compile only if they are listed', () => {
     const rules: AuditRule[] = ['self+totp', 'role:ceo', 'grant:key.sign', 'grant:owner'];
     // @ts-expect-error -- there is no such rule
     rules.push('refresh_reuse');

@@ -68,17 +68,17 @@ describe('a network', () => {
     ['a name', 'localhost'],
     ['other digits', '１０.0.0.0/8'],
     ['too much', `${'0'.repeat(100)}::/32`],
-  ])('has not %s: %j', (_, text) => {
+  ])('does not accept %s: %j', (_, text) => {
     expect(isAccepted(text)).toBe(false);
   });
 
-  test('that is refused is refused with an example of one that is not', () => {
+  test('that is refused comes with an example of a valid one', () => {
     expect(Cidr.safeParse('10.0.0.1/8').error?.issues[0]?.message).toContain('10.0.0.0/8');
   });
 });
 
 describe('an address', () => {
-  test.each(['192.0.2.1', '2001:db8::1', 'anything'])('%s is inside of no networks at all', (address) => {
+  test.each(['192.0.2.1', '2001:db8::1', 'anything'])('%s is inside an empty list of networks', (address) => {
     expect(isInside(address, [])).toBe(true);
   });
 
@@ -95,7 +95,7 @@ describe('an address', () => {
     { address: '2001:DB8:0:0:0:0:0:1', cidrs: ['2001:db8::1'], inside: true },
     { address: '64:ff9b::192.0.2.1', cidrs: ['64:ff9b::c000:200/120'], inside: true },
     { address: '64:ff9b::192.0.3.1', cidrs: ['64:ff9b::c000:200/120'], inside: false },
-  ])('$address is inside of $cidrs: $inside', ({ address, cidrs, inside }) => {
+  ])('$address is inside $cidrs: $inside', ({ address, cidrs, inside }) => {
     expect(isInside(address, cidrs)).toBe(inside);
   });
 
@@ -122,18 +122,18 @@ describe('an address', () => {
     '::1%lo',
     'fe80::1%eth0',
     '1::2::3',
-  ])('that cannot be parsed is inside of nothing: %j', (address) => {
+  ])('that cannot be parsed is inside no network: %j', (address) => {
     expect(isInside(address, ['0.0.0.0/0', '::/0'])).toBe(false);
   });
 
-  test('is not inside of a malformed network, nor let in because all are malformed', () => {
+  test('is not inside a malformed network, and is not let in if all are malformed', () => {
     expect(isInside('10.0.0.1', ['10.0.0.1/8'])).toBe(false);
     expect(isInside('10.0.0.1', ['10.0.0.0/8', '11.0.0.0/8'])).toBe(true);
     expect(isInside('10.0.0.1', ['10.0.0.0/8,11.0.0.0/8'])).toBe(false);
     expect(isInside('10.0.0.1', ['', '10.0.0.0/8'])).toBe(true);
   });
 
-  test('is asked of the right list, however many there were before', () => {
+  test('is compared with the right list, however many came before', () => {
     const lists = Array.from({ length: 600 }, (_, i) => [`10.${i >> 8}.${i & 255}.0/24`]);
     for (let round = 0; round < 2; round++) {
       const found = lists.map((list) => isInside('10.1.44.9', list));
@@ -192,7 +192,7 @@ describe('against two other ways to compute it', () => {
     expect(Math.min(outcomes.inside, outcomes.outside)).toBeGreaterThan(200);
   });
 
-  test('an IPv4 address is inside in each way to write it', () => {
+  test('an IPv4 address is inside in every spelling', () => {
     fc.assert(
       fc.property(question, ({ family, value, length, flipped }) => {
         fc.pre(family === 4);
@@ -215,7 +215,7 @@ const piece = fc.constantFrom(
 );
 const eightGroups = fc.array(fc.constantFrom('0', '1', 'ab', 'FFFF', ''), { minLength: 6, maxLength: 9 });
 
-test('Node and the contract agree on what is an address', () => {
+test('Node and the contract agree on what an address is', () => {
   const outcomes = { 0: 0, 4: 0, 6: 0 };
   const texts = fc.oneof(
     fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join('')),
@@ -236,7 +236,7 @@ test('Node and the contract agree on what is an address', () => {
   expect(Math.min(...Object.values(outcomes))).toBeGreaterThan(200);
 });
 
-describe('a client is counted', () => {
+describe('a client counts', () => {
   test.each([
     ['2001:db8:0:1::1', '2001:db8:0:1:ffff:ffff:ffff:ffff'],
     ['2001:db8::', '2001:0DB8:0000:0000:0000:0000:0000:0001'],
@@ -254,7 +254,7 @@ describe('a client is counted', () => {
     ['::', '0.0.0.0'],
     ['unknown', '192.0.2.1'],
     ['no:address', 'another:one'],
-  ])('apart at %s and at %s', (one, other) => {
+  ])('separately at %s and at %s', (one, other) => {
     expect(clientNetwork(one)).not.toBe(clientNetwork(other));
   });
 });

@@ -1,8 +1,8 @@
 import type { TestSystem } from './system.ts';
 
 /**
- * All rows of some tables as they lie in the database, each as a text, sorted, for a row that is updated may move; but for
- * who read what last, which api-service writes down at times of its own.
+ * All rows of some tables, each as text. They are sorted, because an updated row may move. The last readers are left
+ * out, because api-service stores them later.
  */
 export async function contentsOf(system: TestSystem, tables: readonly string[]): Promise<Record<string, string[]>> {
   const contents: Record<string, string[]> = {};

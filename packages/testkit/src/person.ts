@@ -99,7 +99,9 @@ export class Person extends Stranger {
     return answer.body.value as string;
   }
 
-  /** The entries of the audit log, newest first, read as far as they are asked for: first a few, then many at a time. */
+  /**
+   * The entries of the audit log, newest first, read as far as they are asked for: first a few, then many at a time.
+   */
   async *newestEntries(filter: Record<string, string> = {}): AsyncGenerator<Entry> {
     let page: Record<string, string> = { limit: '50' };
     for (;;) {

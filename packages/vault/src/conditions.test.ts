@@ -14,7 +14,7 @@ function holds(conditions: Conditions, current: number | undefined): boolean {
 
 const isKnownAt1To3 = (conditions: Conditions) => isKnown(conditions, '1-3');
 
-describe('a write goes on', () => {
+describe('a write continues', () => {
   test.each<[Conditions, { absent: boolean; at3: boolean }]>([
     [{}, { absent: true, at3: true }],
     [{ ifMatch: '*' }, { absent: false, at3: true }],
@@ -32,12 +32,12 @@ describe('a write goes on', () => {
       { ifMatch: ['3'], ifNoneMatch: '*' },
       { absent: false, at3: false },
     ],
-  ])('on %j where there is none, and where there is version 3: %j', (conditions, expected) => {
+  ])('with %j without a version, and at version 3: %j', (conditions, expected) => {
     expect({ absent: holds(conditions, undefined), at3: holds(conditions, 3) }).toEqual(expected);
   });
 });
 
-test('what a client has is what one of its tags says, or anything', () => {
+test('a client has the version if one of its tags names it, or with *', () => {
   expect([{}, { ifNoneMatch: [] }, { ifNoneMatch: ['1', '3'] }].map(isKnownAt1To3)).toEqual([false, false, false]);
   expect([{ ifNoneMatch: ['1', '1-3'] }, { ifNoneMatch: '*' as const }].map(isKnownAt1To3)).toEqual([true, true]);
 });

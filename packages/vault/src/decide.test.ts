@@ -115,7 +115,7 @@ const questions = fc.record({
   ips: fc.tuple(fc.constant(undefined), fc.constantFrom(...addresses), fc.constantFrom(...addresses)),
 });
 
-describe('every decision is the one that the sentences of the contract give', () => {
+describe('every decision follows the sentences of the contract', () => {
   const seen = { decisions: 0, allowed: 0, rules: new Set<string>() };
 
   function check(question: Question): void {
@@ -135,7 +135,7 @@ describe('every decision is the one that the sentences of the contract give', ()
     }
   }
 
-  test(`in ${DECISIONS} decisions: for whoever asks to do whatever, wherever, whenever`, () => {
+  test(`in ${DECISIONS} decisions, for any caller, action, place and time`, () => {
     fc.assert(
       fc.property(questions, ({ role, granted, names: asked, nows, ips }) => {
         for (const action of vaultActions)
@@ -165,7 +165,7 @@ describe('by name:', () => {
   const ask = (granted: Granted | undefined, action: VaultAction, more: Partial<Question> = {}) =>
     decide({ role: 'developer', granted, action, now: END, ...more });
 
-  test('who was granted all of the secrets has nothing of the keys, and the other way round', () => {
+  test('a grant of all secrets gives nothing of the keys, and the other way round', () => {
     for (const verb of keyVerbs) expect(ask({ ...all, keys: [] }, `key.${verb}`).allowed).toBe(false);
     for (const verb of secretVerbs) expect(ask({ ...all, secrets: [] }, `secret.${verb}`).allowed).toBe(false);
     for (const verb of secretVerbs) expect(ask({ ...all, keys: [] }, `secret.${verb}`).allowed).toBe(true);
@@ -199,7 +199,7 @@ describe('by name:', () => {
     ['apps', false],
     ['Apps/ci', false],
     ['x/apps/ci', false],
-  ])('the prefix apps/ci, asked for %s', (name, allowed) => {
+  ])('the prefix apps/ci, for the name %s', (name, allowed) => {
     expect(ask({ ...all, pathPrefix: 'apps/ci' }, 'secret.read', { name })).toMatchObject({
       allowed,
       visible: allowed,
@@ -211,7 +211,7 @@ describe('by name:', () => {
     expect(seen).toEqual(['vault.read', 'vault.events', 'secret.list', 'key.list']);
   });
 
-  test('an owner outside of the networks is nobody', () => {
+  test('an owner outside the networks has no rights', () => {
     const owner = { ...all, owner: true, allowedCidrs: ['10.0.0.0/8', '2001:db8::/32'] };
     const nobody = { allowed: false, visible: false, rule: 'grant:network' };
     for (const ip of ['11.0.0.1', '::ffff:11.0.0.1', '2001:db9::1', 'unknown', '']) {
@@ -222,7 +222,7 @@ describe('by name:', () => {
     }
   });
 
-  test('without a grant, or with an empty one, a vault is not there', () => {
+  test('without a grant, or with an empty one, a vault does not exist', () => {
     for (const action of vaultActions) {
       expect(ask(undefined, action)).toEqual({ allowed: false, visible: false, rule: 'default-deny' });
       expect(ask(empty, action)).toEqual({ allowed: false, visible: false, rule: 'grant:empty' });

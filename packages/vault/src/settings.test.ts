@@ -5,24 +5,24 @@ import { toVaultSettings, vaultVariables } from './settings.ts';
 const DAY_MS = 86_400_000;
 const Variables = z.object(vaultVariables);
 
-describe('how long before an end it is announced', () => {
+describe('the time between an announcement and the expiry', () => {
   test.each<[string | undefined, number[]]>([
     [undefined, [30, 7, 1]],
     ['30,7,1', [30, 7, 1]],
     ['3', [3]],
     ['0', [0]],
     ['none', []],
-  ])('as %j says', (text, days) => {
+  ])('is %j', (text, days) => {
     const { expiryLeadsMs } = toVaultSettings(Variables.parse({ CARDEA_EXPIRY_LEAD_DAYS: text }));
     expect(expiryLeadsMs).toEqual(days.map((lead) => lead * DAY_MS));
   });
 
-  test.each(['', ',', '7,', '7 days', '-1', '1.5', 'never', '12345'])('%j says nothing', (text) => {
+  test.each(['', ',', '7,', '7 days', '-1', '1.5', 'never', '12345'])('refuses %j', (text) => {
     expect(Variables.safeParse({ CARDEA_EXPIRY_LEAD_DAYS: text }).success).toBe(false);
   });
 });
 
-test('the trash is kept for a day at least', () => {
+test('the trash is kept for at least a day', () => {
   const { trashMs } = toVaultSettings(Variables.parse({ CARDEA_TRASH_DAYS: '2' }));
   expect(trashMs).toBe(2 * DAY_MS);
   expect(toVaultSettings(Variables.parse({})).trashMs).toBe(30 * DAY_MS);

@@ -102,7 +102,7 @@ function keepUp(vault: VaultContext, logger: Logger, opening: AsyncDisposableSta
   const lastReads = repeat(
     10 * SECOND_MS,
     () => vault.lastReads.flush(),
-    (error) => logger.warn('who read last is in the audit log only', { error }),
+    (error) => logger.warn('the last readers are not stored yet; the audit log has them', { error }),
   );
   opening.use(lastReads);
 }

@@ -124,12 +124,15 @@ async function fail(error: Error): Promise<void> {
 }
 
 describe('a job that fails', () => {
-  test.each(['sealed', 'unavailable'] as const)('since something is %s waits, and is a warning', async (code) => {
-    await fail(new AppError(code, 'not now'));
-    expect(lines[0]).toEqual(['warn', 'job waits', { job: 'event.sweep', attempt: 1, code }]);
-  });
+  test.each(['sealed', 'unavailable'] as const)(
+    'because something is %s waits, and is logged as a warning',
+    async (code) => {
+      await fail(new AppError(code, 'not now'));
+      expect(lines[0]).toEqual(['warn', 'job waits', { job: 'event.sweep', attempt: 1, code }]);
+    },
+  );
 
-  test('for another reason is an error', async () => {
+  test('for another reason is logged as an error', async () => {
     const error = new AppError('internal', 'it does not open');
     await fail(error);
     expect(lines[0]).toEqual(['error', 'job failed', { job: 'event.sweep', attempt: 1, error }]);
@@ -137,7 +140,7 @@ describe('a job that fails', () => {
 });
 
 describe('an open vault', () => {
-  test('forgets rows of the outbox within a second, and writes down who read last within ten', async () => {
+  test('removes outbox rows within a second, and stores the last readers within ten', async () => {
     jest.useFakeTimers({ doNotFake: allButIntervals });
     const { vault } = await open();
     await acknowledge(vault);
@@ -150,7 +153,7 @@ describe('an open vault', () => {
     expect(lines).toEqual([]);
   });
 
-  test('lets the job that runs use the database before it closes it, and writes what was gathered', async () => {
+  test('lets a running job use the database before it closes it, and stores what memory has', async () => {
     const { queue, vault } = await open();
     const [begun, going] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const handler = async () => {

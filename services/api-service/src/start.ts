@@ -81,7 +81,7 @@ async function refuseLostDatabase({ vault, auditService, config }: ApiContext): 
   if (items.length === 0 || (await hasUsers(vault.db))) return;
   const what = config.profile === 'mini' ? config.database : 'it';
   throw new StartError(
-    `The database of api-service is empty, but the audit log tells of users: put ${what} back from a backup, or begin anew with an empty data folder.`,
+    `The database of api-service is empty, but the audit log tells of users: put ${what} back from a backup, or start again with an empty data folder.`,
   );
 }
 

@@ -42,7 +42,7 @@ async function sent(): Promise<void> {
   while (asked.length === 0) await new Promise((resolve) => setImmediate(resolve));
 }
 
-test('a log that is away is asked whether it is back until its client is closed, and then no more', async () => {
+test('a log that does not answer is probed until its client is closed, and then no more', async () => {
   const log = createAuditClient(connection);
   const refused = expect(log.append(event)).rejects.toMatchObject(unavailable);
   await sent();
@@ -55,7 +55,7 @@ test('a log that is away is asked whether it is back until its client is closed,
   expect(() => log.admit()).toThrow(expect.objectContaining(unavailable));
 });
 
-test('an event that waits when its client is closed is refused, and not sent again', async () => {
+test('an event that waits when its client is closed is refused and not sent again', async () => {
   const log = createAuditClient(connection);
   const refused = expect(log.append(event)).rejects.toMatchObject(unavailable);
   await sent();
@@ -65,7 +65,7 @@ test('an event that waits when its client is closed is refused, and not sent aga
   expect(await askedWithin(10_000)).toEqual([]);
 });
 
-test("each event gets the receipt that stands at its place, and none that is another one's", async () => {
+test('each event gets its own receipt', async () => {
   const ids = ['01900000-0000-7000-8000-000000000001', '01900000-0000-7000-8000-000000000002'];
   const answers = [
     ids.map((id, seq) => ({ id, seq, leaf: `leaf ${seq}` })),

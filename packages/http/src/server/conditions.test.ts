@@ -7,7 +7,7 @@ const refusedIn = (field: string) => {
   return expect.objectContaining({ code: 'invalid_request', message });
 };
 
-describe('conditions are read as RFC 9110 writes them', () => {
+describe('conditions are parsed as in RFC 9110', () => {
   test.each<[string, '*' | string[]]>([
     ['*', '*'],
     [' * ', '*'],
@@ -38,23 +38,23 @@ describe('conditions are read as RFC 9110 writes them', () => {
     '"ä"',
     '"\u007f"',
     'w/"3"',
-  ])('%j is refused in either field, by its name', (text) => {
+  ])('%j is refused in either field, with the name of the field', (text) => {
     expect(() => parseConditions({ 'if-match': text })).toThrow(refusedIn('If-Match'));
     expect(() => parseConditions({ 'if-none-match': text })).toThrow(refusedIn('If-None-Match'));
   });
 
-  test('a weak tag may be what one does not have, and never what one has', () => {
+  test('a weak tag is accepted in If-None-Match and refused in If-Match', () => {
     expect(parseConditions({ 'if-none-match': 'W/"3", "4"' })).toEqual({ ifNoneMatch: ['3', '4'] });
     expect(() => parseConditions({ 'if-match': 'W/"3"' })).toThrow(/If-Match/);
     expect(() => parseConditions({ 'if-match': '"4", W/"3"' })).toThrow(/If-Match/);
   });
 
-  test('none is none', () => {
+  test('a request without conditions has none', () => {
     expect(parseConditions({})).toEqual({});
   });
 });
 
-test('only an endpoint that heeds conditions is given any', () => {
+test('only an endpoint that takes conditions gets them', () => {
   const headers = { 'if-match': '"3"', 'if-none-match': '*' };
   expect(conditionsOf(headers, putSecret)).toEqual({ ifMatch: ['3'], ifNoneMatch: '*' });
   expect(conditionsOf({}, getSecret)).toEqual({});

@@ -2,7 +2,7 @@ import { createMetrics } from '@cardea/process/metrics';
 import { expect, test } from '@jest/globals';
 import { openOpsPort } from './ops-port.ts';
 
-test('a service that still starts is alive and not ready, and one that has started is what its checks say', async () => {
+test('a starting service is alive and not ready, and after its start its checks decide', async () => {
   const port = await openOpsPort({ opsHost: '127.0.0.1', opsPort: 0 });
   const statuses = () =>
     Promise.all(['healthz', 'readyz', 'metrics'].map(async (path) => (await fetch(`${port.url}/${path}`)).status));
@@ -20,7 +20,7 @@ test('a service that still starts is alive and not ready, and one that has start
   await expect(fetch(`${port.url}/healthz`)).rejects.toThrow();
 });
 
-test('a port that is taken is a start that cannot succeed', async () => {
+test('a port that is in use makes the start fail', async () => {
   const port = await openOpsPort({ opsHost: '127.0.0.1', opsPort: 0 });
   const opsPort = Number(new URL(port.url).port);
   const taken = { name: 'StartError', message: expect.stringContaining('set CARDEA_OPS_PORT') };

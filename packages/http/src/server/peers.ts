@@ -19,7 +19,7 @@ export function identifyPeer(
 ): Caller {
   const name = peerName(req);
   if (!peersOf.get(path)?.some((peer) => peer === name)) {
-    throw new AppError('access_denied', 'this certificate is not one that may call this', { suspicious: 'wrong_peer' });
+    throw new AppError('access_denied', 'this certificate may not call this endpoint', { suspicious: 'wrong_peer' });
   }
   return certificateHolder(req, requestId);
 }

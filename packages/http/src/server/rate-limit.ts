@@ -52,7 +52,7 @@ export function limitRequests({ config, redis, logger }: Limits, stranger: Stran
 function toLimiterLogger(logger: Logger) {
   return {
     error: (error: unknown) => void logger.error('a request was not counted', { error }),
-    warn: (error: unknown) => void logger.warn('a limit is set up oddly', { error }),
+    warn: (error: unknown) => void logger.warn('a rate limit is not configured as it should be', { error }),
   };
 }
 

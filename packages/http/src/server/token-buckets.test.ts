@@ -14,7 +14,7 @@ test('a burst empties the bucket, time fills it, and no time fills it beyond the
   expect(buckets.take('api-service', 1_000)).toEqual({ left: 0, missing: 0 });
 });
 
-test('of a token that is only half there nothing is taken, and half is missing', () => {
+test('half a token is not enough: nothing is taken, and half a token is missing', () => {
   let now = 0;
   const buckets = createTokenBuckets({ perSecond: 1, burst: 2, now: () => now });
   buckets.take('a', 2);
@@ -24,7 +24,7 @@ test('of a token that is only half there nothing is taken, and half is missing',
   expect(buckets.take('a', 1)).toEqual({ left: 0, missing: 0 });
 });
 
-test('what one key uses up is not missing from another', () => {
+test('one key does not use the tokens of another', () => {
   const buckets = createTokenBuckets({ perSecond: 200, burst: 1_000, now: () => 0 });
   buckets.take('api-service', 1_000);
   expect(buckets.take('worker', 1_000)).toEqual({ left: 0, missing: 0 });
@@ -38,7 +38,7 @@ test('a clock that steps back takes no tokens away', () => {
   expect(buckets.take('worker', 600)).toEqual({ left: 0, missing: 0 });
 });
 
-test('of ten thousand and one keys the first is forgotten, and no other', () => {
+test('of ten thousand and one keys only the first is forgotten', () => {
   const buckets = createTokenBuckets({ perSecond: 1, burst: 5, now: () => 0 });
   for (let i = 0; i <= 10_000; i += 1) buckets.take(`key ${i}`, 5);
   expect(buckets.take('key 1', 1).missing).toBe(1);

@@ -44,7 +44,7 @@ beforeEach(() => {
 });
 
 describe('a DEK', () => {
-  test('that is loaded twice, one load after the other, is unwrapped once, and no copy of it is lost', async () => {
+  test('that is loaded twice in a row is unwrapped once, and no copy of it is lost', async () => {
     await cache.load(ref);
     const first = cache.get(ref);
     await cache.load(ref);
@@ -53,13 +53,13 @@ describe('a DEK', () => {
     expect(() => first.bytes()).toThrow('destroyed');
   });
 
-  test('that several ask for at once is unwrapped once for all of them', async () => {
+  test('that several callers need at once is unwrapped once for all of them', async () => {
     const used = () => cache.use(ref, (dek) => dek);
     const [one, other] = await Promise.all([used(), used(), cache.load(ref), cache.load(ref)]);
     expect([unwrapped, one === other]).toEqual([1, true]);
   });
 
-  test('whose time is up is overwritten before it is loaded again', async () => {
+  test('whose time is over is overwritten before it is loaded again', async () => {
     await cache.load(ref);
     const first = cache.get(ref);
     now = KEPT_MS;
@@ -68,7 +68,7 @@ describe('a DEK', () => {
     expect(() => first.bytes()).toThrow('destroyed');
   });
 
-  test('that is destroyed is not asked of the key service', async () => {
+  test('that is destroyed is not requested from kek-service', async () => {
     await db.query(
       `insert into vault (id, name, description, max_versions, created_at, created_by) values ($1, 'v', '', 1, 0, 'x')`,
       [ref.vaultId],

@@ -45,18 +45,18 @@ describe('a new password', () => {
     'qwerty!!2026',
     'PasswordPassword',
     'elephantelephant',
-  ])('is not common, in any case or dress: %j', async (password) => {
+  ])('is not common, in any case or with any decoration: %j', async (password) => {
     expect(await checkNewPassword(password, 'alice')).toBe('the password must not be a common password, or nearly one');
   });
 
-  test('is none of the list, whose entries of 12 characters and more are all refused', async () => {
+  test('is not in the list, whose entries of 12 characters and more are all refused', async () => {
     const file = createRequire(import.meta.url).resolve('@zxcvbn-ts/language-common/src/passwords.json');
     const listed = (JSON.parse(readFileSync(file, 'utf8')) as string[]).filter((password) => password.length >= 12);
     expect(listed.length).toBeGreaterThan(300);
     for (const password of listed) expect(await checkNewPassword(password, 'alice')).toBeDefined();
   });
 
-  test('may be two of the list, which is not searched across its words', async () => {
+  test('may be two entries of the list, which is not searched across its words', async () => {
     expect(await checkNewPassword('baseball\nabc123', 'alice')).toBeUndefined();
   });
 
@@ -73,18 +73,18 @@ describe('a new password', () => {
     ['alice.the.third2026', 'alice.the.third'],
     ['!!alice12345', 'alice'],
     ['ａｌｉｃｅ.the.third', 'alice.the.third'],
-  ])('is not the username with little else: %j of %s', async (password, username) => {
+  ])('is not the username with little more: %j of %s', async (password, username) => {
     expect(await checkNewPassword(password, username)).toBe(
       'the password must have more than the username and a few characters',
     );
   });
 
-  test('may hold the username among enough of its own', async () => {
+  test('may contain the username with enough other characters', async () => {
     expect(await checkNewPassword('alice likes long walks', 'alice')).toBeUndefined();
     expect(await checkNewPassword('alice.the.third', 'bob')).toBeUndefined();
   });
 
-  test('of the greatest length is judged in milliseconds, whatever it is made of', async () => {
+  test('of the greatest length is checked in milliseconds, whatever it contains', async () => {
     const start = process.cpuUsage();
     for (const text of ['a'.repeat(127) + 'b', `${'ab'.repeat(63)}ac`, '1'.repeat(64) + 'é'.repeat(64)]) {
       await checkNewPassword(text, 'a');

@@ -53,7 +53,7 @@ const value = fc.tuple(fc.oneof(text, binary), contentType).map(([it, type]) => 
 const secrets = fc.uniqueArray(fc.record({ name, value }), { selector: (item) => item.name, maxLength: 12 });
 
 describe.each(documentFormats)('%s', (format) => {
-  test('any secrets come back byte for byte, in their order', () => {
+  test('any secrets are read back byte for byte, in their order', () => {
     fc.assert(
       fc.property(secrets, (items) => {
         expect(parse(format, formatDocument(format, items))).toEqual(items);
@@ -62,7 +62,7 @@ describe.each(documentFormats)('%s', (format) => {
     );
   });
 
-  test('a value that looks like something else comes back as it was', () => {
+  test('a value that looks like something else is read back unchanged', () => {
     const items = nastyTexts.map((text, i) => secret(`n${i}`, text));
     expect(parse(format, formatDocument(format, items))).toEqual(items);
   });
@@ -75,7 +75,7 @@ describe.each(documentFormats)('%s', (format) => {
     expect(parse(format, `\ufeff${formatDocument(format, items).replaceAll('\n', '\r\n')}`)).toEqual(items);
   });
 
-  test('what is written holds no character that acts on a terminal', () => {
+  test('a written document contains no character that acts on a terminal', () => {
     expect(formatDocument(format, [secret('a', nastyTexts.join(''))])).not.toMatch(/[^\P{Cc}\n\t]/u);
   });
 
@@ -93,7 +93,7 @@ describe.each(documentFormats)('%s', (format) => {
     );
   });
 
-  test('a document that was cut is read or refused, and nothing else happens', () => {
+  test('a truncated document is read or refused, and nothing else happens', () => {
     fc.assert(
       fc.property(secrets, fc.nat(), (items, at) => {
         const whole = formatDocument(format, items);
@@ -104,7 +104,7 @@ describe.each(documentFormats)('%s', (format) => {
     );
   });
 
-  test(`takes ${BULK_MAX} secrets and not one more`, () => {
+  test(`accepts ${BULK_MAX} secrets and not one more`, () => {
     const many = Array.from({ length: BULK_MAX }, (_, i) => secret(`a/b${i}`, `v${i}`));
     expect(parse(format, formatDocument(format, many))).toHaveLength(BULK_MAX);
     expect(errorOf(format, formatDocument(format, [...many, secret('c', '')]))?.code).toBe('too_large');
@@ -135,7 +135,7 @@ describe.each(documentFormats)('%s', (format) => {
     ['a: |\n ', 'a\n '],
     ['a: x', '\n '],
     ['a: ', "''"],
-  ])('4 MiB of %j and then %j take no longer than their length asks for', (head, pattern) => {
+  ])('4 MiB of %j and then %j take only as long as their size needs', (head, pattern) => {
     const content = (head + pattern.repeat(DOCUMENT_BYTES_MAX / pattern.length)).slice(0, DOCUMENT_BYTES_MAX);
     const before = performance.now();
     errorOf(format, content);
@@ -162,7 +162,7 @@ test.each([
   ['"a"', 1, undefined],
   ['{"a":"1"} x', 1, undefined],
   ['{"a":"1"', 1, undefined],
-])('%s is refused, and the line said', (content, line, sentence) => {
+])('%s is refused, with the line', (content, line, sentence) => {
   for (const format of ['json', 'yaml'] as const) {
     const error = errorOf(format, content);
     expect(error?.errors?.[0]?.path).toBe('body.content');
@@ -170,14 +170,14 @@ test.each([
   }
 });
 
-test('JSON takes names below names, and what a PUT takes', () => {
+test('JSON accepts names below names, and the values that a PUT accepts', () => {
   const content = '{ "db": { ".": "x", "main": { "password": "y" } }, "k": { "encoding": "base64", "value": "/w==" } }';
   const k = { name: 'k', value: { bytes: Buffer.from([255]), encoding: 'base64' as const } };
   expect(parse('json', content)).toEqual([secret('db', 'x'), secret('db/main/password', 'y'), k]);
   expect(parse('yaml', content)).toEqual(parse('json', content));
 });
 
-test('names like those of the fields of a value are names where the encoding, the value or anything else says so', () => {
+test('a name like a field of a value is a name if the encoding, the value or another field says so', () => {
   expect(parse('json', '{"a":{"value":"x"},"b":{"encoding":"base64","value":"y","port":"z"}}')).toEqual([
     secret('a/value', 'x'),
     secret('b/encoding', 'base64'),
@@ -216,11 +216,11 @@ test.each([
   ['a: "\\q"', 1, 'has an escape that does not exist in YAML'],
   ['a: `b`', 1, 'is not valid YAML'],
   ['a: ', 1, 'has no value: write "" for an empty value'],
-])('YAML: %j is refused, and the line said', (content, line, sentence) => {
+])('YAML: %j is refused, with the line', (content, line, sentence) => {
   expect(errorOf('yaml', content)?.message).toBe(`the document: line ${line}: ${sentence}`);
 });
 
-test('YAML takes what people write: comments, plain text, blocks, quotes', () => {
+test('YAML accepts what people write: comments, plain text, blocks, quotes', () => {
   const content = `# of the billing team
 plain: some text # and why
 "yes": no

@@ -31,12 +31,12 @@ describe('an environment file', () => {
     ['A=base64:"aGk="', { A: 'base64:"aGk="' }],
     ['# cardea: base64-text\nA=aGk=', { A: 'hi' }],
     ['#cardea: base64\nA=aGk=', { A: 'aGk=' }],
-  ])('%j is read as it is documented', (content, expected) => {
+  ])('%j is read as documented', (content, expected) => {
     const items = parseDocument('dotenv', content).items.map(({ name, value }) => [name, String(value.bytes)]);
     expect(Object.fromEntries(items)).toEqual(expected);
   });
 
-  test('a mark tells of bytes and of a content type', () => {
+  test('a mark names the encoding and the content type', () => {
     const content = '# cardea: base64 contentType=image/png; q=1\nA=AP8=\n# cardea: contentType=application/json\nB={}';
     expect(parseDocument('dotenv', content).items).toMatchObject([
       { name: 'A', line: 2, value: { encoding: 'base64', contentType: 'image/png; q=1' } },
@@ -61,7 +61,7 @@ describe('an environment file', () => {
     ['# cardea: base64\nA=b', 2, 'the value is not standard base64'],
     ['# cardea: base64-text\nA=/w==', 2, 'the value is not well-formed text'],
     ['A=\ud800', 1, 'the value is not well-formed text'],
-  ])('%j is refused, and the line said', (content, line, sentence) => {
+  ])('%j is refused, with the line', (content, line, sentence) => {
     expect(() => parseDocument('dotenv', content)).toThrow(
       new AppError('invalid_request', `the document: line ${line}: ${sentence}`),
     );
@@ -113,7 +113,7 @@ function write(values: Record<string, string>): string {
 // `dotenv` reads no escapes except \n and \r, and reads \' as a quote inside quotes.
 const dotenvCarries = (value: string) => (/['\r]/.test(value) ? !/["\\`$]/.test(value) : !value.endsWith('\\'));
 
-test('`dotenv` reads what is written, but for backslashes at the end and for ["`$\\] beside a single quote or a carriage return', () => {
+test('`dotenv` reads a written file, except for backslashes at the end and for ["`$\\] beside a single quote or a carriage return', () => {
   fc.assert(
     fc.property(variables(dotenvCarries), (values) => {
       expect(parseByDotenv(write(values))).toEqual(values);
@@ -122,7 +122,7 @@ test('`dotenv` reads what is written, but for backslashes at the end and for ["`
   );
 });
 
-test('a shell reads what is written, but for carriage returns, and runs nothing of it', () => {
+test('a shell reads a written file, except for carriage returns, and runs nothing of it', () => {
   const carried = variables((value) => !value.includes('\r'));
   fc.assert(
     fc.property(fc.array(carried, { minLength: 20, maxLength: 20 }), (files) => {

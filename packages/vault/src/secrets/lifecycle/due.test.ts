@@ -7,11 +7,11 @@ test.each([
   [null, 5, 5],
   [5, 7, 5],
   [7, 5, 5],
-])('a value of a secret that ends at %j, in a version that ends at %j, ends at %j', (secret, version, due) => {
+])('a secret with the expiry %j and a version with the expiry %j expire at %j', (secret, version, due) => {
   expect(dueAt(secret, version)).toBe(due);
 });
 
-test('an end is counted from now, or named, or taken away, or not spoken of', () => {
+test('an expiry is a duration from now, a time, null, or absent', () => {
   expect(expiryOf({ ttlSeconds: 3 }, 1_000)).toBe(4_000);
   expect(expiryOf({ expiresAt: '1970-01-01T00:00:09.5Z' }, 1_000)).toBe(9_500);
   expect(expiryOf({ expiresAt: null }, 1_000)).toBe(null);

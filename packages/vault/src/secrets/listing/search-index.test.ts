@@ -17,12 +17,12 @@ describe('the words of a name', () => {
     expect(wordsOf(name)).toEqual(words);
   });
 
-  test('have 64 characters at most', () => {
+  test('have at most 64 characters', () => {
     const words = wordsOf(`${'a'.repeat(100)}-b`);
     expect(words).toEqual(['a'.repeat(64), 'b']);
   });
 
-  test('are 32 at most, the first ones', () => {
+  test('are at most the first 32', () => {
     const words = Array.from({ length: 100 }, (_, i) => `w${i}`);
     expect(wordsOf(words.join('/'))).toEqual(words.slice(0, 32));
   });
@@ -30,7 +30,7 @@ describe('the words of a name', () => {
   const Segment = fc.stringMatching(/^[A-Za-z0-9._-]{1,40}$/);
   const Name = fc.array(Segment, { minLength: 1, maxLength: 10 }).map((segments) => segments.join('/'));
 
-  test('are at least one, each once, in small letters, none of them empty', () => {
+  test('are at least one, all different, in lower case, and not empty', () => {
     fc.assert(
       fc.property(Name, (name) => {
         const words = wordsOf(name);
