@@ -71,7 +71,7 @@ const pages: Record<string, (db: Db) => Promise<unknown[]>> = {
   'the first page of a list': (db) => listLive(db, { ...deep, range: { from: '', to: '~' } }),
   'a page deep in a list': (db) => listLive(db, deep),
   'a page of the secrets below a prefix': (db) => listLive(db, { ...deep, range: { from: 'area5/', to: 'area5/~' } }),
-  'a page of the trash': (db) => listTrashed(db, deep),
+  'a page of the trash': (db) => listTrashed(db, { ...deep, after: 0 }),
   'secrets that have been in the trash for long': (db) =>
     listTrashSwept(db, { now: 5e12, after: undefined, limit: LIMIT }),
   'a folded page': (db) => listFolded(db, folded),

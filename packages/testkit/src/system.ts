@@ -16,6 +16,7 @@ import type { PasswordCost } from '@cardea/crypto/password';
 import { AUDIT_DEADLINE_MS } from '@cardea/http/client/audit-client';
 import { readKekConfig } from '@cardea/kek-service/config';
 import { startKekService } from '@cardea/kek-service/start';
+import type { JobRun } from '@cardea/jobs/queue';
 import type { Running } from '@cardea/process/run';
 import type { Db } from '@cardea/storage/db';
 import { openPostgres } from '@cardea/storage/postgres';
@@ -78,9 +79,13 @@ export interface TestSystem extends AsyncDisposable {
   person(username: Username): Person;
   /** Moves the clock of every service forward. */
   passTime(ms: number): void;
+  /** Stops the clock of every service at a time, in milliseconds since 1970, until `startClock`. */
+  stopClockAt(ms: number): void;
+  /** Lets the clock go on from where it was stopped. */
+  startClock(): void;
   now(): Date;
   /** Runs a job at once, by this clock, as a worker does when the job is due. */
-  runJob<N extends JobName>(name: N, payload: JobPayload<N>): Promise<void>;
+  runJob<N extends JobName>(name: N, payload: JobPayload<N>, run?: Partial<JobRun>): Promise<void>;
   /** Opens a new connection to api-service's database, as an attacker with access to the disk could. */
   openDatabase(): Db;
   stopService(name: ServiceName): Promise<void>;
@@ -108,7 +113,8 @@ export async function createTestSystem(profile: Profile, settings: NodeJS.Proces
 export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv = {}): PreparedSystem {
   let stores: Stores | undefined;
   let offsetMs = 0;
-  const now = () => new Date(Date.now() + offsetMs);
+  let stoppedAt: number | undefined;
+  const now = () => new Date(stoppedAt ?? Date.now() + offsetMs);
   const running = new Map<ServiceName, Running>();
   const persons = new Map<Username, Person>();
   const signedInUntil = new Map<Username, number>();
@@ -252,9 +258,15 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
     },
     person,
     passTime: (ms) => void (offsetMs += ms),
+    stopClockAt: (ms) => void (stoppedAt = ms),
+    startClock() {
+      offsetMs = now().getTime() - Date.now();
+      stoppedAt = undefined;
+    },
     now,
-    runJob: (name, payload) =>
-      jobHandlers(api().vault)[name](payload, { signal: new AbortController().signal, done: () => {} }),
+    async runJob(name, payload, { signal = new AbortController().signal, done = () => undefined } = {}) {
+      await jobHandlers(api().vault)[name](payload, { signal, done });
+    },
     openDatabase() {
       const { dataDir, databases } = started(stores);
       return databases ? openPostgres(databases.api) : openSqlite(join(dataDir, 'api', 'cardea.db'));

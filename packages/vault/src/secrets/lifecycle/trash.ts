@@ -83,11 +83,13 @@ export async function restoreSecret(
   const { vault, rule } = await authorize(ctx, caller, 'secret.delete', ref);
   return changeSealed(ctx, caller, async (tx) => {
     const secret = await findSecret(tx, { vaultId: vault.id, name: ref.name });
-    if (!secret || secret.trashed_at === null) {
+    const now = ctx.now().getTime();
+    // A secret leaves the trash when its retention time is over, even if no sweep has purged it yet.
+    const isKept = secret && secret.trashed_at !== null && secret.trashed_at > now - ctx.settings.trashMs;
+    if (!isKept) {
       throw new AppError('not_found', 'no secret with this name is in the trash', { rule: 'not-in-trash' });
     }
     requireConditions(conditions, newestOf(secret));
-    const now = ctx.now().getTime();
     const current = await findVersion(tx, { secretId: secret.id, version: secret.current_version });
     const restoredAt = current?.deleted_at === null ? now : null;
     const restored = await restoreVersions(tx, { secretId: secret.id, restoredAt });

@@ -90,10 +90,12 @@ async function plainPage(
   { prefix, cursor, limit, isTrash }: ListRequest,
 ): Promise<Page<ListedSecret>> {
   const from = cursor === undefined ? undefined : justAfter(cursor);
-  const list = isTrash ? listTrashed : listLive;
+  // What was in the trash for the full retention time is not shown any more, even if no sweep has purged it yet.
+  const after = ctx.now().getTime() - ctx.settings.trashMs;
   const rows: ListedRow[] = [];
   for (const range of nameRanges({ prefix, pathPrefix, from })) {
-    rows.push(...(await list(ctx.db, { vaultId, range, limit: limit + 1 - rows.length })));
+    const part = { vaultId, range, limit: limit + 1 - rows.length };
+    rows.push(...(await (isTrash ? listTrashed(ctx.db, { ...part, after }) : listLive(ctx.db, part))));
   }
   const { items, ...rest } = pageOf(rows, limit, (row) => row.name);
   return { items: items.map((row) => listedOf(row, isTrash)), ...rest };

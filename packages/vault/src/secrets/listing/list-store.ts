@@ -26,17 +26,21 @@ export async function listLive(db: Queryable, { vaultId, range, limit }: Part): 
 }
 
 /** Secrets with at least one version in the trash. */
-export async function listTrashed(db: Queryable, { vaultId, range, limit }: Part): Promise<ListedRow[]> {
+export async function listTrashed(
+  db: Queryable,
+  { vaultId, range, limit, after }: Part & { after: number },
+): Promise<ListedRow[]> {
   return db.query<ListedRow>(
     `select name, current_version, max_versions, metadata, due_at, trashed_at, created_at, updated_at
        from secret
       where vault_id = $1
         and trashed_at is not null
+        and trashed_at > $5
         and name >= $2
         and name < $3
       order by name
       limit $4`,
-    [vaultId, range.from, range.to, limit],
+    [vaultId, range.from, range.to, limit, after],
   );
 }
 
