@@ -10,12 +10,14 @@ import { startCardea } from './cardea.ts';
 import type { Cardea } from './cardea.ts';
 import { memoryOf } from './memory.ts';
 import type { ProcessMemory } from './memory.ts';
+import { measureSweeps } from './sweeps.ts';
 
 /**
  * Measures audited reads and writes per second, two baselines in the same run, and memory. The load generator runs on
  * the same machine, so only the ratios count: divide each figure by the baseline above it.
  *
  *   pnpm bench [seconds] [connections,…]
+ *   pnpm bench sweeps
  */
 const seconds = Number(process.argv[2] ?? 4);
 const connectionCounts = (process.argv[3] ?? '1,16,64,256').split(',').map(Number);
@@ -34,7 +36,7 @@ interface Measured {
 }
 
 /* eslint-disable no-console -- a command prints its table */
-await main();
+await (process.argv[2] === 'sweeps' ? measureSweeps() : main());
 
 async function main(): Promise<void> {
   const dataDir = mkdtempSync(join(tmpdir(), 'cardea-bench-'));
