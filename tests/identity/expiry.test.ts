@@ -1,4 +1,5 @@
 import type { VaultEvent } from '@cardea/contracts/events';
+import { DAY_MS } from '@cardea/vault/durations';
 import { jobHandlers } from '@cardea/vault/jobs';
 import { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
@@ -6,7 +7,7 @@ import { inEachProfile } from '@cardea/testkit/use-system';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from '../access/granting.ts';
 import { expectEventually } from '../access/probes.ts';
-import { DAY_MS, at, eventsOf, query } from '../secrets/ground.ts';
+import { at, eventsOf, query } from '../secrets/ground.ts';
 import { signIn } from './identity.ts';
 
 const SWEEPS = ['user.sweep', 'application.sweep', 'grant.sweep'] as const;

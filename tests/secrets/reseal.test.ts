@@ -10,7 +10,7 @@ import { DekNotLoaded } from '@cardea/vault/deks/dek-cache';
 import { SYSTEM_VAULT_ID, insertDek } from '@cardea/vault/deks/dek-store';
 import { wrapNewDek } from '@cardea/vault/deks/new-dek';
 import { FIRST_ROW } from '@cardea/vault/deks/resealable';
-import type { Resealable, SealedRow } from '@cardea/vault/deks/resealable';
+import type { OlderRow, Resealable } from '@cardea/vault/deks/resealable';
 import { moveSecret } from '@cardea/vault/secrets/move-secret';
 import { secretVersions } from '@cardea/vault/secrets/reseal-versions';
 import { replaceCiphertext } from '@cardea/vault/secrets/sealed-version-store';
@@ -58,20 +58,24 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
   }
 
   /** All rows under older DEKs, page by page. */
-  async function listAll(resealable: Resealable, dek: DekRef): Promise<SealedRow[]> {
-    const rows: SealedRow[] = [];
+  async function listAll(resealable: Resealable, dek: DekRef): Promise<OlderRow[]> {
+    const rows: OlderRow[] = [];
     for (;;) {
       const page = await resealable.listOlder(system.vault.db, dek, { after: rows.at(-1) ?? FIRST_ROW, limit: LIMIT });
       rows.push(...page);
-      if (page.length < LIMIT) return rows;
+      if (page.length < LIMIT) break;
       if (rows.length > ROWS_MAX) throw new Error('the pages do not come to an end');
     }
+    expect(await resealable.countOlder(system.vault.db, dek)).toBe(rows.length);
+    return rows;
   }
 
-  async function reseal(resealable: Resealable, row: SealedRow, dek: DekRef): Promise<boolean> {
+  async function reseal(resealable: Resealable, row: OlderRow, dek: DekRef): Promise<boolean> {
+    const { id, version, ciphertext: from } = row;
     for (;;) {
       try {
-        return await system.vault.db.transaction((tx) => resealable.reseal(system.vault, tx, row, dek));
+        const page = [{ id, version, from, to: resealable.reseal(system.vault, row, dek) }];
+        return (await system.vault.db.transaction((tx) => resealable.replace(system.vault, tx, page, dek))) === 1;
       } catch (error) {
         if (!(error instanceof DekNotLoaded)) throw error;
         await system.vault.deks.load(error.ref);
@@ -194,7 +198,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
         else expect(await resealing).toBe(true);
       }
       const left = await listAll(secretVersions, dek);
-      expect(left).toEqual([{ dek_version: 1, id: damaged.secret_id, version: 1 }]);
+      expect(left).toMatchObject([{ dek_version: 1, id: damaged.secret_id, version: 1 }]);
       expect((await rowsOf('broken'))[1]).toEqual(before);
       expect(await admin.readSecret('broken', 'e')).toBe('e');
     });

@@ -55,7 +55,6 @@ export const auditRules = {
   'token-malformed': 'The token is malformed, or the request has two.',
   'token-too-long': 'The token is longer than any that Cardea makes.',
   'token-unknown-key': 'The key that the token names does not exist, or is no longer valid.',
-  'totp-changed': 'Another request has just changed TOTP.',
   'totp-off': 'TOTP is not on.',
   'totp-on': 'TOTP is on.',
   'user-disabled': 'The user is disabled.',

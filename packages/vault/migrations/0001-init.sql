@@ -170,6 +170,8 @@ create index dek_kek_version on dek (kek_version, vault_id, version) where wrapp
 -- The schedule finds the DEKs that are due for rotation.
 create index dek_first_used_at on dek (first_used_at) where state = 'active' and first_used_at is not null;
 
+create index dek_retiring on dek (vault_id, version) where state = 'retiring';
+
 -- KEKs that an admin destroys. From the insert on, no DEK wrapped by the KEK is stored any more.
 create table kek_destruction (
   kek_version bigint primary key,
@@ -229,6 +231,8 @@ create table rotation_vault (
   claimed_until bigint,
   primary key (rotation_id, vault_id)
 );
+
+create index rotation_vault_open on rotation_vault (rotation_id, state, vault_id) where state <> 'finished';
 
 -- Rows that a rotation could not open. They stay as they are, and keep the DEK that sealed them.
 create table unopened_row (

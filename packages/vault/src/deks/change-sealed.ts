@@ -7,6 +7,7 @@ import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
 import type { ChangeOutcome } from '../record.ts';
 import { DekNotLoaded } from './dek-cache.ts';
+import { isMissingDek } from './open-or-reread.ts';
 
 const ATTEMPTS_MAX = 20;
 
@@ -38,6 +39,7 @@ export async function changeSealed<T>(
   { exclusive = false }: ChangeOptions = {},
 ): Promise<Audited<T>> {
   const lock = exclusive ? LOCK[ctx.db.engine] : undefined;
+  const gone = new Set<string>();
   for (let outrun = 0; ;) {
     try {
       return await changed(ctx, caller, async (tx) => {
@@ -45,11 +47,23 @@ export async function changeSealed<T>(
         return work(tx);
       });
     } catch (error) {
-      if (error instanceof DekNotLoaded) await ctx.deks.load(error.ref);
+      if (error instanceof DekNotLoaded) await loadOrNote(ctx, error, gone);
       else if (error instanceof UniqueViolation && outrun < ATTEMPTS_MAX) outrun += 1;
       else if (error instanceof UniqueViolation) throw tooManyWriters(error);
       else throw error;
     }
+  }
+}
+
+// A rotation may have destroyed the DEK after the transaction read a row that it sealed. The row is sealed again under
+// another DEK now, so the transaction runs again. If it needs the same DEK again, the DEK is missing.
+async function loadOrNote(ctx: VaultContext, { ref }: DekNotLoaded, gone: Set<string>): Promise<void> {
+  const id = `${ref.vaultId}:${ref.dekVersion}`;
+  try {
+    await ctx.deks.load(ref);
+  } catch (error) {
+    if (!isMissingDek(error) || gone.has(id)) throw error;
+    gone.add(id);
   }
 }
 

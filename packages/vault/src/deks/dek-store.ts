@@ -21,11 +21,30 @@ export async function findNewestDekVersion(db: Queryable, vaultId: string): Prom
   return row?.version;
 }
 
-/** The version of the DEK that seals new values of a vault. @throws AppError as `missingDek` */
-export async function getNewestDekVersion(tx: Transaction, vaultId: string): Promise<number> {
-  const dekVersion = await findNewestDekVersion(tx, vaultId);
-  if (dekVersion === undefined) throw await missingDek(tx, { vaultId });
-  return dekVersion;
+/**
+ * The version of the DEK that seals a new value of a vault. Notes the time of its first use, in milliseconds since
+ * 1970: a DEK that was used is rotated after some hours.
+ * @throws AppError as `missingDek`
+ */
+export async function useNewestDek(tx: Transaction, vaultId: string, at: number): Promise<number> {
+  const [row] = await tx.query<{ version: number; first_used_at: number | null }>(
+    `select version, first_used_at
+       from dek
+      where vault_id = $1
+        and state = 'active'
+      order by version desc
+      limit 1`,
+    [vaultId],
+  );
+  if (!row) throw await missingDek(tx, { vaultId });
+  if (row.first_used_at === null) {
+    await tx.query(`update dek set first_used_at = $3 where vault_id = $1 and version = $2`, [
+      vaultId,
+      row.version,
+      at,
+    ]);
+  }
+  return row.version;
 }
 
 /** A DEK as it is stored; undefined if it never existed or is destroyed. */

@@ -3,8 +3,10 @@ import { systemContext } from '@cardea/crypto/context';
 import { envelopeKeyVersion, open, seal } from '@cardea/crypto/envelope';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { SYSTEM_VAULT_ID, getNewestDekVersion } from './dek-store.ts';
-import type { OlderPage, Resealable, SealedRow } from './resealable.ts';
+import { SYSTEM_VAULT_ID, useNewestDek } from './dek-store.ts';
+import { openOrReread } from './open-or-reread.ts';
+import type { StoredValue } from './open-or-reread.ts';
+import type { OlderPage, OlderRow, Resealable } from './resealable.ts';
 
 type Deks = Pick<VaultContext, 'deks'>;
 
@@ -16,27 +18,33 @@ export interface SystemId {
 
 /** Seals under the system's newest DEK that the transaction sees. @throws DekNotLoaded */
 export async function sealForSystem(
-  ctx: Deks,
+  ctx: Pick<VaultContext, 'deks' | 'now'>,
   tx: Transaction,
   { kind, id }: SystemId,
   bytes: Uint8Array,
 ): Promise<{ ciphertext: Uint8Array; dekVersion: number }> {
-  const dekVersion = await getNewestDekVersion(tx, SYSTEM_VAULT_ID);
+  const dekVersion = await useNewestDek(tx, SYSTEM_VAULT_ID, ctx.now().getTime());
   const dek = ctx.deks.get({ vaultId: SYSTEM_VAULT_ID, dekVersion });
   return { ciphertext: seal(dek, bytes, systemContext(kind, id)), dekVersion };
 }
 
 /** Opens a value of the system, into new memory. @throws AppError `sealed`, `unavailable`; IntegrityError */
-export function openForSystem(ctx: Deks, { kind, id }: SystemId, ciphertext: Uint8Array): Promise<Uint8Array> {
-  const dek = { vaultId: SYSTEM_VAULT_ID, dekVersion: envelopeKeyVersion(ciphertext) };
-  return ctx.deks.use(dek, (key) => open(key, ciphertext, systemContext(kind, id)));
+export function openForSystem(ctx: Deks, { kind, id }: SystemId, stored: StoredValue): Promise<Uint8Array> {
+  return openOrReread(stored, (ciphertext) =>
+    ctx.deks.use(dekOf(ciphertext), (key) => open(key, ciphertext, systemContext(kind, id))),
+  );
+}
+
+/** Opens a value of the system in a transaction, into new memory. @throws DekNotLoaded; IntegrityError */
+export function openForSystemInTransaction(ctx: Deks, { kind, id }: SystemId, ciphertext: Uint8Array): Uint8Array {
+  return open(ctx.deks.get(dekOf(ciphertext)), ciphertext, systemContext(kind, id));
 }
 
 /** The rows with the system's values of one kind. */
 export interface SystemRows {
-  listOlder(db: Queryable, dekVersion: number, page: OlderPage): Promise<SealedRow[]>;
-  /** The ciphertext of a row; undefined if it is no longer sealed under `row.dek_version`. */
-  findCiphertext(tx: Transaction, row: SealedRow): Promise<Uint8Array | undefined>;
+  listOlder(db: Queryable, dekVersion: number, page: OlderPage): Promise<OlderRow[]>;
+  countOlder(db: Queryable, dekVersion: number): Promise<number>;
+  isUsed(tx: Transaction, dekVersion: number): Promise<boolean>;
   /** Replaces the ciphertext `from` by `to`. Returns false and changes nothing if the row no longer has `from`. */
   replaceCiphertext(
     tx: Transaction,
@@ -51,22 +59,32 @@ export function systemResealable(kind: string, rows: SystemRows): Resealable {
     async listOlder(db, { vaultId, dekVersion }, page) {
       return vaultId === SYSTEM_VAULT_ID ? rows.listOlder(db, dekVersion, page) : [];
     },
-    async reseal(ctx, tx, row, dek) {
-      const from = await rows.findCiphertext(tx, row);
-      if (!from) return false;
-      const to = resealForSystem(ctx, { kind, id: row.id }, from, dek);
-      return rows.replaceCiphertext(tx, { id: row.id, from, to, dekVersion: dek.dekVersion });
+    async countOlder(db, { vaultId, dekVersion }) {
+      return vaultId === SYSTEM_VAULT_ID ? rows.countOlder(db, dekVersion) : 0;
+    },
+    async isUsed(tx, { vaultId, dekVersion }) {
+      return vaultId === SYSTEM_VAULT_ID && rows.isUsed(tx, dekVersion);
+    },
+    reseal: (ctx, { id, ciphertext }, dek) => resealForSystem(ctx, { kind, id }, ciphertext, dek),
+    async replace(_ctx, tx, page, { dekVersion }) {
+      let replaced = 0;
+      for (const { id, from, to } of page) {
+        if (await rows.replaceCiphertext(tx, { id, from, to, dekVersion })) replaced += 1;
+      }
+      return replaced;
     },
   };
 }
 
-function resealForSystem(ctx: Deks, { kind, id }: SystemId, ciphertext: Uint8Array, dek: DekRef): Uint8Array {
-  const context = systemContext(kind, id);
-  const older = ctx.deks.get({ vaultId: SYSTEM_VAULT_ID, dekVersion: envelopeKeyVersion(ciphertext) });
-  const bytes = open(older, ciphertext, context);
+function resealForSystem(ctx: Deks, id: SystemId, ciphertext: Uint8Array, dek: DekRef): Uint8Array {
+  const bytes = openForSystemInTransaction(ctx, id, ciphertext);
   try {
-    return seal(ctx.deks.get(dek), bytes, context);
+    return seal(ctx.deks.get(dek), bytes, systemContext(id.kind, id.id));
   } finally {
     bytes.fill(0);
   }
+}
+
+function dekOf(ciphertext: Uint8Array): DekRef {
+  return { vaultId: SYSTEM_VAULT_ID, dekVersion: envelopeKeyVersion(ciphertext) };
 }

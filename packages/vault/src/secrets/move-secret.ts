@@ -15,7 +15,7 @@ import { authorize, authorizeAll } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { changeSealed } from '../deks/change-sealed.ts';
-import { getNewestDekVersion } from '../deks/dek-store.ts';
+import { useNewestDek } from '../deks/dek-store.ts';
 import { giveUpName } from './given-up-names.ts';
 import { indexSecret } from './listing/search-index.ts';
 import { relocateSecret } from './move-store.ts';
@@ -68,7 +68,7 @@ export async function moveSecret(
   const work = async (tx: Transaction) => {
     const secret = await getLiveSecret(tx, { vaultId: way.from.id, name: from.name });
     requireConditions(conditions, secret.current_version);
-    const dekVersion = await getNewestDekVersion(tx, way.to.id);
+    const dekVersion = await useNewestDek(tx, way.to.id, ctx.now().getTime());
     const moved = await moveTo(ctx, tx, { ...way, dekVersion }, { secret, toName: to.name });
     await requireNoCircle(ctx, tx, caller, { vault: way.to.name, name: to.name, secretId: secret.id });
     const dependants = await countDependants(tx, { vault: way.from.name, name: from.name });

@@ -1,6 +1,6 @@
-import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { DekRef } from '@cardea/contracts/kek-api';
-import type { OlderPage, SealedRow } from '../deks/resealable.ts';
+import type { Db, Queryable, Transaction } from '@cardea/storage/db';
+import type { OlderPage, OlderRow, Resealed } from '../deks/resealable.ts';
 import type { VersionRow } from './version-store.ts';
 
 /** A sealed version. Has no ciphertext if the value was destroyed. */
@@ -16,49 +16,113 @@ export async function listSealedVersions(tx: Transaction, secretId: string): Pro
   );
 }
 
+/** The ciphertext of a version; null if its value was destroyed, undefined if the version does not exist. */
+export async function findCiphertext(
+  db: Queryable,
+  { secretId, version }: { secretId: string; version: number },
+): Promise<Uint8Array | null | undefined> {
+  const [row] = await db.query<{ ciphertext: Uint8Array | null }>(
+    `select ciphertext
+       from secret_version
+      where secret_id = $1
+        and version = $2`,
+    [secretId, version],
+  );
+  return row?.ciphertext;
+}
+
+/** A version under an older DEK, with the vault and the name that it is bound to. */
+export type OlderVersion = OlderRow &
+  Pick<VersionRow, 'encoding' | 'content_type'> & {
+    name: string;
+    /** Null if somebody deleted the row of the vault. */
+    vault_name: string | null;
+  };
+
 /** Versions of a vault that are sealed under an older DEK than this one. */
 export async function listVersionsUnderOlderDeks(
   db: Queryable,
   { vaultId, dekVersion }: DekRef,
   { after, limit }: OlderPage,
-): Promise<SealedRow[]> {
-  return db.query<SealedRow>(
-    `select dek_version, secret_id as id, version
-       from secret_version
-      where vault_id = $1
-        and dek_version < $2
-        and (dek_version, secret_id, version) > ($3, $4, $5)
-      order by dek_version, secret_id, version
+): Promise<OlderVersion[]> {
+  return db.query<OlderVersion>(
+    `select e.dek_version, e.secret_id as id, e.version, e.ciphertext, e.encoding, e.content_type, s.name,
+            v.name as vault_name
+       from secret_version e
+       left join secret s on s.id = e.secret_id
+       left join vault v on v.id = e.vault_id
+      where e.vault_id = $1
+        and e.dek_version < $2
+        and (e.dek_version, e.secret_id, e.version) > ($3, $4, $5)
+      order by e.dek_version, e.secret_id, e.version
       limit $6`,
     [vaultId, dekVersion, after.dek_version, after.id, after.version, limit],
   );
 }
 
-/** A sealed version with the vault and the name that it is bound to. */
-export type NamedVersion = Pick<VersionRow, 'encoding' | 'content_type'> & {
-  ciphertext: Uint8Array;
-  name: string;
-  vault_name: string;
-};
-
-/** A version of a vault, if it is sealed under this DEK. */
-export async function findVersionUnder(
-  tx: Transaction,
-  dek: DekRef,
-  { id: secretId, version }: SealedRow,
-): Promise<NamedVersion | undefined> {
-  const [row] = await tx.query<NamedVersion>(
-    `select e.ciphertext, e.encoding, e.content_type, s.name, v.name as vault_name
-       from secret_version e
-       join secret s on s.id = e.secret_id
-       join vault v on v.id = s.vault_id
-      where e.secret_id = $1
-        and e.version = $2
-        and e.dek_version = $3
-        and v.id = $4`,
-    [secretId, version, dek.dekVersion, dek.vaultId],
+export async function countVersionsUnderOlderDeks(db: Queryable, { vaultId, dekVersion }: DekRef): Promise<number> {
+  const [row] = await db.query<{ n: number }>(
+    `select count(*) as n
+       from secret_version
+      where vault_id = $1
+        and dek_version < $2`,
+    [vaultId, dekVersion],
   );
-  return row;
+  return row!.n;
+}
+
+/** Whether a DEK seals any version of its vault. */
+export async function isVersionUnder(tx: Transaction, { vaultId, dekVersion }: DekRef): Promise<boolean> {
+  const rows = await tx.query(
+    `select version
+       from secret_version
+      where vault_id = $1
+        and dek_version = $2
+      limit 1`,
+    [vaultId, dekVersion],
+  );
+  return rows.length > 0;
+}
+
+/**
+ * Replaces the ciphertexts of a page; see `Resealable.replace`. SQLite is in this process, so a statement for each row
+ * costs little there. PostgreSQL gets one statement for the page.
+ */
+export async function replaceCiphertexts(
+  tx: Transaction,
+  engine: Db['engine'],
+  page: Resealed[],
+  dekVersion: number,
+): Promise<number> {
+  if (engine === 'postgres') return replaceAtOnce(tx, page, dekVersion);
+  let replaced = 0;
+  for (const { id: secretId, version, from, to } of page) {
+    if (await replaceCiphertext(tx, { secretId, version, from, to, dekVersion })) replaced += 1;
+  }
+  return replaced;
+}
+
+async function replaceAtOnce(tx: Transaction, page: Resealed[], dekVersion: number): Promise<number> {
+  const rows = await tx.query(
+    `update secret_version e
+        set ciphertext = decode(r.new, 'hex'),
+            dek_version = $2
+       from json_to_recordset(cast($1 as json)) as r (id text, version bigint, old text, new text)
+      where e.secret_id = r.id
+        and e.version = r.version
+        and e.ciphertext = decode(r.old, 'hex')
+     returning e.version`,
+    [JSON.stringify(page.map(toJson)), dekVersion],
+  );
+  return rows.length;
+}
+
+function toJson({ id, version, from, to }: Resealed): object {
+  return { id, version, old: toHex(from), new: toHex(to) };
+}
+
+function toHex({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('hex');
 }
 
 /** Replaces the ciphertext `from` by `to`. Returns false and changes nothing if the row has another ciphertext. */

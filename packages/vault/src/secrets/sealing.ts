@@ -1,6 +1,8 @@
 import { secretContext } from '@cardea/crypto/context';
 import { envelopeKeyVersion, open, seal } from '@cardea/crypto/envelope';
 import type { VaultContext } from '../context.ts';
+import { openOrReread } from '../deks/open-or-reread.ts';
+import { findCiphertext } from './sealed-version-store.ts';
 
 /**
  * The version of a secret that a ciphertext belongs to (I3). It comes from the request: the vault that was authorized
@@ -49,9 +51,16 @@ export function openVersionInTransaction(
 }
 
 /** Opens a version. Unwraps the DEK if it is not loaded. @throws AppError `sealed`, `unavailable`; IntegrityError */
-export function openVersion(ctx: Pick<VaultContext, 'deks'>, id: VersionId, sealed: SealedValue): Promise<Uint8Array> {
-  const dek = { vaultId: id.vault.id, dekVersion: envelopeKeyVersion(sealed.ciphertext) };
-  return ctx.deks.use(dek, (key) => open(key, sealed.ciphertext, contextOf(id, formOf(sealed))));
+export function openVersion(
+  ctx: Pick<VaultContext, 'db' | 'deks'>,
+  id: VersionId,
+  sealed: SealedValue,
+): Promise<Uint8Array> {
+  const stored = { ciphertext: sealed.ciphertext, reread: () => findCiphertext(ctx.db, id) };
+  return openOrReread(stored, (ciphertext) => {
+    const dek = { vaultId: id.vault.id, dekVersion: envelopeKeyVersion(ciphertext) };
+    return ctx.deks.use(dek, (key) => open(key, ciphertext, contextOf(id, formOf(sealed))));
+  });
 }
 
 /** Seals a version again: for another vault or name, under another DEK, or both. @throws as `openVersion` */

@@ -15,7 +15,7 @@ import { announcementOf } from '../announcements.ts';
 import { principalOf } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
-import { getNewestDekVersion } from '../deks/dek-store.ts';
+import { useNewestDek } from '../deks/dek-store.ts';
 import type { EventFactsList } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
 import { findLastVersion } from './given-up-names.ts';
@@ -162,7 +162,7 @@ async function addVersion(
   const before = await secretBefore(ctx, tx, found);
   const version = before.current_version + 1;
   const expiresAt = options.expiresAt ?? null;
-  const dekVersion = await getNewestDekVersion(tx, vault.id);
+  const dekVersion = await useNewestDek(tx, vault.id, createdAt);
   const ciphertext = sealVersion(ctx, { vault, name, secretId, version }, { dekVersion, value });
 
   const next = withVersion(ctx, before, { version, expiresAt, options, at: createdAt });

@@ -1,12 +1,13 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
-import type { OlderPage, SealedRow } from '../deks/resealable.ts';
+import type { OlderPage, OlderRow } from '../deks/resealable.ts';
 import { systemResealable } from '../deks/system-sealing.ts';
 import { SIGNING_KEY_KIND } from './signing-keys.ts';
 
 /** The keys of tokens, under the DEKs of the system. */
 export const signingKeys = systemResealable(SIGNING_KEY_KIND, {
   listOlder: listKeysUnderOlderDeks,
-  findCiphertext: findKeyUnder,
+  countOlder: countKeysUnderOlderDeks,
+  isUsed: isKeyUnder,
   replaceCiphertext: replaceKeyCiphertext,
 });
 
@@ -14,9 +15,9 @@ async function listKeysUnderOlderDeks(
   db: Queryable,
   dekVersion: number,
   { after, limit }: OlderPage,
-): Promise<SealedRow[]> {
-  return db.query<SealedRow>(
-    `select dek_version, id, 0 as version
+): Promise<OlderRow[]> {
+  return db.query<OlderRow>(
+    `select dek_version, id, 0 as version, ciphertext, null as name
        from signing_key
       where dek_version < $1
         and (dek_version, id) > ($2, $3)
@@ -26,15 +27,16 @@ async function listKeysUnderOlderDeks(
   );
 }
 
-async function findKeyUnder(tx: Transaction, { id, dek_version }: SealedRow): Promise<Uint8Array | undefined> {
-  const [row] = await tx.query<{ ciphertext: Uint8Array }>(
-    `select ciphertext
-       from signing_key
-      where id = $1
-        and dek_version = $2`,
-    [id, dek_version],
-  );
-  return row?.ciphertext;
+async function countKeysUnderOlderDeks(db: Queryable, dekVersion: number): Promise<number> {
+  const [row] = await db.query<{ n: number }>(`select count(*) as n from signing_key where dek_version < $1`, [
+    dekVersion,
+  ]);
+  return row!.n;
+}
+
+async function isKeyUnder(tx: Transaction, dekVersion: number): Promise<boolean> {
+  const rows = await tx.query(`select id from signing_key where dek_version = $1 limit 1`, [dekVersion]);
+  return rows.length > 0;
 }
 
 async function replaceKeyCiphertext(

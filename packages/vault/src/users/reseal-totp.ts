@@ -1,12 +1,13 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
-import type { OlderPage, SealedRow } from '../deks/resealable.ts';
+import type { OlderPage, OlderRow } from '../deks/resealable.ts';
 import { systemResealable } from '../deks/system-sealing.ts';
 import { TOTP_KIND } from './totp.ts';
 
 /** The TOTP secrets of users, confirmed or not, under the DEKs of the system. */
 export const totpSecrets = systemResealable(TOTP_KIND, {
   listOlder: listTotpUnderOlderDeks,
-  findCiphertext: findTotpUnder,
+  countOlder: countTotpUnderOlderDeks,
+  isUsed: isTotpUnder,
   replaceCiphertext: replaceTotpCiphertext,
 });
 
@@ -14,9 +15,9 @@ async function listTotpUnderOlderDeks(
   db: Queryable,
   dekVersion: number,
   { after, limit }: OlderPage,
-): Promise<SealedRow[]> {
-  return db.query<SealedRow>(
-    `select totp_dek_version as dek_version, id, 0 as version
+): Promise<OlderRow[]> {
+  return db.query<OlderRow>(
+    `select totp_dek_version as dek_version, id, 0 as version, totp_ciphertext as ciphertext, username as name
        from app_user
       where totp_dek_version < $1
         and (totp_dek_version, id) > ($2, $3)
@@ -26,15 +27,16 @@ async function listTotpUnderOlderDeks(
   );
 }
 
-async function findTotpUnder(tx: Transaction, { id, dek_version }: SealedRow): Promise<Uint8Array | undefined> {
-  const [row] = await tx.query<{ totp_ciphertext: Uint8Array }>(
-    `select totp_ciphertext
-       from app_user
-      where id = $1
-        and totp_dek_version = $2`,
-    [id, dek_version],
-  );
-  return row?.totp_ciphertext;
+async function countTotpUnderOlderDeks(db: Queryable, dekVersion: number): Promise<number> {
+  const [row] = await db.query<{ n: number }>(`select count(*) as n from app_user where totp_dek_version < $1`, [
+    dekVersion,
+  ]);
+  return row!.n;
+}
+
+async function isTotpUnder(tx: Transaction, dekVersion: number): Promise<boolean> {
+  const rows = await tx.query(`select id from app_user where totp_dek_version = $1 limit 1`, [dekVersion]);
+  return rows.length > 0;
 }
 
 async function replaceTotpCiphertext(

@@ -134,11 +134,17 @@ async function addKey(ctx: VaultContext, purpose: KeyPurpose, { rule }: { rule: 
   await unlessDone(added.finally(() => bytes.fill(0)));
 }
 
-async function openKey(ctx: Pick<VaultContext, 'deks'>, row: SigningKeyRow): Promise<SigningKey> {
-  const bytes = await openForSystem(ctx, { kind: SIGNING_KEY_KIND, id: row.id }, row.ciphertext);
+async function openKey(ctx: Pick<VaultContext, 'db' | 'deks'>, row: SigningKeyRow): Promise<SigningKey> {
+  const stored = { ciphertext: row.ciphertext, reread: () => findCiphertext(ctx.db, row.id) };
+  const bytes = await openForSystem(ctx, { kind: SIGNING_KEY_KIND, id: row.id }, stored);
   const key = hmacKey(bytes);
   bytes.fill(0);
   return { id: row.id, key, createdAt: row.created_at };
+}
+
+async function findCiphertext(db: Queryable, id: string): Promise<Uint8Array | undefined> {
+  const [row] = await db.query<{ ciphertext: Uint8Array }>(`select ciphertext from signing_key where id = $1`, [id]);
+  return row?.ciphertext;
 }
 
 async function ensureSystemDek(ctx: VaultContext): Promise<void> {

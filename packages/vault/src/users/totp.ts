@@ -14,7 +14,7 @@ import {
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { changeSealed } from '../deks/change-sealed.ts';
-import { openForSystem, sealForSystem } from '../deks/system-sealing.ts';
+import { openForSystem, openForSystemInTransaction, sealForSystem } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
 import { throttled } from './throttle.ts';
 import {
@@ -84,27 +84,27 @@ export async function confirmTotp(
   caller: Caller,
   otp: string,
 ): Promise<Audited<{ recoveryCodes: string[] }>> {
-  const user = await ownUser(ctx, caller);
-  const { id, totp_ciphertext: ciphertext } = user;
-  if (user.totp_enabled === 1) throw isOn();
-  if (ciphertext === null) throw new AppError('conflict', 'set TOTP up first', { rule: 'totp-off' });
-  const step = await stepOf(ctx, id, ciphertext, otp);
-  // Wrong codes are not counted here: an attacker with this session could set up a secret of their own instead.
-  if (step === undefined) throw wrongCode('otp-wrong');
+  const { id } = await ownUser(ctx, caller);
   const recoveryCodes = generateRecoveryCodes(RECOVERY_CODES);
-  return changed(ctx, caller, async (tx) => {
-    if (!(await turnTotpOn(tx, { id, ciphertext, step }))) {
-      throw new AppError('conflict', 'another request has just turned TOTP on or set it up again', {
-        rule: 'totp-changed',
-      });
-    }
-    await replaceRecoveryCodes(
-      tx,
-      id,
-      recoveryCodes.map((code) => sha256(normalizeRecoveryCode(code))),
-    );
+  const hashes = recoveryCodes.map((code) => sha256(normalizeRecoveryCode(code)));
+  // The code is compared in the transaction: a rotation may reseal the secret at any time.
+  return changeSealed(ctx, caller, async (tx) => {
+    const step = await requireCode(ctx, tx, id, otp);
+    if (!(await turnTotpOn(tx, { id, step }))) throw isOn();
+    await replaceRecoveryCodes(tx, id, hashes);
     return { value: { recoveryCodes }, facts: { action: 'auth.totpConfirm', rule: 'self' } };
   });
+}
+
+async function requireCode(ctx: VaultContext, tx: Transaction, id: string, otp: string): Promise<number> {
+  const user = await findUserById(tx, id);
+  if (user?.totp_enabled === 1) throw isOn();
+  const ciphertext = user?.totp_ciphertext;
+  if (!ciphertext) throw new AppError('conflict', 'set TOTP up first', { rule: 'totp-off' });
+  const step = stepIn(ctx, openForSystemInTransaction(ctx, { kind: TOTP_KIND, id }, ciphertext), otp);
+  // Wrong codes are not counted here: an attacker with this session could set up a secret of their own instead.
+  if (step === undefined) throw wrongCode('otp-wrong');
+  return step;
 }
 
 /**
@@ -162,7 +162,12 @@ async function stepOf(
   ciphertext: Uint8Array,
   otp: string,
 ): Promise<number | undefined> {
-  const secret = await openForSystem(ctx, { kind: TOTP_KIND, id: userId }, ciphertext);
+  const stored = { ciphertext, reread: async () => (await findUserById(ctx.db, userId))?.totp_ciphertext };
+  return stepIn(ctx, await openForSystem(ctx, { kind: TOTP_KIND, id: userId }, stored), otp);
+}
+
+/** The step of a code; undefined for a wrong one. Overwrites the secret. */
+function stepIn(ctx: VaultContext, secret: Uint8Array, otp: string): number | undefined {
   try {
     return findTotpStep(secret, otp, ctx.now().getTime());
   } finally {

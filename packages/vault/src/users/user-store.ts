@@ -185,20 +185,17 @@ export async function setUpTotpSecret(
   return rows.length === 1;
 }
 
-/** Turns TOTP on with the secret that was read; false if TOTP is on already, or if the secret has changed. */
-export async function turnTotpOn(
-  tx: Transaction,
-  { id, ciphertext, step }: { id: string; ciphertext: Uint8Array; step: number },
-): Promise<boolean> {
+/** Turns TOTP on with the secret that is set up; false if TOTP is on already, or if no secret is set up. */
+export async function turnTotpOn(tx: Transaction, { id, step }: { id: string; step: number }): Promise<boolean> {
   const rows = await tx.query(
     `update app_user
         set totp_enabled = 1,
-            totp_last_step = $3
+            totp_last_step = $2
       where id = $1
         and totp_enabled = 0
-        and totp_ciphertext = $2
+        and totp_ciphertext is not null
      returning id`,
-    [id, ciphertext, step],
+    [id, step],
   );
   return rows.length === 1;
 }

@@ -9,7 +9,7 @@ import { namingItem } from '../../about-one.ts';
 import type { RequestItem } from '../../about-one.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeSealed } from '../../deks/change-sealed.ts';
-import { getNewestDekVersion } from '../../deks/dek-store.ts';
+import { useNewestDek } from '../../deks/dek-store.ts';
 import { rehearse } from '../../deks/rehearse.ts';
 import { audited } from '../../record.ts';
 import type { ChangeOutcome } from '../../record.ts';
@@ -62,7 +62,7 @@ async function moveAll(
     advice: ADVICE,
   });
   const moves = secrets.map((secret) => ({ secret, toName: nameBelow(toPrefix, secret.name.slice(prefix.length)) }));
-  const dekVersion = await getNewestDekVersion(tx, way.to.id);
+  const dekVersion = await useNewestDek(tx, way.to.id, ctx.now().getTime());
   await moveEach(ctx, tx, { ...way, dekVersion }, inOrder(moves, toPrefix.length - prefix.length));
   let dependants = 0;
   for (const { secret, toName } of moves) {
