@@ -210,7 +210,7 @@ describe('a start that fails says in one sentence what to do:', () => {
     ],
     [
       'the database is missing, and the audit log has records of one',
-      /The database of api-service is empty, but the audit log tells of users: put \S+cardea\.db back from a backup/,
+      /The database of api-service is empty, but the audit log has records of users: restore \S+cardea\.db from a backup/,
       (copy) => rm(join(copy, 'api'), { recursive: true }),
     ],
     [

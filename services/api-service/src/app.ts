@@ -32,27 +32,26 @@ import { vaultRoutes } from './routes/vaults.ts';
 import type { TokenKeys } from './token-keys.ts';
 import type { Tokens } from './tokens.ts';
 
-// Health stays up for everybody, also for somebody who is being dropped.
+// Every caller gets these, also a caller whose requests are dropped.
 const alwaysAnswered = new Set<Endpoint>([readHealth, probeHealth, readOpenApi]);
 
-// Nor do those who are dropped lose the ways in for strangers: behind one address there may be a whole office, or
-// everybody where a proxy is not trusted, and one of them must not take sign-in from the others. That opens nothing. A
-// password is guarded by its throttle, by name and by address, and by the limit of sign-ins; refresh tokens and client
-// secrets have 256 random bits, so guessing them is only a load, which the limit of requests bears. Refusals here are
-// counted and recorded as everywhere.
+// Sign-in also works from an address whose requests are dropped. A whole office may share that address, or all clients
+// if a proxy is not trusted, and one client must not lock out the others. This is safe: the throttle limits guesses of
+// passwords, by name and by address, and sign-ins have a limit of their own. Refresh tokens and client secrets have 256
+// random bits, so guesses are only load, and the limit of requests applies. Refusals are counted and recorded as usual.
 const waysIn = new Set<Endpoint>([login, refresh, clientCredentials]);
 
-/** What answers the public port. */
+/** The handler of the public port. */
 export interface Front {
   listener: RequestListener;
   server: ServerContext;
-  /** What it answers, in the order of its document. */
+  /** All endpoints, in the order of the OpenAPI document. */
   endpoints: Endpoint[];
-  /** Records what is still to be recorded of requests that were answered. */
+  /** Writes the records of refusals that were counted and not recorded yet. */
   flush(): Promise<void>;
 }
 
-/** The public interface: Express for everything, and a plain handler in front for what machines call all day. */
+/** The public interface. A plain handler answers the most frequent calls; Express answers everything else. */
 export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys): Front {
   const { vault, config, logger, metrics } = ctx;
   const { identify, stranger, recall } = createAuthenticate(vault, tokens, config.trustedProxies);
@@ -61,8 +60,8 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
   const server: ServerContext = {
     logger,
     metrics,
-    // Who shows a good token is judged by who they are, anybody else by where they come from: by a token that is good
-    // no more, whoever has stolen it could have its owner dropped.
+    // Refusals count for the account if the token is valid, and otherwise for the address. If they counted for the
+    // account of an invalid token, a thief of an old token could get its owner dropped.
     async identify(req, endpoint, requestId) {
       if (alwaysAnswered.has(endpoint) || waysIn.has(endpoint)) return identify(req, endpoint, requestId);
       let caller: Caller;
@@ -79,7 +78,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
     async recordRefusal(refusal) {
       const tripped = watch.count(refusal.caller, refusal.error.code);
       if (tripped) metrics.suspicious.inc({ rule: tripped });
-      // Apart from the refusal that was one too many, which may have tripped a rule of its own.
+      // A record of its own: the refusal that reached the limit may have tripped another rule.
       const drop = tripped && recordDrop(vault, refusal.caller, tripped);
       await Promise.all([floods.record(refusal), drop]);
     },
@@ -105,7 +104,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
   ];
   const endpoints = routes.map(({ endpoint }) => endpoint);
   let document: { openapi: string } | undefined;
-  // Made when a client first asks for it: it takes longer than the rest of a start.
+  // Made at the first request for it, because it takes longer than the rest of a start.
   function openApi(): { openapi: string } {
     return (document ??= toOpenApi(endpoints));
   }

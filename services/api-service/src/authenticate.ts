@@ -10,10 +10,10 @@ import type { VaultContext } from '@cardea/vault/context';
 import { callerOfSession } from '@cardea/vault/users/sessions';
 import type { Tokens } from './tokens.ts';
 
-/** What somebody may do who has signed in by a one-time password. */
+/** The endpoints for a user who has signed in with a one-time password. */
 const withoutChosenPassword: ReadonlySet<Endpoint> = new Set<Endpoint>([changePassword, logout, readMe]);
 
-/** Says who is asking: a bearer token whose session lives, or a stranger where the endpoint takes strangers. */
+/** Identifies callers by their bearer token and its session. Endpoints without authentication have anonymous callers. */
 export function createAuthenticate(ctx: Pick<VaultContext, 'db' | 'now'>, tokens: Tokens, trustedProxies: number) {
   function stranger(req: IncomingMessage, requestId: string): Caller {
     const userAgent = req.headers['user-agent']?.slice(0, 256);
@@ -41,7 +41,7 @@ export function createAuthenticate(ctx: Pick<VaultContext, 'db' | 'now'>, tokens
     return user;
   }
 
-  /** Whose token this is, if it was found good before; what has become of them since, `identify` looks at. */
+  /** The owner of a token that was verified before. Does not check their current state: `identify` does. */
   function recall(req: IncomingMessage): AuditActor | undefined {
     const header = req.headers.authorization;
     const claims = header?.startsWith('Bearer ') ? tokens.recall(header.slice('Bearer '.length)) : undefined;
@@ -57,9 +57,9 @@ function bearerToken(req: IncomingMessage): string {
   const header = req.headers.authorization;
   if (header === undefined) throw new AppError('unauthenticated', 'a bearer token is required', { rule: 'no-token' });
   const [, token] = /^Bearer ([A-Za-z0-9._~+/=-]+)$/i.exec(header) ?? [];
-  // Of two Node takes the first, and a proxy maybe the last: they would not agree on who asks.
+  // Of two headers, Node uses the first and a proxy may use the last, so they could disagree about the caller.
   if (token === undefined || timesSent(req.rawHeaders, 'authorization') > 1) {
-    throw new AppError('unauthenticated', 'there must be one Authorization header, and in it a bearer token', {
+    throw new AppError('unauthenticated', 'there must be exactly one Authorization header, with a bearer token', {
       rule: 'token-malformed',
       suspicious: 'token_malformed',
     });
@@ -68,8 +68,8 @@ function bearerToken(req: IncomingMessage): string {
 }
 
 /**
- * The client's address: of the connection, or, behind `trustedProxies` proxies, the entry of X-Forwarded-For that the
- * outermost of them wrote. Entries to the left of it are the client's own words.
+ * The address of the client. It is the address of the connection. Behind `trustedProxies` proxies, it is the entry of
+ * X-Forwarded-For that the outermost proxy wrote: the client itself can write all entries to the left of it.
  */
 export function clientAddress(req: IncomingMessage, trustedProxies: number): string {
   const own = plainAddress(req.socket.remoteAddress ?? 'unknown');
@@ -81,7 +81,7 @@ export function clientAddress(req: IncomingMessage, trustedProxies: number): str
   return plainAddress(forwarded.at(-trustedProxies) ?? own).slice(0, 64);
 }
 
-// The same IPv4 client comes as ::ffff:192.0.2.1 on a socket that takes both kinds.
+// An IPv4 client has the address ::ffff:192.0.2.1 on a dual-stack socket.
 function plainAddress(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.)/i, '');
 }

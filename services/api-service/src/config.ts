@@ -9,11 +9,11 @@ const Settings = z.object({
   CARDEA_PORT: Port.default(8400),
   CARDEA_DATABASE_URL: z.url().optional(),
   CARDEA_REDIS_URL: z.url().optional(),
-  /** Hops of proxies in front whose X-Forwarded-For is believed. */
+  /** The number of trusted proxies in front, whose entries in X-Forwarded-For count. */
   CARDEA_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(8).default(0),
   CARDEA_SIGN_INS_PER_MINUTE: z.coerce.number().int().positive().default(30),
   CARDEA_REQUESTS_PER_MINUTE: z.coerce.number().int().positive().default(6_000),
-  /** Refusals a minute after which somebody is dropped for the next one; a third of it for names that do not exist. */
+  /** Refusals per minute after which a caller is dropped for a minute. A third of it for names that do not exist. */
   CARDEA_REFUSALS_PER_MINUTE: z.coerce.number().int().positive().default(300),
   CARDEA_READS_PER_SECOND: z.coerce.number().int().positive().default(5_000),
 });

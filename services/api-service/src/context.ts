@@ -16,13 +16,13 @@ import type { ApiConfig } from './config.ts';
 import { createApiMetrics } from './metrics.ts';
 import type { ApiMetrics } from './metrics.ts';
 
-/** What tests put in place of the real thing; never code of ours. */
+/** Values that tests replace. */
 export interface ApiOverrides {
   now?: () => Date;
   passwordCost?: PasswordCost;
-  /** How long an event waits for the audit log, asked for each. */
+  /** How long an event waits for the audit log. Called for each event. */
   auditDeadlineMs?: () => number;
-  /** False leaves it to the test when jobs run. */
+  /** False if the test runs the jobs itself. */
   keepsSchedule?: boolean;
 }
 
@@ -30,14 +30,14 @@ export interface ApiContext extends OpenVault {
   config: ApiConfig;
   logger: Logger;
   metrics: ApiMetrics;
-  /** Connections of their own: a client that reads its export slowly must not hold up appends. */
+  /** Has connections of its own: a client that reads its export slowly must not delay appends. */
   exports: Client;
   redis: Redis | undefined;
-  /** Deletes the file that holds the first password: it has been changed. */
+  /** Deletes the file with the first password, once the password has been changed. */
   forgetInitialPassword(): Promise<void>;
 }
 
-/** Builds what the service is made of. @throws StartError, and what `openVault` throws */
+/** Builds the parts of the service. @throws StartError, and what `openVault` throws */
 export async function createContext(config: ApiConfig, overrides: ApiOverrides = {}): Promise<ApiContext> {
   const { now = () => new Date(), passwordCost = defaultPasswordCost, auditDeadlineMs } = overrides;
   await using opening = new AsyncDisposableStack();
@@ -67,7 +67,7 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
 }
 
 function connectRedis(url: string, logger: Logger): Redis {
-  // A Redis that hangs may cost a request this long, and one that is away nothing.
+  // A Redis that hangs delays a request by at most this long. A Redis that is down delays nothing.
   const limits = { commandTimeout: 250, maxRetriesPerRequest: 1, enableOfflineQueue: false };
   const redis = new Redis({ ...parseRedisUrl(url), ...limits });
   redis.on('error', (error) => logger.warn('redis', { error }));

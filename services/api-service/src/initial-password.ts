@@ -4,12 +4,12 @@ import { StartError } from '@cardea/process/config';
 import { syncFolder, writeNewFile } from '@cardea/process/durable-file';
 import type { InitialPassword } from '@cardea/vault/users/first-admin';
 
-/** As Cardea makes them: 144 random bits in base64url. */
+/** The form of the passwords that Cardea makes: 144 random bits in base64url. */
 const FORM = /^[A-Za-z0-9_-]{24}\n$/;
 
 /**
- * Keeps the first password in a file that only its owner reads. Of several processes that start for the first time with
- * the same file one makes it, whole from its first moment on, and the others take the password they find in it.
+ * Keeps the first password in a file that only its owner can read. If several processes start for the first time with
+ * the same file, one of them makes it and the others use the password in it. The file is never seen half written.
  */
 export function initialPasswordIn(file: string): InitialPassword {
   return {
@@ -17,13 +17,13 @@ export function initialPasswordIn(file: string): InitialPassword {
       await makeUnlessThere(file, `${password}\n`);
       const kept = await readFile(file, 'utf8');
       if (FORM.test(kept)) return kept.trim();
-      throw new StartError(`The file ${file} holds no password that Cardea has made: delete it, and start again.`);
+      throw new StartError(`The file ${file} has no password that Cardea made: delete the file and start again.`);
     },
     forget: () => rm(file, { force: true }),
   };
 }
 
-// A link is made with its content or not at all, and never over a file that is there.
+// A link to a complete file appears at once, and never replaces an existing file.
 async function makeUnlessThere(file: string, content: string): Promise<void> {
   const temporary = `${file}.${crypto.randomUUID()}`;
   await writeNewFile(temporary, content, 0o600);

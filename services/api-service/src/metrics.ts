@@ -2,9 +2,9 @@ import { createMetrics } from '@cardea/process/metrics';
 import type { Metrics } from '@cardea/process/metrics';
 import { Counter } from 'prom-client';
 
-/** What api-service counts beside what every service does. */
+/** The metrics of every service, and those of api-service. */
 export interface ApiMetrics extends Metrics {
-  /** Values that oversight was shown. */
+  /** Values that were read by break-glass. */
   breakGlass: Counter;
 }
 

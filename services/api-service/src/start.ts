@@ -20,21 +20,18 @@ import { initialPasswordIn } from './initial-password.ts';
 import { createTokenKeys } from './token-keys.ts';
 import { createTokens } from './tokens.ts';
 
-// A request whose body never comes is cut after this, before the supervisor's patience with a stop ends (10 s).
+// At a stop, unfinished requests are cut off after this time. The supervisor waits 10 s for the process to stop.
 const DRAIN_MS = 8_000;
 
-/** An api-service that answers. */
+/** A running api-service. */
 export interface RunningApiService extends Running {
-  /** For the test kit, which seeds people. */
+  /** For the test kit, which creates users in it. */
   vault: VaultContext;
-  /** What it answers, in the order of its document. */
+  /** All endpoints, in the order of the OpenAPI document. */
   endpoints: Endpoint[];
 }
 
-/**
- * Starts api-service. Profile mini has no worker: the jobs run here, for one process owns the SQLite file.
- * @throws StartError
- */
+/** Starts api-service. In profile mini it also runs the jobs, because one process owns the SQLite file. @throws StartError */
 export async function startApiService(config: ApiConfig, overrides: ApiOverrides = {}): Promise<RunningApiService> {
   await using starting = new AsyncDisposableStack();
   const ops = await openOpsPort(config);
@@ -55,7 +52,7 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   refuseBrokenRequests(api.server, server);
 
   if (config.profile === 'mini') await queue.work(jobHandlers(vault));
-  // Without Redis the schedules are made later, by this process or another; requests are answered all the same (I7).
+  // If Redis is down, this process or another one schedules the jobs later. Requests are answered meanwhile (I7).
   if (overrides.keepsSchedule ?? true) {
     scheduleJobs(queue).catch((error: unknown) => logger.error('the jobs are not scheduled yet', { error }));
   }
@@ -72,23 +69,23 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   return { url: api.url, opsUrl: ops.url, vault, endpoints, stop: () => started.disposeAsync() };
 }
 
-// A database without users is that of a first start, or it is lost: then a new admin, and a new password over the old
-// one, would hide that. The audit log remembers which.
+// A database without users is new, or the old one is lost. The audit log tells which. If it is lost, a new admin with a
+// new password would hide the loss.
 async function refuseLostDatabase({ vault, auditService, config }: ApiContext): Promise<void> {
   if (await hasUsers(vault.db)) return;
   const { items } = await auditService.call(listEntries, { query: { action: 'user.create', limit: 1 } });
-  // Looked at again, for another process may just be starting for the first time.
+  // Checked again, because another process may have just made the first user.
   if (items.length === 0 || (await hasUsers(vault.db))) return;
   const what = config.profile === 'mini' ? config.database : 'it';
   throw new StartError(
-    `The database of api-service is empty, but the audit log tells of users: put ${what} back from a backup, or start again with an empty data folder.`,
+    `The database of api-service is empty, but the audit log has records of users: restore ${what} from a backup, or start again with an empty data folder.`,
   );
 }
 
 function refuseForeignKeyring(error: unknown): never {
   if (!(error instanceof AppError) || error.rule !== 'integrity') throw error;
   throw new StartError(
-    'The keyring of kek-service is not the one that this database was made with: put the kek folder back from the same backup.',
+    'The keyring of kek-service does not belong to this database: restore the kek folder from the same backup.',
     { cause: error },
   );
 }

@@ -5,21 +5,21 @@ import { MINUTE_MS } from '@cardea/vault/durations';
 import { ensureSigningKeys, findNewestSigningKey, findSigningKey } from '@cardea/vault/users/signing-keys';
 import type { SigningKey } from '@cardea/vault/users/signing-keys';
 
-/** The keys of this installation's tokens. They open once kek-service lets them. */
+/** The keys of tokens. They can be opened while kek-service answers and is not sealed. */
 export interface TokenKeys {
-  /** What signs access tokens now. @throws AppError `sealed`, `unavailable` */
+  /** The key that signs access tokens. @throws AppError `sealed`, `unavailable` */
   newest(): Promise<SigningKey>;
-  /** What verifies the access tokens that name it; undefined for a key that never was or is no longer honoured. */
+  /** The key that verifies access tokens with this key id; undefined if it never existed or is deleted. */
   find(id: string): Promise<SigningKey | undefined>;
-  /** What derives a refresh token's successor. @throws AppError `sealed`, `unavailable` */
+  /** The key that derives the successor of a refresh token. @throws AppError `sealed`, `unavailable` */
   refresh(): Promise<Uint8Array>;
-  /** Opens them, if they are not open yet and kek-service is there and not sealed. Otherwise does nothing. */
+  /** Opens the keys. Does nothing if they are open, if kek-service is sealed, or if it does not answer. */
   openIfPossible(): Promise<void>;
 }
 
 /**
- * Without kek-service there are no keys yet, and all that needs one answers `sealed` or `unavailable`: a process that
- * would not start for that could not say so, and would have to be started by hand.
+ * While kek-service is sealed or down, the keys stay closed and calls that need one get `sealed` or `unavailable`. The
+ * process starts anyway: otherwise it could not give these answers, and somebody would have to start it again by hand.
  */
 export function createTokenKeys({ vault, logger }: { vault: VaultContext; logger: Logger }): TokenKeys {
   let access: { key: SigningKey; until: number } | undefined;
@@ -30,7 +30,7 @@ export function createTokenKeys({ vault, logger }: { vault: VaultContext; logger
     if (access && access.until > now) return access.key;
     if (!access) await ensureSigningKeys(vault);
     const key = (await findNewestSigningKey(vault, 'access'))!;
-    // This process signs by it for so long before it looks for a newer one.
+    // The process signs with this key for a minute before it looks for a newer one.
     access = { key, until: now + MINUTE_MS };
     return key;
   }

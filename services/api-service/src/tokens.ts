@@ -6,7 +6,7 @@ import jsonwebtoken from 'jsonwebtoken';
 import { z } from 'zod';
 import type { TokenKeys } from './token-keys.ts';
 
-/** How long an access token may be used. The session behind it may end sooner, and is looked at each time. */
+/** The lifetime of an access token. Its session may end sooner, and is checked at every request. */
 export const ACCESS_TOKEN_SECONDS = 300;
 
 const ALGORITHM = 'HS256';
@@ -28,7 +28,7 @@ const Claims = z.strictObject({
   exp: z.int(),
 });
 
-/** What a token says once it is believed. */
+/** The claims of a verified token. */
 export interface TokenClaims {
   kind: 'user' | 'application';
   /** The user or application. */
@@ -41,16 +41,16 @@ export interface Tokens {
   sign(claims: TokenClaims): Promise<string>;
   /** @throws AppError `unauthenticated` */
   verify(token: string): Promise<TokenClaims>;
-  /** What a token says that was verified before and has not ended; of any other nothing is known. A lookup. */
+  /** The claims of a token that was verified before and has not expired. Does not verify anything. */
   recall(token: string): TokenClaims | undefined;
 }
 
 /**
- * Access tokens (JWT, RFC 9068 in shape): one algorithm, pinned with the key; a key is found by `kid` and by nothing
- * else in the token.
+ * Access tokens: JWTs in the form of RFC 9068, with one fixed algorithm. The key is chosen by `kid` and by nothing else in
+ * the token.
  */
 export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () => Date): Tokens {
-  // A verified token is remembered until it ends, in the order of arrival.
+  // Verified tokens until their expiry, in the order of arrival.
   const remembered = new Map<string, { claims: TokenClaims; expiresAt: number }>();
 
   function recall(token: string): TokenClaims | undefined {

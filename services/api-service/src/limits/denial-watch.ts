@@ -9,7 +9,7 @@ import { MINUTE_MS } from '@cardea/vault/durations';
 interface Rule {
   rule: SuspiciousRule;
   codes: ReadonlySet<ErrorCode>;
-  /** Of the refusals a minute that are no accident. */
+  /** The share of the limit of refusals at which this rule is tripped. */
   share: number;
 }
 
@@ -25,20 +25,16 @@ const rules: Rule[] = [
 const WATCHED_MAX = 10_000;
 
 /**
- * Counts refusals by who asks, strangers by their network. Who is refused too often in a minute is dropped for the next
- * one, before any vault is looked at.
+ * Counts refusals by account, or by network for anonymous callers. A caller that is refused too often in a minute is
+ * dropped for a minute, before any vault is read.
  *
- * Each process counts for itself, so with several in full somebody may be refused that many times by each of them
- * before all have dropped them; a start forgets. What must hold across processes is limited by rate-limit.ts and
- * throttle.ts.
+ * Each process has its own counts, so in profile full the limit applies to each process. A restart clears the counts.
+ * Limits that must hold across processes are in rate-limit.ts and throttle.ts.
  */
 export interface DenialWatch {
-  /**
-   * `known` is who it is for the record, where that is not the caller.
-   * @throws AppError `rate_limited` for somebody who is being dropped
-   */
+  /** `known` is the account for the record, if it is not the caller. @throws AppError `rate_limited` for a dropped caller */
   admit(caller: Caller, known?: AuditActor): void;
-  /** Counts a refusal; answers the rule it trips, if it is the one that does. */
+  /** Counts a refusal. Returns the rule that this refusal has tripped, if any. */
   count(caller: Caller, code: ErrorCode): SuspiciousRule | undefined;
 }
 
@@ -49,8 +45,8 @@ interface Watched {
 
 export function createDenialWatch(options: { refusalsPerMinute: number; now: () => Date }): DenialWatch {
   const { refusalsPerMinute, now } = options;
-  // Apart, so that no crowd of others makes one forget who is being dropped. In both the oldest goes first, and of
-  // those dropped that is the one whose minute ends first.
+  // Two maps, so that many other callers cannot push out a dropped caller. Both drop their oldest entry first. In
+  // `droppedUntil`, that is the entry that expires first.
   const watched = new Map<string, Watched>();
   const droppedUntil = new Map<string, number>();
 
@@ -64,7 +60,7 @@ export function createDenialWatch(options: { refusalsPerMinute: number; now: () 
 
   return {
     admit(caller, known = caller.actor) {
-      // Nobody who was never refused is looked at twice.
+      // Most callers were never refused: for them this is only one lookup.
       const left = (droppedUntil.get(keyOf(caller)) ?? 0) - now().getTime();
       if (left <= 0) return;
       throw new AppError('rate_limited', 'too many requests were refused', {
@@ -74,7 +70,7 @@ export function createDenialWatch(options: { refusalsPerMinute: number; now: () 
       });
     },
     count(caller, code) {
-      // Whoever does nothing but what no rule counts takes the place of nobody.
+      // A refusal that no rule counts adds no entry, so it cannot push out another caller.
       const counting = rules.filter(({ codes }) => codes.has(code));
       if (counting.length === 0) return undefined;
       const [key, time] = [keyOf(caller), now().getTime()];

@@ -17,20 +17,20 @@ const badTokens: ReadonlySet<SuspiciousRule> = new Set([
 ]);
 
 /**
- * Records refusals. A request that costs a stranger nothing must not cost a write to disk each: what is refused by a
- * limit, or for a token that was never one of ours, is recorded at once the first time, and what follows within a
- * second from the same network, for the same action and rule, is counted and recorded together. Everything else is
- * recorded one by one. Each process counts for itself.
+ * Records refusals. Cheap requests must not cost a write to disk each. So refusals by a limit, and refusals of tokens
+ * that Cardea did not make, are grouped. The first is recorded at once. Those that follow within a second from the same
+ * network, for the same action and rule, are counted and get one record. Every other refusal gets its own record. Each
+ * process counts for itself.
  */
 export interface RefusalFloods {
-  /** Resolves once the refusal, or the one that it followed, is durable. @throws AppError `unavailable` */
+  /** Resolves once the record of the refusal, or of the first of its group, is durable. @throws AppError `unavailable` */
   record(refusal: Refusal): Promise<void>;
-  /** Records what has been counted until now. */
+  /** Records the refusals that were counted until now. */
   flush(): Promise<void>;
 }
 
 interface Flood {
-  /** The record of the refusal that began it. */
+  /** Resolves once the record of the first refusal is durable. */
   first: Promise<void>;
   endsAt: number;
   timer: NodeJS.Timeout;
@@ -43,7 +43,7 @@ export function createRefusalFloods(ctx: {
   logger: Logger;
 }): RefusalFloods {
   const { vault, logger } = ctx;
-  // In the order of their ends.
+  // In the order in which they end.
   const floods = new Map<string, Flood>();
   const ending = new Set<Promise<void>>();
 

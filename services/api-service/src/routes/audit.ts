@@ -7,7 +7,7 @@ import { authorizeSystem } from '@cardea/vault/authorize';
 import type { VaultContext } from '@cardea/vault/context';
 import { audited } from '@cardea/vault/record';
 
-/** The audit log for those who may see it. audit-service knows services only; who may look is decided here. */
+/** The audit log for admins and ceos. audit-service knows only services, so the right of the caller is checked here. */
 export function auditRoutes(ctx: VaultContext, auditService: Client, exports: Client): Route[] {
   return [
     route(listAuditEntries, async ({ caller, query }) => {

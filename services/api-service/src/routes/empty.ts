@@ -1,4 +1,4 @@
-/** The reply of what has nothing to show but that it was done. */
+/** A reply without a body. */
 export function empty(): { empty: true } {
   return { empty: true };
 }

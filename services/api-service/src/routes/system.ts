@@ -2,7 +2,7 @@ import { probeHealth, readHealth, readOpenApi } from '@cardea/contracts/system';
 import { plainRoute } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 
-/** What shows nothing and so needs no record. The document is of all routes, these among them. */
+/** Health and the OpenAPI document of all routes. They show nothing confidential, so they need no record. */
 export function systemRoutes(openApi: () => { openapi: string }): Route[] {
   return [
     plainRoute(readHealth, alive),

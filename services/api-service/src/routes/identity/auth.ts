@@ -27,7 +27,7 @@ export function authRoutes(
 ): Route[] {
   return [
     route(contract.login, async ({ caller, body }) => {
-      // Whoever signs in needs a key: without one, nothing is used up.
+      // A sign-in needs the signing key. It is loaded first: without it, no password or code is used up.
       await keys.newest();
       const signedIn = await signIn(ctx, caller, body);
       const pair = await pairOf(tokens, signedIn.value);
@@ -112,15 +112,15 @@ function sessionToWire(row: ListedSession, { actor }: Caller) {
   };
 }
 
-// RFC 6749, 2.3.1: by HTTP Basic or in the body, not by both. What Basic carries would be form-encoded, which leaves
-// every id and secret of ours as it is.
+// RFC 6749, 2.3.1: by HTTP Basic or in the body, but not both. In Basic both parts are form-encoded, which does not
+// change the ids and secrets that Cardea makes.
 function clientOf(
   body: { client_id?: string | undefined; client_secret?: string | undefined },
   authorization: string | undefined,
 ): { clientId: string; clientSecret: string } {
   const basic = parseBasic(authorization);
   if (basic && body.client_secret !== undefined) {
-    throw new AppError('invalid_request', 'the client is named both by Basic and in the body');
+    throw new AppError('invalid_request', 'the client id and secret must be in HTTP Basic or in the body, not in both');
   }
   const { clientId = body.client_id, clientSecret = body.client_secret } = basic ?? {};
   if (clientId === undefined || clientSecret === undefined) {
@@ -129,7 +129,7 @@ function clientOf(
   return { clientId, clientSecret };
 }
 
-// What is not two parts names nobody, and is then as wrong as any other name.
+// A header without two parts gives an empty client id, which is refused like any other wrong id.
 function parseBasic(authorization = ''): { clientId: string; clientSecret: string } | undefined {
   if (!/^Basic( |$)/i.test(authorization)) return undefined;
   const decoded = Buffer.from(authorization.slice('Basic '.length), 'base64').toString('utf8');

@@ -14,7 +14,7 @@ import * as deleting from '@cardea/vault/secrets/bulk/bulk-delete';
 import * as bulkMove from '@cardea/vault/secrets/bulk/bulk-move';
 import { dependantsHeader, optionsOf, outcomeToWire, secretToWire, valueOf } from './secret-wire.ts';
 
-/** What is about several secrets at once, or about two places. */
+/** Batches, bulk deletions and moves. */
 export function bulkRoutes(ctx: VaultContext): Route[] {
   return [
     route(batchRead, async ({ caller, params, body }) => {

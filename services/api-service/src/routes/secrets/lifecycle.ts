@@ -6,7 +6,7 @@ import * as trash from '@cardea/vault/secrets/lifecycle/trash';
 import { empty } from '../empty.ts';
 import { dependantsHeader, summaryToWire, tagHeader } from './secret-wire.ts';
 
-/** Into the trash, out of it, and for good. */
+/** Delete, restore and purge. */
 export function lifecycleRoutes(ctx: VaultContext): Route[] {
   return [
     route(deleteSecret, async ({ caller, params, conditions }) => {

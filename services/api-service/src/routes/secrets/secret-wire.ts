@@ -4,7 +4,7 @@ import type { Secret, SecretValue } from '@cardea/vault/secrets/secret';
 import type { SecretSummary } from '@cardea/vault/secrets/summary';
 import type { PutOptions, PutOutcome } from '@cardea/vault/secrets/write-version';
 
-/** A value of the wire as bytes. */
+/** The bytes of a value in a request. */
 export function valueOf(body: {
   value: string;
   encoding: 'utf8' | 'base64';
@@ -14,7 +14,7 @@ export function valueOf(body: {
   return { bytes: Buffer.from(value, encoding), encoding, contentType };
 }
 
-/** What is said beside a value; `now` is where a duration begins, in milliseconds since 1970. */
+/** The options of a write. `now` is the start of `ttlSeconds`, in milliseconds since 1970. */
 export function optionsOf(
   body: Pick<PutOptions, 'metadata' | 'maxVersions'> & {
     ttlSeconds?: number | undefined;
@@ -35,12 +35,12 @@ export function summaryToWire({ createdAt, updatedAt, expiresAt, ...rest }: Secr
   return { ...rest, ...times, ...optionalTime({ expiresAt }) };
 }
 
-/** The newest version as an entity tag, for the condition of the next call. */
+/** The entity tag of the newest version, for the condition of the next call. */
 export function tagHeader({ version }: { version: number }): { ETag: string } {
   return { ETag: `"${version}"` };
 }
 
-/** The bytes are overwritten. */
+/** A value in an answer. Overwrites the bytes. */
 export function secretToWire(secret: Secret) {
   const { name, version, bytes, encoding, contentType, metadata, createdAt, expiresAt, target } = secret;
   const value = toText(bytes, encoding);
@@ -58,13 +58,13 @@ export function secretToWire(secret: Secret) {
   };
 }
 
-/** Times as text; those that are undefined are left out. */
+/** Times as text. Leaves out undefined ones. */
 export function optionalTime<K extends string>(times: Record<K, Date | undefined>): Partial<Record<K, string>> {
   const entries = Object.entries<Date | undefined>(times).filter(([, time]) => time !== undefined);
   return Object.fromEntries(entries.map(([name, time]) => [name, time!.toISOString()])) as Partial<Record<K, string>>;
 }
 
-/** How many references point to a name that was given up; nothing where none does. */
+/** The header with the number of references to a name that was given up. No header if there are none. */
 export function dependantsHeader(dependants: number): Record<string, string> {
   return dependants > 0 ? { 'Cardea-Dependants': String(dependants) } : {};
 }

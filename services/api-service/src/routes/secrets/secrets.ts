@@ -83,7 +83,7 @@ export function secretRoutes(ctx: VaultContext): Route[] {
   ];
 }
 
-/** The routes machines call all day: served in front of Express. */
+/** The most frequent calls. They are served in front of Express. */
 export function hotRoutes(ctx: VaultContext): Route[] {
   return [
     route(getSecret, async ({ caller, params, query, conditions }) => {
