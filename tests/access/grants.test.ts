@@ -45,7 +45,7 @@ test.each([
   const vault = `not-to-a-ceo-${what}`;
   await alice.createVault(vault);
   const { body } = await grant(alice, vault, 'user:carla', granted).expect(409);
-  expect(body).toMatchObject({ code: 'conflict', detail: expect.stringContaining('the role alone decides') });
+  expect(body).toMatchObject({ code: 'conflict', detail: expect.stringContaining('only the role decides') });
   const [entry] = await admin.auditEntries({ vault, decision: 'deny' });
   expect(entry!.event).toMatchObject({ action: 'grant.write', rule: 'role-decides', actor: { name: 'alice' } });
   expect((await alice.get(`/vaults/${vault}/grants`).expect(200)).body.items).toHaveLength(1);

@@ -68,7 +68,7 @@ describe.each(['mini', 'full'] as const)('the first start, in profile %s,', (pro
     await forgetUsers();
     const file = join(folder, 'edited');
     await writeFile(file, 'letmein\n');
-    await expect(startWith([file])).rejects.toThrow(/holds no password that Cardea has made: delete it/);
+    await expect(startWith([file])).rejects.toThrow(/has no password that Cardea made: delete the file/);
     expect(await readFile(file, 'utf8')).toBe('letmein\n');
     await rm(file);
   });

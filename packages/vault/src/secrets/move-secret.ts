@@ -126,7 +126,7 @@ export async function moveTo(
   { secret, toName }: { secret: SecretRow; toName: string },
 ): Promise<SealedAgain> {
   if (await findSecret(tx, { vaultId: to.id, name: toName })) {
-    const message = `the name ${toName} is taken by another secret, which may be in the trash`;
+    const message = `${toName} is taken by another secret, which may be in the trash`;
     throw new AppError('conflict', message, { rule: 'name-taken' });
   }
   const secretId = secret.id;
