@@ -224,7 +224,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     await alice.delete('/vaults/doomed?recursive=true').expect(204);
     expect(await rowsOf(doomed)).not.toHaveProperty('dek');
     expect(await rowsOf(doomed)).not.toHaveProperty('vault_grant');
-    expect(() => system.vault.deks.get({ vaultId: doomed, dekVersion: 1 })).toThrow('not unwrapped');
+    expect(() => system.vault.deks.get({ vaultId: doomed, dekVersion: 1 })).toThrow('not in the cache');
     await expect(system.vault.deks.load({ vaultId: doomed, dekVersion: 1 })).rejects.toMatchObject({
       code: 'not_found',
     });
