@@ -6,7 +6,7 @@ export type AuditPeer = 'api-service' | 'worker' | 'kek-service' | 'audit-servic
 const shown: readonly AuditPeer[] = ['api-service'];
 const changed: readonly AuditPeer[] = ['api-service', 'worker'];
 const keyService: readonly AuditPeer[] = ['kek-service'];
-// kek-service records what became of a KEK, and the vault who asked for it.
+// kek-service records what happened to a KEK. The vault records the caller that asked for it.
 const keks: readonly AuditPeer[] = ['api-service', 'worker', 'kek-service'];
 const log: readonly AuditPeer[] = ['audit-service'];
 

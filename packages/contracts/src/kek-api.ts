@@ -58,10 +58,10 @@ export const rewrapDeks = endpoint({
 
 const KekVersion = z.strictObject({
   version: z.int().positive(),
-  /** Only the newest is enabled: it alone wraps. A destroyed one opens nothing any more. */
+  /** Only the newest KEK is enabled, and only an enabled KEK wraps. A destroyed KEK unwraps nothing. */
   state: z.enum(['enabled', 'decrypt-only', 'destroyed']),
   createdAt: Time,
-  /** The request that asked for it; null for the first KEK of a keyring. */
+  /** The id of the request that made it; null for the first KEK of a keyring. */
   requestId: z.uuid().nullable(),
 });
 
@@ -71,7 +71,7 @@ export const rotateKek = endpoint({
   ...common,
   path: '/v1/keks:rotate',
   action: 'kek.rotate',
-  summary: 'Make a new KEK. The same request again answers the same version.',
+  summary: 'Make a new KEK. A repeated request gets the same version.',
   body: z.strictObject({ requestId: z.uuid() }),
   response: z.strictObject({ version: z.int().positive() }),
 });
@@ -81,7 +81,7 @@ export const listKeks = endpoint({
   method: 'GET',
   path: '/v1/keks',
   action: 'kek.list',
-  summary: 'The versions of the KEK, the oldest first; never a key.',
+  summary: 'List the versions of the KEK, the oldest first. No key is shown.',
   body: z.undefined(),
   response: z.strictObject({ items: z.array(KekVersion) }),
 });
@@ -90,7 +90,7 @@ export const destroyKek = endpoint({
   ...common,
   path: '/v1/keks/{version}:destroy',
   action: 'kek.destroy',
-  summary: 'Destroy a KEK that is not the newest. What it wraps can never be opened again.',
+  summary: 'Destroy a KEK that is not the newest. A DEK that it wraps can never be unwrapped again.',
   params: z.object({ version: WholeNumber({ min: 1, max: 0xffff_ffff }) }),
   body: z.strictObject({}),
   response: z.strictObject({}),

@@ -18,15 +18,15 @@ export interface Keks {
    */
   rewrap(deks: readonly { ref: DekRef; wrapped: WrappedDek }[]): Promise<WrappedDek[]>;
   /**
-   * Makes a new KEK, which wraps from then on; the older ones only unwrap. Answers its version. A request with an id
-   * (a UUID) that was used before makes nothing and answers the version that it made, whatever became of that since.
+   * Makes a new KEK and returns its version. From then on only the new KEK wraps; older ones only unwrap. A request with
+   * the id (a UUID) of an earlier request makes nothing and returns the version that was made then.
    */
   rotate(requestId: string): Promise<number>;
-  /** Every version there is or was, the oldest first. */
+  /** All versions, including destroyed ones, the oldest first. */
   list(): Promise<KekVersion[]>;
   /**
-   * Destroys a version: what it wraps never opens again. Does nothing if it is destroyed already.
-   * @throws AppError `conflict` for the newest, `not_found` for one that never existed
+   * Destroys a version. A DEK that it wraps can never be unwrapped again. Does nothing if it is destroyed already.
+   * @throws AppError `conflict` for the newest version, `not_found` for one that never existed
    */
   destroy(version: number): Promise<void>;
 }

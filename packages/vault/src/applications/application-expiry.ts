@@ -112,7 +112,7 @@ interface ApplicationExpiry {
   announce_at: number | null;
 }
 
-/** Those of the applications that are still enabled and have an expiry, the first to expire first. */
+/** The given applications that are still enabled and have an expiry, the soonest expiry first. */
 async function findApplications(
   tx: Transaction,
   engine: Db['engine'],

@@ -114,7 +114,7 @@ interface CredentialExpiry {
   announce_at: number | null;
 }
 
-/** Those of the credentials whose expiry is not recorded yet, the first to expire first. */
+/** The given credentials whose expiry is not recorded yet, the soonest expiry first. */
 async function findCredentials(
   tx: Transaction,
   engine: Db['engine'],

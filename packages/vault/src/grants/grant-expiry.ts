@@ -108,7 +108,7 @@ interface NamedGrant extends GrantColumns {
   announce_at: number | null;
 }
 
-/** Those of the grants that still exist and have an expiry, the first to expire first. */
+/** The given grants that still exist and have an expiry, the soonest expiry first. */
 async function findGrants(tx: Transaction, engine: Db['engine'], grants: DueGrant[]): Promise<NamedGrant[]> {
   return tx.query<NamedGrant>(
     `select g.vault_id, v.name as vault_name, g.principal,

@@ -104,7 +104,7 @@ interface UserExpiry {
   announce_at: number | null;
 }
 
-/** Those of the users who are still enabled and have an expiry, the first to expire first. */
+/** The given users that are still enabled and have an expiry, the soonest expiry first. */
 async function findUsers(tx: Transaction, engine: Db['engine'], users: DueUser[]): Promise<UserExpiry[]> {
   return tx.query<UserExpiry>(
     `select id, username, expires_at, announce_at
