@@ -27,8 +27,8 @@ const Change = z.strictObject({
 });
 
 /**
- * The changed fields with their old and new values. Never has a secret value. A field `+12`, which is always cut, stands
- * for twelve more fields that did not fit.
+ * The changed fields with their old and new values. Never has a secret value. A field `+12`, which is always cut,
+ * stands for twelve more fields that did not fit.
  */
 export const AuditChanges = z
   .unknown()

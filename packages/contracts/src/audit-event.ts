@@ -36,8 +36,8 @@ export const AuditResource = z.strictObject({
 });
 
 /**
- * An event as a service reports it. The audit log wraps it in an entry and never changes it. It has no secret value, and
- * no hash from which a value could be guessed.
+ * An event as a service reports it. The audit log wraps it in an entry and never changes it. It has no secret value,
+ * and no hash from which a value could be guessed.
  */
 export const AuditEvent = z.strictObject({
   /** A UUIDv7. The log takes each id only once, so an append can be repeated. */

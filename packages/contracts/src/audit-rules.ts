@@ -2,8 +2,8 @@ import type { Role } from './caller.ts';
 import type { VaultAction } from './grants.ts';
 
 /**
- * The rules that an audit record may name as the reason of a decision, with their meanings. `AccessRule` has the others.
- * The log cannot be edited, so a rule never changes its name.
+ * The rules that an audit record may name as the reason of a decision, with their meanings. `AccessRule` has the
+ * others. The log cannot be edited, so a rule never changes its name.
  */
 export const auditRules = {
   // Why a caller may do something, or may not.

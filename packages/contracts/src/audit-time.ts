@@ -11,8 +11,8 @@ export function formatMillis(millis: number): string {
 }
 
 /**
- * Parses an RFC 3339 time in UTC into microseconds since 1970. Further decimals are cut off. A double is exact until the
- * year 2255.
+ * Parses an RFC 3339 time in UTC into microseconds since 1970. Further decimals are cut off. A double is exact until
+ * the year 2255.
  */
 export function parseMicros(time: string): number {
   const [, base = '', decimals = ''] = /^([^.]+?)(?:\.(\d+))?Z$/.exec(time) ?? [];

@@ -22,8 +22,8 @@ export interface AuditLog {
 }
 
 /**
- * A result whose audit record is durable. Every endpoint that shows something returns one, so a handler without a record
- * does not compile. Only the audit log gives the receipt.
+ * A result whose audit record is durable. Every endpoint that shows something returns one, so a handler without a
+ * record does not compile. Only the audit log gives the receipt.
  */
 export class Audited<T> {
   readonly receipt: Receipt;

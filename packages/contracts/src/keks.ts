@@ -18,8 +18,8 @@ export interface Keks {
    */
   rewrap(deks: readonly { ref: DekRef; wrapped: WrappedDek }[]): Promise<WrappedDek[]>;
   /**
-   * Makes a new KEK and returns its version. From then on only the new KEK wraps; older ones only unwrap. A request with
-   * the id (a UUID) of an earlier request makes nothing and returns the version that was made then.
+   * Makes a new KEK and returns its version. From then on only the new KEK wraps; older ones only unwrap. A request
+   * with the id (a UUID) of an earlier request makes nothing and returns the version that was made then.
    */
   rotate(requestId: string): Promise<number>;
   /** All versions, including destroyed ones, the oldest first. */

@@ -26,8 +26,8 @@ export const Text = z
 export const PASSWORD_CHARACTERS = { min: 12, max: 128 } as const;
 
 /**
- * A password that a user chooses. The schema refuses only what cannot be a password, because it does not know the length
- * in NFKC. `refuseBadPassword` checks that length; the OpenAPI document states it.
+ * A password that a user chooses. The schema refuses only what cannot be a password, because it does not know the
+ * length in NFKC. `refuseBadPassword` checks that length; the OpenAPI document states it.
  */
 export const NewPassword = Text.min(1)
   .max(1024)

@@ -13,7 +13,9 @@ import type { Tokens } from './tokens.ts';
 /** The endpoints for a user who has signed in with a one-time password. */
 const withoutChosenPassword: ReadonlySet<Endpoint> = new Set<Endpoint>([changePassword, logout, readMe]);
 
-/** Identifies callers by their bearer token and its session. Endpoints without authentication have anonymous callers. */
+/**
+ * Identifies callers by their bearer token and its session. Endpoints without authentication have anonymous callers.
+ */
 export function createAuthenticate(ctx: Pick<VaultContext, 'db' | 'now'>, tokens: Tokens, trustedProxies: number) {
   function stranger(req: IncomingMessage, requestId: string): Caller {
     const userAgent = req.headers['user-agent']?.slice(0, 256);

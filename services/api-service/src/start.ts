@@ -31,7 +31,10 @@ export interface RunningApiService extends Running {
   endpoints: Endpoint[];
 }
 
-/** Starts api-service. In profile mini it also runs the jobs, because one process owns the SQLite file. @throws StartError */
+/**
+ * Starts api-service. In profile mini it also runs the jobs, because one process owns the SQLite file.
+ * @throws StartError
+ */
 export async function startApiService(config: ApiConfig, overrides: ApiOverrides = {}): Promise<RunningApiService> {
   await using starting = new AsyncDisposableStack();
   const ops = await openOpsPort(config);

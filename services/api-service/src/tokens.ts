@@ -46,8 +46,8 @@ export interface Tokens {
 }
 
 /**
- * Access tokens: JWTs in the form of RFC 9068, with one fixed algorithm. The key is chosen by `kid` and by nothing else in
- * the token.
+ * Access tokens: JWTs in the form of RFC 9068, with one fixed algorithm. The key is chosen by `kid` and by nothing else
+ * in the token.
  */
 export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () => Date): Tokens {
   // Verified tokens until their expiry, in the order of arrival.

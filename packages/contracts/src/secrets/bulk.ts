@@ -14,7 +14,9 @@ import {
 /** The most secrets that one call reads or writes. */
 export const BATCH_MAX = 100;
 
-/** The most bytes in the body of a batch write: a value of 8 KiB in base64 for each secret, and ample room for the rest. */
+/**
+ * The most bytes in the body of a batch write: a value of 8 KiB in base64 for each secret, and ample room for the rest.
+ */
 export const BATCH_BYTES_MAX = 2 * 1024 * 1024;
 
 /** The most secrets that one call deletes, moves, imports or exports. */

@@ -35,7 +35,9 @@ export const MetadataKey = z.string().min(1).max(128).regex(printable, 'must be 
 
 export const MetadataValue = z.string().min(1).max(512).regex(printable, 'must be printable');
 
-/** Custom metadata. It is not secret. The limits are those of HashiCorp Vault: 64 keys of 128 characters, values of 512. */
+/**
+ * Custom metadata. It is not secret. The limits are those of HashiCorp Vault: 64 keys of 128 characters, values of 512.
+ */
 export const Metadata = z
   .record(MetadataKey, MetadataValue)
   .refine((metadata) => Object.keys(metadata).length <= 64, 'must have at most 64 keys');

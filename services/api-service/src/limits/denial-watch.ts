@@ -32,7 +32,10 @@ const WATCHED_MAX = 10_000;
  * Limits that must hold across processes are in rate-limit.ts and throttle.ts.
  */
 export interface DenialWatch {
-  /** `known` is the account for the record, if it is not the caller. @throws AppError `rate_limited` for a dropped caller */
+  /**
+   * `known` is the account for the record, if it is not the caller.
+   * @throws AppError `rate_limited` for a dropped caller
+   */
   admit(caller: Caller, known?: AuditActor): void;
   /** Counts a refusal. Returns the rule that this refusal has tripped, if any. */
   count(caller: Caller, code: ErrorCode): SuspiciousRule | undefined;

@@ -23,7 +23,10 @@ const badTokens: ReadonlySet<SuspiciousRule> = new Set([
  * process counts for itself.
  */
 export interface RefusalFloods {
-  /** Resolves once the record of the refusal, or of the first of its group, is durable. @throws AppError `unavailable` */
+  /**
+   * Resolves once the record of the refusal, or of the first of its group, is durable.
+   * @throws AppError `unavailable`
+   */
   record(refusal: Refusal): Promise<void>;
   /** Records the refusals that were counted until now. */
   flush(): Promise<void>;

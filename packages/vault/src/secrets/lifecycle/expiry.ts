@@ -36,7 +36,10 @@ export const secretAnnouncements: DueWork<DueSecret> = {
   },
 };
 
-/** Moves the expiry of a secret that has expired as a whole to its versions. It destroys nothing, so nothing is recorded. */
+/**
+ * Moves the expiry of a secret that has expired as a whole to its versions. It destroys nothing, so nothing is
+ * recorded.
+ */
 export const secretExpiries: DueWork<DueSecret> = {
   list: (ctx, page) => listExpiredSecrets(ctx.db, page),
   work(ctx, items) {
