@@ -10,7 +10,7 @@ const SECRET = '/vaults/payments/secrets/db/password';
 
 let system: TestSystem;
 
-// Of names that are not there a third of it, and one more, is too many: 5.
+// A third of it, and one more, is too many for names that do not exist: 5.
 async function startWatching(): Promise<void> {
   system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: '1', CARDEA_REFUSALS_PER_MINUTE: '12' });
 }

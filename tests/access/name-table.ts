@@ -125,7 +125,7 @@ const ofRaw: Record<string, OddPath['comes']> = {
   // An extra space before the HTTP version is not part of the path.
   'a ': { stored: 'a' },
 };
-// A blank or a control character ends the path for nginx, or is none that it takes, and it decodes what is encoded.
+// nginx ends the path at a space or a control character, or refuses it. It also decodes an encoded path.
 const refusedByNginx = /[\0-\x20\x7f]|%00|%(?![\da-f]{2})/i;
 
 /** Every name as a path, and percent-encoded too if it needs that. */

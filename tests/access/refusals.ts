@@ -34,7 +34,7 @@ export async function expectRefusal(
   return answer;
 }
 
-/** What every answer has, whoever wrote it. */
+/** What every answer has, from nginx or from api-service. */
 export function expectHeaders({ headers }: RawAnswer): void {
   expect(headers).toMatchObject({
     'cache-control': 'no-store',

@@ -151,7 +151,7 @@ describe('every route', () => {
     '/api/v1/Vaults /server-status /favicon.ico /robots.txt';
 
   test.each(elsewhere.split('does not exist beside the documented ones: %s is not found, for any caller'))(
-    'has nothing beside it: %s is not there, whoever asks',
+    'does not exist beyond the contract: %s is not found, for any caller',
     async (target) => {
       for (const method of ['GET', 'POST']) {
         for (const headers of [{}, { Authorization: bearer(token) }]) {
