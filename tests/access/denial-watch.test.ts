@@ -10,7 +10,7 @@ const SECRET = '/vaults/payments/secrets/db/password';
 
 let system: TestSystem;
 
-// A third of it, and one more, is too many for names that do not exist: 5.
+// The limit for names that do not exist is a third of this one, so the fifth is too many.
 async function startWatching(): Promise<void> {
   system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: '1', CARDEA_REFUSALS_PER_MINUTE: '12' });
 }
