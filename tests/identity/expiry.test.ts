@@ -1,5 +1,5 @@
 import type { VaultEvent } from '@cardea/contracts/events';
-import { DAY_MS } from '@cardea/vault/durations';
+import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
 import { jobHandlers } from '@cardea/vault/jobs';
 import { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
@@ -11,7 +11,7 @@ import { at, eventsOf, query } from '../secrets/ground.ts';
 import { signIn } from './identity.ts';
 
 const SWEEPS = ['user.sweep', 'application.sweep', 'grant.sweep'] as const;
-const SOON_MS = 60_000;
+const SOON_MS = MINUTE_MS;
 
 inEachProfile((system) => {
   afterEach(() => system.startClock());
