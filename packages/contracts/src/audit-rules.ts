@@ -24,6 +24,8 @@ export const auditRules = {
   expiry: 'A time limit was reached.',
   first: 'None existed yet.',
   'max-versions': 'There were more versions than the limit.',
+  rotation: 'A rotation of keys is under way.',
+  'rotation-schedule': 'A rotation of keys was due.',
   replaced: 'A newer one replaced it.',
   'trash-retention': 'It was in the trash for the full retention time.',
 
@@ -67,13 +69,16 @@ export const auditRules = {
   expired: 'The version has expired.',
   'if-match': 'The condition If-Match is not met.',
   'if-none-match': 'The condition If-None-Match is not met.',
+  'kek-in-use': 'The KEK wraps DEKs, or is the newest.',
   'last-admin': 'At least one admin must be left.',
   'last-owner': 'A vault must have at least one owner.',
   'name-taken': 'Another secret has this name.',
   'no-such-application': 'The application does not exist.',
   'no-such-credential': 'The application has no such credential.',
   'no-such-grant': 'The principal has no grant in this vault.',
+  'no-such-kek': 'The KEK does not exist.',
   'no-such-principal': 'The user or application does not exist.',
+  'no-such-rotation': 'The rotation does not exist.',
   'no-such-secret': 'The secret does not exist.',
   'no-such-session': 'The user has no such session.',
   'no-such-user': 'The user does not exist.',
@@ -86,6 +91,7 @@ export const auditRules = {
   'owns-alone': 'The user is the only owner of a vault.',
   'reference-circle': 'The reference leads back to itself.',
   'reference-depth': 'The chain of references is too long.',
+  'rotation-state': 'The rotation is in another state.',
   'role-decides': 'Only the role decides what this user may do.',
 
   // Limits.

@@ -19,8 +19,12 @@ export const eventPayloads = {
   'application.expired': ApplicationExpiry,
   'credential.expiring': CredentialExpiry,
   'credential.expired': CredentialExpiry,
+  /** A vault has a new DEK. */
+  'dek.rotated': z.strictObject({ dekVersion: z.int().positive() }),
   'grant.expiring': GrantExpiry,
   'grant.expired': GrantExpiry,
+  /** kek-service has a new KEK. */
+  'kek.rotated': z.strictObject({ kekVersion: z.int().positive() }),
   /** The newest version of a secret expires soon. */
   'secret.expiring': SecretExpiry,
   'secret.expired': SecretExpiry,
@@ -48,8 +52,10 @@ export const VaultEvent = z.discriminatedUnion('kind', [
   eventOf('application.expired'),
   eventOf('credential.expiring'),
   eventOf('credential.expired'),
+  eventOf('dek.rotated'),
   eventOf('grant.expiring'),
   eventOf('grant.expired'),
+  eventOf('kek.rotated'),
   eventOf('secret.expiring'),
   eventOf('secret.expired'),
   eventOf('secret.breakGlass'),

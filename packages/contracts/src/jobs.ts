@@ -20,6 +20,10 @@ export const jobPayloads = {
   'event.sweep': z.strictObject({}),
   /** Makes a new signing key for access tokens once a day, and deletes keys whose tokens have all expired. */
   'signing-key.rotate': z.strictObject({}),
+  /** Starts the rotations that are due, and the jobs of those that run. */
+  'rotation.schedule': z.strictObject({}),
+  /** Works on a rotation until it is finished, paused or cancelled. Several processes may work on the same one. */
+  'rotation.run': z.strictObject({ rotationId: z.uuid() }),
 };
 
 export type JobName = keyof typeof jobPayloads;

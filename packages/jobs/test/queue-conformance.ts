@@ -181,10 +181,10 @@ export class Runs {
   readonly #waiting = new Set<() => void>();
 
   handlers(does: Partial<JobHandlers> = {}): JobHandlers {
-    const handler = (name: JobName) => async (_payload: object, run: JobRun) => {
+    const handler = (name: JobName) => async (payload: object, run: JobRun) => {
       this.order.push(name);
       for (const check of this.#waiting) check();
-      await does[name]?.({}, run);
+      await does[name]?.(payload as never, run);
     };
     const names = Object.keys(jobPayloads) as JobName[];
     return Object.fromEntries(names.map((name) => [name, handler(name)])) as unknown as JobHandlers;

@@ -19,7 +19,9 @@ export type SystemAction =
   | 'event.read'
   | 'status.read'
   | 'user.manage'
-  | 'application.manage';
+  | 'application.manage'
+  | 'rotation.read'
+  | 'rotation.manage';
 
 /** A permission: the rule that gave it, and the names it is limited to. */
 export interface Allowed {
@@ -136,6 +138,8 @@ const systemRights: Record<SystemAction, readonly string[]> = {
   'status.read': ['admin', 'ceo'],
   'user.manage': ['admin'],
   'application.manage': ['admin'],
+  'rotation.read': ['admin', 'ceo'],
+  'rotation.manage': ['admin'],
 };
 
 /** @throws AppError `access_denied` */

@@ -3,6 +3,7 @@ import type { DekRef } from '@cardea/contracts/kek-api';
 import type { Keks } from '@cardea/contracts/keks';
 import type { EnvelopeKey } from '@cardea/crypto/envelope';
 import type { PasswordHasher } from '@cardea/crypto/password';
+import type { Queue } from '@cardea/jobs/queue';
 import type { Db } from '@cardea/storage/db';
 
 /** What the operator may set. */
@@ -11,6 +12,10 @@ export interface VaultSettings {
   expiryLeadsMs: readonly number[];
   /** How long the trash is kept, in milliseconds. */
   trashMs: number;
+  /** How long a DEK seals new values before the schedule rotates it, in milliseconds; 0 for no schedule. */
+  dekRotationMs: number;
+  /** How long after the last KEK rotation the schedule starts the next, in milliseconds; 0 for no schedule. */
+  kekRotationMs: number;
 }
 
 /** What the rules need from outside. A service builds one. No rule knows the profile. */
@@ -23,6 +28,8 @@ export interface VaultContext {
   passwords: PasswordHasher;
   lastReads: LastReads;
   settings: VaultSettings;
+  /** Starts a job soon. A job that is lost is found again by a schedule: due work is in the database. */
+  jobs: Pick<Queue, 'add'>;
   /** The clock every rule uses. */
   now(): Date;
 }

@@ -13,6 +13,9 @@ import { relayOutbox } from './outbox.ts';
 import { clearGivenUpNames, clearSecrets } from './secrets/clear-vault.ts';
 import { secretAnnouncements, secretExpiries, versionExpiries } from './secrets/lifecycle/expiry.ts';
 import { trashRetention } from './secrets/lifecycle/trash-sweep.ts';
+import { scheduleRotations } from './rotation/rotation-schedule.ts';
+import { runRotation } from './rotation/run-rotation.ts';
+import { clearUnopened } from './rotation/unopened-store.ts';
 import { runEach, sweep } from './sweep.ts';
 import type { DueWork } from './sweep.ts';
 import { sweepSessions } from './users/sessions.ts';
@@ -25,7 +28,7 @@ import type { ClearVault } from './vaults/delete-vault.ts';
  * How each feature deletes the rows that outlive their vault. A feature with rows of its own adds its function here.
  * `clearGivenUpNames` comes after `clearSecrets`, because a deleted secret gives up its name.
  */
-const clearings: readonly ClearVault[] = [clearSecrets, clearGivenUpNames, clearEvents];
+const clearings: readonly ClearVault[] = [clearSecrets, clearGivenUpNames, clearEvents, clearUnopened];
 
 /** What the jobs do. Every handler may run twice, and in any process. */
 export function jobHandlers(ctx: VaultContext): JobHandlers {
@@ -56,6 +59,12 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
     'signing-key.rotate': async () => {
       await rotateSigningKeys(ctx);
     },
+    'rotation.schedule': async () => {
+      await scheduleRotations(ctx);
+    },
+    'rotation.run': async ({ rotationId }, run) => {
+      await runRotation(ctx, rotationId, run);
+    },
   };
 }
 
@@ -76,4 +85,5 @@ export async function scheduleJobs(queue: Queue): Promise<void> {
   await queue.every('vault.sweep', MINUTE_MS, {});
   await queue.every('event.sweep', HOUR_MS, {});
   await queue.every('signing-key.rotate', HOUR_MS, {});
+  await queue.every('rotation.schedule', MINUTE_MS, {});
 }

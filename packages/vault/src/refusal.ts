@@ -57,6 +57,7 @@ const namedInBody: ReadonlyMap<string, (body: Record<string, string>) => AuditRe
     'secret.move',
     ({ prefix, vault, name, toPrefix }) => present({ name: prefix, toVault: vault, toName: name ?? toPrefix }),
   ],
+  ['rotation.start', ({ vault }) => present({ vault })],
   ['application.create', ({ name }) => present({ application: name })],
   [
     'access.explain',

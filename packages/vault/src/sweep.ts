@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { JobRun } from '@cardea/jobs/queue';
@@ -75,17 +76,17 @@ function isAway(error: unknown): boolean {
   return error instanceof DbUnavailable || (error instanceof AppError && error.code === 'unavailable');
 }
 
+/** Changes rows in a transaction and returns what is to be recorded. `now` is in milliseconds since 1970. */
+export type DueChange = (tx: Transaction, now: number) => Promise<EventFacts[]>;
+
 /**
- * Changes what is due and records it as Cardea itself. Returns for how many events `work` returned facts. If it returns
+ * Changes what is due and records it, as Cardea itself unless another caller is given. Returns for how many events `work` returned facts. If it returns
  * none, nothing changes.
  * @throws what `changed` throws
  */
-export async function changeDue(
-  ctx: VaultContext,
-  work: (tx: Transaction, now: number) => Promise<EventFacts[]>,
-): Promise<number> {
+export async function changeDue(ctx: VaultContext, work: DueChange, caller: Caller = systemCaller): Promise<number> {
   try {
-    const { value } = await changed(ctx, systemCaller, async (tx) => {
+    const { value } = await changed(ctx, caller, async (tx) => {
       const facts = await work(tx, ctx.now().getTime());
       if (facts.length === 0) throw new NothingDue();
       return { value: facts.length, facts: facts as EventFactsList };

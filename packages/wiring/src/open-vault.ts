@@ -54,11 +54,12 @@ export async function openVault(config: VaultConfig, service: Service): Promise<
   opening.defer(() => db.close());
 
   const keks = createKekClient(kekService);
-  const vault = createVaultContext({ db, keks, audit, passwords, settings: config.vaultSettings, now });
+  const queue = createQueue(config, logger);
+  const settings = config.vaultSettings;
+  const vault = createVaultContext({ db, keks, audit, passwords, settings, jobs: queue, now });
   opening.defer(() => vault.deks.clear());
   opening.defer(() => vault.lastReads.flush());
   opening.defer(() => vault.outbox.flush());
-  const queue = createQueue(config, logger);
   opening.defer(() => queue.close());
   keepUp(vault, logger, opening);
 

@@ -21,6 +21,7 @@ import { grantRoutes } from './routes/grants.ts';
 import { applicationRoutes } from './routes/identity/applications.ts';
 import { authRoutes } from './routes/identity/auth.ts';
 import { userRoutes } from './routes/identity/users.ts';
+import { rotationRoutes } from './routes/rotations.ts';
 import { breakGlassRoutes } from './routes/secrets/break-glass.ts';
 import { bulkRoutes } from './routes/secrets/bulk.ts';
 import { documentRoutes } from './routes/secrets/documents.ts';
@@ -100,6 +101,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
     ...bulkRoutes(vault),
     ...documentRoutes(vault),
     ...listingRoutes(vault),
+    ...rotationRoutes(vault),
     ...auditRoutes(vault, ctx.auditService, ctx.exports),
   ];
   const endpoints = routes.map(({ endpoint }) => endpoint);

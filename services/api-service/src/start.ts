@@ -54,9 +54,10 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   starting.defer(() => api.drain(DRAIN_MS));
   refuseBrokenRequests(api.server, server);
 
-  if (config.profile === 'mini') await queue.work(jobHandlers(vault));
+  const keepsSchedule = overrides.keepsSchedule ?? true;
+  if (config.profile === 'mini' && keepsSchedule) await queue.work(jobHandlers(vault));
   // If Redis is down, this process or another one schedules the jobs later. Requests are answered meanwhile (I7).
-  if (overrides.keepsSchedule ?? true) {
+  if (keepsSchedule) {
     scheduleJobs(queue).catch((error: unknown) => logger.error('the jobs are not scheduled yet', { error }));
   }
   const opening = repeat(

@@ -60,13 +60,73 @@ export async function findWrappedDek(db: Queryable, ref: DekRef): Promise<Wrappe
   return row && { bytes: row.wrapped, kekVersion: row.kek_version };
 }
 
-/** Adds an active DEK. From then on it seals new values. */
+/**
+ * Adds an active DEK. From then on it seals new values.
+ * @throws AppError `unavailable` if an admin has destroyed the KEK since it wrapped the DEK: nobody could unwrap it
+ */
 export async function insertDek(tx: Transaction, ref: DekRef, wrapped: WrappedDek, createdAt: number): Promise<void> {
-  await tx.query(
+  const inserted = await tx.query(
     `insert into dek (vault_id, version, state, wrapped, kek_version, created_at)
-     values ($1, $2, 'active', $3, $4, $5)`,
+     select $1, $2, 'active', $3, $4, $5
+      where not exists (select 1 from kek_destruction k where k.kek_version = $4)
+     returning version`,
     [ref.vaultId, ref.dekVersion, wrapped.bytes, wrapped.kekVersion, createdAt],
   );
+  if (inserted.length === 0) throw new AppError('unavailable', 'the KEK was destroyed just now: repeat the call');
+}
+
+/** The version that a vault's last DEK has, whatever its state; undefined if the vault has no DEK. */
+export async function findLastDekVersion(db: Queryable, vaultId: string): Promise<number | undefined> {
+  const [row] = await db.query<{ version: number }>(
+    `select version
+       from dek
+      where vault_id = $1
+      order by version desc
+      limit 1`,
+    [vaultId],
+  );
+  return row?.version;
+}
+
+/** Makes every older active DEK of the vault a retiring one: it opens values and seals no new ones. */
+export async function retireOlderDeks(tx: Transaction, { vaultId, dekVersion }: DekRef): Promise<void> {
+  await tx.query(
+    `update dek
+        set state = 'retiring'
+      where vault_id = $1
+        and version < $2
+        and state = 'active'`,
+    [vaultId, dekVersion],
+  );
+}
+
+/** The versions of the retiring DEKs of a vault that are older than `dekVersion`, in order. */
+export async function listRetiringDeks(db: Queryable, { vaultId, dekVersion }: DekRef): Promise<number[]> {
+  const rows = await db.query<{ version: number }>(
+    `select version
+       from dek
+      where vault_id = $1
+        and version < $2
+        and state = 'retiring'
+      order by version`,
+    [vaultId, dekVersion],
+  );
+  return rows.map(({ version }) => version);
+}
+
+/** Destroys a retiring DEK: its wrapped bytes are gone. False if it is not retiring. */
+export async function destroyDek(tx: Transaction, { vaultId, dekVersion }: DekRef): Promise<boolean> {
+  const rows = await tx.query(
+    `update dek
+        set state = 'destroyed',
+            wrapped = null
+      where vault_id = $1
+        and version = $2
+        and state = 'retiring'
+     returning version`,
+    [vaultId, dekVersion],
+  );
+  return rows.length === 1;
 }
 
 /** Deletes the DEKs of a vault. From then on nobody can open the values they sealed. */

@@ -1,20 +1,30 @@
 import type { Transaction } from '@cardea/storage/db';
 import { MINUTE_MS } from '../durations.ts';
 import { findLastRotation, findOpenKekRotation, findRotation, insertRotation } from './rotation-store.ts';
+import { addAllVaults, addVault, addWrittenVaults } from './rotation-vault-store.ts';
 
 /** At most one KEK rotation starts in this time. */
 const KEK_ROTATION_EVERY_MS = 5 * MINUTE_MS;
 
+/** A rotation to be started. */
+export interface StartRequest {
+  /** A UUID, the id of the new rotation. */
+  id: string;
+  /** A principal: `user:<id>`. */
+  startedBy: string;
+  now: Date;
+}
+
 /**
- * Starts a KEK rotation as part of a transaction. The job `rotation.run` does its work after the commit. The caller
- * records the start.
+ * Starts a KEK rotation as part of a transaction. The job `rotation.run` does its work after the commit: see
+ * `nudgeRotations`. The caller records the start.
  *
  * At most one KEK rotation is running or paused, and at most one starts within 5 minutes. Otherwise nothing starts, and
  * the answer is the id of the open rotation, or of the last one. A repeated `id` starts nothing either.
  */
 export async function startKekRotation(
   tx: Transaction,
-  request: { id: string; startedBy: string; now: Date },
+  request: StartRequest,
 ): Promise<{ id: string; started: boolean }> {
   const startedAt = request.now.getTime();
   const found =
@@ -29,4 +39,20 @@ export async function startKekRotation(
 async function findRecent(tx: Transaction, now: number): Promise<{ id: string } | undefined> {
   const last = await findLastRotation(tx, 'kek');
   return last && Math.abs(now - last.started_at) < KEK_ROTATION_EVERY_MS ? last : undefined;
+}
+
+/** The vaults of a DEK rotation: one by its id, all with the system's own chain, or those written since their last. */
+export type DekScope = { vaultId: string } | 'all' | 'written';
+
+/** Starts a DEK rotation as part of a transaction, like `startKekRotation`. Any number of them may be open. */
+export async function startDekRotation(
+  tx: Transaction,
+  { id, startedBy, now }: StartRequest,
+  scope: DekScope,
+): Promise<void> {
+  const vaultId = typeof scope === 'object' ? scope.vaultId : null;
+  const inserted = await insertRotation(tx, { id, kind: 'dek', vaultId, startedAt: now.getTime(), startedBy });
+  if (!inserted) throw new Error('the id of the rotation is taken');
+  if (vaultId !== null) await addVault(tx, id, vaultId);
+  else await (scope === 'all' ? addAllVaults(tx, id) : addWrittenVaults(tx, id));
 }

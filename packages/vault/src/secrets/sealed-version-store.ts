@@ -1,5 +1,6 @@
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { Db, Queryable, Transaction } from '@cardea/storage/db';
+import { jsonRows } from '@cardea/storage/json-rows';
 import type { OlderPage, OlderRow, Resealed } from '../deks/resealable.ts';
 import type { VersionRow } from './version-store.ts';
 
@@ -105,20 +106,16 @@ export async function replaceCiphertexts(
 async function replaceAtOnce(tx: Transaction, page: Resealed[], dekVersion: number): Promise<number> {
   const rows = await tx.query(
     `update secret_version e
-        set ciphertext = decode(r.new, 'hex'),
+        set ciphertext = decode(value ->> 3, 'hex'),
             dek_version = $2
-       from json_to_recordset(cast($1 as json)) as r (id text, version bigint, old text, new text)
-      where e.secret_id = r.id
-        and e.version = r.version
-        and e.ciphertext = decode(r.old, 'hex')
+       from ${jsonRows('postgres', '$1')}
+      where e.secret_id = value ->> 0
+        and e.version = cast(value ->> 1 as bigint)
+        and e.ciphertext = decode(value ->> 2, 'hex')
      returning e.version`,
-    [JSON.stringify(page.map(toJson)), dekVersion],
+    [JSON.stringify(page.map(({ id, version, from, to }) => [id, version, toHex(from), toHex(to)])), dekVersion],
   );
   return rows.length;
-}
-
-function toJson({ id, version, from, to }: Resealed): object {
-  return { id, version, old: toHex(from), new: toHex(to) };
 }
 
 function toHex({ buffer, byteOffset, byteLength }: Uint8Array): string {
