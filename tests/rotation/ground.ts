@@ -18,6 +18,13 @@ export interface ShownRotation {
   failures: { kind: string; vault?: string; name?: string; version?: number; dekVersion?: number; reason: string }[];
 }
 
+/** Passes time, and signs the admin and the oversight in again: their tokens may have expired. */
+export async function pass(system: TestSystem, ms: number): Promise<void> {
+  system.passTime(ms);
+  await system.as('admin');
+  await system.as('carla');
+}
+
 /** Starts a rotation, as an admin. */
 export async function start(admin: Person, body: { kind: 'dek' | 'kek'; vault?: string }): Promise<string> {
   return (await admin.post('/rotations', body).expect(202)).body.id as string;

@@ -1,0 +1,221 @@
+import type { Caller } from '@cardea/contracts/caller';
+import type { Db } from '@cardea/storage/db';
+import { inEachProfile } from '@cardea/testkit/use-system';
+import type { VaultContext } from '@cardea/vault/context';
+import { MINUTE_MS } from '@cardea/vault/durations';
+import { putSecret } from '@cardea/vault/secrets/put-secret';
+import { readSecret } from '@cardea/vault/secrets/read-secret';
+import { Audited } from '@cardea/contracts/audited';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { query, untilAnswers } from '../secrets/ground.ts';
+import { deksOf, idOf, onlyRenew, recordsIn, rotate, runUntilStopped, sealedUnder, show, start } from './ground.ts';
+
+const encoder = new TextEncoder();
+
+inEachProfile((system, { admin }) => {
+  const open: Db[] = [];
+  afterEach(async () => {
+    for (const db of open.splice(0)) await db.close();
+  });
+
+  describe('a write that began under the old DEK', () => {
+    test('and commits after it was retired is resealed', async () => {
+      await admin.createVault('late');
+      await admin.putSecret('late', 'other', 'v');
+      const vaultId = await idOf(admin, 'late');
+      const id = await start(admin, { kind: 'dek', vault: 'late' });
+      const held = await holdWrite('late', 's', 'late');
+      // SQLite has one writer: there, the rotation begins when the write has committed.
+      const renewing = onlyRenew(system, id);
+      if (system.profile === 'full') await renewing;
+      held.release();
+      await Promise.all([renewing, held.written]);
+      expect(await sealedUnder(system, vaultId)).toEqual(['other 1: 1', 's 1: 1']);
+      await system.runJob('rotation.run', { rotationId: id });
+      expect(await show(admin, id)).toMatchObject({ state: 'finished', done: 2 });
+      await expectAllUnder(vaultId, 2);
+      expect(await admin.readSecret('late', 's')).toBe('late');
+    });
+
+    test('and would commit after it was destroyed runs again under the newest', async () => {
+      await admin.createVault('too-late');
+      await admin.putSecret('too-late', 'other', 'v');
+      const vaultId = await idOf(admin, 'too-late');
+      const held = await holdWrite('too-late', 's', 'late');
+      const rotating = rotate(system, admin, { kind: 'dek', vault: 'too-late' });
+      if (system.profile === 'full') {
+        expect(await rotating).toMatchObject({ state: 'finished' });
+        expect(await deksOf(system, vaultId)).toEqual(['1 destroyed', '2 active']);
+      }
+      held.release();
+      await Promise.all([rotating, held.written]);
+      await expectAllUnder(vaultId, 2);
+      expect(await deksOf(system, vaultId)).toEqual(['1 destroyed', '2 active']);
+      expect(await admin.readSecret('too-late', 's')).toBe('late');
+    });
+  });
+
+  test('a read that found its row before the old DEK was destroyed gets the value', async () => {
+    await admin.createVault('between');
+    await admin.putSecret('between', 's', 'v');
+    const { db, deks } = system.vault;
+    let isFirst = true;
+    const slow: VaultContext = {
+      ...system.vault,
+      db: {
+        ...db,
+        async query<Row>(sql: string, params?: Parameters<Db['query']>[1]) {
+          const rows = await db.query<Row>(sql, params);
+          if (isFirst && sql.includes('left join secret_version')) {
+            isFirst = false;
+            await rotate(system, admin, { kind: 'dek', vault: 'between' });
+            deks.clear();
+          }
+          return rows;
+        },
+      },
+    };
+    const read = await readSecret(
+      slow,
+      await caller(),
+      { vault: 'between', name: 's' },
+      {
+        conditions: {},
+        resolve: false,
+      },
+    );
+    expect(isFirst).toBe(false);
+    if (!(read instanceof Audited)) throw new Error('there is no value');
+    expect(new TextDecoder().decode(read.value.bytes)).toBe('v');
+  });
+
+  test('two workers share a rotation: every row is resealed once, and every vault gets one DEK', async () => {
+    const vaults = Array.from({ length: 6 }, (_, i) => `shared-${i}`);
+    for (const vault of vaults) {
+      await admin.createVault(vault);
+      for (const name of ['a', 'b', 'c']) await admin.putSecret(vault, name, vault);
+    }
+    const id = await start(admin, { kind: 'dek' });
+    await Promise.all([0, 1, 2].map(() => system.runJob('rotation.run', { rotationId: id })));
+    const rotation = await show(admin, id);
+    expect(rotation).toMatchObject({ state: 'finished', failed: 0 });
+    expect(rotation.done).toBe(rotation.total);
+    const records = await recordsIn(admin, id);
+    const resealed = records.filter(({ action }) => action === 'dek.reseal').map(({ resource }) => resource!.count!);
+    expect(resealed.reduce((sum, count) => sum + count, 0)).toBe(rotation.done);
+    expect(records.filter(({ action }) => action === 'rotation.finish')).toHaveLength(1);
+    for (const vault of vaults) {
+      const vaultId = await idOf(admin, vault);
+      expect(await deksOf(system, vaultId)).toEqual(['1 destroyed', '2 active']);
+      await expectAllUnder(vaultId, 2);
+      expect(await admin.readSecret(vault, 'c')).toBe(vault);
+    }
+    // The job again: there is nothing left to do.
+    await system.runJob('rotation.run', { rotationId: id });
+    expect(await recordsIn(admin, id)).toHaveLength(records.length);
+  });
+
+  test('a process that stops finishes its page, and another goes on from there', async () => {
+    await admin.createVault('many');
+    const content = JSON.stringify(Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`s${i}`, `v${i}`])));
+    await admin.post('/vaults/many/secrets:import', { format: 'json', content }).expect(200);
+    const vaultId = await idOf(admin, 'many');
+    const id = await start(admin, { kind: 'dek', vault: 'many' });
+    // It looks before each of the two claims, and after the first page.
+    await runUntilStopped(system, id, 3);
+    const stopped = await show(admin, id);
+    expect(stopped).toMatchObject({ state: 'running', total: 300 });
+    expect(stopped.done).toBeGreaterThan(0);
+    expect(stopped.done).toBeLessThan(300);
+    expect(stopped.rowsPerSecond).toBeGreaterThan(0);
+    expect(stopped.estimatedEnd).toBeDefined();
+    expect(await deksOf(system, vaultId)).toEqual(['1 retiring', '2 active']);
+    for (const i of [0, 150, 299]) expect(await admin.readSecret('many', `s${i}`)).toBe(`v${i}`);
+    await system.runJob('rotation.run', { rotationId: id });
+    expect(await show(admin, id)).toMatchObject({ state: 'finished', done: 300 });
+    await expectAllUnder(vaultId, 2);
+  });
+
+  test('the claim of a process that died holds up its vault for a minute, and no other', async () => {
+    for (const vault of ['claimed', 'free']) {
+      await admin.createVault(vault);
+      await admin.putSecret(vault, 's', 'v');
+    }
+    const [claimed, free] = [await idOf(admin, 'claimed'), await idOf(admin, 'free')];
+    const id = await start(admin, { kind: 'dek' });
+    const claim = (untilMs: number) =>
+      query(system, `update rotation_vault set claimed_by = 'dead', claimed_until = $2 where vault_id = $1`, [
+        claimed,
+        system.now().getTime() + untilMs,
+      ]);
+    await claim(MINUTE_MS);
+    await system.runJob('rotation.run', { rotationId: id });
+    expect(await show(admin, id)).toMatchObject({ state: 'running' });
+    expect(await deksOf(system, free)).toEqual(['1 destroyed', '2 active']);
+    expect(await deksOf(system, claimed)).toEqual(['1 active']);
+    system.passTime(MINUTE_MS);
+    await onlyRenew(system, id);
+    expect(await deksOf(system, claimed)).toEqual(['1 retiring', '2 active']);
+    // Written before the clock was set back by a day.
+    await claim(24 * 60 * MINUTE_MS);
+    await system.runJob('rotation.run', { rotationId: id });
+    expect(await show(admin, id)).toMatchObject({ state: 'finished' });
+    expect(await deksOf(system, claimed)).toEqual(['1 destroyed', '2 active']);
+  });
+
+  test('without the audit log or kek-service nothing changes, and the job goes on when they are back', async () => {
+    await admin.createVault('away');
+    await admin.putSecret('away', 's', 'v');
+    const vaultId = await idOf(admin, 'away');
+    const id = await start(admin, { kind: 'dek', vault: 'away' });
+    const running = () => system.runJob('rotation.run', { rotationId: id });
+    await system.stopService('kek');
+    await expect(running()).rejects.toMatchObject({ code: 'unavailable' });
+    expect(await deksOf(system, vaultId)).toEqual(['1 active']);
+    await system.startService('kek');
+    await onlyRenew(system, id);
+    await system.stopService('audit');
+    await expect(running()).rejects.toMatchObject({ code: 'unavailable' });
+    expect(await deksOf(system, vaultId)).toEqual(['1 retiring', '2 active']);
+    await system.startService('audit');
+    await untilAnswers(admin);
+    await running();
+    expect(await show(admin, id)).toMatchObject({ state: 'finished' });
+  });
+
+  async function caller(): Promise<Caller> {
+    const { body: me } = await admin.get('/auth/me').expect(200);
+    const actor = { id: me.id as string, type: 'user' as const, name: 'admin' };
+    return { actor, role: 'admin', source: {}, requestId: crypto.randomUUID() };
+  }
+
+  /** A write on a connection of its own that has done everything but its first commit. */
+  async function holdWrite(vault: string, name: string, value: string) {
+    const db = system.openDatabase();
+    open.push(db);
+    const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let isFirst = true;
+    const transaction: Db['transaction'] = (work) =>
+      db.transaction(async (tx) => {
+        const result = await work(tx);
+        if (isFirst) {
+          isFirst = false;
+          reached.resolve();
+          await released.promise;
+        }
+        return result;
+      });
+    const ctx: VaultContext = { ...system.vault, db: { ...db, transaction } };
+    // The DEK is in the cache, so the first attempt of the transaction gets to its end.
+    await system.vault.deks.load({ vaultId: await idOf(admin, vault), dekVersion: 1 });
+    const put = { value: { bytes: encoder.encode(value), encoding: 'utf8' as const }, options: {}, conditions: {} };
+    const written = putSecret(ctx, await caller(), { vault, name }, put);
+    await reached.promise;
+    return { written, release: () => released.resolve() };
+  }
+
+  async function expectAllUnder(vaultId: string, dekVersion: number): Promise<void> {
+    const lines = await sealedUnder(system, vaultId);
+    expect(lines.filter((line) => !line.endsWith(`: ${dekVersion}`))).toEqual([]);
+  }
+});
