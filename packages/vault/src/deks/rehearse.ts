@@ -6,9 +6,9 @@ import { changeSealed } from './change-sealed.ts';
 import type { ChangeOptions } from './change-sealed.ts';
 
 /**
- * Does what `changeSecrets` would do and rolls all of it back. The result is what the real change would have given.
+ * Does what `changeSealed` would do and rolls all of it back. The result is what the real change would have given.
  * Records nothing: the caller that shows the result records it.
- * @throws what `changeSecrets` throws
+ * @throws what `changeSealed` throws
  */
 export async function rehearse<T>(
   ctx: VaultContext,
