@@ -399,7 +399,7 @@ inEachProfile((system, { admin, alice }) => {
         [{ prefix: 'app', toPrefix: 'app' }, 409, { name: 'app' }, /^app: app is taken/],
         [{ prefix: 'app', toPrefix: long }, 400, { name: 'app' }, /\/b\/c would be too long/],
         [{ prefix: 'nothing', toPrefix: 'app' }, 404, { name: 'nothing' }, /./],
-        [{ prefix: 'app', toPrefix: 'x', vault: 'nowhere' }, 404, { name: 'app' }, /^the new place: /],
+        [{ prefix: 'app', toPrefix: 'x', vault: 'nowhere' }, 404, { name: 'app' }, /^the destination: /],
       ] as const) {
         for (const dryRun of [false, true]) {
           const answer = await alice.post(all('stuck'), { ...body, dryRun });

@@ -29,7 +29,7 @@ export const AuditResource = z.strictObject({
   user: Text.optional(),
   application: Text.optional(),
   count: z.int().min(0).optional(),
-  /** The new place of a moved secret. */
+  /** The new vault and name of a moved secret. */
   toVault: Text.optional(),
   toVaultId: Text.optional(),
   toName: Text.optional(),

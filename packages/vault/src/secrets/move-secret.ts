@@ -64,18 +64,18 @@ export async function moveSecret(
   caller: Caller,
   { from, to, conditions }: { from: SecretPath; to: SecretPath; conditions: Conditions },
 ): Promise<Audited<Moved>> {
-  const way = await authorizeMove(ctx, caller, { from, to });
+  const rights = await authorizeMove(ctx, caller, { from, to });
   const work = async (tx: Transaction) => {
-    const secret = await getLiveSecret(tx, { vaultId: way.from.id, name: from.name });
+    const secret = await getLiveSecret(tx, { vaultId: rights.from.id, name: from.name });
     requireConditions(conditions, secret.current_version);
-    const dekVersion = await useNewestDek(tx, way.to.id, ctx.now().getTime());
-    const moved = await moveTo(ctx, tx, { ...way, dekVersion }, { secret, toName: to.name });
-    await requireNoCircle(ctx, tx, caller, { vault: way.to.name, name: to.name, secretId: secret.id });
-    const dependants = await countDependants(tx, { vault: way.from.name, name: from.name });
+    const dekVersion = await useNewestDek(tx, rights.to.id, ctx.now().getTime());
+    const moved = await moveTo(ctx, tx, { ...rights, dekVersion }, { secret, toName: to.name });
+    await requireNoCircle(ctx, tx, caller, { vault: rights.to.name, name: to.name, secretId: secret.id });
+    const dependants = await countDependants(tx, { vault: rights.from.name, name: from.name });
     const summary = toSummary({ ...secret, name: to.name, updated_at: ctx.now().getTime() });
-    const resource = resourceOf(way, from.name, to.name);
-    const facts: EventFacts = { action: 'secret.move', resource, rule: way.rule, ...sealOf(moved, dekVersion) };
-    return { value: { vault: way.to.name, secret: summary, dependants }, facts };
+    const resource = resourceOf(rights, from.name, to.name);
+    const facts: EventFacts = { action: 'secret.move', resource, rule: rights.rule, ...sealOf(moved, dekVersion) };
+    return { value: { vault: rights.to.name, secret: summary, dependants }, facts };
   };
   // Exclusive, because a secret that is written to all the time would otherwise never be moved.
   return changeSealed(ctx, caller, work, { exclusive: true });
@@ -101,7 +101,7 @@ export async function authorizeMove(
 ): Promise<MoveRights> {
   const take = await authorizeAll(ctx, caller, ['secret.read', 'secret.delete', ...more], from);
   const write = await authorize(ctx, caller, 'secret.write', to).catch((error: unknown) => {
-    throw error instanceof AppError ? reworded(error, `the new place: ${error.message}`, {}) : error;
+    throw error instanceof AppError ? reworded(error, `the destination: ${error.message}`, {}) : error;
   });
   return { from: take.vault, to: write.vault, rule: joinRules([take.rule, write.rule]) };
 }

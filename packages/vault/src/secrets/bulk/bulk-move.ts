@@ -42,11 +42,11 @@ export async function moveSecrets(
   { from, to, dryRun }: { from: SecretPath; to: SecretPath; dryRun: boolean },
 ): Promise<Audited<MovedAll>> {
   // A right to a name is a right to all names under it. The answer shows these names, so it needs the right to list.
-  const way = await authorizeMove(ctx, caller, { from, to }, ['secret.list']);
-  const work = (tx: Transaction) => moveAll(ctx, tx, caller, way, { prefix: from.name, toPrefix: to.name });
+  const rights = await authorizeMove(ctx, caller, { from, to }, ['secret.list']);
+  const work = (tx: Transaction) => moveAll(ctx, tx, caller, rights, { prefix: from.name, toPrefix: to.name });
   if (!dryRun) return changeSealed(ctx, caller, work, { exclusive: true });
   const moved = await rehearse(ctx, caller, work, { exclusive: true });
-  const facts = factsOf(way, { prefix: from.name, toPrefix: to.name, count: moved.items.length });
+  const facts = factsOf(rights, { prefix: from.name, toPrefix: to.name, count: moved.items.length });
   return audited(ctx, caller, { ...facts, reason: 'dry run' }, () => moved);
 }
 
@@ -54,24 +54,24 @@ async function moveAll(
   ctx: VaultContext,
   tx: Transaction,
   caller: Caller,
-  way: MoveRights,
+  rights: MoveRights,
   { prefix, toPrefix }: { prefix: string; toPrefix: string },
 ): Promise<ChangeOutcome<MovedAll>> {
-  const secrets = await listUnder((part) => listSecretsIn(tx, { vaultId: way.from.id, ...part }), {
+  const secrets = await listUnder((part) => listSecretsIn(tx, { vaultId: rights.from.id, ...part }), {
     prefix,
     advice: ADVICE,
   });
   const moves = secrets.map((secret) => ({ secret, toName: nameBelow(toPrefix, secret.name.slice(prefix.length)) }));
-  const dekVersion = await useNewestDek(tx, way.to.id, ctx.now().getTime());
-  await moveEach(ctx, tx, { ...way, dekVersion }, inOrder(moves, toPrefix.length - prefix.length));
+  const dekVersion = await useNewestDek(tx, rights.to.id, ctx.now().getTime());
+  await moveEach(ctx, tx, { ...rights, dekVersion }, inOrder(moves, toPrefix.length - prefix.length));
   let dependants = 0;
   for (const { secret, toName } of moves) {
-    const at = { vault: way.to.name, name: toName, secretId: secret.id };
+    const at = { vault: rights.to.name, name: toName, secretId: secret.id };
     await namingItem(whichOf(secret), () => requireNoCircle(ctx, tx, caller, at));
-    dependants += await countDependants(tx, { vault: way.from.name, name: secret.name });
+    dependants += await countDependants(tx, { vault: rights.from.name, name: secret.name });
   }
   const items = moves.map(({ secret, toName }) => ({ name: secret.name, toName }));
-  return { value: { items, dependants }, facts: factsOf(way, { prefix, toPrefix, count: items.length }) };
+  return { value: { items, dependants }, facts: factsOf(rights, { prefix, toPrefix, count: items.length }) };
 }
 
 interface OneMove {
@@ -96,12 +96,12 @@ function inOrder(moves: OneMove[], growth: number): OneMove[] {
 async function moveEach(
   ctx: VaultContext,
   tx: Transaction,
-  way: MoveRights & { dekVersion: number },
+  rights: MoveRights & { dekVersion: number },
   moves: OneMove[],
 ): Promise<void> {
   let versions = 0;
   for (const move of moves) {
-    versions += (await namingItem(whichOf(move.secret), () => moveTo(ctx, tx, way, move))).versions;
+    versions += (await namingItem(whichOf(move.secret), () => moveTo(ctx, tx, rights, move))).versions;
     if (versions > MOVE_VERSIONS_MAX) throw tooMany(`${MOVE_VERSIONS_MAX} versions`, ADVICE);
   }
 }
@@ -111,8 +111,8 @@ function whichOf({ name }: SecretRow): RequestItem {
 }
 
 function factsOf(
-  way: MoveRights,
+  rights: MoveRights,
   { prefix, toPrefix, count }: { prefix: string; toPrefix: string; count: number },
 ): EventFacts {
-  return { action: 'secret.move', resource: { ...resourceOf(way, prefix, toPrefix), count }, rule: way.rule };
+  return { action: 'secret.move', resource: { ...resourceOf(rights, prefix, toPrefix), count }, rule: rights.rule };
 }
