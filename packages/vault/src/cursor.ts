@@ -4,8 +4,8 @@ import { AppError } from '@cardea/contracts/errors';
 export type CursorKeys = readonly (string | number)[];
 
 /** Encodes a position for a client to send back. It hides nothing: the client must be allowed to see all the keys. */
-export function toCursor(place: CursorKeys): string {
-  return Buffer.from(JSON.stringify(place)).toString('base64url');
+export function toCursor(keys: CursorKeys): string {
+  return Buffer.from(JSON.stringify(keys)).toString('base64url');
 }
 
 /**
@@ -14,11 +14,10 @@ export function toCursor(place: CursorKeys): string {
  * @throws AppError `invalid_request`
  */
 export function fromCursor<P extends CursorKeys>(cursor: string, first: P): P {
-  const place = parse(cursor);
-  const isPlace =
-    Array.isArray(place) && place.length === first.length && first.every((key, i) => isLike(place[i], key));
+  const keys = parse(cursor);
+  const isValid = Array.isArray(keys) && keys.length === first.length && first.every((key, i) => isLike(keys[i], key));
   // Each position has one encoding. Another text that decodes to the same keys was not made by `toCursor`.
-  if (isPlace && toCursor(place) === cursor) return place as unknown as P;
+  if (isValid && toCursor(keys) === cursor) return keys as unknown as P;
   const message = 'is not a cursor of this list';
   throw new AppError('invalid_request', `query.cursor: ${message}`, { errors: [{ path: 'query.cursor', message }] });
 }

@@ -38,7 +38,7 @@ export async function pageOfDue(db: Db, query: DueQuery, { limit, cursor }: Page
     examined += 1;
     if (examined < EXAMINED_MAX) continue;
     const last = found.at(-1);
-    return { items: found, nextCursor: cursorAt(row, last ? placeOf(last) : { dueAt, name }) };
+    return { items: found, nextCursor: cursorAt(row, last ? positionOf(last) : { dueAt, name }) };
   }
   return pageOf(found, limit, (row) => toCursor([row.due_at, row.name]));
 }
@@ -49,7 +49,7 @@ function cursorAt({ due_at: dueAt }: DueRow, shown: DuePosition): string {
   return toCursor([dueAt, dueAt === shown.dueAt ? shown.name : '']);
 }
 
-function placeOf({ due_at: dueAt, name }: DueRow): DuePosition {
+function positionOf({ due_at: dueAt, name }: DueRow): DuePosition {
   return { dueAt, name };
 }
 
@@ -65,7 +65,7 @@ async function* candidates(
     const rows = await listDue(db, { vaultId, from, before, limit: chunk });
     for (const row of rows) yield { row, isVisible: nextVisible(row.name, pathPrefix) === row.name };
     if (rows.length < chunk) return;
-    const last = placeOf(rows.at(-1)!);
+    const last = positionOf(rows.at(-1)!);
     // Skips the hidden secrets that expire in the same millisecond, however many there are.
     from = { dueAt: last.dueAt, name: nextVisible(justAfter(last.name), pathPrefix) };
   }

@@ -40,10 +40,10 @@ const START: SearchPosition = ['', '', ''];
 
 /** The first vault of a search that continues from a cursor. No vault before it is searched. @throws AppError */
 export function firstVaultOf({ cursor }: { cursor?: string | undefined }): string {
-  return placeOf(cursor)[0];
+  return positionOf(cursor)[0];
 }
 
-function placeOf(cursor: string | undefined): SearchPosition {
+function positionOf(cursor: string | undefined): SearchPosition {
   return cursor === undefined ? START : fromCursor(cursor, START);
 }
 
@@ -64,15 +64,15 @@ export async function search(
   criteria: Criteria,
   { limit, cursor }: PageRequest,
 ): Promise<Page<Found>> {
-  const from = placeOf(cursor);
+  const from = positionOf(cursor);
   const items: Found[] = [];
   let last = from;
   let examined = 0;
-  for await (const { vault, row, place } of candidates(db, vaults, criteria, from)) {
-    const found = isFound(criteria, row, place);
+  for await (const { vault, row, position } of candidates(db, vaults, criteria, from)) {
+    const found = isFound(criteria, row, position);
     if (found && items.length === limit) return { items, nextCursor: toCursor(last) };
     if (found) items.push({ vault, row });
-    last = place;
+    last = position;
     examined += 1;
     if (examined === EXAMINED_MAX) return { items, nextCursor: toCursor(last) };
   }
@@ -80,7 +80,7 @@ export async function search(
 }
 
 interface Candidate extends Found {
-  place: SearchPosition;
+  position: SearchPosition;
 }
 
 async function* candidates(
@@ -90,12 +90,12 @@ async function* candidates(
   from: SearchPosition,
 ): AsyncGenerator<Candidate> {
   for (const vault of await promising(db, vaults, criteria)) {
-    const place = vault.id === from[0] ? from : ([vault.id, '', ''] as const);
+    const position = vault.id === from[0] ? from : ([vault.id, '', ''] as const);
     const [label] = criteria.labels;
     // The index of words is not used with a path prefix: it would go through names that the prefix hides.
-    if (criteria.words.length > 0 && vault.pathPrefix === undefined) yield* byWord(db, vault, criteria, place);
-    else if (label) yield* byLabel(db, vault, label, place);
-    else yield* byName(db, vault, place);
+    if (criteria.words.length > 0 && vault.pathPrefix === undefined) yield* byWord(db, vault, criteria, position);
+    else if (label) yield* byLabel(db, vault, label, position);
+    else yield* byName(db, vault, position);
   }
 }
 
@@ -117,13 +117,13 @@ async function* byWord(
   db: Db,
   vault: SearchedVault,
   { words }: Criteria,
-  [vaultId, placeWord, placeName]: SearchPosition,
+  [vaultId, fromWord, fromName]: SearchPosition,
 ): AsyncGenerator<Candidate> {
   const asked = longest(words) ?? '';
-  let from = placeWord < asked ? { word: asked, name: '' } : { word: placeWord, name: placeName };
+  let from = fromWord < asked ? { word: asked, name: '' } : { word: fromWord, name: fromName };
   for (;;) {
     const rows = await listByWord(db, { vaultId, from, to: endOf(asked), limit: CHUNK });
-    for (const row of rows) yield { vault, row, place: [vaultId, row.word, row.name] };
+    for (const row of rows) yield { vault, row, position: [vaultId, row.word, row.name] };
     if (rows.length < CHUNK) return;
     from = rows.at(-1)!;
   }
@@ -133,13 +133,13 @@ function byLabel(
   db: Db,
   vault: SearchedVault,
   [key, value]: Criteria['labels'][number],
-  place: SearchPosition,
+  position: SearchPosition,
 ): AsyncGenerator<Candidate> {
-  return inRanges(vault, place, (range) => listByLabel(db, { vaultId: vault.id, key, value, range, limit: CHUNK }));
+  return inRanges(vault, position, (range) => listByLabel(db, { vaultId: vault.id, key, value, range, limit: CHUNK }));
 }
 
-function byName(db: Db, vault: SearchedVault, place: SearchPosition): AsyncGenerator<Candidate> {
-  return inRanges(vault, place, (range) => listLive(db, { vaultId: vault.id, range, limit: CHUNK }));
+function byName(db: Db, vault: SearchedVault, position: SearchPosition): AsyncGenerator<Candidate> {
+  return inRanges(vault, position, (range) => listLive(db, { vaultId: vault.id, range, limit: CHUNK }));
 }
 
 async function* inRanges(
@@ -151,7 +151,7 @@ async function* inRanges(
     let { from } = range;
     for (;;) {
       const rows = await list({ from, to: range.to });
-      for (const row of rows) yield { vault, row, place: [vault.id, '', row.name] };
+      for (const row of rows) yield { vault, row, position: [vault.id, '', row.name] };
       if (rows.length < CHUNK) break;
       from = justAfter(rows.at(-1)!.name);
     }
