@@ -85,12 +85,13 @@ function linesIn(token: string): number {
   return lines;
 }
 
-interface Place {
+/** How deep a node lies, and how its line is found. */
+interface NodePosition {
   depth: number;
-  lineOf(position: number): number;
+  lineOf(offset: number): number;
 }
 
-function toBranch(map: YAMLMap.Parsed, { depth, lineOf }: Place): Branch {
+function toBranch(map: YAMLMap.Parsed, { depth, lineOf }: NodePosition): Branch {
   const branch: Branch = new Map();
   for (const { key, value } of map.items) {
     const line = lineOf(key.range[0]);
@@ -101,8 +102,8 @@ function toBranch(map: YAMLMap.Parsed, { depth, lineOf }: Place): Branch {
   return branch;
 }
 
-function toNode(node: ParsedNode | null, line: number, place: Place): Node {
-  if (isMap(node)) return toBranch(node, place);
+function toNode(node: ParsedNode | null, line: number, position: NodePosition): Node {
+  if (isMap(node)) return toBranch(node, position);
   if (isSeq(node)) throw malformed(line, 'a list is not allowed: give each value a name');
   const value = isScalar(node) ? node.value : undefined;
   if (typeof value === 'string') return value;
