@@ -20,14 +20,14 @@ export interface EntryRow {
   vault: string | null;
 }
 
-/** The fields of an entry that the row repeats, in addition to those of its event. */
-export interface Place {
+/** The position of an entry in the log, and when it was written. */
+export interface EntryPosition {
   seq: number;
   writtenAt: string;
 }
 
 /** Makes the row of a new entry. */
-export function toRow(event: AuditEvent, { seq, writtenAt }: Place, entry: Uint8Array): EntryRow {
+export function toRow(event: AuditEvent, { seq, writtenAt }: EntryPosition, entry: Uint8Array): EntryRow {
   return {
     seq,
     event_id: event.id,

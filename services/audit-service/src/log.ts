@@ -184,9 +184,9 @@ class Draft {
     const { size, chain, writtenAtMicros, greatestId } = this.end;
     // The time never goes backwards, even if the clock does.
     const micros = Math.max(writtenAtMicros + 1, this.#nowMicros);
-    const place = { seq: size, writtenAt: formatMicros(micros) };
-    const entry = encodeEntryAround(event.text, { log: this.#identity.origin, peer, prev: chain, ...place });
-    const row = toRow(event.event, place, entry);
+    const position = { seq: size, writtenAt: formatMicros(micros) };
+    const entry = encodeEntryAround(event.text, { log: this.#identity.origin, peer, prev: chain, ...position });
+    const row = toRow(event.event, position, entry);
     this.rows.push(row);
     this.#known.set(event.id, row);
     this.end = {

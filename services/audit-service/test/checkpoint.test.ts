@@ -150,12 +150,12 @@ describe.each(engines)('the signer on %s', (engine) => {
   async function forge(changes: object): Promise<void> {
     const { size } = await readHead(db);
     const [last] = await readEntryBytes(db, size - 1, size);
-    const place = { seq: size, writtenAt: `2026-11-22T06:27:32.00000${size}Z` };
+    const position = { seq: size, writtenAt: `2026-11-22T06:27:32.00000${size}Z` };
     const prev = Buffer.from(chainHash(last!)).toString('hex');
     const { event } = anEvent();
-    const entry = { event, log: ORIGIN, peer: 'api-service', prev, v: 1, ...place, ...changes };
+    const entry = { event, log: ORIGIN, peer: 'api-service', prev, v: 1, ...position, ...changes };
     const bytes = Buffer.from(canonicalize(JSON.parse(JSON.stringify(entry))));
-    await db.transaction((tx) => insertEntries(tx, db.engine, [toRow(event, place, bytes)]));
+    await db.transaction((tx) => insertEntries(tx, db.engine, [toRow(event, position, bytes)]));
     await db.query('update audit_head set size = $1, chain = $2 where id = 1', [size + 1, chainHash(bytes)]);
   }
 
