@@ -4,10 +4,11 @@ import type { VaultAction } from '@cardea/contracts/grants';
 import * as fc from 'fast-check';
 import { decide } from './decide.ts';
 import type { Granted, Question } from './decide.ts';
+import { DAY_MS } from './durations.ts';
 
 const RUNS = 3_000;
 const DECISIONS = RUNS * vaultActions.length * 18;
-const END = Date.UTC(2026, 0, 1);
+const EXPIRY = Date.UTC(2026, 0, 1);
 
 // Networks with the addresses inside them, listed by hand. An address that is not listed is outside.
 const networks: Record<string, string[]> = {
@@ -35,9 +36,9 @@ const isRole = (role: Question['role']) => (question: Question) => question.role
 const segments = (path: string) => path.split('/');
 const live: Sentence[] = [
   { says: 'something was granted', holds: ({ granted }) => granted !== undefined },
-  { says: 'a grant ends at its end', holds: ({ granted, now }) => !(now >= (granted?.expiresAt ?? Infinity)) },
+  { says: 'a grant ends at its expiry', holds: ({ granted, now }) => !(now >= (granted?.expiresAt ?? Infinity)) },
   {
-    says: 'a grant is for its networks; none named: for all',
+    says: 'a grant is for its networks; without networks it is for all',
     holds: ({ granted, ip }) =>
       ip === undefined ||
       granted?.allowedCidrs.length === 0 ||
@@ -103,7 +104,7 @@ const grant: fc.Arbitrary<Granted> = fc.record({
   keys: fc.subarray([...keyVerbs]),
   allowedCidrs: fc.oneof(fc.constant([]), fc.subarray(Object.keys(networks), { maxLength: 3 })),
   pathPrefix: fc.option(fc.constantFrom(...names), { nil: undefined }),
-  expiresAt: fc.option(fc.constant(END), { nil: undefined }),
+  expiresAt: fc.option(fc.constant(EXPIRY), { nil: undefined }),
 });
 const empty: Granted = { owner: false, secrets: [], keys: [], allowedCidrs: [] };
 
@@ -111,7 +112,7 @@ const questions = fc.record({
   role: fc.constantFrom('admin', 'ceo', undefined, 'developer', 'developer', 'developer'),
   granted: fc.oneof({ weight: 10, arbitrary: grant }, fc.constant(empty), fc.constant(undefined)),
   names: fc.tuple(fc.constant(undefined), fc.constantFrom(...names), fc.constantFrom(...names)),
-  nows: fc.tuple(fc.constantFrom(END - 1, END - 86_400_000, 0), fc.constantFrom(END, END + 1, END * 2)),
+  nows: fc.tuple(fc.constantFrom(EXPIRY - 1, EXPIRY - DAY_MS, 0), fc.constantFrom(EXPIRY, EXPIRY + 1, EXPIRY * 2)),
   ips: fc.tuple(fc.constant(undefined), fc.constantFrom(...addresses), fc.constantFrom(...addresses)),
 });
 
@@ -156,14 +157,14 @@ describe('every decision follows the sentences of the contract', () => {
       ...keyVerbs.map((verb) => ({ ...empty, keys: [verb] })),
     ];
     for (const role of ['developer', 'ceo', 'admin', undefined] as const)
-      for (const granted of single) for (const action of vaultActions) check({ role, granted, action, now: END });
+      for (const granted of single) for (const action of vaultActions) check({ role, granted, action, now: EXPIRY });
   });
 });
 
 describe('by name:', () => {
   const all: Granted = { ...empty, secrets: secretVerbs, keys: keyVerbs };
   const ask = (granted: Granted | undefined, action: VaultAction, more: Partial<Question> = {}) =>
-    decide({ role: 'developer', granted, action, now: END, ...more });
+    decide({ role: 'developer', granted, action, now: EXPIRY, ...more });
 
   test('a grant of all secrets gives nothing of the keys, and the other way round', () => {
     for (const verb of keyVerbs) expect(ask({ ...all, keys: [] }, `key.${verb}`).allowed).toBe(false);
@@ -178,13 +179,13 @@ describe('by name:', () => {
   });
 
   test.each([
-    ['the millisecond before its end', END - 1, true],
-    ['at its end', END, false],
-    ['a millisecond after its end', END + 1, false],
+    ['the millisecond before its expiry', EXPIRY - 1, true],
+    ['at its expiry', EXPIRY, false],
+    ['a millisecond after its expiry', EXPIRY + 1, false],
   ])('a grant %s', (_when, now, allowed) => {
     for (const granted of [
-      { ...all, expiresAt: END },
-      { ...empty, owner: true, expiresAt: END },
+      { ...all, expiresAt: EXPIRY },
+      { ...empty, owner: true, expiresAt: EXPIRY },
     ]) {
       expect(ask(granted, 'secret.read', { name: 'x', now })).toMatchObject({ allowed, visible: allowed });
     }

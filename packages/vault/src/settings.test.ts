@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
+import { DAY_MS } from './durations.ts';
 import { toVaultSettings, vaultVariables } from './settings.ts';
 
-const DAY_MS = 86_400_000;
 const Variables = z.object(vaultVariables);
 
 describe('the time between an announcement and the expiry', () => {

@@ -5,12 +5,13 @@ import { openSqlite } from '@cardea/storage/sqlite';
 import type { Db } from '@cardea/storage/db';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { migrationsFolder } from '../migrations.ts';
+import { MINUTE_MS } from '../durations.ts';
 import { createDekCache } from './dek-cache.ts';
 import type { DekCache } from '../context.ts';
 import { insertDek } from './dek-store.ts';
 
 const ref = { vaultId: '01980000-0000-7000-8000-000000000001', dekVersion: 1 };
-const KEPT_MS = 5 * 60_000;
+const KEPT_MS = 5 * MINUTE_MS;
 
 let db: Db;
 let cache: DekCache;
