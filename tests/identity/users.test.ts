@@ -180,9 +180,9 @@ inEachProfile((system) => {
     test.each([
       ['ttlSeconds', () => ({ ttlSeconds: 200 })],
       ['expiresAt', () => ({ expiresAt: inMs(200_000) })],
-    ])('by %s works from that second on, before the sweep, which records it once', async (kind, end) => {
+    ])('by %s works from that second on, before the sweep, which records it once', async (kind, expiry) => {
       const username = `ed-${kind.toLowerCase()}`;
-      const { expiresAt } = await createUser(system, { username, password: PASSWORD, ...end() });
+      const { expiresAt } = await createUser(system, { username, password: PASSWORD, ...expiry() });
       const { person, refreshToken } = await signIn(system, { username });
       system.passTime(Date.parse(String(expiresAt)) - system.now().getTime() - 10_000);
       await person.get('/auth/me').expect(200);

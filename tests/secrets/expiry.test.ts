@@ -72,7 +72,7 @@ inEachProfile((system) => {
       expect((await owner.patch(path, { expiresAt: sooner }).expect(200)).body.expiresAt).toBe(sooner);
       expect(await shown()).toEqual([sooner, sooner, sooner]);
       expect((await owner.put(path, { value: 'w', expiresAt: later }).expect(200)).body.expiresAt).toBe(sooner);
-      // Without a version, the expiry of the current secret moves, whoever set it.
+      // Without a version, a patch sets the expiry that the secret shows, even if a write has set it before.
       const longer = inFuture(10 * MINUTE_MS);
       expect((await owner.patch(path, { expiresAt: longer }).expect(200)).body.expiresAt).toBe(longer);
       expect(await shown()).toEqual([longer, longer, longer]);

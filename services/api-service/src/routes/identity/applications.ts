@@ -8,9 +8,8 @@ import { empty } from '../empty.ts';
 export function applicationRoutes(ctx: VaultContext): Route[] {
   return [
     route(contract.createApplication, async ({ caller, body }) => {
-      const { expiresAt, ...rest } = body;
-      const end = expiresAt === undefined ? undefined : new Date(expiresAt);
-      const made = await applications.createApplication(ctx, caller, { ...rest, expiresAt: end });
+      const expiresAt = body.expiresAt === undefined ? undefined : new Date(body.expiresAt);
+      const made = await applications.createApplication(ctx, caller, { ...body, expiresAt });
       return made.map(({ clientSecret, ...application }) => ({ body: { ...toWire(application), clientSecret } }));
     }),
 
