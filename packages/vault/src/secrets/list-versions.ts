@@ -79,7 +79,7 @@ function toVersion(
   const due = dueAt(secret.expires_at, row.expires_at);
   return {
     version: row.version,
-    state: fateOf(secret, row, due !== null && due <= now),
+    state: stateOf(secret, row, due !== null && due <= now),
     encoding: row.encoding,
     ...(row.content_type === null ? {} : { contentType: row.content_type }),
     createdAt: new Date(row.created_at),
@@ -92,9 +92,9 @@ function toVersion(
   };
 }
 
-function fateOf(secret: SecretRow, row: ListedVersion, hasEnded: boolean): Version['state'] {
+function stateOf(secret: SecretRow, row: ListedVersion, hasExpired: boolean): Version['state'] {
   if (row.deleted_at !== null) return 'deleted';
-  if (hasEnded) return 'expired';
+  if (hasExpired) return 'expired';
   if (row.destroyed_at !== null) return 'destroyed';
   return row.version === secret.current_version ? 'current' : 'superseded';
 }
