@@ -1,4 +1,5 @@
 import type { DekRef } from '@cardea/contracts/kek-api';
+import { toHex } from '@cardea/crypto/encoding';
 import type { Db, Queryable, Transaction } from '@cardea/storage/db';
 import { jsonRows } from '@cardea/storage/json-rows';
 import type { OlderPage, OlderRow, Resealed } from '../deks/resealable.ts';
@@ -116,10 +117,6 @@ async function replaceAtOnce(tx: Transaction, page: Resealed[], dekVersion: numb
     [JSON.stringify(page.map(({ id, version, from, to }) => [id, version, toHex(from), toHex(to)])), dekVersion],
   );
   return rows.length;
-}
-
-function toHex({ buffer, byteOffset, byteLength }: Uint8Array): string {
-  return Buffer.from(buffer, byteOffset, byteLength).toString('hex');
 }
 
 /** Replaces the ciphertext `from` by `to`. Returns false and changes nothing if the row has another ciphertext. */
