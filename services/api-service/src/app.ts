@@ -40,7 +40,7 @@ const alwaysAnswered = new Set<Endpoint>([readHealth, probeHealth, readOpenApi])
 // if a proxy is not trusted, and one client must not lock out the others. This is safe: the throttle limits guesses of
 // passwords, by name and by address, and sign-ins have a limit of their own. Refresh tokens and client secrets have 256
 // random bits, so guesses are only load, and the limit of requests applies. Refusals are counted and recorded as usual.
-const waysIn = new Set<Endpoint>([login, refresh, clientCredentials]);
+const signIns = new Set<Endpoint>([login, refresh, clientCredentials]);
 
 /** The handler of the public port. */
 export interface Front {
@@ -64,7 +64,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
     // Refusals count for the account if the token is valid, and otherwise for the address. If they counted for the
     // account of an invalid token, a thief of an old token could get its owner dropped.
     async identify(req, endpoint, requestId) {
-      if (alwaysAnswered.has(endpoint) || waysIn.has(endpoint)) return identify(req, endpoint, requestId);
+      if (alwaysAnswered.has(endpoint) || signIns.has(endpoint)) return identify(req, endpoint, requestId);
       let caller: Caller;
       try {
         caller = await identify(req, endpoint, requestId);
