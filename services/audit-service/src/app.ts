@@ -7,6 +7,7 @@ import { toAuditEvent } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { createApp } from '@cardea/http/server/app';
 import type { ServerContext } from '@cardea/http/server/exchange';
+import { createHotPath } from '@cardea/http/server/hot-path';
 import { certificateHolder, identifyPeer } from '@cardea/http/server/peers';
 import type { PeersOfEndpoints } from '@cardea/http/server/peers';
 import { DbUnavailable } from '@cardea/storage/db';
@@ -14,7 +15,6 @@ import type { AuditContext } from './context.ts';
 import { LOG_ITSELF } from './log.ts';
 import { toCanonicalEvent } from './parse-append.ts';
 import { auditRoutes } from './routes.ts';
-import { createHotPath } from '@cardea/http/server/hot-path';
 
 // Which peers may call which endpoint. An endpoint that is not listed here refuses everybody. A service that appends
 // may also read the checkpoint, to see whether the log answers.

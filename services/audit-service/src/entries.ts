@@ -4,9 +4,10 @@ import type { Queryable } from '@cardea/storage/db';
 import { parseEntry } from './entry-row.ts';
 
 // One text for every combination of filters. The first filter that is set (vault, actor, action, denials) chooses a
-// branch and its index; the others, as `c = $n or $n is null`, which no planner uses an index for, thin out what it
-// finds. The bounds are pairs, because after `vault = $3` PostgreSQL takes the primary key for the right order as well,
-// and reads the whole log for a vault that is rare or a branch that is not wanted (200,000 rows: 600 ms; so: below 1).
+// branch and its index. The other filters have the form `c = $n or $n is null`: no planner uses an index for it, so they
+// only drop rows that the branch has found. The bounds are pairs of columns. After `vault = $3`, PostgreSQL would read
+// the whole log by its primary key, for a vault that is rare and in a branch that was not chosen. With 200,000 rows that
+// took 600 ms; with pairs it takes less than 1 ms.
 const FIND_PAGE = `
   select seq, entry from (
     select seq, entry
