@@ -100,7 +100,7 @@ describe('a receiver', () => {
     expect(written).toBeLessThan(1_000);
   });
 
-  test('that is not there gives the reason', async () => {
+  test('that cannot be reached gives the reason', async () => {
     const { port } = await receiver(ok);
     servers[0]!.close();
     const sender = createWebhookSender();
