@@ -8,7 +8,7 @@ import { testDatabase } from '@cardea/testkit/servers';
 import { migrationsFolder } from '@cardea/vault/migrations';
 import { findAllReadable } from '@cardea/vault/secrets/bulk/batch-store';
 import { returnVersions, trashVersions } from '@cardea/vault/secrets/lifecycle/trash-store';
-import { listTrashed as listTrashSwept } from '@cardea/vault/secrets/lifecycle/trash-sweep-store';
+import { listTrashToPurge } from '@cardea/vault/secrets/lifecycle/trash-sweep-store';
 import { listDue, listFolded, listLive, listTrashed } from '@cardea/vault/secrets/listing/list-store';
 import { listUnder } from '@cardea/vault/secrets/listing/list-under';
 import { indexSecret, unindexSecret, wordsOf } from '@cardea/vault/secrets/listing/search-index';
@@ -73,7 +73,7 @@ const pages: Record<string, (db: Db) => Promise<unknown[]>> = {
   'a page of the secrets below a prefix': (db) => listLive(db, { ...deep, range: { from: 'area5/', to: 'area5/~' } }),
   'a page of the trash': (db) => listTrashed(db, { ...deep, after: 0 }),
   'secrets that have been in the trash for long': (db) =>
-    listTrashSwept(db, { now: 5e12, after: undefined, limit: LIMIT }),
+    listTrashToPurge(db, { now: 5e12, after: undefined, limit: LIMIT }),
   'a folded page': (db) => listFolded(db, folded),
   'a folded page of the secrets below a prefix': (db) =>
     listFolded(db, { ...folded, prefix: 'area5/', range: { from: 'area5/', to: 'area5/~' } }),

@@ -169,7 +169,7 @@ export async function moveExpiriesToVersions(
 }
 
 /** Destroys the values of versions. Their rows stay and say by whom, and when. */
-export async function destroyVersions(
+export async function destroyExpired(
   tx: Transaction,
   engine: Db['engine'],
   { versions, at, by }: { versions: NamedVersion[]; at: number; by: string },

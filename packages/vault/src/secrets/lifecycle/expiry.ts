@@ -6,7 +6,7 @@ import { changeDue } from '../../sweep.ts';
 import type { DueWork } from '../../sweep.ts';
 import { systemCaller } from '../../system-caller.ts';
 import {
-  destroyVersions,
+  destroyExpired,
   findExpired,
   findToAnnounce,
   listExpiredSecrets,
@@ -58,7 +58,7 @@ export const versionExpiries: DueWork<DueVersion> = {
     const { engine } = ctx.db;
     return changeDue(ctx, async (tx, now) => {
       const expired = await findExpired(tx, engine, { versions: items, now });
-      await destroyVersions(tx, engine, { versions: expired, at: now, by: principalOf(systemCaller) });
+      await destroyExpired(tx, engine, { versions: expired, at: now, by: principalOf(systemCaller) });
       const newest = expired.filter(({ is_newest }) => is_newest === 1);
       await setAnnouncements(
         tx,

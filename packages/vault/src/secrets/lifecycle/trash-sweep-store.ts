@@ -3,10 +3,10 @@ import { jsonRows } from '@cardea/storage/json-rows';
 import type { DuePage } from '../../sweep.ts';
 
 /**
- * Secrets with versions in the trash, if none of these was put there after `now`. `at` is when the last was. Leaves out
- * deleted vaults as the lists of expired secrets do.
+ * Secrets with versions in the trash, if the last of these was put there at `now` or earlier: `at` is when that was.
+ * Leaves out deleted vaults, as the lists of expired secrets do.
  */
-export async function listTrashed(
+export async function listTrashToPurge(
   db: Db,
   { now, after = { at: 0, id: '' }, limit }: DuePage<{ at: number; id: string }>,
 ): Promise<{ at: number; id: string }[]> {
@@ -33,7 +33,7 @@ export interface TrashedSecret {
   live: number;
 }
 
-/** Those of the secrets that have versions in the trash, all of them put there before `before`. */
+/** Those of the secrets that have versions in the trash, all of them put there at `before` or earlier. */
 export async function findTrashed(
   tx: Transaction,
   engine: Db['engine'],

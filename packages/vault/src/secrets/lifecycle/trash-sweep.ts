@@ -1,7 +1,7 @@
 import type { VaultContext } from '../../context.ts';
 import { changeDue } from '../../sweep.ts';
 import type { DueWork } from '../../sweep.ts';
-import { listTrashed, findTrashed, keepLive, purgeSecrets, removeAllTrashed } from './trash-sweep-store.ts';
+import { listTrashToPurge, findTrashed, keepLive, purgeSecrets, removeAllTrashed } from './trash-sweep-store.ts';
 import type { TrashedSecret } from './trash-sweep-store.ts';
 
 /** Purges what was in the trash for the full retention time: the whole secret, or only its versions in the trash. */
@@ -9,7 +9,7 @@ export const trashRetention: DueWork<{ at: number; id: string }> = {
   async list(ctx, { now, after, limit }) {
     const { trashMs } = ctx.settings;
     const from = after && { at: after.at - trashMs, id: after.id };
-    const listed = await listTrashed(ctx.db, { now: now - trashMs, after: from, limit });
+    const listed = await listTrashToPurge(ctx.db, { now: now - trashMs, after: from, limit });
     return listed.map(({ at, id }) => ({ at: at + trashMs, id }));
   },
   work: (ctx, items) =>
