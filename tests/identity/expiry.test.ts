@@ -12,12 +12,12 @@ import { signIn } from './identity.ts';
 
 const SWEEPS = ['user.sweep', 'application.sweep', 'grant.sweep'] as const;
 const SOON_MS = MINUTE_MS;
+const inText = (ms: number) => new Date(ms).toISOString();
 
 inEachProfile((system) => {
   afterEach(() => system.startClock());
 
   const soon = (ms = SOON_MS) => system.now().getTime() + ms;
-  const inText = (ms: number) => new Date(ms).toISOString();
 
   /** What `ask` answers one millisecond before the expiry, and at the very millisecond. */
   async function atTheEdge<T>(expiresAt: number, ask: () => Promise<T>): Promise<{ before: T; after: T }> {
