@@ -25,7 +25,10 @@ export async function listLive(db: Queryable, { vaultId, range, limit }: Part): 
   );
 }
 
-/** Secrets with at least one version in the trash. */
+/**
+ * Secrets with a version that was put into the trash after `after`. Because of `coalesce`, PostgreSQL reads them in the
+ * order of their names. Without it, PostgreSQL also reads the index of the sweep and sorts what both indexes have.
+ */
 export async function listTrashed(
   db: Queryable,
   { vaultId, range, limit, after }: Part & { after: number },
@@ -35,7 +38,7 @@ export async function listTrashed(
        from secret
       where vault_id = $1
         and trashed_at is not null
-        and trashed_at > $5
+        and coalesce(trashed_at, 0) > $5
         and name >= $2
         and name < $3
       order by name
