@@ -344,6 +344,10 @@ export const table: Record<string, Row> = {
     each: 'secret.read',
   },
 
+  'GET /api/v1/webhooks/deliveries': { statuses: ADMINS_ONLY },
+  // Nothing was ever sent here, so there is nothing to send again.
+  'POST /api/v1/webhooks/deliveries/{id}:retry': { statuses: '401 404 403 403 403 403 403 403' },
+
   'GET /api/v1/audit/entries': { statuses: OVERSEERS },
   'GET /api/v1/audit/checkpoint': { statuses: OVERSEERS },
   'GET /api/v1/audit/export': { statuses: OVERSEERS },

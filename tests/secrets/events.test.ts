@@ -28,7 +28,7 @@ inEachProfile((system, { alice }) => {
   /** Announces an expiry as the sweep does. */
   async function announce(to: string, kind: 'secret.expiring' | 'secret.expired', name: string): Promise<void> {
     const event = { vaultId: to, kind, payload: ending(name), at: system.now().getTime() };
-    await system.vault.db.transaction((tx) => addEvents(tx, system.vault.db.engine, [event]));
+    await system.vault.db.transaction((tx) => addEvents(system.vault, tx, [event]));
   }
 
   test('events come newest first, page by page and by kind, and from one vault only', async () => {
@@ -102,7 +102,7 @@ inEachProfile((system, { alice }) => {
     const at = system.now().getTime();
     const payload = { ...ending('a'), value: 'hunter2' };
     const written = system.vault.db.transaction((tx) =>
-      addEvents(tx, system.vault.db.engine, [{ vaultId, kind: 'secret.expiring', payload, at }]),
+      addEvents(system.vault, tx, [{ vaultId, kind: 'secret.expiring', payload, at }]),
     );
     await expect(written).rejects.toMatchObject({ name: 'ZodError' });
   });

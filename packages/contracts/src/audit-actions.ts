@@ -112,6 +112,10 @@ export const auditActions = {
   'vault.handOver': changed,
   'vault.list': shown,
   'vault.read': shown,
+  'webhook.deliver': changed,
+  'webhook.giveUp': changed,
+  'webhook.list': shown,
+  'webhook.retry': changed,
 } as const satisfies Record<`${string}.${string}`, readonly AuditPeer[]>;
 
 export type AuditAction = keyof typeof auditActions;

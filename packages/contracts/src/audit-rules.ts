@@ -27,6 +27,9 @@ export const auditRules = {
   rotation: 'A rotation of keys is under way.',
   'rotation-schedule': 'A rotation of keys was due.',
   replaced: 'A newer one replaced it.',
+  'delivery-abandoned': 'The receiver took the webhook in no attempt within a day, or is no longer configured.',
+  'delivery-refused': 'The receiver answered that it wants no more webhooks (410).',
+  event: 'A receiver of webhooks wants to know of an event.',
   'trash-retention': 'It was in the trash for the full retention time.',
 
   // Why credentials were refused.
@@ -75,6 +78,7 @@ export const auditRules = {
   'name-taken': 'Another secret has this name.',
   'no-such-application': 'The application does not exist.',
   'no-such-credential': 'The application has no such credential.',
+  'no-such-delivery': 'The delivery of a webhook does not exist.',
   'no-such-grant': 'The principal has no grant in this vault.',
   'no-such-kek': 'The KEK does not exist.',
   'no-such-principal': 'The user or application does not exist.',
@@ -85,6 +89,7 @@ export const auditRules = {
   'no-such-vault': 'The vault does not exist.',
   'no-such-version': 'The secret has no such version.',
   'not-an-owner': 'This principal cannot own a vault.',
+  'not-dead': 'Only a dead delivery can be sent again.',
   'not-empty': 'The vault holds secrets.',
   'not-in-trash': 'The trash has no secret with this name.',
   'own-account': 'Admins cannot delete, disable, demote or expire themselves.',

@@ -24,6 +24,10 @@ export const jobPayloads = {
   'rotation.schedule': z.strictObject({}),
   /** Works on a rotation until it is finished, paused or cancelled. Several processes may work on the same one. */
   'rotation.run': z.strictObject({ rotationId: z.uuid() }),
+  /** Sends the webhooks that are due. */
+  'webhook.deliver': z.strictObject({}),
+  /** Deletes what is kept of webhooks for a time only. */
+  'webhook.sweep': z.strictObject({}),
 };
 
 export type JobName = keyof typeof jobPayloads;

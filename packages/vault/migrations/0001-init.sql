@@ -418,6 +418,34 @@ create index event_kind on event (vault_id, kind, id);
 
 create index event_created_at on event (created_at);
 
+-- One event for one receiver of webhooks. The id is also its webhook-id. The body is JSON with ids and names, and never
+-- has a value of a secret.
+create table webhook_delivery (
+  id text primary key,
+  endpoint text not null,
+  kind text not null,
+  body text not null,
+  state text not null check (state in ('waiting', 'delivered', 'dead')),
+  attempts bigint not null,
+  -- Null unless it waits. An attempt first sets it to a minute later, so that no other process makes the same attempt,
+  -- and so that the attempt is made again if the process is killed.
+  next_attempt_at bigint,
+  -- After this time, a failed attempt is the last.
+  give_up_at bigint not null,
+  last_failure text,
+  created_at bigint not null,
+  -- When it was delivered or given up. Null while it waits.
+  ended_at bigint,
+  check ((state = 'waiting') = (next_attempt_at is not null)),
+  check ((state = 'waiting') = (ended_at is null))
+);
+
+create index webhook_delivery_due on webhook_delivery (endpoint, next_attempt_at, id) where next_attempt_at is not null;
+
+create index webhook_delivery_state on webhook_delivery (state, id);
+
+create index webhook_delivery_ended_at on webhook_delivery (ended_at) where ended_at is not null;
+
 create table signing_key (
   id text primary key,
   purpose text not null check (purpose in ('access', 'refresh')),

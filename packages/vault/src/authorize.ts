@@ -21,7 +21,8 @@ export type SystemAction =
   | 'user.manage'
   | 'application.manage'
   | 'rotation.read'
-  | 'rotation.manage';
+  | 'rotation.manage'
+  | 'webhook.manage';
 
 /** A permission: the rule that gave it, and the names it is limited to. */
 export interface Allowed {
@@ -140,6 +141,7 @@ const systemRights: Record<SystemAction, readonly string[]> = {
   'application.manage': ['admin'],
   'rotation.read': ['admin', 'ceo'],
   'rotation.manage': ['admin'],
+  'webhook.manage': ['admin'],
 };
 
 /** @throws AppError `access_denied` */

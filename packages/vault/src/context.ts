@@ -1,6 +1,7 @@
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { Keks } from '@cardea/contracts/keks';
+import type { WebhookEndpoint, WebhookSender } from '@cardea/contracts/webhooks/sender';
 import type { EnvelopeKey } from '@cardea/crypto/envelope';
 import type { PasswordHasher } from '@cardea/crypto/password';
 import type { Queue } from '@cardea/jobs/queue';
@@ -16,6 +17,8 @@ export interface VaultSettings {
   dekRotationMs: number;
   /** How long after the last KEK rotation the schedule starts the next, in milliseconds; 0 for no schedule. */
   kekRotationMs: number;
+  /** The receivers of webhooks. */
+  webhooks: readonly WebhookEndpoint[];
 }
 
 /** What the rules need from outside. A service builds one. No rule knows the profile. */
@@ -27,6 +30,7 @@ export interface VaultContext {
   outbox: Outbox;
   passwords: PasswordHasher;
   lastReads: LastReads;
+  webhookSender: WebhookSender;
   settings: VaultSettings;
   /** Starts a job soon. A job that is lost is found again by a schedule: due work is in the database. */
   jobs: Pick<Queue, 'add'>;

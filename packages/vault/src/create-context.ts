@@ -5,7 +5,10 @@ import { createOutbox } from './outbox.ts';
 import { createLastReads } from './secrets/lifecycle/last-reads.ts';
 
 /** What a service supplies. The rest of the context is made from it. */
-export type World = Pick<VaultContext, 'db' | 'keks' | 'audit' | 'passwords' | 'settings' | 'jobs' | 'now'>;
+export type World = Pick<
+  VaultContext,
+  'db' | 'keks' | 'audit' | 'passwords' | 'webhookSender' | 'settings' | 'jobs' | 'now'
+>;
 
 export function createVaultContext(world: World): VaultContext {
   const { db, audit, now } = world;

@@ -23,6 +23,8 @@ import { rotateSigningKeys } from './users/signing-keys.ts';
 import { userAnnouncements, userExpiries } from './users/user-expiry.ts';
 import { sweepDeletedVaults } from './vaults/delete-vault.ts';
 import type { ClearVault } from './vaults/delete-vault.ts';
+import { deliverWebhooks } from './webhooks/deliver.ts';
+import { sweepDeliveries } from './webhooks/sweep-deliveries.ts';
 
 /**
  * How each feature deletes the rows that outlive their vault. A feature with rows of its own adds its function here.
@@ -65,6 +67,8 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
     'rotation.run': async ({ rotationId }, run) => {
       await runRotation(ctx, rotationId, run);
     },
+    'webhook.deliver': (_payload, run) => deliverWebhooks(ctx, run),
+    'webhook.sweep': sweeps([sweepDeliveries]),
   };
 }
 
@@ -86,4 +90,6 @@ export async function scheduleJobs(queue: Queue): Promise<void> {
   await queue.every('event.sweep', HOUR_MS, {});
   await queue.every('signing-key.rotate', HOUR_MS, {});
   await queue.every('rotation.schedule', MINUTE_MS, {});
+  await queue.every('webhook.deliver', 5 * SECOND_MS, {});
+  await queue.every('webhook.sweep', 10 * MINUTE_MS, {});
 }

@@ -19,8 +19,8 @@ export const vaultVariables = {
 
 const Variables = z.object(vaultVariables);
 
-/** Converts the variables to the units that the rules use. */
-export function toVaultSettings(variables: z.output<typeof Variables>): VaultSettings {
+/** Converts the variables to the units that the rules use. The receivers of webhooks are in a file of their own. */
+export function toVaultSettings(variables: z.output<typeof Variables>): Omit<VaultSettings, 'webhooks'> {
   const { CARDEA_EXPIRY_LEAD_DAYS: leads, CARDEA_TRASH_DAYS: trashDays } = variables;
   const leadDays = leads === 'none' ? [] : leads.split(',').map(Number);
   return {

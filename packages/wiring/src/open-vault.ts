@@ -3,6 +3,7 @@ import { createAuditClient } from '@cardea/http/client/audit-client';
 import { createKekClient } from '@cardea/http/client/kek-client';
 import { createClient } from '@cardea/http/client/peer-client';
 import type { Client } from '@cardea/http/client/peer-client';
+import { createWebhookSender } from '@cardea/http/client/webhook-sender';
 import type { TlsIdentity } from '@cardea/http/mtls';
 import { createBullmqQueue } from '@cardea/jobs/bullmq';
 import { createInProcessQueue } from '@cardea/jobs/in-process';
@@ -55,8 +56,9 @@ export async function openVault(config: VaultConfig, service: Service): Promise<
 
   const keks = createKekClient(kekService);
   const queue = createQueue(config, logger);
-  const settings = config.vaultSettings;
-  const vault = createVaultContext({ db, keks, audit, passwords, settings, jobs: queue, now });
+  const webhookSender = createWebhookSender();
+  const { vaultSettings: settings } = config;
+  const vault = createVaultContext({ db, keks, audit, passwords, webhookSender, settings, jobs: queue, now });
   opening.defer(() => vault.deks.clear());
   opening.defer(() => vault.lastReads.flush());
   opening.defer(() => vault.outbox.flush());

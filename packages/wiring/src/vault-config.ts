@@ -2,6 +2,7 @@ import { commonSettings } from '@cardea/process/config';
 import type { VaultSettings } from '@cardea/vault/context';
 import { toVaultSettings, vaultVariables } from '@cardea/vault/settings';
 import { z } from 'zod';
+import { readWebhooksFile } from './webhooks-file.ts';
 
 /** The settings that `openVault` needs. */
 export interface VaultConfig {
@@ -22,22 +23,28 @@ export const vaultConfigVariables = {
   ...vaultVariables,
   CARDEA_KEK_URL: z.url(),
   CARDEA_AUDIT_URL: z.url(),
+  /** The receivers of webhooks, as JSON or YAML. Without it there are none. */
+  CARDEA_WEBHOOKS_FILE: z.string().min(1).optional(),
   /** For tests only: without fsync, PostgreSQL loses commits in a power cut. */
   CARDEA_TEST_ALLOW_FSYNC_OFF: z.stringbool().default(false),
 };
 
 const Variables = z.object(vaultConfigVariables);
 
+/** Converts the variables, and reads the file of webhooks. `env` has the variables that the file refers to. @throws StartError */
 export function toVaultConfig(
   variables: z.output<typeof Variables>,
   where: Pick<VaultConfig, 'database' | 'redisUrl'>,
+  env: NodeJS.ProcessEnv,
 ): VaultConfig {
+  const { CARDEA_WEBHOOKS_FILE: file } = variables;
+  const webhooks = file === undefined ? [] : readWebhooksFile(file, env);
   return {
     ...where,
     tlsDir: variables.CARDEA_TLS_DIR,
     kekUrl: variables.CARDEA_KEK_URL,
     auditUrl: variables.CARDEA_AUDIT_URL,
     allowFsyncOff: variables.CARDEA_TEST_ALLOW_FSYNC_OFF,
-    vaultSettings: toVaultSettings(variables),
+    vaultSettings: { ...toVaultSettings(variables), webhooks },
   };
 }

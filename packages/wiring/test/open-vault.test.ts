@@ -66,7 +66,7 @@ async function open(config: Partial<VaultConfig> = {}): Promise<OpenVault> {
       database,
       redisUrl: undefined,
       allowFsyncOff: false,
-      vaultSettings: { expiryLeadsMs: [], trashMs: 0, dekRotationMs: 0, kekRotationMs: 0 },
+      vaultSettings: { expiryLeadsMs: [], trashMs: 0, dekRotationMs: 0, kekRotationMs: 0, webhooks: [] },
       ...config,
     },
     { identity, logger, passwords, now: () => new Date() },

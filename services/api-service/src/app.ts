@@ -15,6 +15,7 @@ import { createAuthenticate } from './authenticate.ts';
 import type { ApiContext } from './context.ts';
 import { createDenialWatch } from './limits/denial-watch.ts';
 import { createRefusalFloods } from './limits/refusal-floods.ts';
+import { createSuspicionReports } from './limits/suspicion-reports.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { eventRoutes } from './routes/events.ts';
 import { grantRoutes } from './routes/grants.ts';
@@ -30,6 +31,7 @@ import { listingRoutes } from './routes/secrets/listing.ts';
 import { hotRoutes, secretRoutes } from './routes/secrets/secrets.ts';
 import { systemRoutes } from './routes/system.ts';
 import { vaultRoutes } from './routes/vaults.ts';
+import { deliveryRoutes } from './routes/webhooks/deliveries.ts';
 import type { TokenKeys } from './token-keys.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -48,7 +50,7 @@ export interface Front {
   server: ServerContext;
   /** All endpoints, in the order of the OpenAPI document. */
   endpoints: Endpoint[];
-  /** Writes the records of refusals that were counted and not recorded yet. */
+  /** Stores the records and the webhooks of refusals that were counted and not stored yet. */
   flush(): Promise<void>;
 }
 
@@ -57,6 +59,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
   const { vault, config, logger, metrics } = ctx;
   const { identify, stranger, recall } = createAuthenticate(vault, tokens, config.trustedProxies);
   const floods = createRefusalFloods({ vault, logger });
+  const suspicions = createSuspicionReports({ vault, logger });
   const watch = createDenialWatch({ refusalsPerMinute: config.refusalsPerMinute, now: vault.now });
   const server: ServerContext = {
     logger,
@@ -81,7 +84,9 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
       if (tripped) metrics.suspicious.inc({ rule: tripped });
       // A record of its own: the refusal that reached the limit may have tripped another rule.
       const drop = tripped && recordDrop(vault, refusal.caller, tripped);
-      await Promise.all([floods.record(refusal), drop]);
+      const suspicious = [refusal.error.suspicious, tripped].filter((rule) => rule !== undefined);
+      const told = suspicious.map((rule) => suspicions.note(refusal, rule));
+      await Promise.all([floods.record(refusal), drop, ...told]);
     },
     translate,
   };
@@ -102,6 +107,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
     ...documentRoutes(vault),
     ...listingRoutes(vault),
     ...rotationRoutes(vault),
+    ...deliveryRoutes(vault),
     ...auditRoutes(vault, ctx.auditService, ctx.exports),
   ];
   const endpoints = routes.map(({ endpoint }) => endpoint);
@@ -112,6 +118,9 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
   }
   const app = createApp({ ctx: server, routes, before: limitRequests(ctx, stranger) });
   const hotPath = createHotPath({ ctx: server, routes: hot, recall, limit: limitReads(config.readsPerSecond) });
+  const flush = async () => {
+    await Promise.all([floods.flush(), suspicions.flush()]);
+  };
   const listener: RequestListener = (req, res) => void (hotPath(req, res) || app(req, res));
-  return { listener, server, endpoints, flush: () => floods.flush() };
+  return { listener, server, endpoints, flush };
 }

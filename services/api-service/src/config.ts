@@ -44,7 +44,7 @@ export function readApiConfig(env: NodeJS.ProcessEnv): ApiConfig {
     ? { database: settings.CARDEA_DATABASE_URL!, redisUrl: settings.CARDEA_REDIS_URL }
     : { database: join(settings.CARDEA_DATA_DIR, 'api', 'cardea.db'), redisUrl: undefined };
   return {
-    ...toVaultConfig(settings, where),
+    ...toVaultConfig(settings, where, env),
     profile: settings.CARDEA_PROFILE,
     host: settings.CARDEA_HOST,
     port: settings.CARDEA_PORT,

@@ -20,7 +20,7 @@ export interface WorkerConfig extends VaultConfig {
 export function readWorkerConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   const settings = readConfig(Settings, env);
   return {
-    ...toVaultConfig(settings, { database: settings.CARDEA_DATABASE_URL, redisUrl: settings.CARDEA_REDIS_URL }),
+    ...toVaultConfig(settings, { database: settings.CARDEA_DATABASE_URL, redisUrl: settings.CARDEA_REDIS_URL }, env),
     opsHost: settings.CARDEA_OPS_HOST,
     opsPort: settings.CARDEA_OPS_PORT,
     logLevel: settings.CARDEA_LOG_LEVEL,

@@ -1,12 +1,14 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { IncomingMessage, RequestListener, Server } from 'node:http';
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createWebhookSender } from './webhook-sender.ts';
 
 const request = { headers: { 'content-type': 'application/json', 'webhook-id': 'one' }, body: '{"type":"test"}' };
 const loopback = ['127.0.0.0/8'];
+const never = new AbortController().signal;
 const servers: Server[] = [];
 
 afterEach(async () => {
@@ -20,36 +22,27 @@ afterEach(async () => {
 /** Starts a receiver. Returns its port, and what it got. */
 async function receiver(answer: RequestListener): Promise<{ port: number; got: { url: string; body: string }[] }> {
   const got: { url: string; body: string }[] = [];
-  const server = createServer((req, res) => {
-    readAll(req).then(
-      (body) => {
-        got.push({ url: req.url!, body });
-        answer(req, res);
-      },
-      () => res.destroy(),
-    );
-  });
+  const server = createServer((req, res) => void take(req, res));
+  const take = async (req: IncomingMessage, res: ServerResponse) => {
+    got.push({ url: req.url!, body: await text(req) });
+    answer(req, res);
+  };
   servers.push(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return { port: (server.address() as AddressInfo).port, got };
 }
 
-async function readAll(req: IncomingMessage): Promise<string> {
-  let body = '';
-  for await (const chunk of req) body += String(chunk);
-  return body;
-}
-
 const ok: RequestListener = (_req, res) => void res.writeHead(204).end();
 const local = [{ address: '127.0.0.1', family: 4 }];
+const mixed = async () => [{ address: '8.8.8.8', family: 4 }, ...local];
 
 describe('a receiver', () => {
   test('gets the request as it is, at its path', async () => {
     const { port, got } = await receiver(ok);
     const sender = createWebhookSender();
     const url = `http://127.0.0.1:${port}/in?of=cardea`;
-    expect(await sender.post({ url, allowNetworks: loopback }, request)).toBeUndefined();
+    expect(await sender.post({ url, allowNetworks: loopback }, request, never)).toBeUndefined();
     expect(got).toEqual([{ url: '/in?of=cardea', body: request.body }]);
   });
 
@@ -63,7 +56,7 @@ describe('a receiver', () => {
   ])('that answers %d gives %s', async (status, failure) => {
     const { port } = await receiver((_req, res) => void res.writeHead(status).end('thank you'));
     const url = `http://127.0.0.1:${port}/`;
-    expect(await createWebhookSender().post({ url, allowNetworks: loopback }, request)).toBe(failure);
+    expect(await createWebhookSender().post({ url, allowNetworks: loopback }, request, never)).toBe(failure);
   });
 
   test('that redirects is not followed', async () => {
@@ -72,7 +65,7 @@ describe('a receiver', () => {
       res.writeHead(307, { location: `http://127.0.0.1:${elsewhere.port}/` }).end();
     });
     const url = `http://127.0.0.1:${port}/`;
-    expect(await createWebhookSender().post({ url, allowNetworks: loopback }, request)).toBe('status-307');
+    expect(await createWebhookSender().post({ url, allowNetworks: loopback }, request, never)).toBe('status-307');
     expect(got).toHaveLength(1);
     expect(elsewhere.got).toEqual([]);
   });
@@ -80,7 +73,9 @@ describe('a receiver', () => {
   test('that does not answer costs as long as the timeout', async () => {
     const { port } = await receiver(() => {});
     const sender = createWebhookSender({ timeoutMs: 100 });
-    expect(await sender.post({ url: `http://127.0.0.1:${port}/`, allowNetworks: loopback }, request)).toBe('timeout');
+    expect(await sender.post({ url: `http://127.0.0.1:${port}/`, allowNetworks: loopback }, request, never)).toBe(
+      'timeout',
+    );
   });
 
   test('whose answer has no end has taken the request, and is read for a moment only', async () => {
@@ -95,7 +90,9 @@ describe('a receiver', () => {
     });
     const sender = createWebhookSender({ timeoutMs: 5_000 });
     const began = performance.now();
-    expect(await sender.post({ url: `http://127.0.0.1:${port}/`, allowNetworks: loopback }, request)).toBeUndefined();
+    expect(
+      await sender.post({ url: `http://127.0.0.1:${port}/`, allowNetworks: loopback }, request, never),
+    ).toBeUndefined();
     expect(performance.now() - began).toBeLessThan(4_000);
     expect(written).toBeLessThan(1_000);
   });
@@ -105,11 +102,11 @@ describe('a receiver', () => {
     servers[0]!.close();
     const sender = createWebhookSender();
     const url = `http://127.0.0.1:${port}/`;
-    expect(await sender.post({ url, allowNetworks: loopback }, request)).toBe('connection');
+    expect(await sender.post({ url, allowNetworks: loopback }, request, never)).toBe('connection');
     const nameless = createWebhookSender({
       resolve: () => Promise.reject(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' })),
     });
-    expect(await nameless.post({ url, allowNetworks: loopback }, request)).toBe('no-address');
+    expect(await nameless.post({ url, allowNetworks: loopback }, request, never)).toBe('no-address');
   });
 });
 
@@ -130,16 +127,17 @@ describe('a connection', () => {
     const { port, got } = await receiver(ok);
     const sender = createWebhookSender({ timeoutMs: 2_000 });
     const url = `http://${host}:${port}/`;
-    expect(await sender.post({ url, allowNetworks: [] }, request)).toBe('address-refused');
-    expect(await sender.post({ url, allowNetworks: ['198.51.100.0/24'] }, request)).toBe('address-refused');
+    expect(await sender.post({ url, allowNetworks: [] }, request, never)).toBe('address-refused');
+    expect(await sender.post({ url, allowNetworks: ['198.51.100.0/24'] }, request, never)).toBe('address-refused');
     expect(got).toEqual([]);
   });
 
   test('to a name with one private address among public ones is refused', async () => {
     const { port, got } = await receiver(ok);
-    const resolve = async () => [{ address: '8.8.8.8', family: 4 }, ...local];
     const url = `http://mixed.example:${port}/`;
-    expect(await createWebhookSender({ resolve }).post({ url, allowNetworks: [] }, request)).toBe('address-refused');
+    expect(await createWebhookSender({ resolve: mixed }).post({ url, allowNetworks: [] }, request, never)).toBe(
+      'address-refused',
+    );
     expect(got).toEqual([]);
   });
 
@@ -151,28 +149,29 @@ describe('a connection', () => {
     const resolve = async () => answers[asked++]!;
     const url = `http://rebound.example:${checked.port}/`;
     const sender = createWebhookSender({ resolve, timeoutMs: 2_000 });
-    expect(await sender.post({ url, allowNetworks: loopback }, request)).toBeUndefined();
+    expect(await sender.post({ url, allowNetworks: loopback }, request, never)).toBeUndefined();
     expect([asked, checked.got.length]).toEqual([1, 1]);
-    expect(await sender.post({ url, allowNetworks: loopback }, request)).toBe('address-refused');
+    expect(await sender.post({ url, allowNetworks: loopback }, request, never)).toBe('address-refused');
     expect([asked, checked.got.length]).toEqual([2, 1]);
   });
 
   test('to https needs a certificate of the name', async () => {
     const { port, got } = await receiver(ok);
     const url = `https://127.0.0.1:${port}/`;
-    expect(await createWebhookSender().post({ url, allowNetworks: loopback }, request)).toBe('connection');
+    expect(await createWebhookSender().post({ url, allowNetworks: loopback }, request, never)).toBe('connection');
     expect(got).toEqual([]);
   });
 });
 
-test('a stop breaks off what is under way and refuses the rest', async () => {
+test('an abort breaks off what is under way and refuses the rest', async () => {
   const reached = Promise.withResolvers<void>();
   const { port } = await receiver(() => reached.resolve());
   const sender = createWebhookSender();
   const target = { url: `http://127.0.0.1:${port}/`, allowNetworks: loopback };
-  const posted = sender.post(target, request);
+  const stopping = new AbortController();
+  const posted = sender.post(target, request, stopping.signal);
   await reached.promise;
-  sender.stop();
-  expect(await posted).toBe('stopping');
-  expect(await sender.post(target, request)).toBe('stopping');
+  stopping.abort();
+  expect(await posted).toBe('aborted');
+  expect(await sender.post(target, request, stopping.signal)).toBe('aborted');
 });

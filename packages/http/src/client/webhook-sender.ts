@@ -18,35 +18,27 @@ export interface WebhookSenderOptions {
   timeoutMs?: number;
 }
 
-/** A sender that can be stopped. */
-export interface StoppableSender extends WebhookSender {
-  /** Breaks off the requests under way and refuses further ones, all with `stopping`. */
-  stop(): void;
-}
-
 /**
  * Sends webhooks over a new connection each. The name of a receiver is looked up once, every address is checked, and
  * the connection goes to one of those addresses: a name that means another address a moment later changes nothing.
  * Redirects are not followed. At most 16 KiB of an answer are read.
  */
-export function createWebhookSender(options: WebhookSenderOptions = {}): StoppableSender {
+export function createWebhookSender(options: WebhookSenderOptions = {}): WebhookSender {
   const { resolve = (host) => lookup(host, { all: true }), timeoutMs = TIMEOUT_MS } = options;
-  const stopping = new AbortController();
   return {
-    async post({ url, allowNetworks }, request) {
+    async post({ url, allowNetworks }, request, stop) {
       const timeout = AbortSignal.timeout(timeoutMs);
-      const signal = AbortSignal.any([stopping.signal, timeout]);
+      const signal = AbortSignal.any([stop, timeout]);
       try {
         const addresses = await unlessAborted(signal, resolve(hostOf(url)));
         if (addresses.length === 0) return 'no-address';
         if (!addresses.every(({ address }) => mayConnect(address, allowNetworks))) return 'address-refused';
         return await postTo(addresses, { url, request, signal, timeoutMs });
       } catch (error) {
-        if (stopping.signal.aborted) return 'stopping';
+        if (stop.aborted) return 'aborted';
         return timeout.aborted ? 'timeout' : failureOf(error);
       }
     },
-    stop: () => stopping.abort(),
   };
 }
 

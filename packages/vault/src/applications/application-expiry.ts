@@ -28,8 +28,8 @@ export const applicationAnnouncements: DueWork<DueApplication> = {
         due.map((one) => [one.id, nextAnnouncement(ctx, one.expires_at, now)]),
       );
       await addEvents(
+        ctx,
         tx,
-        engine,
         due.map((one) => eventOf(one, 'application.expiring', now)),
       );
       return due.map(({ name: application }) => ({
@@ -54,8 +54,8 @@ export const applicationExpiries: DueWork<DueApplication> = {
         expired.map(({ id }) => [id]),
       );
       await addEvents(
+        ctx,
         tx,
-        engine,
         expired.map((one) => eventOf(one, 'application.expired', now)),
       );
       const changes = changesBetween({ disabled: false }, { disabled: true });

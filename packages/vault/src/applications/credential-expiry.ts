@@ -33,8 +33,8 @@ export const credentialAnnouncements: DueWork<DueCredential> = {
         due.map((one) => [one.id, nextAnnouncement(ctx, one.expires_at, now)]),
       );
       await addEvents(
+        ctx,
         tx,
-        engine,
         due.map((one) => eventOf(one, 'credential.expiring', now)),
       );
       return due.map((one) => ({ action: 'credential.expiring', rule: 'expiry', resource: resourceOf(one) }));
@@ -51,8 +51,8 @@ export const credentialExpiries: DueWork<DueCredential> = {
       const expired = (await findCredentials(tx, engine, items)).filter((one) => one.expires_at <= now);
       await markExpired(tx, engine, { ids: expired.map(({ id }) => [id]), now });
       await addEvents(
+        ctx,
         tx,
-        engine,
         expired.map((one) => eventOf(one, 'credential.expired', now)),
       );
       return expired.map((one) => ({ action: 'credential.expire', rule: 'expiry', resource: resourceOf(one) }));

@@ -4,7 +4,7 @@ import { eventPayloads } from '@cardea/contracts/events';
 import type { EventKind, EventPayload, VaultEvent } from '@cardea/contracts/events';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { JobRun } from '@cardea/jobs/queue';
-import type { Db, Transaction } from '@cardea/storage/db';
+import type { Transaction } from '@cardea/storage/db';
 import { authorize, authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { SYSTEM_VAULT_ID } from '../deks/dek-store.ts';
@@ -13,6 +13,8 @@ import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited } from '../record.ts';
 import { removePages } from '../sweep.ts';
+import { findVaultNames } from '../vault-names.ts';
+import { isWanted, publish } from '../webhooks/publish.ts';
 import { insertEvents, listEventRows, removeEventsBefore, removeEventsOf } from './event-store.ts';
 import type { EventRow } from './event-store.ts';
 
@@ -28,19 +30,41 @@ export interface NewEvent<K extends EventKind> {
   at: number;
 }
 
-/** Writes events in the transaction of the change that they report. @throws ZodError for a payload of another kind */
+/**
+ * Writes events in the transaction of the change that they report, and the webhooks that tell of them.
+ * @throws ZodError for a payload of another kind
+ */
 export async function addEvents<K extends EventKind>(
+  ctx: Pick<VaultContext, 'db' | 'settings'>,
   tx: Transaction,
-  engine: Db['engine'],
   events: NewEvent<K>[],
 ): Promise<void> {
-  if (events.length > 0) await insertEvents(tx, engine, events.map(toRow));
+  if (events.length === 0) return;
+  await insertEvents(tx, ctx.db.engine, events.map(toRow));
+  await publishEvents(ctx, tx, events);
 }
 
 function toRow<K extends EventKind>({ vaultId, kind, payload, at }: NewEvent<K>): EventRow & { vault_id: string } {
   // The parser refuses fields that the contract does not name: a read would refuse them, and they may be confidential.
   const checked = JSON.stringify(eventPayloads[kind].parse(payload));
   return { id: uuidv7(at), vault_id: vaultId, kind, payload: checked, created_at: at };
+}
+
+async function publishEvents<K extends EventKind>(
+  ctx: Pick<VaultContext, 'db' | 'settings'>,
+  tx: Transaction,
+  events: NewEvent<K>[],
+): Promise<void> {
+  const wanted = events.filter(({ kind }) => isWanted(ctx, kind));
+  if (wanted.length === 0) return;
+  const vaultIds = new Set(wanted.map(({ vaultId }) => vaultId));
+  const names = await findVaultNames(tx, ctx.db.engine, [...vaultIds]);
+  const publications = wanted.map(({ vaultId, kind, payload, at }) => {
+    // The events of the system have no vault. The contract of webhooks leaves out what only owners may see.
+    const vault = names.has(vaultId) ? { vault: names.get(vaultId), vaultId } : {};
+    return { kind, data: { ...payload, ...vault }, at };
+  });
+  await publish(ctx, tx, publications);
 }
 
 /** The events of a vault, the newest first: for owners, and for oversight. */

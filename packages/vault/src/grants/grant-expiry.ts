@@ -29,8 +29,8 @@ export const grantAnnouncements: DueWork<DueGrant> = {
       const next = due.map((grant) => ({ grant, announceAt: nextAnnouncement(ctx, grant.expires_at, now) }));
       await setAnnouncements(tx, engine, next);
       await addEvents(
+        ctx,
         tx,
-        engine,
         due.map((grant) => eventOf(grant, 'grant.expiring', now)),
       );
       return due.map((grant) => ({ action: 'grant.expiring', rule: 'expiry', resource: resourceOf(grant) }));
@@ -47,8 +47,8 @@ export const grantExpiries: DueWork<DueGrant> = {
       const expired = (await findGrants(tx, engine, items)).filter((grant) => grant.expires_at <= now);
       await removeGrants(tx, engine, expired);
       await addEvents(
+        ctx,
         tx,
-        engine,
         expired.map((grant) => eventOf(grant, 'grant.expired', now)),
       );
       return expired.map((grant) => {

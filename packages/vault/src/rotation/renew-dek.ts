@@ -42,7 +42,7 @@ async function addDek(ctx: VaultContext, run: RotationRun, ref: DekRef, wrapped:
     await insertDek(tx, ref, wrapped, now);
     await retireOlderDeks(tx, ref);
     if (!(await setRunning(tx, run, { vaultId, dekVersion, total }))) throw new RotationStopped('the claim was lost');
-    await addEvents(tx, ctx.db.engine, [{ vaultId, kind: 'dek.rotated', payload: { dekVersion }, at: now }]);
+    await addEvents(ctx, tx, [{ vaultId, kind: 'dek.rotated', payload: { dekVersion }, at: now }]);
     const resource = await vaultResource(tx, vaultId);
     return [{ action: 'dek.rotate', rule: 'rotation', resource, dekVersion, kekVersion }];
   };

@@ -43,7 +43,7 @@ export async function makeKek(ctx: VaultContext, rotationId: string): Promise<nu
   const work: DueChange = async (tx, now) => {
     if (!(await setKekVersion(tx, { id: rotationId, kekVersion, total }))) return [];
     const payload = { kekVersion };
-    await addEvents(tx, ctx.db.engine, [{ vaultId: SYSTEM_VAULT_ID, kind: 'kek.rotated', payload, at: now }]);
+    await addEvents(ctx, tx, [{ vaultId: SYSTEM_VAULT_ID, kind: 'kek.rotated', payload, at: now }]);
     return [{ action: 'kek.rotate', rule: 'rotation', kekVersion }];
   };
   await changeDue(ctx, work, rotationCaller(rotationId));

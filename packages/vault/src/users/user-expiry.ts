@@ -28,8 +28,8 @@ export const userAnnouncements: DueWork<DueUser> = {
         due.map((user) => [user.id, nextAnnouncement(ctx, user.expires_at, now)]),
       );
       await addEvents(
+        ctx,
         tx,
-        engine,
         due.map((user) => eventOf(user, 'user.expiring', now)),
       );
       return due.map(({ username: user }) => ({ action: 'user.expiring', rule: 'expiry', resource: { user } }));
@@ -46,8 +46,8 @@ export const userExpiries: DueWork<DueUser> = {
       const expired = (await findUsers(tx, engine, items)).filter((user) => user.expires_at <= now);
       await disableUsers(tx, engine, { ids: expired.map(({ id }) => [id]), now });
       await addEvents(
+        ctx,
         tx,
-        engine,
         expired.map((user) => eventOf(user, 'user.expired', now)),
       );
       const changes = changesBetween({ disabled: false }, { disabled: true });

@@ -71,7 +71,7 @@ async function noteUse(
   await insertBreakGlass(tx, { id: uuidv7(at), secretId: row.secret_id, version, reason, at, userId: actor.id });
   const by = { id: actor.id, name: actor.name! };
   const payload = { name, version, reason, by };
-  await addEvents(tx, ctx.db.engine, [{ vaultId: vault.id, kind: 'secret.breakGlass', payload, at }]);
+  await addEvents(ctx, tx, [{ vaultId: vault.id, kind: 'secret.breakGlass', payload, at }]);
 }
 
 function toSecret({ name }: BreakGlass, row: FoundVersion): Omit<Secret, 'bytes'> {

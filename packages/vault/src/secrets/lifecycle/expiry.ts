@@ -27,8 +27,8 @@ export const secretAnnouncements: DueWork<DueSecret> = {
       const next = due.map((one) => ({ id: one.secret_id, announceAt: nextAnnouncement(ctx, one.due_at, now) }));
       await setAnnouncements(tx, engine, next);
       await addEvents(
+        ctx,
         tx,
-        engine,
         due.map((one) => eventOf(one, 'secret.expiring', now)),
       );
       return due.map((one) => ({ action: 'secret.expiring', resource: resourceOf(one), rule: 'expiry' }));
@@ -66,8 +66,8 @@ export const versionExpiries: DueWork<DueVersion> = {
         newest.map(({ secret_id: id }) => ({ id, announceAt: null })),
       );
       await addEvents(
+        ctx,
         tx,
-        engine,
         newest.map((one) => eventOf(one, 'secret.expired', now)),
       );
       return expired.map((one) => ({ action: 'secret.expire', resource: resourceOf(one), rule: 'expiry' }));
