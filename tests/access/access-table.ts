@@ -1,5 +1,6 @@
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
+import { parseWebhookSecret, signWebhook } from '@cardea/crypto/webhook-signature';
 import type { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 
@@ -42,6 +43,7 @@ export interface Sending {
   params?: Record<string, string>;
   body?: object;
   token?: string;
+  headers?: Record<string, string>;
 }
 
 export interface Row {
@@ -75,6 +77,27 @@ const anotherSecret = async (admin: Person) => {
   await admin.putSecret(ground.vault, name, 'another');
   return { params: { name } };
 };
+const WEBHOOK = '/webhooks/kek-rotation';
+
+/** Makes the only secret of the webhook. */
+async function anotherWebhookSecret(admin: Person): Promise<{ id: string; secret: string }> {
+  const { body } = await admin.get(`${WEBHOOK}/secrets`).expect(200);
+  for (const { id } of body.items as { id: string }[]) await admin.delete(`${WEBHOOK}/secrets/${id}`).expect(204);
+  const made = await admin.post(`${WEBHOOK}/secrets`).expect(201);
+  return made.body as { id: string; secret: string };
+}
+
+/** The header fields of a request that the only secret of the webhook signs. */
+async function signatureOf(admin: Person, body: string): Promise<Record<string, string>> {
+  const { secret } = await anotherWebhookSecret(admin);
+  const message = { id: another('message'), timestampSeconds: Math.floor(Date.now() / 1000), body };
+  return {
+    'webhook-id': message.id,
+    'webhook-timestamp': String(message.timestampSeconds),
+    'webhook-signature': signWebhook(parseWebhookSecret(secret)!, message),
+  };
+}
+
 const read = { secrets: ['read'] };
 
 // The columns:            stranger admin owner granted nothing ceo application outsider
@@ -344,6 +367,40 @@ export const table: Record<string, Row> = {
     each: 'secret.read',
   },
 
+  // A signature opens these, not a token.
+  'POST /api/v1/webhooks/kek-rotation': {
+    statuses: '202 202 202 202 202 202 202 202',
+    body: {},
+    async fresh(_principal, admin) {
+      return { headers: await signatureOf(admin, '{}') };
+    },
+  },
+  'GET /api/v1/webhooks/kek-rotation/rotations/{id}': {
+    statuses: ANYBODY,
+    async fresh(_principal, admin) {
+      const started = await admin
+        .with(await signatureOf(admin, '{}'))
+        .post(WEBHOOK, {})
+        .expect(202);
+      return { params: { id: started.body.id as string }, headers: await signatureOf(admin, '') };
+    },
+  },
+  'POST /api/v1/webhooks/kek-rotation/secrets': {
+    statuses: ADMINS_MAKE,
+    async fresh(_principal, admin) {
+      const { id } = await anotherWebhookSecret(admin);
+      await admin.delete(`${WEBHOOK}/secrets/${id}`).expect(204);
+      return {};
+    },
+  },
+  'GET /api/v1/webhooks/kek-rotation/secrets': { statuses: ADMINS_ONLY },
+  'DELETE /api/v1/webhooks/kek-rotation/secrets/{id}': {
+    statuses: ADMINS_REMOVE,
+    async fresh(_principal, admin) {
+      const { id } = await anotherWebhookSecret(admin);
+      return { params: { id } };
+    },
+  },
   'GET /api/v1/webhooks/deliveries': { statuses: ADMINS_ONLY },
   // Nothing was ever sent here, so there is nothing to send again.
   'POST /api/v1/webhooks/deliveries/{id}:retry': { statuses: '401 404 403 403 403 403 403 403' },

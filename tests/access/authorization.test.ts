@@ -137,7 +137,12 @@ describe('every caller gets the status of the table, a denied call changes nothi
 async function call(
   endpoint: Endpoint,
   cell: Omit<Called, 'answer'>,
-  { params = {}, body, token = cell.principal.token }: Sending | { [K in keyof Sending]: Sending[K] | undefined },
+  {
+    params = {},
+    body,
+    token = cell.principal.token,
+    headers: more = {},
+  }: Sending | { [K in keyof Sending]: Sending[K] | undefined },
 ): Promise<Called> {
   const { method, path } = endpoint;
   const values = { ...parametersOf(path), ...params };
@@ -147,6 +152,7 @@ async function call(
   const headers = {
     Authorization: token === '' ? undefined : `Bearer ${token}`,
     'Content-Type': body === undefined ? undefined : 'application/json',
+    ...more,
   };
   const text = body === undefined ? '' : JSON.stringify(body);
   return { ...cell, answer: await sendRequest(system.url, { method, target, headers, body: text }) };

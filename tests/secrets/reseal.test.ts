@@ -16,6 +16,7 @@ import { secretVersions } from '@cardea/vault/secrets/reseal-versions';
 import { replaceCiphertext } from '@cardea/vault/secrets/sealed-version-store';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { codeOf, createUser, nextTotpStep, recordsOf, signIn, turnOnTotp } from '../identity/identity.ts';
+import { send, signed } from '../webhooks/sender.ts';
 import { at, contents, query } from './ground.ts';
 
 // Two on a page, so that there are several pages.
@@ -136,7 +137,12 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       const before = [await read(1), await read(2)];
       const vaultId = await idOf('resealed');
 
-      expect(await resealAll(vaultId)).toEqual({ 'secret-version': 3, totp: 0, 'signing-key': 0 });
+      expect(await resealAll(vaultId)).toEqual({
+        'secret-version': 3,
+        totp: 0,
+        'signing-key': 0,
+        'webhook-secret': 0,
+      });
       expect(await deksOf('resealed')).toEqual([
         ['a', 1, 2],
         ['a', 2, 2],
@@ -275,6 +281,13 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
         .get('/auth/me')
         .expect(200);
     });
+
+    test('secrets of the webhook still sign after resealing, without their old DEK', async () => {
+      const { body } = await (await system.as('admin')).post('/webhooks/kek-rotation/secrets').expect(201);
+      expect(await resealAll(SYSTEM_VAULT_ID)).toMatchObject({ 'webhook-secret': 1 });
+      const answer = await send(system, signed(system, { secret: body.secret as string }));
+      expect(answer.status).toBe(202);
+    });
   });
 
   test('the list has everything that is sealed in the database', async () => {
@@ -293,6 +306,7 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       'secret-version': 'secret_version.ciphertext',
       totp: 'app_user.totp_ciphertext',
       'signing-key': 'signing_key.ciphertext',
+      'webhook-secret': 'webhook_secret.ciphertext',
     };
     expect(new Set(allResealables.map(({ kind }) => kinds[kind]))).toEqual(new Set(columns.map(({ name }) => name)));
   });

@@ -113,9 +113,14 @@ export const auditActions = {
   'vault.list': shown,
   'vault.read': shown,
   'webhook.deliver': changed,
+  'webhook.follow': shown,
   'webhook.giveUp': changed,
   'webhook.list': shown,
+  'webhook.receive': changed,
   'webhook.retry': changed,
+  'webhookSecret.create': changed,
+  'webhookSecret.delete': changed,
+  'webhookSecret.list': shown,
 } as const satisfies Record<`${string}.${string}`, readonly AuditPeer[]>;
 
 export type AuditAction = keyof typeof auditActions;

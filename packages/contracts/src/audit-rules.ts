@@ -15,9 +15,12 @@ export const auditRules = {
   'password+totp': 'A user gave the password and a code.',
   'refresh-token': 'A client used a refresh token.',
   'refresh-repeat': 'The same client used a refresh token again within 10 s.',
+  'rotation-open': 'A webhook started nothing, because a KEK rotation is open or started a short time ago.',
   self: 'Callers may do this with what is their own.',
   'self+recovery': 'The same, with a recovery code.',
   'self+totp': 'The same, with a code.',
+  'webhook-repeat': 'A signed webhook was received before, and started nothing again.',
+  'webhook-signed': 'A secret of the webhook signed the request.',
 
   // Why Cardea acted by itself.
   daily: 'This happens once a day.',
@@ -43,6 +46,7 @@ export const auditRules = {
   'credential-withdrawn': 'The client secret that gave this token was withdrawn.',
   'must-change-password': 'The user signed in with a one-time password and must choose another first.',
   'no-credential': 'No client secret was sent.',
+  'no-webhook-secret': 'The webhook has no secret yet.',
   'no-token': 'No bearer token was sent.',
   'one-time-password-used': 'The one-time password was used before.',
   'otp-missing': 'A code is required.',
@@ -64,6 +68,9 @@ export const auditRules = {
   'totp-on': 'TOTP is on.',
   'user-disabled': 'The user is disabled.',
   'user-expired': 'The user has expired.',
+  'webhook-forged': 'No secret of the webhook has made the signature.',
+  'webhook-malformed': 'The webhook has no signature, or a malformed one.',
+  'webhook-time': 'The signature is right, but the timestamp is more than 5 minutes away.',
   'users-only': 'Only users can do this.',
 
   // Why a request does not fit the data.
@@ -75,6 +82,7 @@ export const auditRules = {
   'kek-in-use': 'The KEK wraps DEKs, or is the newest.',
   'last-admin': 'At least one admin must be left.',
   'last-owner': 'A vault must have at least one owner.',
+  'webhook-secrets-max': 'The webhook has two secrets already.',
   'name-taken': 'Another secret has this name.',
   'no-such-application': 'The application does not exist.',
   'no-such-credential': 'The application has no such credential.',
@@ -87,6 +95,7 @@ export const auditRules = {
   'no-such-session': 'The user has no such session.',
   'no-such-user': 'The user does not exist.',
   'no-such-vault': 'The vault does not exist.',
+  'no-such-webhook-secret': 'The secret of the webhook does not exist.',
   'no-such-version': 'The secret has no such version.',
   'not-an-owner': 'This principal cannot own a vault.',
   'not-dead': 'Only a dead delivery can be sent again.',

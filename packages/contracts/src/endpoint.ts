@@ -21,6 +21,8 @@ export interface Endpoint<
   action: AuditAction;
   /** `none`: anybody may call it. `bearer`: needs a bearer token. `peer`: needs the certificate of a service. */
   auth: 'none' | 'bearer' | 'peer';
+  /** Signed by a secret of the webhook instead of a token: with the header fields of Standard Webhooks. */
+  signed?: boolean;
   /** The statuses of success. The first is the usual one. */
   statuses: readonly [number, ...number[]];
   /** Also accepts application/x-www-form-urlencoded, as OAuth 2.0 requires. */

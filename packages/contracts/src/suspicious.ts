@@ -28,6 +28,8 @@ export const suspiciousRules = {
   wrong_passphrase: 'A wrong passphrase at unseal.',
   unseal_guessing: 'Many passphrases at unseal in a short time.',
   wrapped_dek_mismatch: 'A wrapped DEK that does not belong to the vault and version in the request.',
+  webhook_forged: 'A webhook whose signature is missing, malformed or wrong.',
+  webhook_replayed: 'A webhook whose signature is right, but whose timestamp is more than 5 minutes away.',
 } as const;
 
 export type SuspiciousRule = keyof typeof suspiciousRules;

@@ -446,6 +446,25 @@ create index webhook_delivery_state on webhook_delivery (state, id);
 
 create index webhook_delivery_ended_at on webhook_delivery (ended_at) where ended_at is not null;
 
+-- The secrets that sign the webhook for KEK rotations.
+create table webhook_secret (
+  id text primary key,
+  ciphertext bytea not null,
+  -- The version of the system's DEK that seals it. It has no index, because there are at most two secrets.
+  dek_version bigint not null,
+  created_at bigint not null,
+  last_used_at bigint
+);
+
+-- The ids of the webhooks that were received, and the rotation that each was answered with. An id counts once.
+create table webhook_message (
+  id text primary key,
+  rotation_id text not null,
+  received_at bigint not null
+);
+
+create index webhook_message_received_at on webhook_message (received_at);
+
 create table signing_key (
   id text primary key,
   purpose text not null check (purpose in ('access', 'refresh')),

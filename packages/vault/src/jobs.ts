@@ -9,6 +9,7 @@ import type { VaultContext } from './context.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from './durations.ts';
 import { clearEvents, sweepEvents } from './events/events.ts';
 import { grantAnnouncements, grantExpiries } from './grants/grant-expiry.ts';
+import { sweepMessages } from './kek-webhook/sweep-messages.ts';
 import { relayOutbox } from './outbox.ts';
 import { clearGivenUpNames, clearSecrets } from './secrets/clear-vault.ts';
 import { secretAnnouncements, secretExpiries, versionExpiries } from './secrets/lifecycle/expiry.ts';
@@ -68,7 +69,7 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
       await runRotation(ctx, rotationId, run);
     },
     'webhook.deliver': (_payload, run) => deliverWebhooks(ctx, run),
-    'webhook.sweep': sweeps([sweepDeliveries]),
+    'webhook.sweep': sweeps([sweepDeliveries, sweepMessages]),
   };
 }
 

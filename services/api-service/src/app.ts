@@ -4,6 +4,7 @@ import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
 import { clientCredentials, login, refresh } from '@cardea/contracts/identity/auth';
 import { probeHealth, readHealth, readOpenApi } from '@cardea/contracts/system';
+import { followKekRotation, receiveKekRotation } from '@cardea/contracts/webhooks/kek-rotation';
 import { createApp } from '@cardea/http/server/app';
 import type { ServerContext } from '@cardea/http/server/exchange';
 import { createHotPath } from '@cardea/http/server/hot-path';
@@ -31,6 +32,7 @@ import { listingRoutes } from './routes/secrets/listing.ts';
 import { hotRoutes, secretRoutes } from './routes/secrets/secrets.ts';
 import { systemRoutes } from './routes/system.ts';
 import { vaultRoutes } from './routes/vaults.ts';
+import { kekRotationRoutes } from './routes/webhooks/kek-rotation.ts';
 import { deliveryRoutes } from './routes/webhooks/deliveries.ts';
 import type { TokenKeys } from './token-keys.ts';
 import type { Tokens } from './tokens.ts';
@@ -40,9 +42,10 @@ const alwaysAnswered = new Set<Endpoint>([readHealth, probeHealth, readOpenApi])
 
 // Sign-in also works from an address whose requests are dropped. A whole office may share that address, or all clients
 // if a proxy is not trusted, and one client must not lock out the others. This is safe: the throttle limits guesses of
-// passwords, by name and by address, and sign-ins have a limit of their own. Refresh tokens and client secrets have 256
-// random bits, so guesses are only load, and the limit of requests applies. Refusals are counted and recorded as usual.
-const signIns = new Set<Endpoint>([login, refresh, clientCredentials]);
+// passwords, by name and by address, and sign-ins have a limit of their own. Refresh tokens, client secrets and secrets of
+// the webhook have 256 random bits, so guesses are only load, and the limit of requests applies. Refusals are counted and
+// recorded as usual.
+const signIns = new Set<Endpoint>([login, refresh, clientCredentials, receiveKekRotation, followKekRotation]);
 
 /** The handler of the public port. */
 export interface Front {
@@ -107,6 +110,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
     ...documentRoutes(vault),
     ...listingRoutes(vault),
     ...rotationRoutes(vault),
+    ...kekRotationRoutes(vault),
     ...deliveryRoutes(vault),
     ...auditRoutes(vault, ctx.auditService, ctx.exports),
   ];

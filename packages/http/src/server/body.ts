@@ -56,7 +56,8 @@ export async function readBody(req: IncomingMessage, bytesMax: number): Promise<
   });
 }
 
-function requireJson(contentType: string | undefined): void {
+/** @throws AppError `unsupported_media_type` unless the type is JSON in UTF-8 */
+export function requireJson(contentType: string | undefined): void {
   const type = contentType?.split(';')[0]?.trim().toLowerCase();
   const charset = /charset="?([^";]+)/i.exec(contentType ?? '')?.[1]?.toLowerCase();
   if ((type === 'application/json' || type === 'application/merge-patch+json') && (charset ?? 'utf-8') === 'utf-8')

@@ -28,6 +28,13 @@ const Conditions = z.object({
   }),
 });
 
+/** The header fields of a request that is signed (Standard Webhooks). */
+const Signature = z.object({
+  'webhook-id': z.string().meta({ description: 'The id of this message: 1 to 64 of A-Z a-z 0-9 _ -' }),
+  'webhook-timestamp': z.string().meta({ description: 'Seconds since 1970, at most 300 from now' }),
+  'webhook-signature': z.string().meta({ description: '`v1,` and the base64 of HMAC-SHA256; several after blanks' }),
+});
+
 /** The OpenAPI 3.1 document of an interface, made from the contract that also serves it. */
 export function toOpenApi(endpoints: Endpoint[]): { openapi: string } {
   const paths: ZodOpenApiPathsObject = {};
@@ -55,6 +62,7 @@ function toOperation(endpoint: Endpoint): ZodOpenApiOperationObject {
       ...(params instanceof z.ZodObject ? { path: params } : {}),
       ...(query instanceof z.ZodObject ? { query } : {}),
       ...(endpoint.conditional ? { header: Conditions } : {}),
+      ...(endpoint.signed ? { header: Signature } : {}),
     },
     ...(hasBody ? { requestBody: { content: { 'application/json': { schema: body } } } } : {}),
     responses: {

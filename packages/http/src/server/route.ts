@@ -71,10 +71,10 @@ export function plainRoute<P extends z.ZodType, Q extends z.ZodType, B extends z
   return bind(endpoint, handle, { bodyBytesMax: BODY_BYTES_MAX, rawBody: false, ...options });
 }
 
-/** Like `plainRoute`, for a handler that must see the body's exact bytes. */
+/** For a handler that must see the body's exact bytes. Its answer needs no record, or comes with one. */
 export function rawRoute<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
   endpoint: Endpoint<P, Q, B, R>,
-  handle: Handler<P, Q, Uint8Array, Reply<z.input<R>>>,
+  handle: Handler<P, Q, Uint8Array, Reply<z.input<R>> | Audited<Reply<z.input<R>>>>,
   options: { bodyBytesMax: number },
 ): Route {
   return bind(endpoint, handle, { ...options, rawBody: true });

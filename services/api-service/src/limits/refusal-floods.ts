@@ -1,3 +1,4 @@
+import type { AuditAction } from '@cardea/contracts/audit-actions';
 import type { AuditActor } from '@cardea/contracts/audit-event';
 import { clientNetwork } from '@cardea/contracts/cidr';
 import type { Refusal } from '@cardea/contracts/refusal';
@@ -16,9 +17,12 @@ const badTokens: ReadonlySet<SuspiciousRule> = new Set([
   'token_forged',
 ]);
 
+/** The actions of endpoints that only a signature protects. A refused request there costs a stranger nothing. */
+const signedActions: ReadonlySet<AuditAction> = new Set(['webhook.receive', 'webhook.follow']);
+
 /**
- * Records refusals. Cheap requests must not cost a write to disk each. So refusals by a limit, and refusals of tokens
- * that Cardea did not make, are grouped. The first is recorded at once. Those that follow within a second from the same
+ * Records refusals. Cheap requests must not cost a write to disk each. So refusals by a limit, refusals of tokens
+ * that Cardea did not make, and refusals of webhooks that are not signed are grouped. The first is recorded at once. Those that follow within a second from the same
  * network, for the same action and rule, are counted and get one record. Every other refusal gets its own record. Each
  * process counts for itself.
  */
@@ -96,14 +100,15 @@ export function createRefusalFloods(ctx: {
   };
 }
 
-function mayFlood({ caller, error }: Refusal): boolean {
+function mayFlood({ caller, action, error }: Refusal): boolean {
   if (error.code === 'rate_limited') return true;
-  return actorOf({ caller, error }).type === 'anonymous' && !!error.suspicious && badTokens.has(error.suspicious);
+  if (actorOf({ caller, error }).type !== 'anonymous') return false;
+  return signedActions.has(action) || (!!error.suspicious && badTokens.has(error.suspicious));
 }
 
 function keyOf({ caller, action, error }: Refusal): string {
   const { type, id } = actorOf({ caller, error });
-  return [type, id, clientNetwork(caller.source.ip ?? 'unknown'), action, error.rule ?? ''].join('\n');
+  return [type, id, clientNetwork(caller.source.ip ?? 'unknown'), action, error.rule ?? error.code].join('\n');
 }
 
 function actorOf({ caller, error }: Pick<Refusal, 'caller' | 'error'>): AuditActor {
