@@ -12,8 +12,8 @@ import { certificateHolder, identifyPeer } from '@cardea/http/server/peers';
 import type { PeersOfEndpoints } from '@cardea/http/server/peers';
 import { DbUnavailable } from '@cardea/storage/db';
 import type { AuditContext } from './context.ts';
-import { LOG_ITSELF } from './log.ts';
-import { toCanonicalEvent } from './parse-append.ts';
+import { LOG_ITSELF } from './append/log.ts';
+import { toCanonicalEvent } from './append/parse-append.ts';
 import { auditRoutes } from './routes.ts';
 
 // Which peers may call which endpoint. An endpoint that is not listed here refuses everybody. A service that appends

@@ -6,16 +6,16 @@ import type { TlsIdentity } from '@cardea/http/mtls';
 import { failStop } from '@cardea/process/run';
 import { CommitError } from '@cardea/storage/db';
 import type { Db } from '@cardea/storage/db';
-import { openSigner } from './checkpoint.ts';
-import type { Signer } from './checkpoint.ts';
+import { openSigner } from './sign/checkpoint.ts';
+import type { Signer } from './sign/checkpoint.ts';
 import type { AuditConfig } from './config.ts';
 import { openAuditDatabase } from './database.ts';
-import { FatalLogError, openLog } from './log.ts';
+import { FatalLogError, openLog } from './append/log.ts';
 import { createAuditMetrics } from './metrics.ts';
 import type { AuditMetrics } from './metrics.ts';
-import { createPool } from './pool.ts';
-import type { AppendPool } from './pool.ts';
-import { openSigningKey } from './signing-key.ts';
+import { createPool } from './append/pool.ts';
+import type { AppendPool } from './append/pool.ts';
+import { openSigningKey } from './sign/signing-key.ts';
 
 /** What the functions of audit-service work with. */
 export interface AuditContext {

@@ -1,8 +1,8 @@
 import { createMetrics } from '@cardea/process/metrics';
 import type { Metrics } from '@cardea/process/metrics';
 import { Counter, Gauge } from 'prom-client';
-import type { Signer } from './checkpoint.ts';
-import type { AppendPool } from './pool.ts';
+import type { Signer } from './sign/checkpoint.ts';
+import type { AppendPool } from './append/pool.ts';
 
 /** The metrics that only audit-service has. */
 export interface AuditMetrics extends Metrics {

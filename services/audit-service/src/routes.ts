@@ -2,10 +2,10 @@ import { appendEvents, exportEntries, listEntries, readCheckpoint } from '@carde
 import { plainRoute, rawRoute } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 import type { AuditContext } from './context.ts';
-import { listEntries as findEntries } from './entries.ts';
-import { exportLog } from './export.ts';
-import { refuseForeignActions } from './foreign-actions.ts';
-import { parseAppend } from './parse-append.ts';
+import { listEntries as findEntries } from './read/entries.ts';
+import { exportLog } from './read/export.ts';
+import { refuseForeignActions } from './append/foreign-actions.ts';
+import { parseAppend } from './append/parse-append.ts';
 
 /** 256 events of 15 KiB, and the text around them. */
 const APPEND_BYTES_MAX = 4 * 1024 * 1024;

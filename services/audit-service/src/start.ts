@@ -9,7 +9,7 @@ import { createAuditApp } from './app.ts';
 import type { AuditConfig } from './config.ts';
 import { createContext } from './context.ts';
 import type { AuditContext, AuditOverrides } from './context.ts';
-import { FatalLogError } from './log.ts';
+import { FatalLogError } from './append/log.ts';
 
 // A service waits this long for the answer to an append.
 const DRAIN_MS = 5_000;

@@ -9,7 +9,7 @@ import type { Db } from '@cardea/storage/db';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { toRow } from '../src/entry-row.ts';
 import { insertEntries, readEntryBytes, readHead } from '../src/entry-store.ts';
-import { FatalLogError, openLog } from '../src/log.ts';
+import { FatalLogError, openLog } from '../src/append/log.ts';
 import { auditDatabase, copySqlite, engines } from './audit-database.ts';
 import type { AuditDatabase } from './audit-database.ts';
 import {

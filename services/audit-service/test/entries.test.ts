@@ -1,10 +1,10 @@
 import { EntryQuery } from '@cardea/contracts/audit-api';
 import type { Db, Queryable, SqlValue } from '@cardea/storage/db';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { listEntries } from '../src/entries.ts';
+import { listEntries } from '../src/read/entries.ts';
 import { parseEntry } from '../src/entry-row.ts';
 import { readEntryBytes } from '../src/entry-store.ts';
-import { openLog } from '../src/log.ts';
+import { openLog } from '../src/append/log.ts';
 import { auditDatabase, engines } from './audit-database.ts';
 import type { AuditDatabase } from './audit-database.ts';
 import { ORIGIN, VECTORS_NOW, anEvent, appendTo, someEvents } from './test-log.ts';

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { grantAppendOnly } from '../src/append-only.ts';
 import { parseEntry } from '../src/entry-row.ts';
 import { moveHead, readEntryBytes, readHead, readRows, storedTree } from '../src/entry-store.ts';
-import { FatalLogError, openLog } from '../src/log.ts';
+import { FatalLogError, openLog } from '../src/append/log.ts';
 import { auditDatabase, engines } from './audit-database.ts';
 import type { AuditDatabase } from './audit-database.ts';
 import { ORIGIN, VECTORS_NOW, anEvent, appendTo, someEvents, vectorSubmissions, vectors } from './test-log.ts';

@@ -1,9 +1,9 @@
 import type { Db } from '@cardea/storage/db';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { readEntryBytes } from '../src/entry-store.ts';
-import { FatalLogError, openLog } from '../src/log.ts';
-import type { AuditStore } from '../src/log.ts';
-import { createPool } from '../src/pool.ts';
+import { FatalLogError, openLog } from '../src/append/log.ts';
+import type { AuditStore } from '../src/append/log.ts';
+import { createPool } from '../src/append/pool.ts';
 import { auditDatabase, engines } from './audit-database.ts';
 import type { AuditDatabase } from './audit-database.ts';
 import { ORIGIN, anEvent, appendTo, someEvents } from './test-log.ts';

@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { Db } from '@cardea/storage/db';
-import { openSigner } from '../src/checkpoint.ts';
-import { openLog } from '../src/log.ts';
-import type { AuditStore, Submission } from '../src/log.ts';
-import { toCanonicalEvent } from '../src/parse-append.ts';
-import type { CanonicalEvent } from '../src/parse-append.ts';
-import { openSigningKey } from '../src/signing-key.ts';
+import { openSigner } from '../src/sign/checkpoint.ts';
+import { openLog } from '../src/append/log.ts';
+import type { AuditStore, Submission } from '../src/append/log.ts';
+import { toCanonicalEvent } from '../src/append/parse-append.ts';
+import type { CanonicalEvent } from '../src/append/parse-append.ts';
+import { openSigningKey } from '../src/sign/signing-key.ts';
 
 export const vectors = JSON.parse(
   readFileSync(new URL('../../../packages/crypto/vectors/audit-log.json', import.meta.url), 'utf8'),

@@ -7,10 +7,10 @@ import type { RangePart } from '@cardea/crypto/merkle';
 import type { Db } from '@cardea/storage/db';
 import { pack as createPack } from 'tar-stream';
 import type { Pack } from 'tar-stream';
-import type { Signer } from './checkpoint.ts';
-import { parseEntry } from './entry-row.ts';
-import { readEntryBytes, storedTree } from './entry-store.ts';
-import type { LastSigned } from './last-signed.ts';
+import type { Signer } from '../sign/checkpoint.ts';
+import { parseEntry } from '../entry-row.ts';
+import { readEntryBytes, storedTree } from '../entry-store.ts';
+import type { LastSigned } from '../sign/last-signed.ts';
 
 const FILE_ENTRIES_MAX = 4_096;
 const LF = Buffer.from('\n');

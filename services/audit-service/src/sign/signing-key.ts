@@ -5,7 +5,7 @@ import { fromHex, toHex } from '@cardea/crypto/encoding';
 import { StartError } from '@cardea/process/config';
 import { readIfThere, replaceFile } from '@cardea/process/durable-file';
 import type { Queryable } from '@cardea/storage/db';
-import { readHead } from './entry-store.ts';
+import { readHead } from '../entry-store.ts';
 import { lastSignedPath } from './last-signed.ts';
 
 /**

@@ -1,7 +1,7 @@
 import type { EntryPage, EntryQuery } from '@cardea/contracts/audit-api';
 import { formatMicros, parseMicros } from '@cardea/contracts/audit-time';
 import type { Queryable } from '@cardea/storage/db';
-import { parseEntry } from './entry-row.ts';
+import { parseEntry } from '../entry-row.ts';
 
 // One text for every combination of filters. The first filter that is set (vault, actor, action, denials) chooses a
 // branch and its index. The other filters have the form `c = $n or $n is null`: no planner uses an index for it, so they

@@ -8,8 +8,8 @@ import { uuidv7 } from '@cardea/crypto/ids';
 import { StartError } from '@cardea/process/config';
 import { DbUnavailable } from '@cardea/storage/db';
 import type { Db, Transaction } from '@cardea/storage/db';
-import { parseEntry, toRow } from './entry-row.ts';
-import type { EntryRow } from './entry-row.ts';
+import { parseEntry, toRow } from '../entry-row.ts';
+import type { EntryRow } from '../entry-row.ts';
 import {
   findEntriesByIds,
   insertCompletedTiles,
@@ -18,8 +18,8 @@ import {
   readEntryBytes,
   readGreatestId,
   readHead,
-} from './entry-store.ts';
-import type { Head, KnownEntry } from './entry-store.ts';
+} from '../entry-store.ts';
+import type { Head, KnownEntry } from '../entry-store.ts';
 import { toCanonicalEvent } from './parse-append.ts';
 import type { CanonicalEvent } from './parse-append.ts';
 

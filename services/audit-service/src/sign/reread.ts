@@ -4,11 +4,11 @@ import { chainHash } from '@cardea/crypto/hash-chain';
 import { TILE_WIDTH, rootHash } from '@cardea/crypto/merkle';
 import type { RangePart, TreeHashes } from '@cardea/crypto/merkle';
 import type { Db } from '@cardea/storage/db';
-import { deriveRow, differences } from './entry-row.ts';
-import type { EntryRow, ParseEntry } from './entry-row.ts';
-import { readRows, storedTree } from './entry-store.ts';
-import type { Head } from './entry-store.ts';
-import { FatalLogError } from './log.ts';
+import { deriveRow, differences } from '../entry-row.ts';
+import type { EntryRow, ParseEntry } from '../entry-row.ts';
+import { readRows, storedTree } from '../entry-store.ts';
+import type { Head } from '../entry-store.ts';
+import { FatalLogError } from '../append/log.ts';
 import type { TreeHead } from './tree-head.ts';
 
 /** The entries read in one step. Other work waits for a step, which takes one or two milliseconds. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { anEvent, appendBody } from '../test/test-log.ts';
+import { anEvent, appendBody } from '../../test/test-log.ts';
 import { EVENT_BYTES_MAX, parseAppend } from './parse-append.ts';
 
 describe('the body of an append', () => {
