@@ -9,6 +9,8 @@ import { formatWebhookSecret, isSignedBy } from '@cardea/crypto/webhook-signatur
 import type { TestSystem } from '@cardea/testkit/system';
 
 const KEY = new Uint8Array(32).fill(42);
+/** The secret of every receiver that `configure` makes. */
+export const SECRET = formatWebhookSecret(KEY);
 
 /** A request that a receiver got. */
 export interface Got {
@@ -78,8 +80,12 @@ export interface Configured {
 /** Starts api-service again with these receivers. All have the same secret. */
 export async function configure(system: TestSystem, receivers: Configured[]): Promise<void> {
   const path = join(system.dataDir, 'webhooks.json');
-  const secret = formatWebhookSecret(KEY);
-  const endpoints = receivers.map((one) => ({ allowHttp: true, allowNetworks: ['127.0.0.0/8'], secret, ...one }));
+  const endpoints = receivers.map((one) => ({
+    allowHttp: true,
+    allowNetworks: ['127.0.0.0/8'],
+    secret: SECRET,
+    ...one,
+  }));
   await writeFile(path, JSON.stringify({ endpoints }), { mode: 0o600 });
   system.settings['CARDEA_WEBHOOKS_FILE'] = path;
   await system.stopService('api');
