@@ -371,6 +371,7 @@ export const table: Record<string, Row> = {
   'POST /api/v1/webhooks/kek-rotation': {
     statuses: '202 202 202 202 202 202 202 202',
     body: {},
+    each: 'rotation.start',
     async fresh(_principal, admin) {
       return { headers: await signatureOf(admin, '{}') };
     },

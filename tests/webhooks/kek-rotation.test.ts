@@ -9,6 +9,7 @@ import { beforeEach, describe, expect, test } from '@jest/globals';
 import { expectEventually } from '../access/probes.ts';
 import { countStatuses, recordsOf } from '../identity/identity.ts';
 import { query } from '../secrets/ground.ts';
+import { configure, startReceiver } from './receiver.ts';
 import { send, signed, signedGet } from './sender.ts';
 import type { Signed } from './sender.ts';
 
@@ -33,14 +34,22 @@ inEachProfile((system) => {
     return { secret: body.secret as string, secretId: body.id as string };
   }
 
+  const nowSeconds = () => Math.floor(system.now().getTime() / SECOND_MS);
   const rotations = () => query<{ id: string; kind: string }>(system, 'select id, kind from rotation');
   const messages = () => query<{ id: string }>(system, 'select id from webhook_message');
-  const idOf = ({ body }: RawAnswer) => (JSON.parse(body) as { id: string }).id;
 
   async function accepted(request: Signed): Promise<string> {
     const answer = await send(system, request);
     expect([answer.status, answer.body]).toEqual([202, expect.any(String)]);
     return idOf(answer);
+  }
+
+  const typed = (type: string | undefined) => withHeader(signed(system, { secret }), 'content-type', type);
+
+  /** The newest position in the log that is not of a read of the log. */
+  async function head(): Promise<number> {
+    const [newest] = await (await system.as('admin')).auditEntries();
+    return newest!.seq;
   }
 
   /** As the job ends a rotation. */
@@ -69,16 +78,12 @@ inEachProfile((system) => {
       expect(answer.headers['location']).toBe(`/api/v1/webhooks/kek-rotation/rotations/${id}`);
       expect(await rotations()).toEqual([{ id, kind: 'kek' }]);
       expect(await messages()).toEqual([{ id: request.headers['webhook-id'] }]);
-      expect(await recordsOf(system, answer)).toContainEqual(
-        expect.objectContaining({
-          ...byWebhook(),
-          action: 'webhook.receive',
-          decision: 'allow',
-          rule: 'webhook-signed',
-          reason: `webhook-id ${request.headers['webhook-id']}`,
-          resource: { name: id },
-        }),
-      );
+      const facts = { ...byWebhook(), decision: 'allow', rule: 'webhook-signed', resource: { name: id } };
+      const reason = `webhook-id ${request.headers['webhook-id']}`;
+      expect(await recordsOf(system, answer)).toEqual([
+        expect.objectContaining({ ...facts, action: 'webhook.receive', reason }),
+        expect.objectContaining({ ...facts, action: 'rotation.start', reason: 'kek' }),
+      ]);
     });
 
     test('that is replayed starts nothing again and gets the same answer, also once another rotation could start', async () => {
@@ -117,19 +122,13 @@ inEachProfile((system) => {
       ['with a timestamp 298 seconds ago', { body: '{}', away: -298 }],
       ['with a timestamp 299 seconds ahead', { body: '{}', away: 299 }],
     ])('starts a KEK rotation %s', async (_what, { body, away }) => {
-      const timestampSeconds = Math.floor(system.now().getTime() / SECOND_MS) + away;
+      const timestampSeconds = nowSeconds() + away;
       await accepted(signed(system, { secret, timestampSeconds, body }));
       expect((await rotations()).map(({ kind }) => kind)).toEqual(['kek']);
     });
   });
 
   describe('a webhook that is refused', () => {
-    const nowSeconds = () => Math.floor(system.now().getTime() / SECOND_MS);
-    const withHeader = (request: Signed, name: string, value: string | undefined): Signed => ({
-      ...request,
-      headers: { ...request.headers, [name]: value },
-    });
-
     const attacks: [string, string, () => Signed | Promise<Signed>][] = [
       [
         'with one byte of its body changed',
@@ -254,23 +253,14 @@ inEachProfile((system) => {
       expect(await rotations()).toEqual([]);
       system.passTime(SECOND_MS);
     });
-
-    const typed = (type: string | undefined) => withHeader(signed(system, { secret }), 'content-type', type);
   });
 
   describe('a thousand at once', () => {
     const MANY = 1_000;
 
     /** Sends all, and returns what was answered and how many requests the log has records of. */
-    async function flood(
-      request: (index: number) => Signed,
-    ): Promise<{ statuses: Record<number, number>; ids: Set<string> }> {
-      const answers: RawAnswer[] = [];
-      await Promise.all(
-        Array.from({ length: 50 }, async (_, lane) => {
-          for (let i = lane; i < MANY; i += 50) answers.push(await send(system, request(i)));
-        }),
-      );
+    async function flood(request: () => Signed): Promise<{ statuses: Record<number, number>; ids: Set<string> }> {
+      const answers = await Promise.all(Array.from({ length: MANY }, () => send(system, request())));
       return {
         statuses: countStatuses(answers),
         ids: new Set(answers.filter(({ status }) => status === 202).map(idOf)),
@@ -286,11 +276,6 @@ inEachProfile((system) => {
         }
         expect(recorded).toBe(MANY);
       });
-    }
-
-    async function head(): Promise<number> {
-      const [newest] = await (await system.as('admin')).auditEntries({ limit: '1' });
-      return newest?.seq ?? 0;
     }
 
     test('of different signed messages start one rotation, and each is recorded', async () => {
@@ -344,7 +329,7 @@ inEachProfile((system) => {
       const { body, text } = await admin.get(SECRETS).expect(200);
       expect(body.items).toEqual([{ id: secretId, createdAt: expect.any(String) }]);
       expect(text).not.toContain(key);
-      const rows = (await contentsOf(system, ['webhook_secret', 'outbox'])) as Record<string, string[]>;
+      const rows = await contentsOf(system, ['webhook_secret', 'outbox']);
       expect(JSON.stringify(rows)).not.toContain(key);
       const [made] = await admin.auditEntries({ action: 'webhookSecret.create' });
       expect(made!.event).toMatchObject({ rule: 'role:admin', resource: { name: secretId }, dekVersion: 1 });
@@ -414,9 +399,26 @@ inEachProfile((system) => {
         rule: 'webhook-signed',
         resource: { name: id },
       });
-      await finishRotation();
-      const finished = await send(system, signedGet(system, id, { secret }));
-      expect(JSON.parse(finished.body)).toMatchObject({ state: 'finished', finishedAt: expect.any(String) });
+    });
+
+    test('sees the rotation finish, and a receiver is told of the new KEK', async () => {
+      const receiver = await startReceiver();
+      await configure(system, [{ name: 'rotations', url: receiver.url, events: ['kek.rotated'] }]);
+      const id = await accepted(signed(system, { secret }));
+      await system.runJob('rotation.run', { rotationId: id });
+      const { body } = await send(system, signedGet(system, id, { secret }));
+      const rotation = JSON.parse(body) as { state: string; total: number; done: number };
+      expect(rotation).toMatchObject({ state: 'finished', failed: 0, finishedAt: expect.any(String) });
+      expect(rotation.done).toBeGreaterThan(0);
+      await system.runJob('webhook.deliver', {});
+      const [{ kekVersion }] = (await query<{ kekVersion: number }>(
+        system,
+        `select kek_version as "kekVersion" from rotation`,
+      )) as [{ kekVersion: number }];
+      expect(receiver.got).toEqual([
+        expect.objectContaining({ type: 'kek.rotated', data: { kekVersion }, signed: true }),
+      ]);
+      await receiver[Symbol.asyncDispose]();
     });
 
     test('follows no rotation that does not exist or is not of the KEK, and nothing without a signature', async () => {
@@ -475,8 +477,16 @@ inEachProfile((system) => {
   });
 });
 
+const idOf = ({ body }: RawAnswer) => (JSON.parse(body) as { id: string }).id;
+
+const withHeader = (request: Signed, name: string, value: string | undefined): Signed => ({
+  ...request,
+  headers: { ...request.headers, [name]: value },
+});
+
 /** All that an answer says but the id of its request and its time. */
 function withoutRequestId({ status, headers, body }: RawAnswer): string {
-  const { 'x-request-id': requestId = '', date, ratelimit, ...rest } = headers;
+  const requestId = headers['x-request-id'] ?? '';
+  const rest = { ...headers, 'x-request-id': '', date: '', ratelimit: '' };
   return JSON.stringify([status, rest, body.replaceAll(requestId, '')]);
 }

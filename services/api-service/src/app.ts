@@ -40,12 +40,12 @@ import type { Tokens } from './tokens.ts';
 // Every caller gets these, also a caller whose requests are dropped.
 const alwaysAnswered = new Set<Endpoint>([readHealth, probeHealth, readOpenApi]);
 
-// Sign-in also works from an address whose requests are dropped. A whole office may share that address, or all clients
-// if a proxy is not trusted, and one client must not lock out the others. This is safe: the throttle limits guesses of
-// passwords, by name and by address, and sign-ins have a limit of their own. Refresh tokens, client secrets and secrets of
-// the webhook have 256 random bits, so guesses are only load, and the limit of requests applies. Refusals are counted and
-// recorded as usual.
-const signIns = new Set<Endpoint>([login, refresh, clientCredentials, receiveKekRotation, followKekRotation]);
+// Sign-in and the webhook also work from an address whose requests are dropped. A whole office may share that address, or
+// all clients if a proxy is not trusted, and one client must not lock out the others. This is safe: the throttle limits
+// guesses of passwords, by name and by address, and sign-ins have a limit of their own. Refresh tokens, client secrets and
+// secrets of the webhook have 256 random bits, so guesses are only load, and the limit of requests applies. Refusals are
+// counted and recorded as usual.
+const openToStrangers = new Set<Endpoint>([login, refresh, clientCredentials, receiveKekRotation, followKekRotation]);
 
 /** The handler of the public port. */
 export interface Front {
@@ -70,7 +70,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
     // Refusals count for the account if the token is valid, and otherwise for the address. If they counted for the
     // account of an invalid token, a thief of an old token could get its owner dropped.
     async identify(req, endpoint, requestId) {
-      if (alwaysAnswered.has(endpoint) || signIns.has(endpoint)) return identify(req, endpoint, requestId);
+      if (alwaysAnswered.has(endpoint) || openToStrangers.has(endpoint)) return identify(req, endpoint, requestId);
       let caller: Caller;
       try {
         caller = await identify(req, endpoint, requestId);

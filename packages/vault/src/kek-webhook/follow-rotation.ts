@@ -3,18 +3,16 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { VaultContext } from '../context.ts';
 import { audited } from '../record.ts';
+import { countsOf } from '../rotation/rotation-counts.ts';
 import { findRotation } from '../rotation/rotation-store.ts';
-import type { RotationRow } from '../rotation/rotation-store.ts';
+import type { RotationCounts, RotationRow } from '../rotation/rotation-store.ts';
 import { signerOf } from './signer.ts';
 import type { VerifiedWebhook } from './verify-webhook.ts';
 
 /** How far a KEK rotation is. It shows no vault and no name. */
-export interface FollowedRotation {
+export interface FollowedRotation extends RotationCounts {
   id: string;
   state: RotationRow['state'];
-  total: number;
-  done: number;
-  failed: number;
   startedAt: Date;
   finishedAt?: Date;
 }
@@ -31,16 +29,14 @@ export async function followRotation(
     throw new AppError('not_found', 'no such KEK rotation', { rule: 'no-such-rotation', actor: signer.actor });
   }
   const facts = { action: 'webhook.follow', rule: 'webhook-signed', resource: { name: id } } as const;
-  return audited(ctx, signer, facts, () => toFollowed(row));
+  return audited(ctx, signer, facts, async () => toFollowed(row, await countsOf(ctx.db, row)));
 }
 
-function toFollowed({ id, state, total, done, failed, started_at, finished_at }: RotationRow): FollowedRotation {
+function toFollowed({ id, state, started_at, finished_at }: RotationRow, counts: RotationCounts): FollowedRotation {
   return {
     id,
     state,
-    total,
-    done,
-    failed,
+    ...counts,
     startedAt: new Date(started_at),
     ...(finished_at === null ? {} : { finishedAt: new Date(finished_at) }),
   };

@@ -1,11 +1,12 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
-import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import { principalOf } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
+import type { EventFactsList } from '../record.ts';
+import { nudgeRotations } from '../rotation/nudge-rotations.ts';
 import { startKekRotation } from '../rotation/start-rotation.ts';
 import { noteSecretUse } from '../webhook-secrets/webhook-secret-store.ts';
 import { findMessage, insertMessage } from './message-store.ts';
@@ -25,12 +26,16 @@ export async function receiveWebhook(
   webhook: VerifiedWebhook,
 ): Promise<Audited<{ rotationId: string }>> {
   const signer = signerOf(caller, webhook);
-  return changed(ctx, signer, async (tx) => {
+  const received = await changed(ctx, signer, async (tx) => {
     const { rotationId, rule } = await answerMessage(ctx, tx, { webhook, startedBy: principalOf(signer) });
     const resource = { name: rotationId };
-    const facts: EventFacts = { action: 'webhook.receive', rule, reason: `webhook-id ${webhook.messageId}`, resource };
+    const reason = `webhook-id ${webhook.messageId}`;
+    const facts: EventFactsList = [{ action: 'webhook.receive', rule, reason, resource }];
+    if (rule === 'webhook-signed') facts.push({ action: 'rotation.start', rule, reason: 'kek', resource });
     return { value: { rotationId }, facts };
   });
+  nudgeRotations(ctx);
+  return received;
 }
 
 type Answered = { rotationId: string; rule: 'webhook-signed' | 'webhook-repeat' | 'rotation-open' };

@@ -7,6 +7,7 @@ import { followRotation } from '@cardea/vault/kek-webhook/follow-rotation';
 import { receiveWebhook } from '@cardea/vault/kek-webhook/receive-webhook';
 import { verifyWebhook } from '@cardea/vault/kek-webhook/verify-webhook';
 import * as secrets from '@cardea/vault/webhook-secrets/webhook-secrets';
+import { createTurns } from '../../limits/in-turn.ts';
 import { createWebhookLimit } from '../../limits/webhook-limit.ts';
 import { empty } from '../empty.ts';
 
@@ -14,6 +15,7 @@ const BODY_BYTES_MAX = 8 * 1024;
 
 export function kekRotationRoutes(ctx: VaultContext): Route[] {
   const limit = createWebhookLimit();
+  const inTurn = createTurns();
   return [
     rawRoute(
       contract.receiveKekRotation,
@@ -21,7 +23,7 @@ export function kekRotationRoutes(ctx: VaultContext): Route[] {
         requireJson(headers['content-type']);
         const webhook = await verifyWebhook(ctx, { method: 'POST', headers, body });
         limit(webhook);
-        const received = await receiveWebhook(ctx, caller, webhook);
+        const received = await inTurn(() => receiveWebhook(ctx, caller, webhook));
         return received.map(({ rotationId: id }) => ({ body: { id }, headers: { Location: pathOf(id) } }));
       },
       { bodyBytesMax: BODY_BYTES_MAX },
