@@ -8,6 +8,8 @@ const changed: readonly AuditPeer[] = ['api-service', 'worker'];
 const keyService: readonly AuditPeer[] = ['kek-service'];
 // kek-service records what happened to a KEK. The vault records the caller that asked for it.
 const keks: readonly AuditPeer[] = ['api-service', 'worker', 'kek-service'];
+// kek-service records what became of its seals, and api-service which admin asked for it.
+const seals: readonly AuditPeer[] = ['api-service', 'kek-service'];
 const log: readonly AuditPeer[] = ['audit-service'];
 
 /**
@@ -58,7 +60,7 @@ export const auditActions = {
   'grant.write': changed,
   'health.read': shown,
   'kek.destroy': keks,
-  'kek.list': ['api-service', 'kek-service'],
+  'kek.list': seals,
   'kek.rotate': keks,
   'keyring.replace': keyService,
   'openapi.read': shown,
@@ -70,9 +72,14 @@ export const auditActions = {
   'rotation.read': shown,
   'rotation.resume': changed,
   'rotation.start': changed,
+  'seal.add': seals,
   'seal.close': keyService,
+  'seal.follow': keyService,
+  'seal.list': seals,
   'seal.open': keyService,
+  'seal.prove': keyService,
   'seal.read': keyService,
+  'seal.remove': seals,
   'secret.breakGlass': changed,
   'secret.delete': changed,
   'secret.destroy': changed,
@@ -96,6 +103,8 @@ export const auditActions = {
   'signingKey.create': changed,
   'signingKey.delete': changed,
   'status.read': shown,
+  'unwrap.freeze': keyService,
+  'unwrap.unfreeze': seals,
   'user.change': changed,
   'user.create': changed,
   'user.delete': changed,

@@ -10,6 +10,9 @@ export const DekRef = z.strictObject({
 
 export type DekRef = z.output<typeof DekRef>;
 
+/** The DEK chain for the system's own values. No vault can have this id: every new UUIDv7 sorts after it. */
+export const SYSTEM_VAULT_ID = '00000000-0000-7000-8000-000000000001';
+
 const Dek = z.base64().length(44);
 const WrappedDek = z.strictObject({
   wrappedDekBase64: z.base64().max(512),
@@ -94,35 +97,4 @@ export const destroyKek = endpoint({
   params: z.object({ version: WholeNumber({ min: 1, max: 0xffff_ffff }) }),
   body: z.strictObject({}),
   response: z.strictObject({}),
-});
-
-/** How a seal keeps the root key. */
-export const SealType = z.enum(['file', 'passphrase', 'shamir', 'pkcs11']);
-
-export const unseal = endpoint({
-  ...common,
-  path: '/v1/unseal',
-  action: 'seal.open',
-  summary: 'Open the keyring.',
-  body: z.strictObject({ passphrase: z.string().min(1).max(1024) }),
-  response: z.strictObject({ sealed: z.boolean() }),
-});
-
-export const seal = endpoint({
-  ...common,
-  path: '/v1/seal',
-  action: 'seal.close',
-  summary: 'Close the keyring until the next unseal.',
-  body: z.strictObject({}),
-  response: z.strictObject({ sealed: z.boolean() }),
-});
-
-export const sealStatus = endpoint({
-  ...common,
-  method: 'GET',
-  path: '/v1/seal-status',
-  action: 'seal.read',
-  summary: 'Tell whether the keyring is open, and which seals open it.',
-  body: z.undefined(),
-  response: z.strictObject({ sealed: z.boolean(), seals: z.array(z.strictObject({ id: z.uuid(), type: SealType })) }),
 });

@@ -22,6 +22,9 @@ export const Text = z
   .string()
   .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must be well-formed text without NUL');
 
+/** Text without control characters and lone surrogates. */
+export const printable = /^[^\p{Cc}\p{Cs}]*$/u;
+
 /** The length of a new password in characters: code points of its NFKC form. */
 export const PASSWORD_CHARACTERS = { min: 12, max: 128 } as const;
 

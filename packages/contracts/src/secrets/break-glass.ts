@@ -1,9 +1,7 @@
 import { z } from 'zod';
 import { endpoint } from '../endpoint.ts';
-import { SECRET_PATH, SecretValue, oneSecret, printable } from './secret-shapes.ts';
-
-/** The least number of characters of a reason. */
-export const REASON_CHARACTERS_MIN = 10;
+import { Reason } from '../reason.ts';
+import { SECRET_PATH, SecretValue, oneSecret } from './secret-shapes.ts';
 
 export const breakGlass = endpoint({
   ...oneSecret,
@@ -14,15 +12,7 @@ export const breakGlass = endpoint({
     'Read a value for oversight, with a reason. The audit log flags the read, and the owners of the vault are told.',
   statuses: [200],
   body: z.strictObject({
-    reason: z
-      .string()
-      .max(512)
-      .regex(printable, 'must be printable')
-      // Invisible characters do not count.
-      .refine(
-        (text) => text.replaceAll(/\p{Cf}/gu, '').trim().length >= REASON_CHARACTERS_MIN,
-        'must have at least 10 characters',
-      ),
+    reason: Reason,
   }),
   response: SecretValue,
 });

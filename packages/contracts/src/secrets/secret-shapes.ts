@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { PlainName, SecretName, Time } from '../names.ts';
+import { PlainName, SecretName, Time, printable } from '../names.ts';
 import { MaxVersions, VaultParams } from '../vaults.ts';
 
 /** The most bytes of a value. */
@@ -28,8 +28,6 @@ export const ContentType = z
 export const Version = z.int().min(1);
 
 export const TtlSeconds = z.int().min(1).max(3_155_760_000);
-
-export const printable = /^[^\p{Cc}\p{Cs}]*$/u;
 
 export const MetadataKey = z.string().min(1).max(128).regex(printable, 'must be printable');
 
