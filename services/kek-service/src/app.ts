@@ -1,15 +1,15 @@
 import type { RequestListener } from 'node:http';
+import { destroyKek, listKeks, rewrapDeks, rotateKek, unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
 import {
-  destroyKek,
-  listKeks,
-  rewrapDeks,
-  rotateKek,
+  addSeal,
+  followSeal,
+  listSeals,
+  removeSeal,
   seal,
   sealStatus,
+  unfreezeUnwraps,
   unseal,
-  unwrapDeks,
-  wrapDeks,
-} from '@cardea/contracts/kek-api';
+} from '@cardea/contracts/seal-api';
 import { createApp } from '@cardea/http/server/app';
 import { certificateHolder, identifyPeer } from '@cardea/http/server/peers';
 import type { PeersOfEndpoints } from '@cardea/http/server/peers';
@@ -27,8 +27,13 @@ const peersOf: PeersOfEndpoints = new Map([
   [rotateKek.path, ['api-service', 'worker']],
   [listKeks.path, ['api-service', 'worker']],
   [destroyKek.path, ['api-service', 'worker']],
+  [unfreezeUnwraps.path, ['api-service', 'operator']],
   [unseal.path, ['operator']],
   [seal.path, ['operator']],
+  [listSeals.path, ['api-service']],
+  [addSeal.path, ['api-service']],
+  [removeSeal.path, ['api-service']],
+  [followSeal.path, ['api-service', 'worker']],
   [sealStatus.path, ['operator', 'api-service', 'worker']],
 ]);
 

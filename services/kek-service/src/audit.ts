@@ -1,6 +1,6 @@
 import type { AuditAction } from '@cardea/contracts/audit-actions';
 import type { Caller } from '@cardea/contracts/caller';
-import { seal, unseal } from '@cardea/contracts/kek-api';
+import { seal, unseal } from '@cardea/contracts/seal-api';
 import { refusalFacts } from '@cardea/contracts/refusal';
 import type { Refusal } from '@cardea/contracts/refusal';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
@@ -12,13 +12,19 @@ import { eventOf } from './records.ts';
 const REFUSAL_WAITS_MS = 1_000;
 
 /**
- * Records that the keyring is about to be opened or closed. Resolves once the record is durable; the caller acts only
- * after that. audit-service needs no KEK, so it can answer while the system is sealed.
+ * Records that the keyring is about to be opened or closed, and by which seal. Resolves once the record is durable; the
+ * caller acts only after that. audit-service needs no KEK, so it can answer while the system is sealed.
  * @throws AppError `unavailable`
  */
-export async function recordSealChange(ctx: KekContext, caller: Caller, action: AuditAction): Promise<void> {
+export async function recordSealChange(
+  ctx: KekContext,
+  caller: Caller,
+  action: AuditAction,
+  sealId?: string,
+): Promise<void> {
   ctx.logger.warn(action, { requestId: caller.requestId, peer: caller.actor.id });
-  await append(ctx, caller, { action, decision: 'allow' });
+  const resource = sealId === undefined ? undefined : { name: sealId };
+  await append(ctx, caller, { action, decision: 'allow', resource });
 }
 
 /**

@@ -1,20 +1,17 @@
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
-import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { StartError } from '@cardea/process/config';
 import { failStop } from '@cardea/process/run';
 import type { KekContext } from './context.ts';
-import { RECORDS_MAX } from './keyring/format.ts';
-import type { KeyringDocument } from './keyring/format.ts';
-import { nextDocument, openKeyring } from './keyring/keyring.ts';
+import { openKeyring } from './keyring/keyring.ts';
 import type { Keyring } from './keyring/keyring.ts';
-import { eventOf, replacementEvent } from './records.ts';
+import { nextGeneration } from './next-generation.ts';
+import type { Change } from './next-generation.ts';
 
-/** What a change makes of the keyring, and the record of it beside that of the replacement. */
+/** What a change answers, and what it makes of the keyring. Without a `change` there is nothing to change. */
 export interface KeyringChange<T> {
   value: T;
-  /** Undefined if there is nothing to change. */
-  change?: Partial<Pick<KeyringDocument, 'seals' | 'keks'>> & { facts: Omit<EventFacts, 'decision'> };
+  change?: Change;
 }
 
 /**
@@ -26,35 +23,25 @@ export interface KeyringChange<T> {
 export function changeKeyring<T>(
   ctx: KekContext,
   caller: Caller,
-  work: (keyring: Keyring) => KeyringChange<T>,
+  work: (keyring: Keyring) => KeyringChange<T> | Promise<KeyringChange<T>>,
 ): Promise<T> {
   ctx.audit?.admit();
   return ctx.inTurn(async () => {
-    const keyring = ctx.seal.keyring();
-    const { value, change } = work(keyring);
-    if (change) await replaceKeyring(ctx, caller, keyring, change);
+    const { value, change } = await work(ctx.seal.keyring());
+    if (change) await replaceKeyring(ctx, caller, change);
     await ctx.keyringRecords.send();
     return value;
   });
 }
 
-async function replaceKeyring(
-  ctx: KekContext,
-  caller: Caller,
-  keyring: Keyring,
-  { facts, ...contents }: NonNullable<KeyringChange<unknown>['change']>,
-): Promise<void> {
+async function replaceKeyring(ctx: KekContext, caller: Caller, change: Change): Promise<void> {
+  const keyring = ctx.seal.keyring();
   const waiting = ctx.keyringRecords.waiting();
-  if (waiting.length > RECORDS_MAX - 2) throw new AppError('unavailable', 'too many records wait for the audit log');
-
-  const now = ctx.now();
-  const { generation } = keyring.document;
-  const events = [eventOf(caller, { decision: 'allow', ...facts }, now), replacementEvent(caller, generation + 1, now)];
-  const document = nextDocument(keyring, contents, [...waiting, ...events]);
+  const document = nextGeneration(keyring, change, { caller, waiting, now: ctx.now() });
   // Opened before it is written: what does not open must not replace what does.
   const opened = openKeyring(keyring.rootKey, document);
   try {
-    await ctx.store.replace(generation, document);
+    await ctx.store.replace(keyring.document.generation, document);
   } catch (error) {
     opened.close();
     // Either says that nothing was written.

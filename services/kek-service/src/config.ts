@@ -1,5 +1,7 @@
 import { Port, commonSettings, readConfig } from '@cardea/process/config';
 import { z } from 'zod';
+import type { TokenConfig } from './seals/token.ts';
+import type { UnwrapBudgetLimits } from './unwrap-budget.ts';
 
 /** The settings of kek-service. */
 export interface KekConfig {
@@ -15,7 +17,10 @@ export interface KekConfig {
   seal?: 'file' | 'passphrase';
   /** Without it a keyring sealed by passphrase waits for POST /v1/unseal. */
   passphraseFile?: string;
-  /** Without it, refusals, sealing and unsealing are only logged. */
+  /** For seals by a PKCS#11 token. */
+  token?: TokenConfig;
+  unwrapBudget: UnwrapBudgetLimits;
+  /** Without it, what kek-service records is only logged. */
   auditUrl?: string;
 }
 
@@ -24,12 +29,17 @@ const Settings = z.object({
   CARDEA_KEK_PORT: Port,
   CARDEA_SEAL: z.enum(['file', 'passphrase']).optional(),
   CARDEA_SEAL_PASSPHRASE_FILE: z.string().min(1).optional(),
+  CARDEA_PKCS11_MODULE: z.string().min(1).optional(),
+  CARDEA_PKCS11_PIN_FILE: z.string().min(1).optional(),
+  CARDEA_UNWRAP_VAULTS_PER_MINUTE: z.coerce.number().int().positive().default(300),
+  CARDEA_UNWRAPS_PER_MINUTE: z.coerce.number().int().positive().default(6_000),
   CARDEA_AUDIT_URL: z.url({ protocol: /^https$/ }).optional(),
 });
 
 /** Reads the settings of kek-service. @throws StartError that names every wrong variable */
 export function readKekConfig(env: NodeJS.ProcessEnv): KekConfig {
   const settings = readConfig(Settings, env);
+  const { CARDEA_PKCS11_MODULE: module, CARDEA_PKCS11_PIN_FILE: pinFile } = settings;
   const { CARDEA_SEAL: seal, CARDEA_SEAL_PASSPHRASE_FILE: passphraseFile, CARDEA_AUDIT_URL: auditUrl } = settings;
   return {
     host: settings.CARDEA_HOST,
@@ -39,6 +49,11 @@ export function readKekConfig(env: NodeJS.ProcessEnv): KekConfig {
     dataDir: settings.CARDEA_DATA_DIR,
     tlsDir: settings.CARDEA_TLS_DIR,
     logLevel: settings.CARDEA_LOG_LEVEL,
+    unwrapBudget: {
+      vaultsPerMinute: settings.CARDEA_UNWRAP_VAULTS_PER_MINUTE,
+      unwrapsPerMinute: settings.CARDEA_UNWRAPS_PER_MINUTE,
+    },
+    ...(module === undefined || pinFile === undefined ? {} : { token: { module, pinFile } }),
     ...(seal === undefined ? {} : { seal }),
     ...(passphraseFile === undefined ? {} : { passphraseFile }),
     ...(auditUrl === undefined ? {} : { auditUrl }),

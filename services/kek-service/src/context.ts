@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { AuditLog } from '@cardea/contracts/audited';
 import { passphraseCost } from '@cardea/crypto/password';
 import type { PasswordCost } from '@cardea/crypto/password';
@@ -8,6 +9,7 @@ import type { Logger } from '@cardea/process/logger';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { TlsIdentity } from '@cardea/http/mtls';
 import type { KekConfig } from './config.ts';
+import { readFreezes } from './freeze-file.ts';
 import { keyringFolder, makeKeyringFolder } from './first-keyring.ts';
 import { createFileStore } from './keyring/file-store.ts';
 import type { KeyringStore } from './keyring/store.ts';
@@ -16,11 +18,18 @@ import type { KeyringRecords } from './keyring-records.ts';
 import { createKekMetrics } from './metrics.ts';
 import type { KekMetrics } from './metrics.ts';
 import { openAtStart } from './open-at-start.ts';
+import { createSealEvents } from './seal-events.ts';
+import type { SealEvents } from './seal-events.ts';
 import { createSealState } from './seal-state.ts';
 import type { SealState } from './seal-state.ts';
 import { fileSealWarning } from './seals/file.ts';
+import { createGivenShares } from './seals/given-shares.ts';
+import type { GivenShares } from './seals/given-shares.ts';
+import type { TokenConfig } from './seals/token.ts';
 import { createUnsealAttempts } from './unseal-attempts.ts';
 import type { UnsealAttempts } from './unseal-attempts.ts';
+import { createUnwrapBudget } from './unwrap-budget.ts';
+import type { UnwrapBudget } from './unwrap-budget.ts';
 import { createUnwrapLimit } from './unwrap-limit.ts';
 import type { UnwrapLimit } from './unwrap-limit.ts';
 
@@ -33,13 +42,20 @@ export interface KekContext {
   identity: TlsIdentity;
   /** Undefined if no audit log is configured. Events are then only logged. */
   audit: AuditLog | undefined;
+  /** Where the keyring and what belongs to it are. */
+  folder: string;
+  token: TokenConfig | undefined;
+  passphraseCost: PasswordCost;
   store: KeyringStore;
   keyringRecords: KeyringRecords;
   /** Runs changes of the keyring one after the other. */
   inTurn<T>(work: () => Promise<T>): Promise<T>;
   seal: SealState;
+  sealEvents: SealEvents;
+  givenShares: GivenShares;
   unsealAttempts: UnsealAttempts;
   unwrapLimit: UnwrapLimit;
+  unwrapBudget: UnwrapBudget;
   /** Overwrites the KEKs and closes connections. */
   close(): Promise<void>;
 }
@@ -59,22 +75,39 @@ export async function createContext(config: KekConfig, overrides: KekOverrides):
   await makeKeyring(config, { now, logger, ...overrides });
   const store = createFileStore(keyringFolder(config));
   const stored = await store.read();
-  const opened = await openAtStart(config, stored.document, logger);
-  const seal = createSealState(opened?.keyring);
+  const opened = await openAtStart(config, stored.document, (error) => {
+    logger.error('a seal does not open the keyring', { error });
+  });
+  const seal = createSealState();
+  if (opened.keyring) seal.open(opened.keyring);
+  opened.provenSealIds.forEach((id) => seal.prove(id));
   const audit = connectAudit(config, identity);
+  const freezesPath = join(keyringFolder(config), 'freezes.json');
+  const unwrapBudget = createUnwrapBudget(
+    { limits: config.unwrapBudget, path: freezesPath, audit: audit?.log, logger, now },
+    await readFreezes(freezesPath),
+  );
+  const sealEvents = createSealEvents(seal, config.unwrapBudget);
   return {
     now,
     logger,
     identity,
+    folder: keyringFolder(config),
+    token: config.token,
+    passphraseCost: overrides.passphraseCost ?? passphraseCost,
     store,
     seal,
+    sealEvents,
+    givenShares: createGivenShares(now),
     keyringRecords: createKeyringRecords({ store, audit: audit?.log, logger }, stored),
     inTurn: createTurns(),
-    metrics: createKekMetrics(seal),
+    metrics: createKekMetrics(seal, unwrapBudget),
     audit: audit?.log,
     unsealAttempts: createUnsealAttempts(now),
     unwrapLimit: createUnwrapLimit(now),
+    unwrapBudget,
     async close() {
+      sealEvents.close();
       seal.close();
       await audit?.close();
     },

@@ -3,14 +3,16 @@ import { AppError } from '@cardea/contracts/errors';
 import { rewrapDeks, unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { WrappedDek } from '@cardea/contracts/keks';
+import { unfreezeUnwraps } from '@cardea/contracts/seal-api';
 import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import { plainRoute } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 import type { KekContext } from './context.ts';
 import type { Keyring } from './keyring/keyring.ts';
 import { rewrapDek, unwrapDek, wrapDek } from './keyring/wrapping.ts';
+import { releaseUnwrapped } from './unwrap.ts';
 
-/** Routes that wrap, unwrap and rewrap DEKs. A batch succeeds as a whole or is refused as a whole. */
+/** Routes that wrap, unwrap and rewrap DEKs, and end a freeze. A batch succeeds as a whole or is refused as a whole. */
 export function dekRoutes(ctx: KekContext): Route[] {
   return [
     plainRoute(wrapDeks, async ({ caller, body }) => {
@@ -27,15 +29,16 @@ export function dekRoutes(ctx: KekContext): Route[] {
     }),
 
     plainRoute(unwrapDeks, async ({ caller, body }) => {
-      ctx.unwrapLimit.take(caller.actor.id, body.items.length);
-      const items = ofEach(ctx, caller, body.items, (keyring, item) => {
-        const dek = unwrapDek(keyring, item, fromWire(item));
-        try {
-          return { dekBase64: toBase64(dek) };
-        } finally {
-          dek.fill(0);
-        }
-      });
+      const items = await releaseUnwrapped(ctx, caller, body.items, () =>
+        ofEach(ctx, caller, body.items, (keyring, item) => {
+          const dek = unwrapDek(keyring, item, fromWire(item));
+          try {
+            return { dekBase64: toBase64(dek) };
+          } finally {
+            dek.fill(0);
+          }
+        }),
+      );
       ctx.metrics.dekOperations.inc({ operation: 'unwrap' }, items.length);
       return { body: { items } };
     }),
@@ -46,6 +49,11 @@ export function dekRoutes(ctx: KekContext): Route[] {
       );
       ctx.metrics.dekOperations.inc({ operation: 'rewrap' }, items.length);
       return { body: { items } };
+    }),
+
+    plainRoute(unfreezeUnwraps, async ({ caller, body: { peer, reason } }) => {
+      await ctx.unwrapBudget.unfreeze(caller, peer, reason);
+      return { body: {} };
     }),
   ];
 }

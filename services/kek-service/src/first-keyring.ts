@@ -18,7 +18,7 @@ import type { NewSeal } from './seals/new-seal.ts';
 import { checkPassphraseFile, makePassphraseSeal, readPassphraseFile } from './seals/passphrase.ts';
 
 /** The settings that say where the keyring is and how it is sealed. */
-export type SealConfig = Pick<KekConfig, 'dataDir' | 'seal' | 'passphraseFile'>;
+export type SealConfig = Pick<KekConfig, 'dataDir' | 'seal' | 'passphraseFile' | 'token'>;
 
 /**
  * Looks whether the passphrase that this start needs is where the settings say, without reading it.

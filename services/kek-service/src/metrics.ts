@@ -2,6 +2,7 @@ import { createMetrics } from '@cardea/process/metrics';
 import type { Metrics } from '@cardea/process/metrics';
 import { Counter, Gauge } from 'prom-client';
 import type { SealState } from './seal-state.ts';
+import type { UnwrapBudget } from './unwrap-budget.ts';
 
 /** The metrics that only kek-service has. */
 export interface KekMetrics extends Metrics {
@@ -10,7 +11,7 @@ export interface KekMetrics extends Metrics {
   handshakesRefused: Counter;
 }
 
-export function createKekMetrics(seal: SealState): KekMetrics {
+export function createKekMetrics(seal: SealState, budget: UnwrapBudget): KekMetrics {
   const metrics = createMetrics('kek-service');
   const registers = [metrics.registry];
   metrics.registry.registerMetric(
@@ -20,6 +21,18 @@ export function createKekMetrics(seal: SealState): KekMetrics {
       registers: [],
       collect() {
         this.set(seal.isSealed() ? 1 : 0);
+      },
+    }),
+  );
+  metrics.registry.registerMetric(
+    new Gauge({
+      name: 'cardea_unwraps_frozen',
+      help: '1 while a service may not unwrap, because it went beyond its budget.',
+      labelNames: ['peer'],
+      registers: [],
+      collect() {
+        this.reset();
+        for (const peer of budget.frozen()) this.set({ peer }, 1);
       },
     }),
   );

@@ -1,7 +1,6 @@
 import { IntegrityError } from '@cardea/crypto/envelope';
 import type { EnvelopeKey } from '@cardea/crypto/envelope';
 import { StartError } from '@cardea/process/config';
-import type { Logger } from '@cardea/process/logger';
 import { keyringFolder } from './first-keyring.ts';
 import type { SealConfig } from './first-keyring.ts';
 import type { KeyringDocument, SealEntry, SealOf } from './keyring/format.ts';
@@ -9,6 +8,7 @@ import { openKeyring, unwrapRootKey } from './keyring/keyring.ts';
 import type { Keyring } from './keyring/keyring.ts';
 import { readSealKey } from './seals/file.ts';
 import { derivePassphraseSealKey, readPassphraseFile } from './seals/passphrase.ts';
+import { TokenProblem, openTokenSeal } from './seals/token.ts';
 
 /** A keyring, and the seal that opened it. */
 export interface Opened {
@@ -16,32 +16,42 @@ export interface Opened {
   sealId: string;
 }
 
+/** What a start found out: the open keyring, if a seal opened it, and every seal that would open it. */
+export interface OpenedAtStart {
+  keyring: Keyring | undefined;
+  provenSealIds: string[];
+}
+
 /**
- * Opens the keyring by the first of its seals that needs no operator. Undefined if the others are to be opened by one.
- * @throws StartError if a seal cannot be opened, and no other one opens the keyring or waits for an operator; if
- * CARDEA_SEAL says another seal than the keyring has
+ * Opens the keyring by the first of its seals that needs no operator, and tries the others of these as well: one that
+ * fails shows while there is another. `onFailure` is told of each that should open it and does not. Without a keyring in
+ * the answer an operator must open it.
+ * @throws StartError if no seal opens the keyring and none waits for an operator; if CARDEA_SEAL says another seal than
+ * the keyring has
  */
 export async function openAtStart(
   config: SealConfig,
   document: KeyringDocument,
-  logger: Logger,
-): Promise<Opened | undefined> {
+  onFailure: (error: StartError) => void,
+): Promise<OpenedAtStart> {
   refuseOtherSeal(config, document);
+  const opened: Opened[] = [];
   const failures: StartError[] = [];
-  let isAwaited = false;
   for (const entry of document.seals) {
     try {
       const keyring = await openBy(config, document, entry);
-      if (keyring) return { keyring, sealId: entry.id };
-      isAwaited = true;
+      if (keyring) opened.push({ keyring, sealId: entry.id });
     } catch (error) {
       if (!(error instanceof StartError)) throw error;
       failures.push(error);
     }
   }
-  if (!isAwaited) throw failures[0]!;
-  for (const error of failures) logger.error('a seal does not open the keyring', { error });
-  return undefined;
+  const isLost = failures.length === document.seals.length;
+  if (isLost) throw failures[0]!;
+  failures.forEach(onFailure);
+  const [first, ...others] = opened;
+  for (const { keyring } of others) keyring.close();
+  return { keyring: first?.keyring, provenSealIds: opened.map(({ sealId }) => sealId) };
 }
 
 /**
@@ -73,6 +83,7 @@ function refuseOtherSeal({ seal }: SealConfig, { seals }: KeyringDocument): void
 async function openBy(config: SealConfig, document: KeyringDocument, entry: SealEntry): Promise<Keyring | undefined> {
   if (entry.type === 'file') return openByFile(config, document, entry);
   if (entry.type === 'passphrase') return openByPassphraseFile(config, document, entry);
+  if (entry.type === 'pkcs11') return openByToken(config, document, entry);
   return undefined;
 }
 
@@ -91,6 +102,21 @@ async function openByPassphraseFile(
   if (passphraseFile === undefined) return undefined;
   const sealKey = await derivePassphraseSealKey(await readPassphraseFile(passphraseFile), entry);
   return openOrExplain(sealKey, entry, document, passphraseDoesNotOpen(keyringFolder(config), passphraseFile));
+}
+
+async function openByToken(config: SealConfig, document: KeyringDocument, entry: SealOf<'pkcs11'>): Promise<Keyring> {
+  const { tokenLabel, keyLabel } = entry;
+  const what = `The token ${tokenLabel} does not open the keyring`;
+  if (!config.token) {
+    throw new StartError(`${what}: set CARDEA_PKCS11_MODULE and CARDEA_PKCS11_PIN_FILE.`);
+  }
+  try {
+    return openBySealKey(await openTokenSeal(config.token, entry), entry, document);
+  } catch (cause) {
+    if (cause instanceof TokenProblem) throw new StartError(`${what}: ${cause.message}.`, { cause });
+    if (!(cause instanceof IntegrityError)) throw cause;
+    throw new StartError(`${what}: its key ${keyLabel} is another one, or the keyring was changed.`, { cause });
+  }
 }
 
 function openOrExplain(

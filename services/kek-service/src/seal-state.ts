@@ -11,28 +11,40 @@ export interface SealState {
   replace(keyring: Keyring): void;
   /** Overwrites the KEKs. */
   close(): void;
+  /** Remembers that a seal opens the keyring. */
+  prove(sealId: string): void;
+  /** Whether a seal has opened the keyring since this process started. */
+  isProven(sealId: string): boolean;
+  /** Calls `listener` each time that the keyring was opened or closed. */
+  onChange(listener: () => void): void;
 }
 
-export function createSealState(keyring: Keyring | undefined): SealState {
-  let current = keyring;
+export function createSealState(): SealState {
+  let current: Keyring | undefined;
+  const proven = new Set<string>();
+  const listeners: (() => void)[] = [];
+
+  function set(next: Keyring | undefined): void {
+    const wasOpen = current !== undefined;
+    current?.close();
+    current = next;
+    if (wasOpen !== (next !== undefined)) for (const listener of listeners) listener();
+  }
+
   return {
     isSealed: () => current === undefined,
     keyring() {
       if (!current) throw new AppError('sealed', 'kek-service is sealed: an operator must unseal it');
       return current;
     },
-    open(next) {
-      current?.close();
-      current = next;
-    },
+    open: set,
     replace(next) {
-      if (current) current.close();
+      if (current) set(next);
       else next.close();
-      current &&= next;
     },
-    close() {
-      current?.close();
-      current = undefined;
-    },
+    close: () => set(undefined),
+    prove: (sealId) => void proven.add(sealId),
+    isProven: (sealId) => proven.has(sealId),
+    onChange: (listener) => void listeners.push(listener),
   };
 }

@@ -7,7 +7,7 @@ import { atMost } from './at-most.ts';
 import { createKekApp } from './app.ts';
 import type { KekConfig } from './config.ts';
 import { createContext } from './context.ts';
-import type { KekOverrides } from './context.ts';
+import type { KekContext, KekOverrides } from './context.ts';
 
 // Peers wait this long for a DEK.
 const DRAIN_MS = 5_000;
@@ -23,14 +23,16 @@ export async function startKekService(config: KekConfig, overrides: KekOverrides
   const ctx = await createContext(config, overrides);
   starting.defer(() => ctx.close());
 
-  const { identity, logger, metrics, seal, keyringRecords } = ctx;
-  const late = (error: unknown) => logger.warn('a record of the keyring waits for the audit log', { error });
-  await atMost(RECORD_WAITS_MS, keyringRecords.send().catch(late));
-  starting.use(repeat(SECOND_MS, () => keyringRecords.send(), late));
+  const { identity, logger, metrics, seal } = ctx;
+  const late = (error: unknown) => logger.warn('records wait for the audit log', { error });
+  await atMost(RECORD_WAITS_MS, sendRecords(ctx).catch(late));
+  starting.use(repeat(SECOND_MS, () => sendRecords(ctx), late));
 
   const address = { host: config.host, port: config.port, variable: 'CARDEA_KEK_PORT' };
   const api = await listen(createKekApp(ctx), { ...address, identity });
   starting.defer(() => api.drain(DRAIN_MS));
+  // They would hold the drain up.
+  starting.defer(() => ctx.sealEvents.close());
   reportRefusedHandshakes(api.server, { logger, refused: metrics.handshakesRefused });
 
   const sealed = seal.isSealed();
@@ -38,4 +40,10 @@ export async function startKekService(config: KekConfig, overrides: KekOverrides
   logger.info(sealed ? 'kek-service is ready and sealed' : 'kek-service is ready', { url: api.url });
   const started = starting.move();
   return { url: api.url, opsUrl: ops.url, sealed, stop: () => started.disposeAsync() };
+}
+
+/** Sends what a crash, or an audit log that was away, left behind. */
+async function sendRecords({ keyringRecords, unwrapBudget }: KekContext): Promise<void> {
+  await keyringRecords.send();
+  await unwrapBudget.sendRecords();
 }

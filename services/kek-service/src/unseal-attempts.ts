@@ -6,10 +6,10 @@ const MINUTE_MS = 60_000;
 /** Slows guesses of the passphrase: one attempt at a time; each wrong one doubles the wait, up to a minute. */
 export interface UnsealAttempts {
   /**
-   * Runs an attempt of `peer`. An attempt that throws `access_denied` counts as wrong.
+   * Runs an attempt of `peer`, which names the caller and what it tries. An attempt that throws `access_denied` counts as wrong.
    * @throws AppError `rate_limited` before the wait is over or while another attempt runs
    */
-  run(peer: string, attempt: () => Promise<void>): Promise<void>;
+  run<T>(peer: string, attempt: () => Promise<T>): Promise<T>;
 }
 
 /** `now` in milliseconds. No wait is longer than a minute. */
@@ -23,7 +23,7 @@ export function createUnsealAttempts(now: () => number): UnsealAttempts {
     const delayMs = Math.min(SECOND_MS * 2 ** (failed.count - 1), MINUTE_MS);
     // A clock that steps back must not make the wait longer.
     const leftMs = delayMs - Math.max(0, now() - failed.at);
-    if (leftMs > 0) throw tooEarly('the passphrase was wrong', Math.ceil(leftMs / SECOND_MS));
+    if (leftMs > 0) throw tooEarly('the last attempt was wrong', Math.ceil(leftMs / SECOND_MS));
   }
 
   return {
@@ -32,8 +32,9 @@ export function createUnsealAttempts(now: () => number): UnsealAttempts {
       refuseTooEarly(peer);
       underWay = true;
       try {
-        await attempt();
+        const result = await attempt();
         failures.delete(peer);
+        return result;
       } catch (error) {
         if (error instanceof AppError && error.code === 'access_denied') {
           failures.set(peer, { count: (failures.get(peer)?.count ?? 0) + 1, at: now() });

@@ -42,7 +42,7 @@ describe('over mutual TLS', () => {
     expect(wrapped.kekVersion).toBe(1);
     const { items } = await kek.as('worker').call(unwrapDeks, { body: { items: [{ ...ref, ...wrapped }] } });
     expect(items).toEqual([{ dekBase64 }]);
-    expect(audit.events).toEqual([]);
+    expect(audit.events).toMatchObject([{ action: 'dek.unwrap', decision: 'allow', actor: { id: 'worker' } }]);
   });
 
   test('256 DEKs come back in their order; 257 are refused', async () => {
@@ -174,7 +174,8 @@ describe('the unwrap limit', () => {
     const before = await kek.metric('cardea_refusals_total{code="rate_limited"');
     await expect(unwrapMany(1)).rejects.toMatchObject({ code: 'rate_limited' });
     expect(await kek.metric('cardea_refusals_total{code="rate_limited"')).toBe(before + 1);
-    expect(audit.events).toMatchObject([{ action: 'dek.unwrap', reason: 'rate_limited', rule: 'unwrap-rate' }]);
+    const refusals = audit.events.filter(({ decision }) => decision === 'deny');
+    expect(refusals).toMatchObject([{ action: 'dek.unwrap', reason: 'rate_limited', rule: 'unwrap-rate' }]);
 
     expect(await unwrap(ref, item)).toBe(dekBase64);
     kek.clock.now += 1_000;
@@ -195,13 +196,17 @@ describe('while the audit log does not answer', () => {
 
   afterAll(() => alone.stop());
 
-  test('DEKs are still wrapped and unwrapped, and refusals stand', async () => {
+  test('DEKs are wrapped, none is unwrapped, and refusals stand', async () => {
     const body = { items: [{ ...ref, dekBase64 }] };
     const wrapped = (await alone.as('api-service').call(wrapDeks, { body })).items[0]!;
     const asked = alone
       .as('api-service')
       .call(unwrapDeks, { body: { items: [{ ...ref, dekVersion: 2, ...wrapped }] } });
     await expect(asked).rejects.toMatchObject({ code: 'access_denied' });
+    const right = JSON.stringify({ items: [{ ...ref, ...wrapped }] });
+    await expect(alone.as('api-service').post(unwrapDeks.path, right, 20_000)).rejects.toMatchObject({
+      code: 'unavailable',
+    });
     expect(alone.lines).toContainEqual(
       expect.objectContaining({
         message: 'refused',

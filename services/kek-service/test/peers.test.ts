@@ -3,17 +3,17 @@ import { request } from 'node:https';
 import type { RequestOptions } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { destroyKek, listKeks, rewrapDeks, rotateKek, unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
 import {
-  destroyKek,
-  listKeks,
-  rewrapDeks,
-  rotateKek,
+  addSeal,
+  followSeal,
+  listSeals,
+  removeSeal,
   seal,
   sealStatus,
+  unfreezeUnwraps,
   unseal,
-  unwrapDeks,
-  wrapDeks,
-} from '@cardea/contracts/kek-api';
+} from '@cardea/contracts/seal-api';
 import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import { readTlsIdentity } from '@cardea/http/mtls';
@@ -47,6 +47,8 @@ const bodies = new Map<string, unknown>([
   [rewrapDeks.path, { items: [{ ...ref, wrappedDekBase64: 'AAAA', kekVersion: 1 }] }],
   [rotateKek.path, { requestId: uuidv7(0) }],
   [destroyKek.path, {}],
+  [addSeal.path, { id: uuidv7(0), seal: { type: 'file' } }],
+  [unfreezeUnwraps.path, { peer: 'worker', reason: 'looked into it' }],
   [unseal.path, { passphrase: 'never looked at' }],
   [seal.path, {}],
 ]);
@@ -57,6 +59,8 @@ const strangers: [string, ServiceName[]][] = [
   [rewrapDeks.path, ['audit-service', 'operator', 'kek-service']],
   [rotateKek.path, ['audit-service', 'operator', 'kek-service']],
   [destroyKek.path, ['audit-service', 'operator', 'kek-service']],
+  [addSeal.path, ['worker', 'audit-service', 'operator', 'kek-service']],
+  [unfreezeUnwraps.path, ['worker', 'audit-service', 'kek-service']],
   [unseal.path, ['api-service', 'worker', 'audit-service', 'kek-service']],
   [seal.path, ['api-service', 'worker', 'audit-service', 'kek-service']],
 ];
@@ -83,6 +87,18 @@ test('only the peers that need the state of the seal can read it', async () => {
     expect(await kek.as(name).call(sealStatus, {})).toMatchObject({ sealed: false, seals: [{ type: 'file' }] });
   }
   await expect(kek.as('audit-service').call(sealStatus, {})).rejects.toMatchObject({ code: 'access_denied' });
+});
+
+test('the seals are listed for api-service, and their state is followed by those who hold DEKs', async () => {
+  expect((await kek.as('api-service').call(listSeals, {})).items).toMatchObject([{ type: 'file' }]);
+  for (const name of ['worker', 'operator', 'audit-service', 'kek-service'] as const) {
+    await expect(kek.as(name).call(listSeals, {})).rejects.toMatchObject({ code: 'access_denied' });
+    const removed = kek.as(name).call(removeSeal, { params: { id: uuidv7(0) } });
+    await expect(removed).rejects.toMatchObject({ code: 'access_denied' });
+  }
+  for (const name of ['operator', 'audit-service', 'kek-service'] as const) {
+    await expect(kek.as(name).stream(followSeal.path, {})).rejects.toMatchObject({ code: 'access_denied' });
+  }
 });
 
 test('the versions of the KEK are listed for those who rotate it and for nobody else', async () => {

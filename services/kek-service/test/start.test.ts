@@ -1,7 +1,7 @@
 import { chmod, cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { unseal } from '@cardea/contracts/kek-api';
+import { unseal } from '@cardea/contracts/seal-api';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { readKekConfig } from '../src/config.ts';

@@ -11,6 +11,8 @@ import type { LogLine } from './recording-logger.ts';
 /** The lowest cost of Argon2id. A test guesses no passphrases. */
 const cheapPassphrase = { memoryKib: 8, passes: 1, parallelism: 1 };
 
+const unwrapBudget = { vaultsPerMinute: 300, unwrapsPerMinute: 6_000 };
+
 export interface TestKek extends Running {
   lines: LogLine[];
   clock: { now: number };
@@ -26,7 +28,7 @@ export async function startTestKek(
   const logger = createRecordingLogger();
   const clock = { now: Date.parse('2026-11-22T06:27:31Z') };
   const running = await startKekService(
-    { host: '127.0.0.1', port: 0, opsHost: '127.0.0.1', opsPort: 0, logLevel: 'info', seal: 'file', ...config },
+    { host: '127.0.0.1', port: 0, opsHost: '127.0.0.1', opsPort: 0, logLevel: 'info', unwrapBudget, ...config },
     { logger, now: () => clock.now, passphraseCost: cheapPassphrase },
   );
   const clients = new Map<ServiceName, Client>();

@@ -1,14 +1,12 @@
-import type { Stats } from 'node:fs';
-import { access, constants, open, stat } from 'node:fs/promises';
 import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import type { EnvelopeKey } from '@cardea/crypto/envelope';
 import { randomKey } from '@cardea/crypto/ids';
 import { derivePassphraseKey } from '@cardea/crypto/password';
 import type { PasswordCost } from '@cardea/crypto/password';
-import { StartError } from '@cardea/process/config';
 import type { SealOf } from '../keyring/format.ts';
 import { ONLY_VERSION, toKey } from '../keyring/keyring.ts';
 import type { NewSeal } from './new-seal.ts';
+import { checkPrivateFile, readPrivateFile } from './private-file.ts';
 
 const SALT_BYTES = 16;
 const LENGTH_MIN = 12;
@@ -32,42 +30,17 @@ export async function derivePassphraseSealKey(
   return toKey(ONLY_VERSION, await derivePassphraseKey(passphrase, fromBase64(saltBase64), cost));
 }
 
+const VARIABLE = 'CARDEA_SEAL_PASSPHRASE_FILE';
+
 /**
  * Reads the passphrase in a file, without the newline at its end.
  * @throws StartError if the file cannot be read, or if other users of the machine can read it
  */
-export async function readPassphraseFile(path: string): Promise<string> {
-  try {
-    await using file = await open(path, 'r');
-    refuseShared(path, await file.stat());
-    return (await file.readFile('utf8')).replace(/\r?\n$/, '');
-  } catch (error) {
-    throw explain(path, error);
-  }
+export function readPassphraseFile(path: string): Promise<string> {
+  return readPrivateFile({ path, variable: VARIABLE });
 }
 
 /** Checks the file without reading it, because a pipe can be read only once. @throws StartError as reading would */
-export async function checkPassphraseFile(path: string): Promise<void> {
-  try {
-    await access(path, constants.R_OK);
-    refuseShared(path, await stat(path));
-  } catch (error) {
-    throw explain(path, error);
-  }
-}
-
-function refuseShared(path: string, { mode }: Stats): void {
-  if ((mode & 0o077) === 0) return;
-  throw new StartError(
-    `The file ${path} that CARDEA_SEAL_PASSPHRASE_FILE names can be read by other users of this machine: run ` +
-      `chmod 400 ${path}.`,
-  );
-}
-
-function explain(path: string, error: unknown): StartError {
-  if (error instanceof StartError) return error;
-  const { code } = error as NodeJS.ErrnoException;
-  return new StartError(`The file ${path} that CARDEA_SEAL_PASSPHRASE_FILE names cannot be read (${code}).`, {
-    cause: error,
-  });
+export function checkPassphraseFile(path: string): Promise<void> {
+  return checkPrivateFile({ path, variable: VARIABLE });
 }

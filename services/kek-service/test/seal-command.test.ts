@@ -1,0 +1,143 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { wrapDeks } from '@cardea/contracts/kek-api';
+import { seal, sealStatus, unseal } from '@cardea/contracts/seal-api';
+import { randomKey, uuidv7 } from '@cardea/crypto/ids';
+import { ensureCertificates } from '@cardea/deploy/certificates';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { startRecordingAuditService } from './recording-audit-service.ts';
+import { startTestKek } from './test-kek.ts';
+
+let folder: string;
+let audit: Awaited<ReturnType<typeof startRecordingAuditService>>;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cardea-kek-'));
+  await ensureCertificates(folder, new Date());
+  audit = await startRecordingAuditService(folder);
+});
+
+afterEach(async () => {
+  await audit.drain(0);
+  await rm(folder, { recursive: true, force: true });
+});
+
+const start = () => startTestKek({ dataDir: folder, tlsDir: folder, auditUrl: audit.url });
+
+test('shares that were generated offline open the keyring, and the next start records the seal', async () => {
+  await (await start()).stop();
+  const made = await run(['generate-shares', '5', '3']);
+  expect(made.code).toBe(0);
+  const shares = made.out.trim().split('\n');
+  expect(shares).toHaveLength(5);
+  expect((await run(['status'])).out).toMatch(
+    /^generation 2\n\S+ \S+ file\n\S+ \S+ shamir 3 of 5, set [0-9a-f]{16}\n$/,
+  );
+
+  audit.events.length = 0;
+  const kek = await start();
+  expect(audit.events).toMatchObject([
+    { action: 'seal.add', decision: 'allow', actor: { id: 'operator' }, reason: 'shamir' },
+    { action: 'keyring.replace', actor: { id: 'operator' }, resource: { version: 2 } },
+  ]);
+  await kek.as('operator').call(seal, { body: {} });
+  for (const share of shares.slice(2)) await kek.as('operator').call(unseal, { body: { share } });
+  expect(await kek.as('operator').call(sealStatus, {})).toMatchObject({ sealed: false });
+  await kek.stop();
+});
+
+test('a share is checked: genuine, mistyped, or of another keyring', async () => {
+  await (await start()).stop();
+  const [share = ''] = (await run(['generate-shares', '3', '2'])).out.split('\n');
+  const [old = ''] = (await run(['generate-shares', '3', '2'])).out.split('\n');
+  for (const good of [share, old, ` ${share.toUpperCase()} `]) {
+    const checked = await run(['check-share'], `${good}\n`);
+    expect(checked).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^The share is genuine: share 1 of set .*any 2 open/),
+    });
+  }
+  const mistyped = share.replace(/.$/, (last) => (last === '0' ? '1' : '0'));
+  expect(await run(['check-share'], `${mistyped}\n`)).toMatchObject({
+    code: 78,
+    err: expect.stringContaining('typing error'),
+  });
+  await rm(join(folder, 'kek'), { recursive: true, force: true });
+  await (await start()).stop();
+  expect(await run(['check-share'], `${share}\n`)).toMatchObject({
+    code: 78,
+    err: expect.stringContaining('is of no seal of this keyring'),
+  });
+});
+
+test('a seal by a file is added by shares, for a keyring whose key is lost', async () => {
+  await (await start()).stop();
+  const shares = (await run(['generate-shares', '3', '2'])).out.trim().split('\n');
+  await rm(join(folder, 'kek', 'seal-key'), { force: true });
+  // The seal whose key is lost is still there.
+  expect(await run(['add-file'], `${shares.slice(0, 2).join('\n')}\n`)).toMatchObject({
+    code: 78,
+    err: expect.stringContaining('has a seal by a file already'),
+  });
+  expect(await run(['add-file'], `${shares[0]}\n${shares[0]}\n`)).toMatchObject({
+    code: 78,
+    err: 'The seal needs 2 of its shares.\n',
+  });
+});
+
+test('a keyring that only a passphrase opens gets a seal by a file, which opens it at the next start', async () => {
+  await writeFile(join(folder, 'passphrase'), 'correct horse battery staple\n', { mode: 0o600 });
+  const passphraseFile = join(folder, 'passphrase');
+  const first = await startTestKek({ dataDir: folder, tlsDir: folder, seal: 'passphrase', passphraseFile });
+  await first.stop();
+  expect(await run(['add-file'], 'not the passphrase\n')).toMatchObject({
+    code: 78,
+    err: 'The keyring does not open: the passphrase is wrong.\n',
+  });
+  expect((await run(['add-file'], 'correct horse battery staple\n')).code).toBe(0);
+  const kek = await start();
+  const items = [{ vaultId: uuidv7(0), dekVersion: 1, dekBase64: Buffer.from(randomKey()).toString('base64') }];
+  expect((await kek.as('worker').call(wrapDeks, { body: { items } })).items).toHaveLength(1);
+  await kek.stop();
+});
+
+test('a keyring of an older generation is accepted by an operator only', async () => {
+  await (await start()).stop();
+  await writeFile(join(folder, 'kek', 'generation.json'), '{"highest":7,"recorded":7}\n');
+  await expect(start()).rejects.toMatchObject({ message: expect.stringContaining('of generation 7') });
+  expect(await run(['accept-keyring'])).toMatchObject({ code: 0, out: expect.stringContaining('generation 1 counts') });
+  await (await start()).stop();
+});
+
+test('nothing is changed while Cardea runs, and a wrong call shows how to call it', async () => {
+  await (await start()).stop();
+  await writeFile(join(folder, 'cardea.pid'), `${process.pid} unknown\n`);
+  expect(await run(['generate-shares', '3', '2'])).toMatchObject({
+    code: 78,
+    err: expect.stringContaining('stop it first'),
+  });
+  await rm(join(folder, 'cardea.pid'));
+  for (const wrong of [
+    [],
+    ['generate-shares'],
+    ['generate-shares', '3', '4'],
+    ['generate-shares', '65', '2'],
+    ['burn'],
+  ]) {
+    expect(await run(wrong)).toMatchObject({ code: 78, out: '', err: expect.stringContaining('usage: pnpm seal') });
+  }
+});
+
+async function run(args: string[], input = ''): Promise<{ code: number; out: string; err: string }> {
+  const main = new URL('../src/seal-main.ts', import.meta.url).pathname;
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
+    env: { ...process.env, CARDEA_DATA_DIR: folder },
+  });
+  child.stdin.end(input);
+  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
+  return { code: code as number, out, err };
+}
