@@ -22,6 +22,7 @@ export type SystemAction =
   | 'application.manage'
   | 'rotation.read'
   | 'rotation.manage'
+  | 'seal.manage'
   | 'webhook.manage';
 
 /** A permission: the rule that gave it, and the names it is limited to. */
@@ -142,6 +143,7 @@ const systemRights: Record<SystemAction, readonly string[]> = {
   'rotation.read': ['admin', 'ceo'],
   'rotation.manage': ['admin'],
   'webhook.manage': ['admin'],
+  'seal.manage': ['admin'],
 };
 
 /** @throws AppError `access_denied` */

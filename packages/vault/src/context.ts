@@ -1,5 +1,6 @@
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { DekRef } from '@cardea/contracts/kek-api';
+import type { KekSeals } from '@cardea/contracts/kek-seals';
 import type { Keks } from '@cardea/contracts/keks';
 import type { WebhookEndpoint, WebhookSender } from '@cardea/contracts/webhooks/sender';
 import type { EnvelopeKey } from '@cardea/crypto/envelope';
@@ -26,6 +27,7 @@ export interface VaultContext {
   db: Db;
   keks: Keks;
   deks: DekCache;
+  seals: KekSeals;
   audit: AuditLog;
   outbox: Outbox;
   passwords: PasswordHasher;
@@ -60,7 +62,7 @@ export interface DekCache {
   sweep(): void;
   /** Overwrites the keys of a vault, including keys that are being unwrapped now. */
   forget(vaultId: string): void;
-  /** Overwrites every key. */
+  /** Overwrites every key, including keys that are being unwrapped now. */
   clear(): void;
 }
 

@@ -7,7 +7,7 @@ import { createLastReads } from './secrets/lifecycle/last-reads.ts';
 /** What a service supplies. The rest of the context is made from it. */
 export type World = Pick<
   VaultContext,
-  'db' | 'keks' | 'audit' | 'passwords' | 'webhookSender' | 'settings' | 'jobs' | 'now'
+  'db' | 'keks' | 'seals' | 'audit' | 'passwords' | 'webhookSender' | 'settings' | 'jobs' | 'now'
 >;
 
 export function createVaultContext(world: World): VaultContext {

@@ -1,8 +1,10 @@
 import { AppError } from '@cardea/contracts/errors';
 import { createAuditClient } from '@cardea/http/client/audit-client';
+import { followSeal } from '@cardea/http/client/follow-seal';
 import { createKekClient } from '@cardea/http/client/kek-client';
 import { createClient } from '@cardea/http/client/peer-client';
 import type { Client } from '@cardea/http/client/peer-client';
+import { createSealClient } from '@cardea/http/client/seal-client';
 import { createWebhookSender } from '@cardea/http/client/webhook-sender';
 import type { TlsIdentity } from '@cardea/http/mtls';
 import { createBullmqQueue } from '@cardea/jobs/bullmq';
@@ -17,6 +19,7 @@ import type { VaultContext } from '@cardea/vault/context';
 import { createVaultContext } from '@cardea/vault/create-context';
 import { SECOND_MS } from '@cardea/vault/durations';
 import { migrationsFolder } from '@cardea/vault/migrations';
+import { pacedKeks } from './paced-keks.ts';
 import type { VaultConfig } from './vault-config.ts';
 
 /** What a service supplies. */
@@ -54,12 +57,24 @@ export async function openVault(config: VaultConfig, service: Service): Promise<
   const db = await openStore(config);
   opening.defer(() => db.close());
 
-  const keks = createKekClient(kekService);
+  let vaultsPerMinute = Infinity;
+  const pace = { vaultsPerMinute: () => vaultsPerMinute, now: () => now().getTime() };
+  const keks = pacedKeks(createKekClient(kekService), pace);
+  const seals = createSealClient(kekService);
   const queue = createQueue(config, logger);
   const webhookSender = createWebhookSender();
   const { vaultSettings: settings } = config;
-  const vault = createVaultContext({ db, keks, audit, passwords, webhookSender, settings, jobs: queue, now });
+  const vault = createVaultContext({ db, keks, seals, audit, passwords, webhookSender, settings, jobs: queue, now });
   opening.defer(() => vault.deks.clear());
+  // A connection of its own, which it keeps.
+  const sealEvents = createClient({ url: config.kekUrl, peer: 'kek-service', identity, connections: 1 });
+  opening.defer(() => sealEvents.close());
+  opening.use(
+    followSeal(sealEvents, {
+      onSealed: () => vault.deks.clear(),
+      onBudget: (limit) => (vaultsPerMinute = limit),
+    }),
+  );
   opening.defer(() => vault.lastReads.flush());
   opening.defer(() => vault.outbox.flush());
   opening.defer(() => queue.close());

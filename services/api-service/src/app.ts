@@ -30,6 +30,7 @@ import { documentRoutes } from './routes/secrets/documents.ts';
 import { lifecycleRoutes } from './routes/secrets/lifecycle.ts';
 import { listingRoutes } from './routes/secrets/listing.ts';
 import { hotRoutes, secretRoutes } from './routes/secrets/secrets.ts';
+import { sealRoutes } from './routes/seals.ts';
 import { systemRoutes } from './routes/system.ts';
 import { vaultRoutes } from './routes/vaults.ts';
 import { kekRotationRoutes } from './routes/webhooks/kek-rotation.ts';
@@ -112,6 +113,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
     ...rotationRoutes(vault),
     ...kekRotationRoutes(vault),
     ...deliveryRoutes(vault),
+    ...sealRoutes(vault),
     ...auditRoutes(vault, ctx.auditService, ctx.exports),
   ];
   const endpoints = routes.map(({ endpoint }) => endpoint);

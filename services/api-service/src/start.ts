@@ -1,7 +1,7 @@
 import { listEntries } from '@cardea/contracts/audit-api';
 import { AppError } from '@cardea/contracts/errors';
 import type { Endpoint } from '@cardea/contracts/endpoint';
-import { sealStatus } from '@cardea/contracts/kek-api';
+import { sealStatus } from '@cardea/contracts/seal-api';
 import { refuseBrokenRequests } from '@cardea/http/server/client-errors';
 import { openOpsPort } from '@cardea/http/server/ops-port';
 import { listen } from '@cardea/http/server/serve';

@@ -51,6 +51,7 @@ interface RequestOptions {
 type Body = Dispatcher.ResponseData['body'];
 
 const json = (body: Body) => body.json();
+const nothing = (body: Body) => body.dump();
 
 export function createClient({ url, peer, identity, connections = 4 }: ClientOptions): Client {
   const pool = new Pool(url, { connections, connect: connector(peer, identity), keepAliveTimeout: MINUTE_MS });
@@ -87,7 +88,8 @@ export function createClient({ url, peer, identity, connections = 4 }: ClientOpt
 
   return {
     async call(endpoint, { params = {}, query = {}, body, timeoutMs }) {
-      const answer = await requestBody(json, {
+      const read = endpoint.response instanceof z.ZodUndefined ? nothing : json;
+      const answer = await requestBody(read, {
         method: endpoint.method,
         path: fill(endpoint.path, params) + search(query),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),

@@ -81,9 +81,18 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
     return promise;
   }
 
-  function drop(vaultId: string): void {
+  /** Overwrites the keys whose ids begin so, and those that are being unwrapped now once they are. */
+  function forget(prefix: string): void {
+    drop(prefix);
+    for (const [id, promise] of loading) {
+      // The caller that waits for the key gets the failure. There is no key to drop then.
+      if (id.startsWith(prefix)) promise.then(() => drop(prefix)).catch(() => undefined);
+    }
+  }
+
+  function drop(prefix: string): void {
     for (const [id, entry] of entries) {
-      if (!id.startsWith(`${vaultId}:`)) continue;
+      if (!id.startsWith(prefix)) continue;
       entries.delete(id);
       entry.key.destroy();
     }
@@ -116,17 +125,8 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
         entry.key.destroy();
       }
     },
-    forget(vaultId) {
-      drop(vaultId);
-      for (const [id, promise] of loading) {
-        // The caller that waits for the key gets the failure. There is no key to drop then.
-        if (id.startsWith(`${vaultId}:`)) promise.then(() => drop(vaultId)).catch(() => undefined);
-      }
-    },
-    clear() {
-      for (const entry of entries.values()) entry.key.destroy();
-      entries.clear();
-    },
+    forget: (vaultId) => forget(`${vaultId}:`),
+    clear: () => forget(''),
   };
 }
 

@@ -1,11 +1,11 @@
 import { AppError } from '@cardea/contracts/errors';
+import { SYSTEM_VAULT_ID } from '@cardea/contracts/kek-api';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { WrappedDek } from '@cardea/contracts/keks';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import { vaultNotThere } from '../not-there.ts';
 
-/** The DEK chain for the system's own values. No vault can have this id: every new UUIDv7 sorts after it. */
-export const SYSTEM_VAULT_ID = '00000000-0000-7000-8000-000000000001';
+export { SYSTEM_VAULT_ID };
 
 /** The version of a vault's newest active DEK; undefined for a vault without one. */
 export async function findNewestDekVersion(db: Queryable, vaultId: string): Promise<number | undefined> {

@@ -1,0 +1,62 @@
+import type { Audited } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
+import type { NewSeal, Seal, SealRequest } from '@cardea/contracts/seal-api';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
+import { uuidv7 } from '@cardea/crypto/ids';
+import { authorizeSystem } from '../authorize.ts';
+import type { VaultContext } from '../context.ts';
+import { audited } from '../record.ts';
+
+// kek-service makes each change and records it, with the id of the seal, before it answers. The records made here say
+// which admin asked for it.
+
+/** The seals of the keyring, the oldest first. @throws AppError `access_denied` unless the caller is an admin */
+export async function listSeals(ctx: VaultContext, caller: Caller): Promise<Audited<Seal[]>> {
+  const { rule } = authorizeSystem(caller, 'seal.manage');
+  ctx.audit.admit();
+  const seals = await ctx.seals.list();
+  return audited(ctx, caller, { action: 'seal.list', rule, resource: { count: seals.length } }, () => seals);
+}
+
+/**
+ * Adds a seal. Its shares, if it has any, are in this answer and in no other.
+ * @throws AppError `access_denied` unless the caller is an admin; `conflict` for a second seal by a file; `sealed`,
+ * `unavailable`
+ */
+export async function addSeal(ctx: VaultContext, caller: Caller, request: SealRequest): Promise<Audited<NewSeal>> {
+  const { rule } = authorizeSystem(caller, 'seal.manage');
+  // A record that fails only after this would cost the shares.
+  ctx.audit.admit();
+  const made = await ctx.seals.add(uuidv7(ctx.now().getTime()), request);
+  const facts: EventFacts = { action: 'seal.add', rule, reason: made.type, resource: { name: made.id } };
+  return audited(ctx, caller, facts, () => made);
+}
+
+/**
+ * Removes a seal.
+ * @throws AppError `access_denied` unless the caller is an admin; `not_found`; `conflict` for the last seal, or if no
+ * other one is known to open the keyring; `sealed`, `unavailable`
+ */
+export async function removeSeal(ctx: VaultContext, caller: Caller, id: string): Promise<Audited<undefined>> {
+  const { rule } = authorizeSystem(caller, 'seal.manage');
+  ctx.audit.admit();
+  await ctx.seals.remove(id);
+  return audited(ctx, caller, { action: 'seal.remove', rule, resource: { name: id } }, () => undefined);
+}
+
+/**
+ * Lets a service unwrap DEKs again that kek-service froze.
+ * @throws AppError `access_denied` unless the caller is an admin; `conflict` if it is not frozen, or was unfrozen less
+ * than an hour ago; `unavailable`
+ */
+export async function unfreezeUnwraps(
+  ctx: VaultContext,
+  caller: Caller,
+  { peer, reason }: { peer: 'api-service' | 'worker'; reason: string },
+): Promise<Audited<undefined>> {
+  const { rule } = authorizeSystem(caller, 'seal.manage');
+  ctx.audit.admit();
+  await ctx.seals.unfreeze(peer, reason);
+  const facts: EventFacts = { action: 'unwrap.unfreeze', rule, reason, resource: { name: peer } };
+  return audited(ctx, caller, facts, () => undefined);
+}
