@@ -71,7 +71,7 @@ describe('starting', () => {
     const sealed = `ready({ url: 'https://127.0.0.1:1', sealed: true })`;
     const run = supervise([[service('kek', sealed)], [service('api', `ready({ url: 'http://here:1' })`)]]);
     await run.said(
-      /is SEALED: until it is unsealed, http:\/\/here:1 answers 503\n(.*\n){2}.* https:\/\/127\.0\.0\.1:1\/v1\/unseal\n/,
+      /is SEALED: until it is unsealed, http:\/\/here:1 answers 503\n(.*\n){3}.* https:\/\/127\.0\.0\.1:1\/v1\/unseal\n/,
     );
     expect(run.output).not.toContain('is ready in');
     process.kill(pidOf('kek'), 'SIGKILL');

@@ -37,14 +37,16 @@ function firstPassword(file: string): string[] {
   ];
 }
 
-// The passphrase goes from the terminal through a pipe, so it is in no shell history and on no command line.
+// A passphrase or share goes from the terminal through a pipe, so it is in no shell history and on no command line.
 function howToUnseal(kekUrl: string, tlsDir: string): string[] {
   const file = (name: string) => quoted(join(tlsDir, name));
-  const ask = `(IFS= read -rs P; P="$P" node -p 'JSON.stringify({ passphrase: process.env.P })')`;
+  const toJson = `const { P } = process.env; JSON.stringify(/^ *cs1-/i.test(P) ? { share: P } : { passphrase: P })`;
+  const ask = `(IFS= read -rs P; P="$P" node -p '${toJson}')`;
   const certificates = `--cacert ${file('ca.pem')} --cert ${file('operator.pem')} --key ${file('operator.key')}`;
   const send = `curl -sS ${certificates} -H 'Content-Type: application/json' --data-binary @- -w '\\n' ${kekUrl}/v1/unseal`;
   return [
-    'To unseal it, run this in another terminal (bash or zsh), type the passphrase, which is not shown, and press Enter:',
+    'To unseal it, run this in another terminal (bash or zsh), type the passphrase or a share, which is not shown, and',
+    'press Enter; with shares, repeat it until there are enough:',
     `${ask} | ${send}`,
   ];
 }

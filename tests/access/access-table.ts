@@ -197,6 +197,19 @@ export const table: Record<string, Row> = {
     },
   },
 
+  'GET /api/v1/seals': { statuses: ADMINS_ONLY },
+  'POST /api/v1/seals': {
+    statuses: ADMINS_MAKE,
+    body: { type: 'shamir', shares: 2, threshold: 2 },
+  },
+  // Nobody has proven another seal.
+  'DELETE /api/v1/seals/{id}': { statuses: '401 404 403 403 403 403 403 403' },
+  // Nothing is frozen.
+  'POST /api/v1/seals:unfreeze': {
+    statuses: '401 409 403 403 403 403 403 403',
+    body: { reason: 'the yearly exercise' },
+  },
+
   'POST /api/v1/vaults': {
     statuses: '401 201 201 201 201 403 403 403',
     body: { name: 'unwanted' },

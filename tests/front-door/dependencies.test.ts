@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { seal, unseal } from '@cardea/contracts/kek-api';
+import { seal, unseal } from '@cardea/contracts/seal-api';
 import { openPostgres } from '@cardea/storage/postgres';
 import { Person, Stranger } from '@cardea/testkit/person';
 import { parseAnswer, sendRequest, toBytes } from '@cardea/testkit/raw-http';

@@ -58,7 +58,7 @@ describe('the start command', () => {
     const modes = new Map(files.map(({ path, mode }) => [path, mode.toString(8)]));
     expect(Object.fromEntries(modes)).toMatchObject({
       'initial-admin-password': '600',
-      'kek/root-key': '400',
+      'kek/seal-key': '400',
       'kek/keyring.json': '600',
       'audit/signing-key': '600',
       'audit/audit.db': '600',
@@ -181,9 +181,9 @@ describe('a start that fails says in one sentence what to do:', () => {
       (copy) => flipByte(join(copy, 'kek', 'keyring.json'), 1),
     ],
     [
-      'the keyring belongs to another root key',
+      'the keyring belongs to another seal key',
       /put both back from the same backup/,
-      (copy) => writeFile(join(copy, 'kek', 'root-key'), `${Buffer.alloc(32).toString('base64')}\n`, { mode: 0o400 }),
+      (copy) => writeFile(join(copy, 'kek', 'seal-key'), `${Buffer.alloc(32).toString('base64')}\n`, { mode: 0o400 }),
     ],
     [
       'a certificate is damaged',

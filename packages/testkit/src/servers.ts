@@ -113,13 +113,14 @@ function embeddedPostgres(): string[] {
 }
 
 /**
- * Returns the path of a server's program. Installs Debian's package of the same name if the program is missing.
+ * Returns the path of a server's program. Installs Debian's package, by default the one of the same name, if the
+ * program is missing.
  * @throws Error that says what to do
  */
-export function findServer(program: string): string {
+export function findServer(program: string, packageName = program): string {
   const installed = findInPath(program);
   if (installed) return installed;
-  const problem = installPackage(program);
+  const problem = installPackage(packageName);
   const found = findInPath(program);
   if (!found) throw new Error(`tests need ${program}: install it and run them again (${problem ?? 'not found'})`);
   return found;

@@ -144,6 +144,7 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
       CARDEA_SIGN_INS_PER_MINUTE: '100000',
       CARDEA_REQUESTS_PER_MINUTE: '1000000',
       CARDEA_REFUSALS_PER_MINUTE: '1000000',
+      CARDEA_UNWRAP_VAULTS_PER_MINUTE: '1000000',
       ...(databases
         ? {
             CARDEA_DATABASE_URL: name === 'audit' ? databases.audit : databases.api,
