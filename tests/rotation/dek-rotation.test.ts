@@ -151,6 +151,10 @@ inEachProfile((system, { admin, alice, carla }) => {
       expect(await sealedUnder(system, vaultId)).toEqual(['a 1: 2', 'b 1: 1', 'c 1: 2']);
       const trail = await trailOf(admin, rotation.id);
       expect(trail.filter((line) => line.includes('!'))).toEqual(['dek.reseal! 1 b']);
+      const metrics = await (await fetch(`${system.opsUrl}/metrics`)).text();
+      expect(metrics).toMatch(/^cardea_rotation_unopened_rows\{.*\} 1$/m);
+      expect(metrics).toMatch(/^cardea_rotation_retiring_deks\{.*\} 1$/m);
+      expect(metrics).toMatch(/^cardea_rotations_running\{.*\} 0$/m);
 
       const again = await rotate(system, admin, { kind: 'dek', vault: 'damaged' });
       expect(again).toMatchObject({ state: 'finished', done: 2, failed: 1 });

@@ -119,6 +119,31 @@ export async function runUntilStopped(system: TestSystem, rotationId: string, lo
   if ((stopped as Error | undefined)?.name !== 'AbortError') throw new Error('it did not stop', { cause: stopped });
 }
 
+/** Works on a rotation, and does something before the transaction with the number `nth`, counted from 1. */
+export function runWithPause(
+  system: TestSystem,
+  rotationId: string,
+  { nth, work }: { nth: number; work: () => Promise<unknown> },
+): Promise<void> {
+  const { db } = system.vault;
+  let transactions = 0;
+  const transaction: typeof db.transaction = async (inside) => {
+    transactions += 1;
+    if (transactions === nth) await work();
+    return db.transaction(inside);
+  };
+  const ctx = { ...system.vault, db: { ...db, transaction } };
+  return runRotation(ctx, rotationId, { signal: new AbortController().signal, done: () => {} });
+}
+
+/** Makes a vault with `s0` to `s299`, which take several pages. */
+export async function createBigVault(admin: Person, vault: string): Promise<string> {
+  await admin.createVault(vault);
+  const content = JSON.stringify(Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`s${i}`, `v${i}`])));
+  await admin.post(`/vaults/${vault}/secrets:import`, { format: 'json', content }).expect(200);
+  return idOf(admin, vault);
+}
+
 /** The first part of the rotation of one vault: it has a new DEK, and no value is resealed yet. */
 export function onlyRenew(system: TestSystem, rotationId: string): Promise<void> {
   return runUntilStopped(system, rotationId, 2);

@@ -8,7 +8,19 @@ import { readSecret } from '@cardea/vault/secrets/read-secret';
 import { Audited } from '@cardea/contracts/audited';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { query, untilAnswers } from '../secrets/ground.ts';
-import { deksOf, idOf, onlyRenew, recordsIn, rotate, runUntilStopped, sealedUnder, show, start } from './ground.ts';
+import {
+  createBigVault,
+  deksOf,
+  idOf,
+  onlyRenew,
+  recordsIn,
+  rotate,
+  runUntilStopped,
+  runWithPause,
+  sealedUnder,
+  show,
+  start,
+} from './ground.ts';
 
 const encoder = new TextEncoder();
 
@@ -116,10 +128,7 @@ inEachProfile((system, { admin }) => {
   });
 
   test('a process that stops finishes its page, and another goes on from there', async () => {
-    await admin.createVault('many');
-    const content = JSON.stringify(Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`s${i}`, `v${i}`])));
-    await admin.post('/vaults/many/secrets:import', { format: 'json', content }).expect(200);
-    const vaultId = await idOf(admin, 'many');
+    const vaultId = await createBigVault(admin, 'many');
     const id = await start(admin, { kind: 'dek', vault: 'many' });
     // It looks before each of the two claims, and after the first page.
     await runUntilStopped(system, id, 3);
@@ -134,6 +143,62 @@ inEachProfile((system, { admin }) => {
     await system.runJob('rotation.run', { rotationId: id });
     expect(await show(admin, id)).toMatchObject({ state: 'finished', done: 300 });
     await expectAllUnder(vaultId, 2);
+  });
+
+  test('a page that is under way when its rotation is paused or cancelled changes nothing', async () => {
+    for (const [verb, state] of [
+      ['pause', 'paused'],
+      ['cancel', 'cancelled'],
+    ]) {
+      const vaultId = await createBigVault(admin, `to-${verb}`);
+      const id = await start(admin, { kind: 'dek', vault: `to-${verb}` });
+      await onlyRenew(system, id);
+      const work = () => admin.post(`/rotations/${id}:${verb}`).expect(200);
+      await runWithPause(system, id, { nth: 2, work });
+      const { done } = await show(admin, id);
+      expect(await show(admin, id)).toMatchObject({ state, done, total: 300 });
+      const lines = await sealedUnder(system, vaultId);
+      expect(lines.filter((line) => line.endsWith(': 2'))).toHaveLength(done);
+      expect(done).toBeGreaterThan(0);
+      expect(done).toBeLessThan(200);
+    }
+  });
+
+  test('a rotation whose DEK is replaced by another rotation goes on under the newest DEK', async () => {
+    const vaultId = await createBigVault(admin, 'overtaken');
+    const [first, second] = [
+      await start(admin, { kind: 'dek', vault: 'overtaken' }),
+      await start(admin, { kind: 'dek', vault: 'overtaken' }),
+    ];
+    await onlyRenew(system, first);
+    await runWithPause(system, first, { nth: 2, work: () => onlyRenew(system, second) });
+    expect(await show(admin, first)).toMatchObject({ state: 'finished', failed: 0 });
+    await expectAllUnder(vaultId, 3);
+    expect(await deksOf(system, vaultId)).toEqual(['1 destroyed', '2 destroyed', '3 active']);
+    await system.runJob('rotation.run', { rotationId: second });
+    expect(await show(admin, second)).toMatchObject({ state: 'finished', done: 0 });
+    expect(await admin.readSecret('overtaken', 's299')).toBe('v299');
+  });
+
+  test('a value that is written, destroyed or moved while its page is under way is left as it is', async () => {
+    const vaultId = await createBigVault(admin, 'changing');
+    await admin.createVault('refuge');
+    const id = await start(admin, { kind: 'dek', vault: 'changing' });
+    await onlyRenew(system, id);
+    const work = async () => {
+      for (let i = 0; i < 300; i += 50) await admin.putSecret('changing', `s${i}`, 'written');
+      await admin.post('/vaults/changing/secrets/s1:move', { vault: 'refuge', name: 's1' }).expect(200);
+      await admin.post('/vaults/changing/secrets/s2:destroy', { versions: [1] }).expect(200);
+      await admin.post('/vaults/changing/secrets/s3:purge').expect(204);
+    };
+    await runWithPause(system, id, { nth: 1, work });
+    expect(await show(admin, id)).toMatchObject({ state: 'finished', failed: 0 });
+    expect((await sealedUnder(system, vaultId)).filter((line) => line.endsWith(': 1'))).toEqual([]);
+    expect(await admin.readSecret('changing', 's50')).toBe('written');
+    expect((await admin.get('/vaults/changing/secrets/s50?version=1').expect(200)).body.value).toBe('v50');
+    expect(await admin.readSecret('refuge', 's1')).toBe('v1');
+    await admin.get('/vaults/changing/secrets/s2').expect(410);
+    await admin.get('/vaults/changing/secrets/s3').expect(404);
   });
 
   test('the claim of a process that died holds up its vault for a minute, and no other', async () => {

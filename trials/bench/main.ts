@@ -10,6 +10,7 @@ import { startCardea } from './cardea.ts';
 import type { Cardea } from './cardea.ts';
 import { memoryOf } from './memory.ts';
 import type { ProcessMemory } from './memory.ts';
+import { measureRotation } from './rotation.ts';
 import { measureSweeps } from './sweeps.ts';
 
 /**
@@ -18,6 +19,7 @@ import { measureSweeps } from './sweeps.ts';
  *
  *   pnpm bench [seconds] [connections,…]
  *   pnpm bench sweeps
+ *   pnpm bench rotation
  */
 const seconds = Number(process.argv[2] ?? 4);
 const connectionCounts = (process.argv[3] ?? '1,16,64,256').split(',').map(Number);
@@ -36,7 +38,8 @@ interface Measured {
 }
 
 /* eslint-disable no-console -- a command prints its table */
-await (process.argv[2] === 'sweeps' ? measureSweeps() : main());
+const parts: Record<string, () => Promise<void>> = { sweeps: measureSweeps, rotation: measureRotation };
+await (parts[process.argv[2] ?? ''] ?? main)();
 
 async function main(): Promise<void> {
   const dataDir = mkdtempSync(join(tmpdir(), 'cardea-bench-'));

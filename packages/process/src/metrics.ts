@@ -1,4 +1,4 @@
-import { Counter, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 
 /** The metrics of every service. Their names follow Prometheus: base unit last. */
 export interface Metrics {
@@ -35,4 +35,32 @@ export function createMetrics(service: string): Metrics {
       registers: [registry],
     }),
   };
+}
+
+/**
+ * Adds gauges that are read when the metrics are. `helps` has the help of each, by its name. If `read` fails, the
+ * gauges have no value, and the other metrics are shown all the same. Concurrent collections share one call of `read`.
+ */
+export function addGauges<N extends string>(
+  registry: Registry,
+  helps: Record<N, string>,
+  read: () => Promise<Record<N, number>>,
+): void {
+  let reading: Promise<Record<N, number> | undefined> | undefined;
+  const readOnce = () =>
+    (reading ??= read()
+      .catch(() => undefined)
+      .finally(() => (reading = undefined)));
+  for (const [name, help] of Object.entries(helps) as [N, string][]) {
+    const gauge: Gauge = new Gauge({
+      name,
+      help,
+      registers: [registry],
+      async collect() {
+        const values = await readOnce();
+        if (values) gauge.set(values[name]);
+        else gauge.remove();
+      },
+    });
+  }
 }

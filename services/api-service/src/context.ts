@@ -9,6 +9,8 @@ import { parseRedisUrl } from '@cardea/jobs/redis-options';
 import { makeDataFolder } from '@cardea/process/data-folder';
 import { createLogger } from '@cardea/process/logger';
 import type { Logger } from '@cardea/process/logger';
+import { addGauges } from '@cardea/process/metrics';
+import { readRotationFigures, rotationFigures } from '@cardea/vault/rotation/rotation-figures';
 import { openVault } from '@cardea/wiring/open-vault';
 import type { OpenVault } from '@cardea/wiring/open-vault';
 import { Redis } from 'ioredis';
@@ -53,12 +55,14 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
   const opened = await openVault(config, { identity, logger, passwords, now, auditDeadlineMs });
   opening.defer(() => opened.close());
 
+  const metrics = createApiMetrics();
+  addGauges(metrics.registry, rotationFigures, () => readRotationFigures(opened.vault));
   const made = opening.move();
   return {
     ...opened,
     config,
     logger,
-    metrics: createApiMetrics(),
+    metrics,
     exports,
     redis,
     forgetInitialPassword: () => rm(config.initialPasswordFile, { force: true }),

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DekRef } from '@cardea/contracts/kek-api';
-import type { Db } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { findNewestDekVersion } from '../deks/dek-store.ts';
 import { FIRST_ROW } from '../deks/resealable.ts';
@@ -20,9 +19,9 @@ const PAGE = 128;
 
 /**
  * How long the work rests after a page, as a share of the time that the page took. In profile mini, the pages run in
- * the process that answers requests.
+ * the process that answers requests. In profile full, they use the same PostgreSQL.
  */
-const REST: Record<Db['engine'], number> = { sqlite: 0.5, postgres: 0 };
+const REST = 0.5;
 
 /**
  * Seals every value of a vault again under its newest DEK, page by page, and destroys the older DEKs. Rows that do not
@@ -80,7 +79,7 @@ async function resealKind(ctx: VaultContext, run: RotationRun, kind: Kind): Prom
     if (rows.length < PAGE) return;
     after = rows.at(-1)!;
     run.job.signal.throwIfAborted();
-    await sleep((performance.now() - began) * REST[ctx.db.engine]);
+    await sleep((performance.now() - began) * REST);
   }
 }
 
