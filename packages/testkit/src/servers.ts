@@ -16,8 +16,12 @@ const UNPRIVILEGED = 65534;
 export interface PostgresServer {
   /** The URL of the superuser, over a unix socket. */
   url: string;
+  /** Where the server keeps its data. */
+  dataFolder: string;
   /** Makes an empty database and returns its URL. */
   createDatabase(): Promise<string>;
+  /** Kills all its processes, as a power cut does, and starts it again on the same data. */
+  crash(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -26,6 +30,8 @@ export interface RedisServer {
   url: string;
   /** Deletes all data, as the loss of the Redis would. */
   flush(): Promise<void>;
+  /** Writes all data into a file and returns its path. */
+  save(): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -44,8 +50,19 @@ export async function startPostgres(): Promise<PostgresServer> {
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const guard = startGuarded(folder, 'QUIT', [join(binaries, 'postgres'), '-D', data, ...flags]);
   const url = `postgresql://postgres@localhost/postgres?host=${encodeURIComponent(folder)}`;
-  await ready(guard, folder, () => runSql(url, 'select 1'));
-  return { url, createDatabase: () => createDatabase(url), stop: () => stop(guard) };
+  const answers = () => ready(guard, folder, () => runSql(url, 'select 1'));
+  await answers();
+  return {
+    url,
+    dataFolder: data,
+    createDatabase: () => createDatabase(url),
+    async crash() {
+      await killWithChildren(Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]));
+      guard.stdin?.write('again\n');
+      await answers();
+    },
+    stop: () => stop(guard),
+  };
 }
 
 /**
@@ -60,7 +77,15 @@ export async function startRedis(): Promise<RedisServer> {
   const flags = ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder];
   const guard = startGuarded(folder, 'KILL', [binary, ...flags]);
   await ready(guard, folder, () => sendRedis(socket, 'PING'));
-  return { url: `unix://${socket}`, flush: () => sendRedis(socket, 'FLUSHALL'), stop: () => stop(guard) };
+  return {
+    url: `unix://${socket}`,
+    flush: () => sendRedis(socket, 'FLUSHALL'),
+    async save() {
+      await sendRedis(socket, 'SAVE');
+      return join(folder, 'dump.rdb');
+    },
+    stop: () => stop(guard),
+  };
 }
 
 /** Makes an empty database on the server that jest's global setup has started, and returns its URL. */
@@ -152,8 +177,13 @@ function findInPath(program: string): string | undefined {
 }
 
 // The shell reads from a pipe that this process holds. When this process ends, even by SIGKILL, the pipe closes, and
-// the shell ends the server and removes its folder. Its own session keeps it from Ctrl-C in the terminal.
-const GUARD = 'folder=$1 signal=$2; shift 2; "$@" & read -r _; kill -s "$signal" $!; wait; rm -rf "$folder"';
+// the shell ends the server and removes its folder. Its own session keeps it from Ctrl-C in the terminal. For each line
+// that it reads, it waits for the end of the server and starts it again.
+const GUARD = `
+folder=$1 signal=$2; shift 2
+"$@" &
+while read -r _; do wait $!; "$@" & done
+kill -s "$signal" $!; wait; rm -rf "$folder"`;
 
 /** Starts a server that ends by `signal` when this process ends, even after SIGKILL. Its folder is removed with it. */
 export function startGuarded(folder: string, signal: string, command: string[]): ChildProcess {
@@ -174,6 +204,31 @@ export async function stop(guard: ChildProcess): Promise<void> {
   guard.ref();
   guard.stdin?.end();
   await ended;
+}
+
+// A process of PostgreSQL that still runs would keep the next server from starting.
+async function killWithChildren(parent: number): Promise<void> {
+  const doomed = new Set([parent, ...processes().flatMap(({ pid, ppid }) => (ppid === parent ? [pid] : []))]);
+  for (const pid of doomed) killNow(pid);
+  while (processes().some(({ pid, isZombie }) => doomed.has(pid) && !isZombie)) await sleep(5);
+}
+
+function processes(): { pid: number; ppid: number; isZombie: boolean }[] {
+  const listed = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,stat='], { encoding: 'utf8' });
+  return listed
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .map(([pid, ppid, stat = '']) => ({ pid: Number(pid), ppid: Number(ppid), isZombie: stat.startsWith('Z') }));
+}
+
+function killNow(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    // It has ended by itself.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** Repeats `probe` until it resolves. @throws Error with the server's log after 30 s */
