@@ -26,7 +26,7 @@ export interface LoggedEntry {
  * @throws Violation if the verifier refuses the export
  */
 export async function exportAuditLog(
-  client: Client,
+  client: Pick<Client, 'exportAuditLog'>,
   wanted: { folder: string; dataDir: string; held: string[] },
 ): Promise<LoggedEntry[]> {
   const folder = await mkdtemp(join(wanted.folder, 'export-'));

@@ -10,7 +10,8 @@ import { Violation } from './ledger.ts';
 import { serviceNames } from './messages.ts';
 import type { KillOrder, ServiceName, ServiceEvent } from './messages.ts';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
+/** The project's folder. */
+export const root = fileURLToPath(new URL('../..', import.meta.url));
 const supervised = fileURLToPath(new URL('supervised.ts', import.meta.url));
 // Below the ports of outgoing connections, so that no connection takes one of these ports between two starts.
 const FIRST_PORT = 21_000;
@@ -36,7 +37,10 @@ export class Cardea {
   private constructor(folder: string, port: number) {
     this.dataDir = join(folder, 'data');
     this.logFile = join(folder, 'log');
-    this.#env = environment({ dataDir: this.dataDir, logFile: this.logFile, port });
+    this.#env = {
+      ...testEnvironment({ dataDir: this.dataDir, port }),
+      CARDEA_KILL_LOG: this.logFile,
+    };
     this.url = planMini(this.#env, root).url;
   }
 
@@ -117,13 +121,13 @@ export class Cardea {
   }
 }
 
-function environment(of: { dataDir: string; logFile: string; port: number }): NodeJS.ProcessEnv {
+/** The settings of a Cardea under test: limits that no load reaches. */
+export function testEnvironment(of: { dataDir: string; port: number }): NodeJS.ProcessEnv {
   return {
     ...process.env,
     NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/cardea-compile'),
     CARDEA_DATA_DIR: of.dataDir,
     CARDEA_PORT: String(of.port),
-    CARDEA_KILL_LOG: of.logFile,
     CARDEA_LOG_LEVEL: 'warn',
     CARDEA_REQUESTS_PER_MINUTE: '1000000000',
     CARDEA_READS_PER_SECOND: '1000000000',
@@ -132,7 +136,8 @@ function environment(of: { dataDir: string; logFile: string; port: number }): No
   };
 }
 
-async function findPorts(): Promise<number> {
+/** The first of thirteen free ports in a row. */
+export async function findPorts(): Promise<number> {
   for (let offset = process.pid % PORTS; ; offset = (offset + PORTS_EACH) % PORTS) {
     const port = FIRST_PORT + offset;
     const addresses = Array.from({ length: PORTS_EACH }, (_, index) => ({ host: '127.0.0.1', port: port + index }));

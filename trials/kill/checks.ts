@@ -91,24 +91,25 @@ function checkTimesSent(secret: { path: string; known: Map<number, string>; time
 }
 
 /**
- * Checks that every answer has one entry, with the id of the request, the position of the receipt, and the right action
- * and decision.
+ * Checks that every answer has its entry, with the id of the request, the position of the receipt, and the right action
+ * and decision, and no further entry unless the request changed several secrets.
+ * @throws Violation
  */
-function checkAnswers(answers: Ledger['answers'], entries: LoggedEntry[]): void {
+export function checkAnswers(answers: Ledger['answers'], entries: LoggedEntry[]): void {
   const ids = new Set(entries.map(({ entry }) => entry.event.id));
   if (ids.size !== entries.length) throw new Violation(`the log has ${entries.length - ids.size} event ids twice`);
 
   const byRequest = Map.groupBy(entries, ({ entry }) => entry.event.requestId);
-  for (const { requestId, action, decision, receipt } of answers) {
+  for (const { requestId, action, decision, receipt, entries: count } of answers) {
     const found = byRequest.get(requestId) ?? [];
     const wanted = `${action} ${decision} of request ${requestId}${receipt ? ` at ${receipt.seq}` : ''}`;
-    const [only] = found;
-    if (!only || found.length > 1) throw new Violation(`the log has ${found.length} entries for ${wanted}`);
-    const { event, seq } = only.entry;
+    const first = count === 1 ? found[0] : found.find(({ entry }) => entry.seq === receipt?.seq);
+    if (!first || found.length !== count) throw new Violation(`the log has ${found.length} entries for ${wanted}`);
+    const { event, seq } = first.entry;
     const isRight =
       event.action === action &&
       event.decision === decision &&
-      (!receipt || (receipt.seq === seq && receipt.leaf === only.leaf));
+      (!receipt || (receipt.seq === seq && receipt.leaf === first.leaf));
     if (!isRight) throw new Violation(`for ${wanted} the log has ${event.action} ${event.decision} at ${seq}`);
   }
 }

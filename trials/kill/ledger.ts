@@ -12,6 +12,16 @@ export interface Expected {
   decision: 'allow' | 'deny';
   /** The position of the entry by the receipt. A refusal has no receipt. */
   receipt: { seq: number; leaf: string } | undefined;
+  /** How many entries the request has. The receipt is for the first one. */
+  entries: number;
+}
+
+/** What is special about a request. */
+export interface NoteOptions {
+  /** How many entries it has if it is done: more than 1 if it changes several secrets. */
+  entries?: number;
+  /** A refusal that may occur, other than 404. */
+  mayBe?: number;
 }
 
 /** All requests and answers of a trial: everything that Cardea must not lose. */
@@ -35,11 +45,11 @@ export class Ledger {
   }
 
   /**
-   * Records the outcome of a request. Returns an answer of 2xx or 404, or undefined if it is unknown whether the
+   * Records the outcome of a request. Returns an answer of 2xx, 404 or `mayBe`, or undefined if it is unknown whether the
    * request was done.
    * @throws Violation for an answer that must not occur, or that lacks its request id or receipt
    */
-  note(action: string, outcome: Outcome): Answer | undefined {
+  note(action: string, outcome: Outcome, { entries = 1, mayBe = 404 }: NoteOptions = {}): Answer | undefined {
     if (outcome.kind !== 'answered') {
       this.counts[outcome.kind] += 1;
       return undefined;
@@ -51,10 +61,12 @@ export class Ledger {
       return undefined;
     }
     const allowed = status >= 200 && status < 300;
-    if (!allowed && status !== 404) throw new Violation(`${action} (${requestId}) was answered ${status}: ${text}`);
+    if (!allowed && status !== 404 && status !== mayBe)
+      throw new Violation(`${action} (${requestId}) was answered ${status}: ${text}`);
     if (allowed && !receipt) throw new Violation(`${action} (${requestId}) was answered ${status} without a receipt`);
     this.counts[allowed ? kindOf(action) : 'refusals'] += 1;
-    this.answers.push({ requestId, action, decision: allowed ? 'allow' : 'deny', receipt });
+    const decision = allowed ? 'allow' : 'deny';
+    this.answers.push({ requestId, action, decision, receipt, entries: allowed ? entries : 1 });
     return outcome;
   }
 }
