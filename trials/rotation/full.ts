@@ -1,0 +1,128 @@
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ensureCertificates } from '@cardea/deploy/certificates';
+import type { ChildSpec } from '@cardea/deploy/child';
+import { planMini } from '@cardea/deploy/mini';
+import { openPostgres } from '@cardea/storage/postgres';
+import { startPostgres, startRedis } from '@cardea/testkit/servers';
+import type { PostgresServer, RedisServer } from '@cardea/testkit/servers';
+import { findPorts, root, testEnvironment } from '../kill/cardea.ts';
+import { Violation } from '../kill/ledger.ts';
+import { filesBelow } from './installation.ts';
+import type { Installation, Target } from './installation.ts';
+import { keepRunning } from './kept-process.ts';
+import type { KeptProcess } from './kept-process.ts';
+
+const WORKER_OPS_PORT = 3;
+const START_WITHIN_MS = 60_000;
+
+/** The servers and the databases of one installation. */
+interface Stores {
+  postgres: PostgresServer;
+  redis: RedisServer;
+  api: string;
+  audit: string;
+}
+
+/**
+ * Starts a Cardea of profile full with one worker, its own PostgreSQL and its own Redis. Its keys and its log are in
+ * `folder`.
+ */
+export async function startFull(folder: string): Promise<Installation> {
+  const [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
+  const [api, audit] = await Promise.all([postgres.createDatabase(), postgres.createDatabase()]);
+  const stores = { postgres, redis, api, audit };
+  const port = await findPorts();
+  const dataDir = join(folder, 'data');
+  await ensureCertificates(join(dataDir, 'tls'), new Date());
+  const env = testEnvironment({ dataDir, port });
+  const logFile = join(folder, 'log');
+  const log = openSync(logFile, 'a', 0o600);
+  const endedByItself = new Map<string, number>();
+  const onEnd = (name: string, code: number) => {
+    const how = `${name} with ${code}`;
+    endedByItself.set(how, (endedByItself.get(how) ?? 0) + 1);
+  };
+  const kept = new Map<string, KeptProcess>();
+  const untilReady = async (withinMs: number) => {
+    const deadline = performance.now() + withinMs;
+    while ([...kept.values()].some(({ isReady }) => !isReady)) {
+      if (performance.now() > deadline) throw new Violation(`not ready in time: ${missing(kept)}`);
+      await sleep(10);
+    }
+  };
+  for (const stage of planFull(env, stores)) {
+    for (const spec of stage) kept.set(spec.name, keepRunning(spec, { log, onEnd }));
+    await untilReady(START_WITHIN_MS);
+  }
+  return {
+    url: planMini(env, root).url,
+    kekUrl: `https://127.0.0.1:${port + 1}`,
+    dataDir,
+    logFile,
+    get password() {
+      return readFileSync(join(dataDir, 'initial-admin-password'), 'utf8').trim();
+    },
+    targets: ['api-service', 'worker', 'kek-service', 'PostgreSQL', 'audit-service', 'Redis'],
+    endedByItself,
+    kill: (target) => killIn({ kept, stores }, target),
+    untilReady,
+    openDatabase: () => openPostgres(api),
+    async listFiles() {
+      const data = await Promise.all([filesBelow(folder), filesBelow(postgres.dataFolder)]);
+      return [...data.flat(), await redis.save()];
+    },
+    async stop() {
+      for (const process of [...kept.values()].toReversed()) await process.stop();
+      await Promise.all([postgres.stop(), redis.stop()]);
+      closeSync(log);
+    },
+  };
+}
+
+/** The services of profile mini and a worker, on PostgreSQL and Redis. A stage starts when the one before is ready. */
+function planFull(env: NodeJS.ProcessEnv, { redis, api, audit }: Stores): ChildSpec[][] {
+  const [keys = [], [mini] = []] = planMini(env, root).stages;
+  const inFull = (spec: ChildSpec, database: string): ChildSpec => ({
+    ...spec,
+    env: {
+      ...definedOf(env),
+      ...spec.env,
+      CARDEA_PROFILE: 'full',
+      CARDEA_DATABASE_URL: database,
+      CARDEA_REDIS_URL: redis.url,
+      CARDEA_TEST_ALLOW_FSYNC_OFF: 'true',
+    },
+  });
+  const first = keys.map((spec) => inFull(spec, audit));
+  const front = inFull(mini!, api);
+  const opsPort = String(Number(front.env['CARDEA_PORT']) + WORKER_OPS_PORT);
+  const worker = {
+    ...front,
+    name: 'worker',
+    script: join(root, 'services', 'worker', 'src', 'main.ts'),
+    env: { ...front.env, CARDEA_OPS_PORT: opsPort },
+  };
+  return [first, [front], [worker]];
+}
+
+function definedOf(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+function missing(kept: ReadonlyMap<string, KeptProcess>): string {
+  return [...kept.values()]
+    .filter(({ isReady }) => !isReady)
+    .map(({ name }) => name)
+    .join(', ');
+}
+
+async function killIn(
+  { kept, stores }: { kept: ReadonlyMap<string, KeptProcess>; stores: Stores },
+  target: Target,
+): Promise<void> {
+  if (target === 'PostgreSQL') return stores.postgres.crash();
+  if (target === 'Redis') return stores.redis.flush();
+  await kept.get(target)!.kill();
+}
