@@ -1,14 +1,16 @@
 import type { JobName } from '@cardea/contracts/jobs';
-import { Queue as BullQueue, UnrecoverableError, Worker } from 'bullmq';
-import type { Job } from 'bullmq';
-import { ATTEMPTS_MAX, RETRY_DELAY_MS, isJobName, parsePayload, runHandler, scheduleId } from './queue.ts';
-import type { JobHandlers, OnJobError, Queue } from './queue.ts';
+import { Queue as BullQueue, UnrecoverableError, WaitingError, Worker } from 'bullmq';
+import type { Job, QueueOptions } from 'bullmq';
+import { Redis } from 'ioredis';
+import { keepSchedules } from './bullmq-schedules.ts';
+import { ATTEMPTS_MAX, HandedBack, QueueUnavailable, RETRY_DELAY_MS, jobNames, parsePayload, runJob } from './queue.ts';
+import type { JobHandlers, JobObserver, OnJobError, Queue } from './queue.ts';
 import { parseRedisUrl } from './redis-options.ts';
 
-const QUEUE_NAME = 'jobs';
 const ANSWER_WITHIN_MS = 5000;
 const PROBE_WITHIN_MS = 1000;
 const RECONNECT_MAX_MS = 2000;
+const LOCK_MS = 15_000;
 const MINUTE_MS = 60_000;
 
 export interface BullmqOptions {
@@ -17,34 +19,62 @@ export interface BullmqOptions {
   /** The prefix of every key in Redis. */
   prefix?: string;
   onError: OnJobError;
+  observer?: JobObserver;
   /** The wait before the second attempt. Doubles with each attempt. */
   retryDelayMs?: number;
-  /** How often schedules are registered again. If Redis loses its data, schedules stop for at most this long. */
-  reregisterMs?: number;
-  /** How long `add`, `every` and `work` wait for Redis. */
+  /** How often schedules are checked. If Redis loses its data, schedules stop for at most this long. */
+  checkSchedulesMs?: number;
+  /** How long `add`, `every`, `work` and `countWaiting` wait for Redis. */
   answerWithinMs?: number;
+  /** Another process runs a job again if the process that ran it has not been heard of for this long. */
+  lockMs?: number;
 }
 
 /**
- * A queue in Redis, shared by every process with the same Redis and prefix. It connects by itself, and connects again
- * after Redis was unavailable. Redis needs `maxmemory-policy noeviction`: with another policy it may delete jobs.
+ * Queues in Redis, one for each name of a job, shared by every process with the same Redis and prefix. They connect by
+ * themselves, and connect again after Redis was unavailable. Redis needs `maxmemory-policy noeviction`: with another
+ * policy it may delete jobs.
  */
 export function createBullmqQueue(options: BullmqOptions): Queue {
-  const { onError, prefix = 'cardea', retryDelayMs = RETRY_DELAY_MS, reregisterMs = MINUTE_MS } = options;
+  const { onError, observer, prefix = 'cardea', retryDelayMs = RETRY_DELAY_MS, lockMs = LOCK_MS } = options;
   const inTime = <T>(work: Promise<T>) => within(options.answerWithinMs ?? ANSWER_WITHIN_MS, work);
   let leaving = false;
-  const connection = {
+  const connection = new Redis({
     ...parseRedisUrl(options.redisUrl),
     maxRetriesPerRequest: null,
     // A clean close needs an answer from Redis, and a process that must end cannot wait until Redis is back.
     retryStrategy: (attempts: number) => (leaving ? null : Math.min(attempts * 100, RECONNECT_MAX_MS)),
-  };
-  const jobs = new BullQueue(QUEUE_NAME, { connection, prefix, defaultJobOptions: jobOptions(retryDelayMs) });
-  jobs.on('error', (error) => onError(error));
-  const schedules = new Map<string, () => Promise<unknown>>();
-  const timer = setInterval(() => void registerAgain(schedules, onError), reregisterMs).unref();
+  });
+  connection.on('error', (error) => onError(error));
+  const queues = new Map(
+    jobNames.map((name) => [
+      name,
+      openQueue(name, { connection, prefix, defaultJobOptions: jobOptions(retryDelayMs) }),
+    ]),
+  );
+  const checkMs = options.checkSchedulesMs ?? MINUTE_MS;
+  const schedules = keepSchedules({ queues, connection, template: jobOptions(retryDelayMs), checkMs, onError });
+  const closing = new AbortController();
   const running = new Set<Promise<void>>();
-  let worker: Worker | undefined;
+  let workers: Worker[] | undefined;
+  let closed: Promise<void> | undefined;
+
+  function openQueue(name: JobName, settings: QueueOptions): BullQueue {
+    return new BullQueue(name, settings).on('error', (error) => onError(error));
+  }
+
+  function openWorker(handlers: JobHandlers, name: JobName, concurrency: number): Worker {
+    const stalling = { lockDuration: lockMs, stalledInterval: lockMs / 3, maxStalledCount: ATTEMPTS_MAX };
+    const worker = new Worker(name, (job, token) => tracked(run(handlers, job, token)), {
+      connection,
+      prefix,
+      concurrency,
+      ...stalling,
+    });
+    worker.on('error', (error) => onError(error));
+    worker.on('failed', (job, error) => reportFailure(onError, job, error));
+    return worker;
+  }
 
   async function tracked(job: Promise<void>): Promise<void> {
     running.add(job);
@@ -55,38 +85,63 @@ export function createBullmqQueue(options: BullmqOptions): Queue {
     }
   }
 
+  async function run(handlers: JobHandlers, job: Job, token: string | undefined): Promise<void> {
+    const name = job.name as JobName;
+    refuseInvalid(name, job.data);
+    let done = 0;
+    const onDone = (items: number): void => {
+      done += items;
+      job.updateProgress({ done }).catch(onError);
+    };
+    try {
+      await runJob(handlers, { name, payload: job.data, signal: closing.signal, onDone }, observer);
+    } catch (error) {
+      if (!(error instanceof HandedBack)) throw error;
+      await job.moveToWait(token);
+      throw new WaitingError();
+    }
+  }
+
   return {
     async add(name, payload, { key, delayMs } = {}) {
       const parsed = parsePayload(name, payload);
-      const deduplication = key === undefined ? {} : { deduplication: { id: `${name} ${key}` } };
-      await inTime(jobs.add(name, parsed, { ...deduplication, ...(delayMs !== undefined && { delay: delayMs }) }));
+      const deduplication = key === undefined ? {} : { deduplication: { id: key } };
+      const delay = delayMs === undefined ? {} : { delay: delayMs };
+      await inTime(queues.get(name)!.add(name, parsed, { ...deduplication, ...delay }));
     },
     async every(name, periodMs, payload) {
-      const parsed = parsePayload(name, payload);
-      const id = scheduleId(name, parsed);
-      const template = { name, data: parsed, opts: jobOptions(retryDelayMs) };
-      // To register a known schedule again changes nothing: the next run keeps its time.
-      const register = () => inTime(jobs.upsertJobScheduler(id, { every: periodMs }, template));
-      schedules.set(id, register);
-      await register();
+      await inTime(schedules.add(name, periodMs, parsePayload(name, payload)));
     },
-    async work(handlers, { concurrency = 4 } = {}) {
-      if (worker) throw new Error('this queue runs jobs already');
-      worker = new Worker(QUEUE_NAME, (job) => tracked(run(handlers, job)), { connection, prefix, concurrency });
-      worker.on('error', (error) => onError(error));
-      worker.on('failed', (job, error) => reportFailure(onError, job, error));
-      await inTime(worker.waitUntilReady());
+    async work(handlers, { concurrency = {} } = {}) {
+      if (workers) throw new Error('this queue runs jobs already');
+      workers = jobNames.map((name) => openWorker(handlers, name, concurrency[name] ?? 1));
+      await inTime(Promise.all(workers.map((worker) => worker.waitUntilReady())));
+      const limited = jobNames.map((name) =>
+        schedules.limit(name, concurrency[name] === undefined ? 'alone' : 'together'),
+      );
+      await inTime(Promise.all(limited));
     },
-    async close() {
-      clearInterval(timer);
-      await worker?.pause(true);
-      // Without force, BullMQ would wait forever for a lost connection to close.
-      const workerClosed = worker?.close(!(await answers(jobs)));
-      await Promise.allSettled(running);
-      leaving = true;
-      await inTime(Promise.all([workerClosed, jobs.close()])).catch(onError);
+    async countWaiting() {
+      return await inTime(countWaiting(queues));
+    },
+    close() {
+      closed ??= closeAll();
+      return closed;
     },
   };
+
+  async function closeAll(): Promise<void> {
+    schedules.stop();
+    await Promise.all((workers ?? []).map((worker) => worker.pause(true)));
+    closing.abort(new HandedBack());
+    // Without force, BullMQ would wait forever for a lost connection to close.
+    const force = !(await answers(connection));
+    const closings = (workers ?? []).map((worker) => worker.close(force));
+    await Promise.allSettled(running);
+    leaving = true;
+    await inTime(Promise.all([...closings, ...[...queues.values()].map((queue) => queue.close())])).catch(onError);
+    connection.disconnect();
+  }
 }
 
 /** Redis keeps nothing of a job that has ended: SQL and the audit log hold its result. */
@@ -99,52 +154,39 @@ function jobOptions(retryDelayMs: number) {
   };
 }
 
-async function answers(jobs: BullQueue): Promise<boolean> {
-  return await within(PROBE_WITHIN_MS, jobs.isPaused()).then(
-    () => true,
-    () => false,
-  );
-}
-
-/** BullMQ waits for Redis forever. A request that adds a job cannot. @throws Error after `withinMs` */
-async function within<T>(withinMs: number, work: Promise<T>): Promise<T> {
-  const timeout = Promise.withResolvers<never>();
-  const timer = setTimeout(() => timeout.reject(new Error('Redis did not answer in time')), withinMs);
-  try {
-    return await Promise.race([work, timeout.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-async function registerAgain(schedules: Map<string, () => Promise<unknown>>, onError: OnJobError): Promise<void> {
-  for (const register of schedules.values()) {
-    try {
-      await register();
-    } catch (error) {
-      onError(error);
-    }
-  }
-}
-
-async function run(handlers: JobHandlers, job: Job): Promise<void> {
-  const name = job.name;
-  // Newer code may have added the job, and a newer process may run it in another attempt.
-  if (!isJobName(name)) throw new Error(`no handler for the job ${name}`);
-  refuseInvalid(name, job.data);
-  await runHandler(
-    handlers,
-    { name, payload: job.data },
-    { signal: new AbortController().signal, done: () => undefined },
-  );
-}
-
 /** @throws UnrecoverableError, because an invalid payload stays invalid in every attempt */
 function refuseInvalid(name: JobName, payload: unknown): void {
   try {
     parsePayload(name, payload);
   } catch (error) {
     throw new UnrecoverableError(`invalid payload of ${name}: ${String(error)}`);
+  }
+}
+
+async function countWaiting(queues: Map<JobName, BullQueue>): Promise<Map<JobName, number>> {
+  const counts = [...queues].map(async ([name, queue]) => {
+    // A delayed job that is due is not moved before a worker looks.
+    const [waiting, delayed] = await Promise.all([queue.getWaitingCount(), queue.getDelayedCount(Date.now())]);
+    return [name, waiting + delayed] as const;
+  });
+  return new Map(await Promise.all(counts));
+}
+
+async function answers(connection: Redis): Promise<boolean> {
+  return await within(PROBE_WITHIN_MS, connection.ping()).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** BullMQ waits for Redis forever. A request that adds a job cannot. @throws QueueUnavailable after `withinMs` */
+async function within<T>(withinMs: number, work: Promise<T>): Promise<T> {
+  const timeout = Promise.withResolvers<never>();
+  const timer = setTimeout(() => timeout.reject(new QueueUnavailable('Redis did not answer in time')), withinMs);
+  try {
+    return await Promise.race([work, timeout.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -1,85 +1,103 @@
 import type { JobName } from '@cardea/contracts/jobs';
-import { ATTEMPTS_MAX, RETRY_DELAY_MS, parsePayload, runHandler, scheduleId } from './queue.ts';
-import type { AddOptions, JobHandlers, OnJobError, Queue } from './queue.ts';
+import { ATTEMPTS_MAX, HandedBack, RETRY_DELAY_MS, jobNames, parsePayload, runJob, scheduleId } from './queue.ts';
+import type { AddOptions, JobHandlers, JobObserver, OnJobError, Queue, WorkOptions } from './queue.ts';
 
 // After a sleep of the computer or a change of its clock, `now` jumps and timers do not.
 const TICK_MAX_MS = 1000;
 
 export interface InProcessOptions {
   onError: OnJobError;
+  observer?: JobObserver;
   /** Milliseconds since 1970. Jobs become due by this clock, which is read at least every second. */
   now?: () => number;
   /** The wait before the second attempt. Doubles with each attempt. */
   retryDelayMs?: number;
 }
 
-interface WaitingJob {
+/** Something that becomes due `waitMs` after it was added, by the clock of the queue. */
+interface Timed {
+  waitMs: number;
+  dueAt: number;
+}
+
+interface WaitingJob extends Timed {
   name: JobName;
   payload: unknown;
   key: string | undefined;
   attempt: number;
-  dueAt: number;
 }
 
-interface Schedule {
+interface Schedule extends Timed {
   name: JobName;
   payload: unknown;
-  periodMs: number;
-  dueAt: number;
 }
 
 /**
  * A queue inside one process. Its jobs are lost when the process ends, and its timers do not keep the process alive.
  */
 export function createInProcessQueue(options: InProcessOptions): Queue {
-  const { onError, now = Date.now, retryDelayMs = RETRY_DELAY_MS } = options;
+  const { onError, observer, now = Date.now, retryDelayMs = RETRY_DELAY_MS } = options;
   const waiting = new Set<WaitingJob>();
   const schedules = new Map<string, Schedule>();
   const keys = new Set<string>();
   const running = new Set<Promise<void>>();
-  let handlers: JobHandlers | undefined;
-  let concurrency = 1;
+  const runningOf = new Map<JobName, number>();
   const closing = new AbortController();
-  let closed = false;
+  let handlers: JobHandlers | undefined;
+  let concurrency: WorkOptions['concurrency'] = {};
   let timer: NodeJS.Timeout | undefined;
 
   function enqueue(name: JobName, payload: unknown, { key, delayMs = 0 }: AddOptions): void {
     const ownKey = key === undefined ? undefined : `${name} ${key}`;
     if (ownKey !== undefined && keys.has(ownKey)) return;
     if (ownKey !== undefined) keys.add(ownKey);
-    waiting.add({ name, payload, key: ownKey, attempt: 1, dueAt: now() + delayMs });
+    waiting.add({ name, payload, key: ownKey, attempt: 1, waitMs: delayMs, dueAt: now() + delayMs });
   }
 
   function dispatch(): void {
     clearTimeout(timer);
-    if (handlers === undefined || closed) return;
-    for (const [id, schedule] of schedules) startSchedule(id, schedule);
-    for (const job of waiting) {
-      if (running.size >= concurrency) return;
-      if (job.dueAt <= now()) start(handlers, job);
-    }
+    if (handlers === undefined || closing.signal.aborted) return;
+    for (const [id, schedule] of schedules) if (isDue(schedule)) startSchedule(id, schedule);
+    for (const job of waiting) if (isDue(job) && hasRoom(job.name)) start(handlers, job);
     wakeLater();
   }
 
+  // If the clock was set back, nothing waits longer than it was meant to.
+  function isDue(timed: Timed): boolean {
+    timed.dueAt = Math.min(timed.dueAt, now() + timed.waitMs);
+    return timed.dueAt <= now();
+  }
+
+  function hasRoom(name: JobName): boolean {
+    return (runningOf.get(name) ?? 0) < (concurrency?.[name] ?? 1);
+  }
+
   function startSchedule(id: string, schedule: Schedule): void {
-    if (schedule.dueAt > now()) return;
     enqueue(schedule.name, schedule.payload, { key: `every ${id}` });
-    schedule.dueAt = now() + schedule.periodMs;
+    schedule.dueAt = now() + schedule.waitMs;
   }
 
   function start(to: JobHandlers, job: WaitingJob): void {
     waiting.delete(job);
+    countRunning(job.name, 1);
     const run = attempt(to, job).finally(() => {
       running.delete(run);
+      countRunning(job.name, -1);
       dispatch();
     });
     running.add(run);
   }
 
+  function countRunning(name: JobName, change: number): void {
+    runningOf.set(name, (runningOf.get(name) ?? 0) + change);
+  }
+
   async function attempt(to: JobHandlers, job: WaitingJob): Promise<void> {
     try {
-      await runHandler(to, job, { signal: closing.signal, done: () => undefined });
+      await runJob(to, { ...job, signal: closing.signal }, observer);
     } catch (error) {
+      // SQL still holds the rest of the work, and the next process begins with a sweep.
+      if (error instanceof HandedBack) return;
       const final = job.attempt >= ATTEMPTS_MAX;
       onError(error, { name: job.name, attempt: job.attempt, final });
       if (!final) return retry(job);
@@ -88,19 +106,20 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
   }
 
   function retry(job: WaitingJob): void {
-    const delayMs = retryDelayMs * 2 ** (job.attempt - 1);
-    waiting.add({ ...job, attempt: job.attempt + 1, dueAt: now() + delayMs });
+    const waitMs = retryDelayMs * 2 ** (job.attempt - 1);
+    waiting.add({ ...job, attempt: job.attempt + 1, waitMs, dueAt: now() + waitMs });
   }
 
   function wakeLater(): void {
-    const times = [...waiting, ...schedules.values()].map(({ dueAt }) => dueAt - now());
+    // A job that is due and waits for room is started when a running job ends.
+    const times = [...waiting, ...schedules.values()].map(({ dueAt }) => dueAt - now()).filter((wait) => wait > 0);
     if (times.length === 0) return;
-    timer = setTimeout(dispatch, Math.max(0, Math.min(TICK_MAX_MS, ...times)));
+    timer = setTimeout(dispatch, Math.min(TICK_MAX_MS, ...times));
     timer.unref();
   }
 
   function refuseClosed(): void {
-    if (closed) throw new Error('the queue is closed');
+    if (closing.signal.aborted) throw new Error('the queue is closed');
   }
 
   return {
@@ -114,20 +133,23 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
       const parsed = parsePayload(name, payload);
       const id = scheduleId(name, parsed);
       const known = schedules.get(id);
-      if (known?.periodMs === periodMs) return;
-      schedules.set(id, { name, payload: parsed, periodMs, dueAt: now() });
+      if (known?.waitMs === periodMs) return;
+      schedules.set(id, { name, payload: parsed, waitMs: periodMs, dueAt: now() });
       dispatch();
     },
     async work(to, options = {}) {
       refuseClosed();
       if (handlers) throw new Error('this queue runs jobs already');
       handlers = to;
-      concurrency = options.concurrency ?? 4;
+      concurrency = options.concurrency ?? {};
       dispatch();
     },
+    async countWaiting() {
+      const due = [...waiting].filter(isDue);
+      return new Map(jobNames.map((name) => [name, due.filter((job) => job.name === name).length]));
+    },
     async close() {
-      closed = true;
-      closing.abort();
+      closing.abort(new HandedBack());
       clearTimeout(timer);
       await Promise.all(running);
     },

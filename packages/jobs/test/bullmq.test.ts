@@ -1,16 +1,19 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { Queue as BullQueue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { createBullmqQueue } from '../src/bullmq.ts';
-import type { FailedJob } from '../src/queue.ts';
+import type { BullmqOptions } from '../src/bullmq.ts';
+import type { FailedJob, Queue } from '../src/queue.ts';
 import { parseRedisUrl } from '../src/redis-options.ts';
-import { Runs, describeQueue } from './queue-conformance.ts';
+import { Runs, addUntil, describeQueue, pagesUntilStopped } from './queue-conformance.ts';
 import type { TestQueues } from './queue-conformance.ts';
 
 const ignore = () => undefined;
@@ -52,13 +55,22 @@ describe('a BullMQ queue', () => {
 
   test('restores its schedules after Redis has lost its data', async () => {
     const runs = new Runs();
-    const queue = createBullmqQueue({ ...queues.where, onError: ignore, reregisterMs: 50 });
-    await queue.work(runs.handlers());
+    const queue = queues.open({ onError: ignore, checkSchedulesMs: 50 });
+    let held: Promise<void> | undefined;
+    await queue.work(runs.handlers({ 'session.sweep': async () => held }));
     await queue.every('outbox.relay', 100, {});
     await runs.reach('outbox.relay', 2);
+    // Also while a job runs, and while another is to be tried again.
+    const gate = Promise.withResolvers<void>();
+    held = gate.promise;
+    await queue.add('session.sweep', {});
+    await runs.reach('session.sweep', 1);
     await queues.forget();
+    gate.resolve();
     const before = runs.count('outbox.relay');
     await runs.reach('outbox.relay', before + 3);
+    await queue.add('session.sweep', {});
+    await runs.reach('session.sweep', 2);
     await queue.close();
   });
 
@@ -66,7 +78,7 @@ describe('a BullMQ queue', () => {
     const runs = new Runs();
     const failed = Promise.withResolvers<FailedJob | undefined>();
     const queue = queues.open({ onError: (_, job) => failed.resolve(job), retryDelayMs: 10 });
-    const otherProgram = new BullQueue('jobs', {
+    const otherProgram = new BullQueue('outbox.relay', {
       connection: parseRedisUrl(queues.where.redisUrl),
       prefix: queues.where.prefix,
     });
@@ -77,17 +89,133 @@ describe('a BullMQ queue', () => {
     await Promise.all([otherProgram.close(), queue.close()]);
   });
 
-  test('tries a job again if it has no handler for it', async () => {
-    const failed = Promise.withResolvers<FailedJob | undefined>();
-    const queue = queues.open({ onError: (_, job) => failed.resolve(job), retryDelayMs: 10 });
-    const newer = new BullQueue('jobs', {
+  test('leaves a job that only a newer version knows to that version', async () => {
+    const runs = new Runs();
+    const queue = queues.open({ onError: ignore, retryDelayMs: 10 });
+    const newer = new BullQueue('newer.job', {
       connection: parseRedisUrl(queues.where.redisUrl),
       prefix: queues.where.prefix,
     });
-    await newer.add('newer.job', {}, { attempts: 5, backoff: 3_600_000 });
-    await queue.work(new Runs().handlers());
-    expect(await failed.promise).toEqual({ name: 'newer.job', attempt: 1, final: false });
+    await newer.add('newer.job', {});
+    await queue.work(runs.handlers());
+    await queue.add('outbox.relay', {});
+    await runs.reach('outbox.relay', 1);
+    expect(await newer.getWaitingCount()).toBe(1);
     await Promise.all([newer.close(), queue.close()]);
+  });
+
+  test('runs the jobs of a name one at a time in all processes, if nothing is said', async () => {
+    let now = 0;
+    let most = 0;
+    const runs = new Runs();
+    const busy = async () => {
+      most = Math.max(most, (now += 1));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      now -= 1;
+    };
+    const processes = [1, 2, 3].map(() => queues.open({ onError: ignore, retryDelayMs: 10 }));
+    await Promise.all(processes.map((queue) => queue.work(runs.handlers({ 'outbox.relay': busy }))));
+    for (let i = 0; i < 12; i += 1) await processes[0]!.add('outbox.relay', {});
+    await runs.reach('outbox.relay', 12);
+    expect(most).toBe(1);
+    await Promise.all(processes.map((queue) => queue.close()));
+  });
+
+  test('gives the job that it is on to another process when it closes', async () => {
+    const runs = new Runs();
+    const failures: unknown[] = [];
+    const open = () => queues.open({ onError: (error) => failures.push(error), retryDelayMs: 3_600_000 });
+    const [stopping, other] = [open(), open()];
+    const stops: string[] = [];
+    const handlersOf = (process: string) =>
+      runs.handlers({
+        'outbox.relay': async (_payload, run) => {
+          stops.push(process);
+          if (process === 'stopping') await pagesUntilStopped(run);
+        },
+      });
+    await stopping.work(handlersOf('stopping'));
+    await stopping.add('outbox.relay', {}, { key: 'a' });
+    await runs.reach('outbox.relay', 1);
+    await other.work(handlersOf('other'));
+    await stopping.close();
+    await runs.reach('outbox.relay', 2);
+    expect([stops, failures]).toEqual([['stopping', 'other'], []]);
+    await other.close();
+  });
+
+  test('runs a job again whose process was killed', async () => {
+    const runs = new Runs();
+    const queue = queues.open({ onError: ignore, lockMs: 600 });
+    await queue.add('outbox.relay', {}, { key: 'a' });
+    const killed = await startForever(queues.where);
+    killed.kill('SIGKILL');
+    await once(killed, 'exit');
+    await queue.work(runs.handlers());
+    await runs.reach('outbox.relay', 1);
+    await queue.close();
+  });
+
+  describe('when the clock jumps', () => {
+    const HOUR_MS = 3_600_000;
+    let jumpMs: number;
+
+    beforeEach(() => {
+      jumpMs = 0;
+      const realNow = Date.now.bind(Date);
+      jest.spyOn(Date, 'now').mockImplementation(() => realNow() + jumpMs);
+    });
+    afterEach(() => {
+      jest.restoreAllMocks();
+    });
+
+    test('two hours back, a schedule goes on within a check', async () => {
+      const runs = new Runs();
+      jumpMs = 2 * HOUR_MS;
+      const queue = queues.open({ onError: ignore, checkSchedulesMs: 50 });
+      await queue.work(runs.handlers());
+      await queue.every('outbox.relay', 60_000, {});
+      await runs.reach('outbox.relay', 1);
+      jumpMs = 0;
+      await runs.reach('outbox.relay', 2);
+      // Once, and then at its own pace: not with each check.
+      await queue.every('session.sweep', 50, {});
+      await runs.reach('session.sweep', 10);
+      expect(runs.count('outbox.relay')).toBe(2);
+      await queue.close();
+    });
+
+    test('two hours back, a delayed job does not wait for two hours, nor does it keep its key', async () => {
+      const runs = new Runs();
+      jumpMs = 2 * HOUR_MS;
+      const queue = queues.open({ onError: ignore, checkSchedulesMs: 50 });
+      await queue.work(runs.handlers());
+      await queue.add('outbox.relay', {}, { key: 'a', delayMs: 5_000 });
+      jumpMs = 0;
+      await runs.reach('outbox.relay', 1);
+      await addUntil(runs, 'outbox.relay', 2, () => queue.add('outbox.relay', {}, { key: 'a' }));
+      await queue.close();
+    });
+
+    test('ten hours forward while no process ran, the turns that were missed are one run', async () => {
+      const runs = new Runs();
+      const before = queues.open({ onError: ignore, retryDelayMs: 10 });
+      await before.work(runs.handlers());
+      await before.every('outbox.relay', HOUR_MS, {});
+      await runs.reach('outbox.relay', 1);
+      await before.close();
+      jumpMs = 10 * HOUR_MS;
+      const after = queues.open({ onError: ignore, retryDelayMs: 10 });
+      await after.work(runs.handlers());
+      await after.every('outbox.relay', HOUR_MS, {});
+      await runs.reach('outbox.relay', 2);
+      await after.add('outbox.relay', {});
+      await runs.reach('outbox.relay', 3);
+      await after.add('session.sweep', {});
+      await runs.reach('session.sweep', 1);
+      expect(runs.count('outbox.relay')).toBe(3);
+      await after.close();
+    });
   });
 
   test('keeps nothing in Redis of a job that has ended', async () => {
@@ -104,7 +232,7 @@ describe('a BullMQ queue', () => {
     const runs = new Runs();
     const disconnected = Promise.withResolvers<unknown>();
     const proxy = await openProxy(queues.where.redisUrl);
-    const queue = createBullmqQueue({ ...queues.where, redisUrl: proxy.url, onError: disconnected.resolve });
+    const queue = queues.open({ redisUrl: proxy.url, onError: disconnected.resolve });
     await queue.work(runs.handlers());
     await queue.add('outbox.relay', {});
     await runs.reach('outbox.relay', 1);
@@ -142,7 +270,8 @@ describe('a Redis URL', () => {
   });
 });
 
-function createQueues(): TestQueues & {
+function createQueues(): Omit<TestQueues, 'open'> & {
+  open(options: Omit<BullmqOptions, 'redisUrl' | 'prefix'> & { redisUrl?: string }): Queue;
   where: { redisUrl: string; prefix: string };
   keys(): Promise<string[]>;
   forget(): Promise<void>;
@@ -151,6 +280,7 @@ function createQueues(): TestQueues & {
   if (!redisUrl) throw new Error('CARDEA_TEST_REDIS_URL is not set: did jest run its globalSetup?');
   const where = { redisUrl, prefix: `test-${crypto.randomUUID()}` };
   const redis = new Redis(parseRedisUrl(redisUrl));
+  const opened: Queue[] = [];
   const keys = () => redis.keys(`${where.prefix}:*`);
   const forget = async () => {
     const found = await keys();
@@ -158,14 +288,33 @@ function createQueues(): TestQueues & {
   };
   return {
     where,
-    open: (options) => createBullmqQueue({ ...where, ...options }),
+    open(options) {
+      const queue = createBullmqQueue({ ...where, ...options });
+      opened.push(queue);
+      return queue;
+    },
     keys,
     forget,
+    // A test that fails leaves its queues open, and they would keep jest from its end.
     remove: async () => {
+      await Promise.all(opened.map((queue) => queue.close()));
       await forget();
       await redis.quit();
     },
   };
+}
+
+/** Starts a process that takes a job and never ends it. Resolves once it has the job. */
+async function startForever(where: { redisUrl: string; prefix: string }): Promise<ChildProcess> {
+  const script = `
+    import { createBullmqQueue } from ${JSON.stringify(new URL('../src/bullmq.ts', import.meta.url).href)};
+    const queue = createBullmqQueue({ ...${JSON.stringify(where)}, onError: console.error, lockMs: 600 });
+    await queue.work({ 'outbox.relay': () => { process.send('running'); return new Promise(() => {}); } });`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'ignore', 2, 'ipc'],
+  });
+  await once(child, 'message');
+  return child;
 }
 
 /** Opens a proxy between a queue and Redis. Its end cuts the queue off from Redis. */

@@ -2,10 +2,11 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { jobPayloads } from '@cardea/contracts/jobs';
 import type { JobName } from '@cardea/contracts/jobs';
 import { ATTEMPTS_MAX } from '../src/queue.ts';
-import type { FailedJob, JobHandlers, JobRun, OnJobError, Queue } from '../src/queue.ts';
+import type { FailedJob, JobHandlers, JobObserver, JobRun, OnJobError, Queue } from '../src/queue.ts';
 
 export interface QueueOptions {
   onError: OnJobError;
+  observer?: JobObserver;
   retryDelayMs: number;
 }
 
@@ -21,11 +22,14 @@ export function describeQueue(name: string, create: () => TestQueues): void {
     let queues: TestQueues;
     let queue: Queue;
     let failures: (FailedJob | undefined)[];
+    /** What the observer of the queue was told. */
+    let seen: unknown[];
 
     beforeEach(() => {
       failures = [];
+      seen = [];
       queues = create();
-      queue = queues.open({ onError: (_, job) => failures.push(job), retryDelayMs: 10 });
+      queue = queues.open({ onError: (_, job) => failures.push(job), observer: observerOf(seen), retryDelayMs: 10 });
     });
 
     afterEach(async () => {
@@ -50,7 +54,7 @@ export function describeQueue(name: string, create: () => TestQueues): void {
 
     test('a delayed job runs after a job added later without a delay', async () => {
       const runs = new Runs();
-      await queue.work(runs.handlers(), { concurrency: 1 });
+      await queue.work(runs.handlers());
       const begun = performance.now();
       await queue.add('outbox.relay', {}, { delayMs: 200 });
       await queue.add('session.sweep', {});
@@ -76,7 +80,7 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       const gate = Promise.withResolvers<void>();
       await queue.add('outbox.relay', {}, { key: 'a' });
       await queue.add('outbox.relay', {}, { key: 'a' });
-      await queue.work(runs.handlers({ 'outbox.relay': () => gate.promise }));
+      await queue.work(runs.handlers({ 'outbox.relay': () => gate.promise }), { concurrency: { 'outbox.relay': 4 } });
       await runs.reach('outbox.relay', 1);
       await queue.add('outbox.relay', {}, { key: 'a' });
       await queue.add('outbox.relay', {}, { key: 'b' });
@@ -121,19 +125,33 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       await addUntil(runs, 'outbox.relay', ATTEMPTS_MAX + 1, () => queue.add('outbox.relay', {}, { key: 'a' }));
     });
 
-    test('at most `concurrency` jobs run at the same time', async () => {
+    test.each([
+      ['as many as the process allows', { 'outbox.relay': 2 }, 2],
+      ['one at a time, if nothing is said', {}, 1],
+    ])('jobs of a name run at the same time: %s', async (_what, concurrency, allowed) => {
       let now = 0;
       let most = 0;
       const runs = new Runs();
       const busy = async () => {
         most = Math.max(most, (now += 1));
-        await new Promise((resolve) => setImmediate(resolve));
+        await new Promise((resolve) => setTimeout(resolve, 2));
         now -= 1;
       };
       for (let i = 0; i < 6; i += 1) await queue.add('outbox.relay', {});
-      await queue.work(runs.handlers({ 'outbox.relay': busy }), { concurrency: 2 });
+      await queue.work(runs.handlers({ 'outbox.relay': busy }), { concurrency });
       await runs.reach('outbox.relay', 6);
-      expect(most).toBe(2);
+      expect(most).toBe(allowed);
+    });
+
+    test('a job that takes long does not hold up jobs of other names', async () => {
+      const runs = new Runs();
+      const gate = Promise.withResolvers<void>();
+      await queue.work(runs.handlers({ 'outbox.relay': () => gate.promise }));
+      await queue.add('outbox.relay', {});
+      await runs.reach('outbox.relay', 1);
+      await queue.add('session.sweep', {});
+      await runs.reach('session.sweep', 1);
+      gate.resolve();
     });
 
     test('a schedule runs as soon as it is registered', async () => {
@@ -162,17 +180,83 @@ export function describeQueue(name: string, create: () => TestQueues): void {
         await gate.promise;
         ended = true;
       };
-      await queue.work(runs.handlers({ 'outbox.relay': slow }), { concurrency: 1 });
+      await queue.work(runs.handlers({ 'outbox.relay': slow }));
       await queue.add('outbox.relay', {});
       await runs.reach('outbox.relay', 1);
-      await queue.add('session.sweep', {});
+      await queue.add('outbox.relay', {});
       const closed = queue.close().then(() => ended);
       gate.resolve();
       expect(await closed).toBe(true);
-      expect(runs.count('session.sweep')).toBe(0);
+      expect(runs.count('outbox.relay')).toBe(1);
       await expect(queue.add('outbox.relay', {})).rejects.toThrow();
     });
+
+    test('close tells the running job, and a job that stops half way is no failure', async () => {
+      const runs = new Runs();
+      await queue.work(runs.handlers({ 'outbox.relay': (_payload, run) => pagesUntilStopped(run) }));
+      await queue.add('outbox.relay', {});
+      await runs.reach('outbox.relay', 1);
+      await queue.close();
+      expect(failures).toEqual([]);
+      expect(seen.at(-1)).toEqual(['ended', 'outbox.relay', 'handed-back']);
+    });
+
+    test('an observer learns of each run, of what is done, and how it ended', async () => {
+      const runs = new Runs();
+      const failOnce = async (_payload: object, run: JobRun) => {
+        run.done(7);
+        if (runs.count('outbox.relay') === 1) throw new Error('not yet');
+      };
+      await queue.work(runs.handlers({ 'outbox.relay': failOnce }));
+      await queue.add('outbox.relay', {});
+      await runs.reach('outbox.relay', 2);
+      await queue.close();
+      const run = [
+        ['started', 'outbox.relay'],
+        ['done', 'outbox.relay', 7],
+      ];
+      const [failed, done] = [
+        ['ended', 'outbox.relay', 'failed'],
+        ['ended', 'outbox.relay', 'done'],
+      ];
+      expect(seen).toEqual([...run, failed, ...run, done]);
+    });
+
+    test('the jobs that wait are counted: those that are due and have not begun', async () => {
+      const runs = new Runs();
+      const gate = Promise.withResolvers<void>();
+      const counts = async () => {
+        const waiting = await queue.countWaiting();
+        return [waiting.get('outbox.relay'), waiting.get('session.sweep')];
+      };
+      expect(await counts()).toEqual([0, 0]);
+      for (let i = 0; i < 3; i += 1) await queue.add('outbox.relay', {});
+      await queue.add('session.sweep', {}, { delayMs: 3_600_000 });
+      expect(await counts()).toEqual([3, 0]);
+      await queue.work(runs.handlers({ 'outbox.relay': () => gate.promise }));
+      await runs.reach('outbox.relay', 1);
+      expect(await counts()).toEqual([2, 0]);
+      gate.resolve();
+      await runs.reach('outbox.relay', 3);
+      expect(await counts()).toEqual([0, 0]);
+    });
   });
+}
+
+function observerOf(seen: unknown[]): JobObserver {
+  return {
+    started: (name) => seen.push(['started', name]),
+    done: (name, items) => seen.push(['done', name, items]),
+    ended: (name, { outcome }) => seen.push(['ended', name, outcome]),
+  };
+}
+
+/** A job that goes on until its process stops. */
+export async function pagesUntilStopped({ signal }: JobRun): Promise<void> {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    signal.throwIfAborted();
+  }
 }
 
 /** Counts the runs of jobs, and lets a test wait for them. */
@@ -205,7 +289,7 @@ export class Runs {
 }
 
 /** Adds the job until it has run: a key becomes free a moment after its handler has ended. */
-async function addUntil(runs: Runs, name: JobName, count: number, add: () => Promise<void>): Promise<void> {
+export async function addUntil(runs: Runs, name: JobName, count: number, add: () => Promise<void>): Promise<void> {
   while (runs.count(name) < count) {
     await add();
     await new Promise((resolve) => setTimeout(resolve, 5));
