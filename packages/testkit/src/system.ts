@@ -59,6 +59,8 @@ export interface TestSystem extends AsyncDisposable {
   readonly opsUrl: string;
   /** The URL of kek-service's health and metrics. */
   readonly kekOpsUrl: string;
+  /** The URL of the worker's health and metrics. A worker runs in profile full, if the system keeps its schedule. */
+  readonly workerOpsUrl: string;
   readonly stranger: Stranger;
   /** The context of api-service, for state that is not visible from outside. */
   readonly vault: VaultContext;
@@ -89,6 +91,8 @@ export interface TestSystem extends AsyncDisposable {
   /** Opens a new connection to api-service's database, as an attacker with access to the disk could. */
   openDatabase(): Db;
   stopService(name: ServiceName): Promise<void>;
+  /** Ends the worker with SIGKILL and starts another one. */
+  replaceWorker(): Promise<void>;
   startService(name: ServiceName): Promise<void>;
   /** Stops everything and starts it again with the data on disk. */
   restart(): Promise<void>;
@@ -120,7 +124,7 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
   const signedInUntil = new Map<Username, number>();
   let passwordCost = cheapPasswordCost;
   let keepsSchedule = false;
-  let worker: ChildProcess | undefined;
+  let worker: StartedWorker | undefined;
   let seeded = false;
 
   // A service starts again on its previous port, where the other services expect it.
@@ -190,7 +194,7 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
   }
 
   async function stopAll(): Promise<void> {
-    if (worker) await stopWorker(worker);
+    if (worker) await stopWorker(worker.process);
     for (const name of ['api', 'kek', 'audit'] as const) await stopService(name);
     signedInUntil.clear();
   }
@@ -218,6 +222,9 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
     },
     get kekOpsUrl() {
       return running.get('kek')!.opsUrl;
+    },
+    get workerOpsUrl() {
+      return started(worker).opsUrl;
     },
     get vault() {
       return api().vault;
@@ -274,6 +281,12 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
     },
     startService,
     stopService,
+    async replaceWorker() {
+      const old = started(worker).process;
+      old.kill('SIGKILL');
+      if (old.exitCode === null && old.signalCode === null) await once(old, 'exit');
+      worker = await startWorker(environment('worker'));
+    },
     async restart() {
       await stopAll();
       await startAll();
@@ -301,7 +314,12 @@ async function seed({ vault }: RunningApiService): Promise<void> {
   }
 }
 
-async function startWorker(environment: NodeJS.ProcessEnv): Promise<ChildProcess> {
+interface StartedWorker {
+  process: ChildProcess;
+  opsUrl: string;
+}
+
+async function startWorker(environment: NodeJS.ProcessEnv): Promise<StartedWorker> {
   const main = fileURLToPath(import.meta.resolve('@cardea/worker/main'));
   const worker = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main], {
     env: { ...process.env, ...environment },
@@ -310,9 +328,9 @@ async function startWorker(environment: NodeJS.ProcessEnv): Promise<ChildProcess
   const ended = once(worker, 'exit').then(([code]) => {
     throw new Error(`the worker ended with ${String(code)} before it was ready`);
   });
-  await Promise.race([once(worker, 'message'), ended]);
+  const [ready] = (await Promise.race([once(worker, 'message'), ended])) as [{ url: string }];
   ended.catch(() => {});
-  return worker;
+  return { process: worker, opsUrl: ready.url };
 }
 
 async function stopWorker(worker: ChildProcess): Promise<void> {

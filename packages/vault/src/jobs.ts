@@ -1,27 +1,19 @@
+import type { JobName } from '@cardea/contracts/jobs';
 import type { JobHandlers, JobRun, Queue } from '@cardea/jobs/queue';
-import { applicationAnnouncements, applicationExpiries } from './applications/application-expiry.ts';
-import {
-  credentialAnnouncements,
-  credentialExpiries,
-  sweepExpiredCredentials,
-} from './applications/credential-expiry.ts';
+import { sweepExpiredCredentials } from './applications/credential-expiry.ts';
 import type { VaultContext } from './context.ts';
+import { timedWork } from './due-work.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from './durations.ts';
 import { clearEvents, sweepEvents } from './events/events.ts';
-import { grantAnnouncements, grantExpiries } from './grants/grant-expiry.ts';
 import { sweepMessages } from './kek-webhook/sweep-messages.ts';
 import { relayOutbox } from './outbox.ts';
-import { clearGivenUpNames, clearSecrets } from './secrets/clear-vault.ts';
-import { secretAnnouncements, secretExpiries, versionExpiries } from './secrets/lifecycle/expiry.ts';
-import { trashRetention } from './secrets/lifecycle/trash-sweep.ts';
 import { scheduleRotations } from './rotation/rotation-schedule.ts';
 import { runRotation } from './rotation/run-rotation.ts';
 import { clearUnopened } from './rotation/unopened-store.ts';
-import { runEach, sweep } from './sweep.ts';
-import type { DueWork } from './sweep.ts';
+import { clearGivenUpNames, clearSecrets } from './secrets/clear-vault.ts';
+import { runEach } from './sweep.ts';
 import { sweepSessions } from './users/sessions.ts';
 import { rotateSigningKeys } from './users/signing-keys.ts';
-import { userAnnouncements, userExpiries } from './users/user-expiry.ts';
 import { sweepDeletedVaults } from './vaults/delete-vault.ts';
 import type { ClearVault } from './vaults/delete-vault.ts';
 import { deliverWebhooks } from './webhooks/deliver.ts';
@@ -45,16 +37,10 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
       await relayOutbox(ctx, run);
     },
     'session.sweep': sweeps([sweepSessions]),
-    'user.sweep': sweeps([of(userAnnouncements), of(userExpiries)]),
-    'application.sweep': sweeps([
-      of(applicationAnnouncements),
-      of(applicationExpiries),
-      of(credentialAnnouncements),
-      of(credentialExpiries),
-      sweepExpiredCredentials,
-    ]),
-    'grant.sweep': sweeps([of(grantAnnouncements), of(grantExpiries)]),
-    'secret.sweep': sweeps([of(secretAnnouncements), of(secretExpiries), of(versionExpiries), of(trashRetention)]),
+    'user.sweep': sweeps(sweepsOf('user.sweep')),
+    'application.sweep': sweeps([...sweepsOf('application.sweep'), sweepExpiredCredentials]),
+    'grant.sweep': sweeps(sweepsOf('grant.sweep')),
+    'secret.sweep': sweeps(sweepsOf('secret.sweep')),
     'vault.sweep': async (_payload, run) => {
       await sweepDeletedVaults(ctx, clearings, run);
     },
@@ -75,9 +61,15 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
 
 type Sweeping = (ctx: VaultContext, run: JobRun) => Promise<void>;
 
-function of<T extends { at: number }>(due: DueWork<T>): Sweeping {
-  return (ctx, run) => sweep(ctx, due, run);
+function sweepsOf(job: keyof typeof timedWork): Sweeping[] {
+  return Object.values(timedWork[job]).map(({ sweep }) => sweep);
 }
+
+/**
+ * The jobs that several processes run at the same time, and how many of them each process. Their work is claimed in the
+ * database. All other jobs run one at a time in all processes together.
+ */
+export const jobConcurrency: Partial<Record<JobName, number>> = { 'rotation.run': 2, 'webhook.deliver': 1 };
 
 /** The recurring jobs. Due work is in the database; a schedule only looks for it. */
 export async function scheduleJobs(queue: Queue): Promise<void> {

@@ -79,6 +79,13 @@ export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date },
   }
 }
 
+/** Since when the oldest event has been waiting to be sent again, in milliseconds since 1970. Undefined if none waits. */
+export async function findOldestUnsent({ db, now }: { db: Db; now(): Date }): Promise<number | undefined> {
+  const [row] = await db.query<{ created_at: number | null }>(`select min(created_at) as created_at from outbox`);
+  const due = (row?.created_at ?? Infinity) + RELAY_AFTER_MS;
+  return due <= now().getTime() ? due : undefined;
+}
+
 async function appendRow(audit: AuditLog, row: { event: string }): Promise<void> {
   await audit.append(AuditEvent.parse(JSON.parse(row.event)));
 }

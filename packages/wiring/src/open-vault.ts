@@ -9,7 +9,7 @@ import { createWebhookSender } from '@cardea/http/client/webhook-sender';
 import type { TlsIdentity } from '@cardea/http/mtls';
 import { createBullmqQueue } from '@cardea/jobs/bullmq';
 import { createInProcessQueue } from '@cardea/jobs/in-process';
-import type { OnJobError, Queue } from '@cardea/jobs/queue';
+import type { JobObserver, OnJobError, Queue } from '@cardea/jobs/queue';
 import type { Logger } from '@cardea/process/logger';
 import { repeat } from '@cardea/process/repeat';
 import { failStop } from '@cardea/process/run';
@@ -19,6 +19,8 @@ import type { VaultContext } from '@cardea/vault/context';
 import { createVaultContext } from '@cardea/vault/create-context';
 import { SECOND_MS } from '@cardea/vault/durations';
 import { migrationsFolder } from '@cardea/vault/migrations';
+import type { Registry } from 'prom-client';
+import { createJobObserver, showDueWork } from './job-metrics.ts';
 import { pacedKeks } from './paced-keks.ts';
 import type { VaultConfig } from './vault-config.ts';
 
@@ -26,6 +28,8 @@ import type { VaultConfig } from './vault-config.ts';
 export interface Service extends Pick<VaultContext, 'passwords' | 'now'> {
   identity: TlsIdentity;
   logger: Logger;
+  /** Gets the metrics of jobs and of due work. */
+  registry: Registry;
   /** How long an event waits for the audit log. Called for each event. */
   auditDeadlineMs?: (() => number) | undefined;
 }
@@ -46,7 +50,7 @@ export interface OpenVault {
  * @throws DbUnavailable, SchemaRefused
  */
 export async function openVault(config: VaultConfig, service: Service): Promise<OpenVault> {
-  const { identity, logger, passwords, now, auditDeadlineMs } = service;
+  const { identity, logger, registry, passwords, now, auditDeadlineMs } = service;
   await using opening = new AsyncDisposableStack();
   const kekService = createClient({ url: config.kekUrl, peer: 'kek-service', identity });
   opening.defer(() => kekService.close());
@@ -61,7 +65,7 @@ export async function openVault(config: VaultConfig, service: Service): Promise<
   const pace = { vaultsPerMinute: () => vaultsPerMinute, now: () => now().getTime() };
   const keks = pacedKeks(createKekClient(kekService), pace);
   const seals = createSealClient(kekService);
-  const queue = createQueue(config, logger);
+  const queue = createQueue(config, { logger, observer: createJobObserver(registry) });
   const webhookSender = createWebhookSender();
   const { vaultSettings: settings } = config;
   const vault = createVaultContext({ db, keks, seals, audit, passwords, webhookSender, settings, jobs: queue, now });
@@ -78,6 +82,7 @@ export async function openVault(config: VaultConfig, service: Service): Promise<
   opening.defer(() => vault.lastReads.flush());
   opening.defer(() => vault.outbox.flush());
   opening.defer(() => queue.close());
+  showDueWork(registry, { vault, queue, logger });
   keepUp(vault, logger, opening);
 
   const opened = opening.move();
@@ -93,7 +98,10 @@ function openStore({ database, allowFsyncOff }: VaultConfig): Promise<Db> {
   });
 }
 
-function createQueue({ redisUrl }: VaultConfig, logger: Logger): Queue {
+function createQueue(
+  { redisUrl }: VaultConfig,
+  { logger, observer }: { logger: Logger; observer: JobObserver },
+): Queue {
   const onError: OnJobError = (error, job) => {
     const what = { job: job?.name, attempt: job?.attempt };
     // A service that the job needs does not answer or is sealed. The job is tried again, and that service logs why.
@@ -101,7 +109,8 @@ function createQueue({ redisUrl }: VaultConfig, logger: Logger): Queue {
     if (isAway) logger.warn('job waits', { ...what, code: error.code });
     else logger.error('job failed', { ...what, error });
   };
-  return redisUrl === undefined ? createInProcessQueue({ onError }) : createBullmqQueue({ redisUrl, onError });
+  if (redisUrl === undefined) return createInProcessQueue({ onError, observer });
+  return createBullmqQueue({ redisUrl, onError, observer });
 }
 
 /**

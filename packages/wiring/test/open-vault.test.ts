@@ -14,6 +14,7 @@ import { openSqlite } from '@cardea/storage/sqlite';
 import type { VaultContext } from '@cardea/vault/context';
 import { jobHandlers } from '@cardea/vault/jobs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { Registry } from 'prom-client';
 import { openVault } from '../src/open-vault.ts';
 import type { OpenVault } from '../src/open-vault.ts';
 import type { VaultConfig } from '../src/vault-config.ts';
@@ -69,7 +70,7 @@ async function open(config: Partial<VaultConfig> = {}): Promise<OpenVault> {
       vaultSettings: { expiryLeadsMs: [], trashMs: 0, dekRotationMs: 0, kekRotationMs: 0, webhooks: [] },
       ...config,
     },
-    { identity, logger, passwords, now: () => new Date() },
+    { identity, logger, registry: new Registry(), passwords, now: () => new Date() },
   );
   return opened;
 }

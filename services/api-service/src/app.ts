@@ -31,6 +31,7 @@ import { lifecycleRoutes } from './routes/secrets/lifecycle.ts';
 import { listingRoutes } from './routes/secrets/listing.ts';
 import { hotRoutes, secretRoutes } from './routes/secrets/secrets.ts';
 import { sealRoutes } from './routes/seals.ts';
+import { statusRoutes } from './routes/status.ts';
 import { systemRoutes } from './routes/system.ts';
 import { vaultRoutes } from './routes/vaults.ts';
 import { kekRotationRoutes } from './routes/webhooks/kek-rotation.ts';
@@ -115,6 +116,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
     ...deliveryRoutes(vault),
     ...sealRoutes(vault),
     ...auditRoutes(vault, ctx.auditService, ctx.exports),
+    ...statusRoutes(ctx),
   ];
   const endpoints = routes.map(({ endpoint }) => endpoint);
   let document: { openapi: string } | undefined;

@@ -52,7 +52,9 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
 
   if (config.profile === 'mini') makeDataFolder(dirname(config.database));
   const passwords = createPasswordHasher(passwordCost, { concurrent: 2, queued: 32 });
-  const opened = await openVault(config, { identity, logger, passwords, now, auditDeadlineMs });
+  const metrics = createApiMetrics();
+  const { registry } = metrics;
+  const opened = await openVault(config, { identity, logger, registry, passwords, now, auditDeadlineMs });
   opening.defer(() => opened.close());
 
   const metrics = createApiMetrics();

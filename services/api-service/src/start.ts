@@ -10,7 +10,7 @@ import { repeat } from '@cardea/process/repeat';
 import type { Running } from '@cardea/process/run';
 import type { VaultContext } from '@cardea/vault/context';
 import { SECOND_MS } from '@cardea/vault/durations';
-import { jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
+import { jobConcurrency, jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
 import { ensureAdmin, hasUsers } from '@cardea/vault/users/first-admin';
 import { createListener } from './app.ts';
 import type { ApiConfig } from './config.ts';
@@ -55,7 +55,9 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   refuseBrokenRequests(api.server, server);
 
   const keepsSchedule = overrides.keepsSchedule ?? true;
-  if (config.profile === 'mini' && keepsSchedule) await queue.work(jobHandlers(vault));
+  if (config.profile === 'mini' && keepsSchedule) {
+    await queue.work(jobHandlers(vault), { concurrency: jobConcurrency });
+  }
   // If Redis is down, this process or another one schedules the jobs later. Requests are answered meanwhile (I7).
   if (keepsSchedule) {
     scheduleJobs(queue).catch((error: unknown) => logger.error('the jobs are not scheduled yet', { error }));

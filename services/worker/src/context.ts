@@ -17,12 +17,14 @@ export interface WorkerContext extends OpenVault {
 /** Builds everything that a worker needs. @throws StartError, and what `openVault` throws */
 export async function createContext(config: WorkerConfig): Promise<WorkerContext> {
   const logger = createLogger('worker', config.logLevel);
+  const metrics = createMetrics('worker');
   const opened = await openVault(config, {
     identity: readTlsIdentity(config.tlsDir, 'worker'),
     logger,
+    registry: metrics.registry,
     // No job hashes a password.
     passwords: createPasswordHasher(defaultPasswordCost, { concurrent: 1, queued: 0 }),
     now: () => new Date(),
   });
-  return { ...opened, logger, metrics: createMetrics('worker') };
+  return { ...opened, logger, metrics };
 }

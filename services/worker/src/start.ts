@@ -1,6 +1,6 @@
 import { openOpsPort } from '@cardea/http/server/ops-port';
 import type { Running } from '@cardea/process/run';
-import { jobHandlers } from '@cardea/vault/jobs';
+import { jobConcurrency, jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
 import type { WorkerConfig } from './config.ts';
 import { createContext } from './context.ts';
 
@@ -12,9 +12,14 @@ export async function startWorker(config: WorkerConfig): Promise<Running> {
   const ctx = await createContext(config);
   starting.defer(() => ctx.close());
 
-  await ctx.queue.work(jobHandlers(ctx.vault));
+  await ctx.queue.work(jobHandlers(ctx.vault), { concurrency: jobConcurrency });
+  // api-service registers them too. So they are there again within a minute if Redis has lost its data, whichever runs.
+  await scheduleJobs(ctx.queue);
 
-  ops.show({ registry: ctx.metrics.registry, checks: { database: () => ctx.vault.db.ping() } });
+  ops.show({
+    registry: ctx.metrics.registry,
+    checks: { database: () => ctx.vault.db.ping(), redis: async () => void (await ctx.queue.countWaiting()) },
+  });
   ctx.logger.info('worker is ready', { url: ops.url });
   const started = starting.move();
   return { url: ops.url, opsUrl: ops.url, stop: () => started.disposeAsync() };

@@ -36,6 +36,12 @@ export async function listDeletedVaults(db: Queryable, limit: number): Promise<s
   return rows.map(({ id }) => id);
 }
 
+/** When the first of the deleted vaults that may still have rows was deleted. Undefined if there is none. */
+export async function findOldestDeletedVault(db: Queryable): Promise<number | undefined> {
+  const [row] = await db.query<{ at: number | null }>(`select min(deleted_at) as at from deleted_vault`);
+  return row?.at ?? undefined;
+}
+
 /** Forgets a deleted vault that has no rows left. */
 export async function forgetDeletedVault(tx: Transaction, id: string): Promise<void> {
   await tx.query(`delete from deleted_vault where id = $1`, [id]);
