@@ -57,8 +57,7 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
   const opened = await openVault(config, { identity, logger, registry, passwords, now, auditDeadlineMs });
   opening.defer(() => opened.close());
 
-  const metrics = createApiMetrics();
-  addGauges(metrics.registry, rotationFigures, () => readRotationFigures(opened.vault));
+  addGauges(registry, rotationFigures, () => readRotationFigures(opened.vault));
   const made = opening.move();
   return {
     ...opened,

@@ -1,5 +1,5 @@
 import { listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
-import { sealStatus } from '@cardea/contracts/kek-api';
+import { sealStatus } from '@cardea/contracts/seal-api';
 import { readStatus as contract } from '@cardea/contracts/status';
 import type { Client } from '@cardea/http/client/peer-client';
 import { route } from '@cardea/http/server/route';
