@@ -19,6 +19,7 @@ import {
   listByWord,
 } from '@cardea/vault/secrets/listing/search-store';
 import { FIRST_ROW } from '@cardea/vault/deks/resealable';
+import { listDeksUnderOlderKeks } from '@cardea/vault/rotation/wrapped-dek-store';
 import { secretVersions } from '@cardea/vault/secrets/reseal-versions';
 import { totpSecrets } from '@cardea/vault/users/reseal-totp';
 import { findSecret, listLiveSecretsIn } from '@cardea/vault/secrets/secret-store';
@@ -92,16 +93,10 @@ const pages: Record<string, (db: Db) => Promise<unknown[]>> = {
   'TOTP secrets under an older DEK': (db) => totpSecrets.listOlder(db, secondOfSystem, firstPage),
   'a page deep in the TOTP secrets under an older DEK': (db) => totpSecrets.listOlder(db, secondOfSystem, deepInUsers),
   'DEKs under an older KEK': (db) =>
-    db.query(
-      `select vault_id, version, wrapped, kek_version
-         from dek
-        where kek_version < $1
-          and wrapped is not null
-          and (kek_version, vault_id, version) > ($2, $3, $4)
-        order by kek_version, vault_id, version
-        limit $5`,
-      [2, 1, smallVault(1_000), 0, LIMIT],
-    ),
+    listDeksUnderOlderKeks(db, 2, {
+      after: { kek_version: 1, vault_id: smallVault(1_000), version: 0 },
+      limit: LIMIT,
+    }),
 };
 
 const several: Record<string, (db: Db) => Promise<unknown>> = {

@@ -38,6 +38,7 @@ export interface ListedPage {
  * @throws DekReplaced, RotationStopped; AppError `sealed`, `unavailable`, and `internal` if `dek` does not open
  */
 export async function resealPage(ctx: VaultContext, run: RotationRun, listed: ListedPage): Promise<void> {
+  run.pace.note(listed.dek.vaultId);
   await ctx.deks.load(listed.dek);
   const { resealed, failed } = await sealAgain(ctx, listed);
   if (resealed.length > 0) await replace(ctx, run, listed, resealed);

@@ -4,6 +4,7 @@ import type { Transaction } from '@cardea/storage/db';
 import { SECOND_MS } from '../durations.ts';
 import { systemCaller } from '../system-caller.ts';
 import { findRotation } from './rotation-store.ts';
+import type { VaultPace } from './vault-pace.ts';
 
 /** How long a vault is claimed. Each page renews the claim. */
 export const CLAIM_MS = 60 * SECOND_MS;
@@ -14,6 +15,7 @@ export interface RotationRun {
   /** Names this run in its claims. */
   runId: string;
   job: JobRun;
+  pace: VaultPace;
 }
 
 /** The rotation was paused or cancelled, or another run has taken over the vault. This run does no more. */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '@cardea/contracts/errors';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { JobRun } from '@cardea/jobs/queue';
@@ -12,6 +13,7 @@ import type { RotationRun } from './rotation-run.ts';
 import { findRotation } from './rotation-store.ts';
 import { claimVault, hasUnfinishedVault, releaseVault } from './rotation-vault-store.ts';
 import type { ClaimedVault } from './rotation-vault-store.ts';
+import { createVaultPace } from './vault-pace.ts';
 
 /**
  * Works on a rotation until it is finished, paused or cancelled. Does nothing for a rotation that does not run. Several
@@ -22,7 +24,7 @@ import type { ClaimedVault } from './rotation-vault-store.ts';
 export async function runRotation(ctx: VaultContext, rotationId: string, job: JobRun): Promise<void> {
   const rotation = await findRotation(ctx.db, rotationId);
   if (rotation?.state !== 'running') return;
-  const run: RotationRun = { rotationId, runId: uuidv7(ctx.now().getTime()), job };
+  const run: RotationRun = { rotationId, runId: uuidv7(ctx.now().getTime()), job, pace: createVaultPace() };
   try {
     if (rotation.kind === 'kek') await rewrapAll(ctx, run, rotation);
     else await resealVaults(ctx, run);
@@ -36,6 +38,8 @@ async function resealVaults(ctx: VaultContext, run: RotationRun): Promise<void> 
   const errors: unknown[] = [];
   for (;;) {
     run.job.signal.throwIfAborted();
+    const waitMs = run.pace.waitMs();
+    if (waitMs > 0) await sleep(waitMs, undefined, { signal: run.job.signal });
     const claimed = await claim(ctx, run);
     if (claimed === undefined) break;
     try {
