@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditAction } from '@cardea/contracts/audit-actions';
 import type { Caller } from '@cardea/contracts/caller';
 import { seal, unseal } from '@cardea/contracts/seal-api';
@@ -10,6 +11,26 @@ import { eventOf } from './records.ts';
 
 // How long a refusal waits for its record. A refusal releases nothing, so it need not wait for an audit log for ever.
 const REFUSAL_WAITS_MS = 1_000;
+// Longer than the log is probed at.
+const ADMITTED_WITHIN_MS = 500;
+const RETRY_MS = 25;
+
+/**
+ * Resolves once the audit log is not known to be away. The caller has asked the log itself, and this service may notice a
+ * little later that a log is back.
+ * @throws AppError `unavailable` if it stays away
+ */
+export async function untilAdmitted({ audit }: KekContext): Promise<void> {
+  const giveUpAt = performance.now() + ADMITTED_WITHIN_MS;
+  for (;;) {
+    try {
+      return audit?.admit();
+    } catch (error) {
+      if (performance.now() > giveUpAt) throw error;
+      await sleep(RETRY_MS);
+    }
+  }
+}
 
 /**
  * Records that the keyring is about to be opened or closed, and by which seal. Resolves once the record is durable; the

@@ -2,6 +2,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { StartError } from '@cardea/process/config';
 import { failStop } from '@cardea/process/run';
+import { untilAdmitted } from './audit.ts';
 import type { KekContext } from './context.ts';
 import { openKeyring } from './keyring/keyring.ts';
 import type { Keyring } from './keyring/keyring.ts';
@@ -20,12 +21,12 @@ export interface KeyringChange<T> {
  * @throws AppError `sealed`; `unavailable` before anything is changed, or after the change: then the message says so, and
  * the records are sent later; whatever `work` throws
  */
-export function changeKeyring<T>(
+export async function changeKeyring<T>(
   ctx: KekContext,
   caller: Caller,
   work: (keyring: Keyring) => KeyringChange<T> | Promise<KeyringChange<T>>,
 ): Promise<T> {
-  ctx.audit?.admit();
+  await untilAdmitted(ctx);
   return ctx.inTurn(async () => {
     const { value, change } = await work(ctx.seal.keyring());
     if (change) await replaceKeyring(ctx, caller, change);

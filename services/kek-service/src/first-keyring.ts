@@ -78,8 +78,8 @@ function refuseLostKeyring({ dataDir }: SealConfig): void {
     return;
   }
   throw new StartError(
-    `The keyring folder ${keyringFolder({ dataDir })} is missing, and only it opens what lies beside it: put it back ` +
-      'from a backup, or begin anew with an empty data folder.',
+    `The keyring folder ${keyringFolder({ dataDir })} is missing, and only it opens the data beside it: put it back ` +
+      'from a backup, or start again with an empty data folder.',
   );
 }
 

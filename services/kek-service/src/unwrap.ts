@@ -2,6 +2,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { SYSTEM_VAULT_ID, unwrapDeks } from '@cardea/contracts/kek-api';
 import type { DekRef } from '@cardea/contracts/kek-api';
+import { untilAdmitted } from './audit.ts';
 import type { KekContext } from './context.ts';
 import { eventOf } from './records.ts';
 
@@ -15,7 +16,7 @@ type Item = DekRef & { kekVersion: number };
 export async function releaseUnwrapped<T>(ctx: KekContext, caller: Caller, items: Item[], unwrap: () => T): Promise<T> {
   // Told first: what cannot be unwrapped counts for no limit.
   ctx.seal.keyring();
-  ctx.audit?.admit();
+  await untilAdmitted(ctx);
   ctx.unwrapLimit.take(caller.actor.id, items.length);
   const vaultIds = items.map(({ vaultId }) => vaultId).filter((id) => id !== SYSTEM_VAULT_ID);
   // The system's own keys are never frozen: an admin must be able to sign in and look into it.

@@ -54,6 +54,15 @@ describe('a DEK', () => {
     expect(() => first.bytes()).toThrow('destroyed');
   });
 
+  test('that is unwrapped while the cache is cleared serves the callers that wait for it, and is overwritten', async () => {
+    const used = cache.use(ref, (dek) => dek);
+    cache.clear();
+    const dek = await used;
+    await Promise.resolve();
+    expect(() => cache.get(ref)).toThrow(expect.objectContaining({ name: 'DekNotLoaded' }));
+    expect(() => dek.bytes()).toThrow('destroyed');
+  });
+
   test('that several callers need at once is unwrapped once for all of them', async () => {
     const used = () => cache.use(ref, (dek) => dek);
     const [one, other] = await Promise.all([used(), used(), cache.load(ref), cache.load(ref)]);
