@@ -12,8 +12,6 @@ inEachProfile((system) => {
     return body as Status;
   }
 
-  const dueOf = ({ due }: Status, kind: string) => due.find((one) => one.kind === kind);
-
   test('the status of a new installation shows its keys, and that nothing is late', async () => {
     await (await system.as('alice')).createVault('payments');
     const now = await status();
@@ -55,6 +53,22 @@ inEachProfile((system) => {
     ]);
     expect(await metric('cardea_due_lag_seconds', 'kind="version.expiry"')).toBe(0);
     expect(await metric('cardea_jobs_waiting', 'job="secret.sweep"')).toBe(0);
+  });
+
+  test('a rotation that the schedule owes is due work', async () => {
+    // By the clock of the database, so that nothing else becomes due.
+    const halfDay = system.vault.settings.dekRotationMs;
+    const [row] = await query<{ first_used_at: number }>(
+      system,
+      `update dek set first_used_at = $1 where vault_id = (select id from vault where name = 'late')
+       returning first_used_at`,
+      [system.now().getTime() - halfDay - 10 * MINUTE_MS],
+    );
+    const before = await status();
+    expect(dueOf(before, 'rotation.dek')!.since).toBe(new Date(row!.first_used_at + halfDay).toISOString());
+    expect(before.late).toContain('rotation.dek');
+    await query(system, `update dek set first_used_at = $1 where first_used_at < $1`, [system.now().getTime()]);
+    expect((await status()).late).not.toContain('rotation.dek');
   });
 
   test('a vault that was deleted and records that wait are due work too', async () => {
@@ -116,3 +130,7 @@ inEachProfile((system) => {
     return Number(line?.split(' ').at(-1));
   }
 });
+
+function dueOf({ due }: Status, kind: string): Status['due'][number] | undefined {
+  return due.find((one) => one.kind === kind);
+}

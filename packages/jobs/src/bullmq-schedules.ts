@@ -72,6 +72,8 @@ async function promoteLate(queue: BullQueue, connection: Redis): Promise<void> {
     // The score of a delayed job is its time with twelve more bits, which keep the order.
     const waitMs = Number(found[i + 1]) / 0x1000 - Date.now();
     const job = await queue.getJob(found[i]!);
-    if (job && waitMs > job.delay + TOLERANCE_MS) await job.promote();
+    // The next run of a schedule is checked with its schedule.
+    if (!job || job.repeatJobKey !== undefined) continue;
+    if (waitMs > job.delay + TOLERANCE_MS) await job.promote();
   }
 }

@@ -174,7 +174,7 @@ describe('a BullMQ queue', () => {
       jumpMs = 2 * HOUR_MS;
       const queue = queues.open({ onError: ignore, checkSchedulesMs: 50 });
       await queue.work(runs.handlers());
-      await queue.every('outbox.relay', 60_000, {});
+      await queue.every('outbox.relay', HOUR_MS, {});
       await runs.reach('outbox.relay', 1);
       jumpMs = 0;
       await runs.reach('outbox.relay', 2);

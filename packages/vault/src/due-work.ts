@@ -5,12 +5,14 @@ import { credentialAnnouncements, credentialExpiries } from './applications/cred
 import type { VaultContext } from './context.ts';
 import { grantAnnouncements, grantExpiries } from './grants/grant-expiry.ts';
 import { findOldestUnsent } from './outbox.ts';
+import { oldestDueRotation } from './rotation/rotation-schedule.ts';
 import { secretAnnouncements, secretExpiries, versionExpiries } from './secrets/lifecycle/expiry.ts';
 import { trashRetention } from './secrets/lifecycle/trash-sweep.ts';
 import { sweep } from './sweep.ts';
 import type { DueWork } from './sweep.ts';
 import { userAnnouncements, userExpiries } from './users/user-expiry.ts';
 import { findOldestDeletedVault } from './vaults/deleted-vault-store.ts';
+import { findOldestDelivery } from './webhooks/delivery-store.ts';
 
 /** Work of one kind that becomes due by itself. */
 interface TimedWork {
@@ -70,5 +72,8 @@ export async function oldestDue(ctx: VaultContext): Promise<OldestDue[]> {
   for (const [kind, work] of kinds) found.push({ kind, at: await work.oldest(ctx) });
   found.push({ kind: 'vault.deletion', at: await findOldestDeletedVault(ctx.db) });
   found.push({ kind: 'outbox.record', at: await findOldestUnsent(ctx) });
+  found.push({ kind: 'webhook.delivery', at: await findOldestDelivery(ctx.db, ctx.now().getTime()) });
+  const { dek, kek } = await oldestDueRotation(ctx);
+  found.push({ kind: 'rotation.dek', at: dek }, { kind: 'rotation.kek', at: kek });
   return found;
 }

@@ -99,6 +99,28 @@ function isPast(at: number, now: number, periodMs: number): boolean {
   return at <= now - periodMs || at > now + CLOCK_SKEW_MS;
 }
 
+/** Since when the schedule has owed a rotation of DEKs or of the KEK, in milliseconds since 1970; undefined if it owes none. */
+export async function oldestDueRotation(ctx: VaultContext): Promise<{ dek?: number; kek?: number }> {
+  const { dekRotationMs, kekRotationMs } = ctx.settings;
+  const now = ctx.now().getTime();
+  const due = (from: number | undefined, periodMs: number) =>
+    periodMs > 0 && from !== undefined && from + periodMs <= now ? from + periodMs : undefined;
+  const dek = due(await findOldestUse(ctx.db), dekRotationMs);
+  const kek = due(await findLastKekTurn(ctx.db), kekRotationMs);
+  return { ...(dek === undefined ? {} : { dek }), ...(kek === undefined ? {} : { kek }) };
+}
+
+/** When the active DEK that has been in use for the longest was used first. */
+async function findOldestUse(db: Queryable): Promise<number | undefined> {
+  const [row] = await db.query<{ at: number | null }>(
+    `select min(first_used_at) as at
+       from dek
+      where state = 'active'
+        and first_used_at is not null`,
+  );
+  return row?.at ?? undefined;
+}
+
 async function addRuns(ctx: VaultContext): Promise<void> {
   const kek = await listRunning(ctx.db, 'kek', 1);
   const dek = await listRunning(ctx.db, 'dek', 1);

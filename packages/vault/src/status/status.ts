@@ -10,6 +10,7 @@ import { oldestDue } from '../due-work.ts';
 import { MINUTE_MS, SECOND_MS } from '../durations.ts';
 import { audited } from '../record.ts';
 import { countDeks, countOpenRotations, countOutbox } from './status-store.ts';
+import type { DekCount } from './status-store.ts';
 
 /** Due work and unsigned entries are late after this time. Jobs run every minute, and the log signs every 10 s. */
 const LATE_MS = 5 * MINUTE_MS;
@@ -65,20 +66,24 @@ async function keksOf({ keks }: VaultContext): Promise<Status['keks']> {
 
 async function deksOf({ db }: VaultContext): Promise<Status['deks']> {
   const rows = await countDeks(db);
-  const count = (state: string) => rows.filter((row) => row.state === state).reduce((sum, { n }) => sum + n, 0);
   const active = rows.filter(({ state }) => state === 'active');
-  const oldest = (times: (number | null)[]) => {
-    const known = times.filter((time) => time !== null);
-    return known.length === 0 ? undefined : new Date(Math.min(...known)).toISOString();
-  };
   const byKek = Map.groupBy(rows, ({ kek_version }) => kek_version);
   return withoutUndefined({
-    active: count('active'),
-    retiring: count('retiring'),
-    oldestActiveSince: oldest(active.map(({ created_at }) => created_at)),
-    oldestUsedSince: oldest(active.map(({ first_used_at }) => first_used_at)),
-    byKek: [...byKek].map(([kekVersion, of]) => ({ kekVersion, count: of.reduce((sum, { n }) => sum + n, 0) })),
+    active: sumOf(active),
+    retiring: sumOf(rows.filter(({ state }) => state === 'retiring')),
+    oldestActiveSince: earliest(active.map(({ created_at }) => created_at)),
+    oldestUsedSince: earliest(active.map(({ first_used_at }) => first_used_at)),
+    byKek: [...byKek].map(([kekVersion, counts]) => ({ kekVersion, count: sumOf(counts) })),
   });
+}
+
+function sumOf(counts: DekCount[]): number {
+  return counts.reduce((sum, { n }) => sum + n, 0);
+}
+
+function earliest(times: (number | null)[]): string | undefined {
+  const known = times.filter((time) => time !== null);
+  return known.length === 0 ? undefined : new Date(Math.min(...known)).toISOString();
 }
 
 async function rotationsOf({ db }: VaultContext): Promise<Status['rotations']> {

@@ -70,6 +70,17 @@ export async function findDueDelivery(
   return row;
 }
 
+/** Since when the oldest delivery has been due, in milliseconds since 1970. Undefined if none is due. */
+export async function findOldestDelivery(db: Queryable, now: number): Promise<number | undefined> {
+  const [row] = await db.query<{ at: number | null }>(
+    `select min(next_attempt_at) as at
+       from webhook_delivery
+      where next_attempt_at <= $1`,
+    [now],
+  );
+  return row?.at ?? undefined;
+}
+
 /** Counts an attempt and sets when the next one is due. Returns false if another process has counted it. */
 export async function claimDelivery(
   tx: Transaction,
