@@ -31,6 +31,8 @@ export interface Rested {
   /** Every value of a secret begins with it, and no other data has it. */
   mark: string;
   signInTwofold(): Promise<void>;
+  /** Tells the person who waits what is checked now. */
+  say(text: string): void;
 }
 
 /** What the checks saw. */
@@ -53,22 +55,25 @@ export interface Checked {
  * @throws Violation that names the first difference
  */
 export async function checkEverything(trial: Rested): Promise<Checked> {
-  const { installation, client, vaults, mark } = trial;
+  const { installation, client, vaults, mark, say } = trial;
   const secrets = vaults.flatMap((vault) => vault.secrets);
   const patienceMs = patienceFor(secrets.reduce((sum, { values }) => sum + values.length, 0));
   await untilNoneIsOpen(client, patienceMs);
   const plaintexts = [Buffer.from(mark), ...(await openNow(installation))];
+  say('all rotations have ended; now all keys rotate once more');
   const last = await rotate(client, 'dek', patienceMs);
   await letKekRotate(installation);
   await rotate(client, 'kek', patienceMs);
   const keks = await destroyOldKeks(client);
 
+  say('the old KEKs are destroyed; now every value is read');
   // Nothing of the destroyed keys is left in memory.
   for (const target of installation.targets) await installation.kill(target);
   await installation.untilReady(READY_WITHIN_MS);
   const values = await readEverything(trial, secrets);
   await trial.signInTwofold();
   plaintexts.push(...(await openNow(installation)));
+  say('every value is right; now the database, the audit log and all files are compared');
   return { ...(await compareWithStored(trial, keks)), last, values, bytesSearched: await searchFor(trial, plaintexts) };
 }
 

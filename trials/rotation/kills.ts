@@ -16,7 +16,8 @@ const BETWEEN_MS_MAX = 1_500;
 const SOON_MS_MAX = 300;
 /** A run that is killed leaves its vault claimed for a minute. After that, the rotation must go on. */
 const STANDSTILL_MS_MAX = 4 * MINUTE_MS;
-const DESTROY_KEK_EVERY = 8;
+/** How many times in a row the destruction of a KEK is asked for that may still wrap DEKs. */
+const DESTROY_TRIES = 5;
 
 /** What the kills need, and what they count. */
 export interface KillContext {
@@ -32,11 +33,10 @@ export interface KillContext {
 export interface KillCounts {
   killed: Map<Target, number>;
   recoveriesMs: number[];
-  /** Kills while the rotation of DEKs had vaults left, and while the KEK rotation had DEKs left. */
-  kekRotationsStarted: number;
+  /** KEKs destroyed while others rotated, and how many times that was refused. */
   keksDestroyed: number;
   keksKept: number;
-  cancelled: number;
+  /** The rotation of DEKs that is watched, its progress, and when that last grew. */
   dek: { id: string; done: number; movedAt: number } | undefined;
 }
 
@@ -44,10 +44,8 @@ export function createKillCounts(): KillCounts {
   return {
     killed: new Map(),
     recoveriesMs: [],
-    kekRotationsStarted: 0,
     keksDestroyed: 0,
     keksKept: 0,
-    cancelled: 0,
     dek: undefined,
   };
 }
@@ -67,6 +65,7 @@ export async function killOnce(context: KillContext): Promise<void> {
   await keepDeksRotating(context);
   await sleep(random.below(BETWEEN_MS_MAX));
   if (random.chance(0.5)) await startKekRotation(context);
+  if (random.chance(0.2)) await destroyReplacedKek(context);
   await sleep(random.below(SOON_MS_MAX));
 
   const target = targets[totalKills(counts) % targets.length]!;
@@ -76,7 +75,6 @@ export async function killOnce(context: KillContext): Promise<void> {
   await installation.untilReady(UP_WITHIN_MS);
   await untilWorking(context, diedAt + UP_WITHIN_MS);
   counts.recoveriesMs.push(performance.now() - diedAt);
-  if (totalKills(counts) % DESTROY_KEK_EVERY === 0) await destroySomeKek(context);
 }
 
 /** Starts a rotation of all DEKs when the last one has ended. Sometimes it pauses, resumes or cancels the open one. */
@@ -92,24 +90,26 @@ async function keepDeksRotating({ client, random, counts }: KillContext): Promis
     if (random.chance(0.05)) return steerRotation(client, rotation.id, 'pause');
     if (!random.chance(0.05)) return;
     await steerRotation(client, rotation.id, 'cancel');
-    counts.cancelled += 1;
   }
   const id = await startRotation(client, 'dek');
   counts.dek = id === undefined ? undefined : { id, done: 0, movedAt: performance.now() };
 }
 
-async function startKekRotation({ installation, client, counts }: KillContext): Promise<void> {
+async function startKekRotation({ installation, client }: KillContext): Promise<void> {
   await letKekRotate(installation);
-  if ((await startRotation(client, 'kek')) !== undefined) counts.kekRotationsStarted += 1;
+  await startRotation(client, 'kek');
 }
 
-/** Asks for the destruction of the newest KEK that only opens DEKs. It may still wrap some. */
-async function destroySomeKek({ client, counts }: KillContext): Promise<void> {
-  const old = (await listKeks(client)).findLast(({ state }) => state === 'decrypt-only');
-  if (!old) return;
-  const isDestroyed = await destroyKek(client, old.version);
-  if (isDestroyed === true) counts.keksDestroyed += 1;
-  if (isDestroyed === false) counts.keksKept += 1;
+/** Asks for the destruction of the newest KEK while it is being replaced. It must be refused as long as it wraps a DEK. */
+async function destroyReplacedKek({ client, counts }: KillContext): Promise<void> {
+  const [newest, previous] = (await listKeks(client)).toReversed();
+  if (!newest) return;
+  for (let tried = 0; tried < DESTROY_TRIES; tried += 1) {
+    const { version } = tried % 2 === 1 && previous?.state === 'decrypt-only' ? previous : newest;
+    const isDestroyed = await destroyKek(client, version);
+    if (isDestroyed === true) counts.keksDestroyed += 1;
+    if (isDestroyed === false) counts.keksKept += 1;
+  }
 }
 
 async function untilWorking({ client, probe, filler }: KillContext, deadline: number): Promise<void> {

@@ -74,7 +74,7 @@ async function runTrial(): Promise<string> {
   const renewal = setInterval(() => void signIn(client, trial), NEW_SESSION_MS);
   const clients = Array.from({ length: CLIENTS }, trial.connect);
   const counts = { ...ledger.counts };
-  const checked = await checkEverything({ ...trial, vaults: [...vaults, probe.vault], clients, folder });
+  const checked = await checkEverything({ ...trial, vaults: [...vaults, probe.vault], clients, folder, say });
   clearInterval(renewal);
   const { counts: killCounts } = trial;
   const seconds = {
@@ -103,7 +103,7 @@ async function begin(installation: Installation) {
   const probeVault = await createVault(client, 'probe');
   const probe = new KnownSecret(probeVault, 'probe');
   probeVault.secrets.push(probe);
-  say(`filled in ${(performance.now() / 1_000).toFixed(0)} s`);
+  say('all vaults are filled');
   return {
     installation,
     ledger,
@@ -163,5 +163,5 @@ async function signIn(client: Client, { session }: { session: { token: string } 
 }
 
 function say(text: string): void {
-  process.stdout.write(`${text}\n`);
+  process.stdout.write(`${(performance.now() / 1_000).toFixed(0).padStart(5)} s  ${text}\n`);
 }
