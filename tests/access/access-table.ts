@@ -197,6 +197,23 @@ export const table: Record<string, Row> = {
     },
   },
 
+  'GET /api/v1/status': { statuses: OVERSEERS },
+  'GET /api/v1/events': { statuses: OVERSEERS },
+
+  'POST /api/v1/rotations': {
+    statuses: '401 202 403 403 403 403 403 403',
+    body: { kind: 'dek', vault: ground.vault },
+  },
+  'GET /api/v1/rotations': { statuses: OVERSEERS },
+  // No rotation has this id.
+  'GET /api/v1/rotations/{id}': { statuses: '401 404 403 403 403 404 403 403' },
+  'POST /api/v1/rotations/{id}:pause': { statuses: '401 404 403 403 403 403 403 403' },
+  'POST /api/v1/rotations/{id}:resume': { statuses: '401 404 403 403 403 403 403 403' },
+  'POST /api/v1/rotations/{id}:cancel': { statuses: '401 404 403 403 403 403 403 403' },
+  'GET /api/v1/keks': { statuses: OVERSEERS },
+  // The newest KEK is in use.
+  'POST /api/v1/keks/{version}:destroy': { statuses: '401 409 403 403 403 403 403 403' },
+
   'GET /api/v1/seals': { statuses: ADMINS_ONLY },
   'POST /api/v1/seals': {
     statuses: ADMINS_MAKE,

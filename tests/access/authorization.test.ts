@@ -167,6 +167,7 @@ function parametersOf(path: string): Record<string, string> {
     principal: `user:${user}`,
     name: ofApplication ? application : secret,
     id: ofApplication ? credentialId : sessionId,
+    version: '1',
   };
 }
 

@@ -272,7 +272,7 @@ describe('a start that fails says in one sentence what to do:', () => {
     expect(await readdir(folder)).not.toContain('sealed');
     await chmod(file, 0o600);
     await writeFile(file, 'short');
-    await expectRefused({ dataDir: sealed, env }, /must have 12 to 1024 characters/);
+    await expectRefused({ dataDir: sealed, env }, /a passphrase has 12 to 1024 characters/);
     await writeFile(file, 'a passphrase of some length\n');
     const installation = start({ dataDir: sealed, port, env });
     await installation.ready();

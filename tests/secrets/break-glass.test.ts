@@ -192,6 +192,8 @@ inEachProfile((system, { admin, alice, carla }) => {
   });
 
   test('while the audit log does not answer nothing is released; the request is kept and recorded later', async () => {
+    // The DEK must be in the cache: kek-service unwraps nothing while the log does not answer.
+    await alice.get(SECRET).expect(200);
     const before = await noted();
     await system.stopService('audit');
     const reason = 'while nobody looks';

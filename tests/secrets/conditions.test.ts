@@ -288,6 +288,7 @@ inEachProfile((system, { alice }) => {
         username: 'bob',
         principal: 'user:alice',
         id: crypto.randomUUID(),
+        version: '1',
       };
       const target = fillPath(path, values);
       const body = rowOf(endpoint).body ?? bodies[nameOf(endpoint)];
@@ -322,8 +323,10 @@ inEachProfile((system, { alice }) => {
           }
         }
         const refused = { action: endpoint.action, decision: 'deny', reason: 'invalid_request' };
+        // A signed call has no known caller, and the refusals of strangers are counted after the first.
+        const recorded = endpoint.signed ? answers.slice(0, 1) : answers;
         expect(await recordsOf(system, ...answers)).toEqual(
-          answers.map(({ headers }) => expect.objectContaining({ ...refused, requestId: headers['x-request-id'] })),
+          recorded.map(({ headers }) => expect.objectContaining({ ...refused, requestId: headers['x-request-id'] })),
         );
         expect(await everything(system)).toEqual(before);
       },
@@ -351,8 +354,9 @@ inEachProfile((system, { alice }) => {
         const path = endpoint.path.replace(/\{[+*]/g, '{');
         const { parameters = [], responses } = body.paths[path][endpoint.method.toLowerCase()];
         const fields = (parameters as { in: string; name: string }[]).filter((one) => one.in === 'header');
+        const named = fields.map(({ name }) => name).filter((name) => name.startsWith('If-'));
         const taken = endpoint.conditional ? ['If-Match', 'If-None-Match'] : [];
-        expect([path, ...fields.map(({ name }) => name)]).toEqual([path, ...taken]);
+        expect([path, ...named]).toEqual([path, ...taken]);
         expect([path, '412' in responses]).toEqual([path, endpoint.conditional === true]);
       }
       const { responses } = body.paths['/api/v1/vaults/{vault}/secrets/{name}'].get;

@@ -387,7 +387,7 @@ inEachProfile((system, { alice, bob }) => {
       ]);
       expect(await recordsOf(system, answer)).toHaveLength(11);
       const refused = await alice.put(at('long', 'before'), to(hop(0))).expect(400);
-      expect(refused.body.detail).toMatch(/more than 10/);
+      expect(refused.body.detail).toMatch(/longer than 10/);
 
       await alice.putSecret('long', 'hop-11', VALUE);
       await refer('long', 'hop-10', hop(11));

@@ -87,7 +87,7 @@ const steer = {
   statuses: [200],
   params: RotationParams,
   query: z.strictObject({}),
-  body: z.strictObject({}),
+  body: z.strictObject({}).optional(),
   response: Rotation,
 } as const;
 
@@ -144,6 +144,6 @@ export const destroyKekVersion = endpoint({
   statuses: [204],
   params: z.object({ version: WholeNumber({ min: 1, max: 0xffff_ffff }) }),
   query: z.strictObject({}),
-  body: z.strictObject({}),
+  body: z.strictObject({}).optional(),
   response: z.undefined(),
 });

@@ -89,7 +89,11 @@ describe('a file of receivers', () => {
     ['a password in the URL', { url: 'https://u:p@hooks.example/' }, /no user, no password/],
     ['an unknown event', { events: ['secret.read'] }, /events/],
     ['no event', { events: [] }, /events/],
-    ['a network with host bits', { allowNetworks: ['10.1.2.3/8'] }, /must be a network/],
+    [
+      'a network with host bits',
+      { allowNetworks: ['10.1.2.3/8'] },
+      /must be an address or a network .* with host bits 0/,
+    ],
     ['an unknown field', { retries: 3 }, /retries/],
     ['no secret', { secret: undefined }, /needs one of secret, secretFile and secretEnv/],
     ['two secrets', { secretEnv: 'PAGER_SECRET' }, /needs one of/],

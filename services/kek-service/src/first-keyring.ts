@@ -78,7 +78,7 @@ function refuseLostKeyring({ dataDir }: SealConfig): void {
     return;
   }
   throw new StartError(
-    `The keyring folder ${keyringFolder({ dataDir })} is missing, and only it opens the data beside it: put it back ` +
+    `The keyring folder ${keyringFolder({ dataDir })} is missing, and the data beside it does not open without it: put it back ` +
       'from a backup, or start again with an empty data folder.',
   );
 }
