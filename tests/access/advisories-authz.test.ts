@@ -3,7 +3,7 @@ import { useSystem } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import { PASSWORD } from '@cardea/testkit/system';
-import { DAY_MS, HOUR_MS } from '@cardea/vault/durations';
+import { DAY_MS, HOUR_MS } from '@cardea/contracts/durations';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from './granting.ts';
 

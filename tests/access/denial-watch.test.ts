@@ -3,7 +3,7 @@ import { createDenialWatch } from '@cardea/api-service/limits/denial-watch';
 import type { Caller } from '@cardea/contracts/caller';
 import { createTestSystem, PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { clientAt, expectRecords, recordsOf, signIn } from '../identity/identity.ts';
 
 const SECRET = '/vaults/payments/secrets/db/password';

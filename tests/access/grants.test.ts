@@ -2,7 +2,7 @@ import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
 import { useSystem } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
-import { HOUR_MS } from '@cardea/vault/durations';
+import { HOUR_MS } from '@cardea/contracts/durations';
 import { expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from './granting.ts';
 

@@ -1,6 +1,6 @@
 import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
 import { inEachProfile } from '@cardea/testkit/use-system';
-import { HOUR_MS } from '@cardea/vault/durations';
+import { HOUR_MS } from '@cardea/contracts/durations';
 import { expect, test } from '@jest/globals';
 import { grant, newApplication, newUser, ownersOf } from './granting.ts';
 

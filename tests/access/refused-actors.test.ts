@@ -3,7 +3,7 @@ import type { AuditActor } from '@cardea/contracts/audit-event';
 import { useSystem } from '@cardea/testkit/use-system';
 import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
-import { MINUTE_MS, SECOND_MS } from '@cardea/vault/durations';
+import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { parseToken } from '../identity/forged-tokens.ts';
 import { clientAt, createUser, expectRecords, recordsOf, signIn } from '../identity/identity.ts';
 import type { Answer } from '../identity/identity.ts';

@@ -2,7 +2,7 @@ import { AuditChanges, CHANGES_BYTES_MAX } from '@cardea/contracts/audit-changes
 import type { Person, Stranger } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { HOUR_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { HOUR_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newUser } from '../access/granting.ts';
 

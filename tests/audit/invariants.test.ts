@@ -4,7 +4,7 @@ import { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { inEachProfile } from '@cardea/testkit/use-system';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { expectEventually, forgetDeks } from '../access/probes.ts';
 import { query, untilAnswers } from '../secrets/ground.ts';

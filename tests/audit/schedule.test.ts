@@ -1,5 +1,5 @@
 import { inEachProfile } from '@cardea/testkit/use-system';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { expect, test } from '@jest/globals';
 import { expectEventually } from '../access/probes.ts';
 import { at, eventsOf, query, storedVersions, untilAnswers } from '../secrets/ground.ts';

@@ -8,7 +8,7 @@ import { startNginx } from '@cardea/testkit/nginx';
 import type { NginxServer } from '@cardea/testkit/nginx';
 import { parseAnswer, sendBytes, sendRequest, toBytes } from '@cardea/testkit/raw-http';
 import type { RawAnswer, RawRequest } from '@cardea/testkit/raw-http';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { oddPaths } from '../access/name-table.ts';
 import { CANARY } from '../access/refusals.ts';
 

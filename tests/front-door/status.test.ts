@@ -1,10 +1,9 @@
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import type { Status } from '@cardea/contracts/status';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { expect, test } from '@jest/globals';
 import { newApplication } from '../access/granting.ts';
 import { at, query, untilAnswers } from '../secrets/ground.ts';
-
-const MINUTE_MS = 60_000;
 
 inEachProfile((system) => {
   async function status(): Promise<Status> {

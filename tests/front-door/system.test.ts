@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { expect, test } from '@jest/globals';
 
 const run = promisify(execFile);

@@ -4,7 +4,7 @@ import { sha256 } from '@cardea/crypto/ids';
 import { normalizeRecoveryCode } from '@cardea/crypto/totp';
 import { useSystem } from '@cardea/testkit/use-system';
 import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
-import { SECOND_MS } from '@cardea/vault/durations';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { query } from '../secrets/ground.ts';
 import { createForger } from './forged-tokens.ts';
 import {

@@ -1,5 +1,5 @@
 import type { VaultEvent } from '@cardea/contracts/events';
-import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { DAY_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { jobHandlers } from '@cardea/vault/jobs';
 import { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';

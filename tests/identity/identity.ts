@@ -7,7 +7,7 @@ import type { Running } from '@cardea/process/run';
 import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { SECOND_MS } from '@cardea/vault/durations';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { expect } from '@jest/globals';
 
 const TOTP_STEP_MS = 30 * SECOND_MS;

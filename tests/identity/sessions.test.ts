@@ -1,7 +1,7 @@
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
-import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { DAY_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { describe, expect, test } from '@jest/globals';
 import { query } from '../secrets/ground.ts';
 import { createForger, parseToken } from './forged-tokens.ts';

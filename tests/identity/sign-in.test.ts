@@ -4,7 +4,7 @@ import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { HOUR_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { HOUR_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { describe, expect, test } from '@jest/globals';
 import { query } from '../secrets/ground.ts';
 import {

@@ -2,7 +2,7 @@ import type { Role } from '@cardea/contracts/caller';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
-import { HOUR_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { HOUR_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { describe, expect, test } from '@jest/globals';
 import { query } from '../secrets/ground.ts';
 import { clientAt, countStatuses, createUser, expectRecords, recordsOf, signIn, startReplica } from './identity.ts';

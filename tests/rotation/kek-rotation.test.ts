@@ -1,7 +1,7 @@
 import { createTestSystem } from '@cardea/testkit/system';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { insertDek } from '@cardea/vault/deks/dek-store';
-import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { DAY_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { expect, test } from '@jest/globals';
 import { query } from '../secrets/ground.ts';
 import { idOf, pass, rotate, show, start, trailOf } from './ground.ts';

@@ -2,7 +2,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Db } from '@cardea/storage/db';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { VaultContext } from '@cardea/vault/context';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { putSecret } from '@cardea/vault/secrets/put-secret';
 import { readSecret } from '@cardea/vault/secrets/read-secret';
 import { Audited } from '@cardea/contracts/audited';

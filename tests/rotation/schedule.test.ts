@@ -1,6 +1,6 @@
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { DAY_MS, HOUR_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { expectEventually } from '../access/probes.ts';

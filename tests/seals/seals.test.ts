@@ -1,7 +1,7 @@
 import { followSeal, seal, unseal } from '@cardea/contracts/seal-api';
 import { unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
 import { randomKey, uuidv7 } from '@cardea/crypto/ids';
-import { MINUTE_MS, SECOND_MS } from '@cardea/vault/durations';
+import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { inEachProfile, useSystem } from '@cardea/testkit/use-system';
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { callAs, expectEventually } from '../access/probes.ts';

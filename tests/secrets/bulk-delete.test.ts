@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { inEachProfile } from '@cardea/testkit/use-system';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { grant } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
 import { addMany, at, contents, namesIn, query, reference, trail, untilAnswers } from './ground.ts';

@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
 import { inEachProfile } from '@cardea/testkit/use-system';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 
 /** A value in the form of the interface, written and read. */
 interface Wire {

@@ -1,6 +1,6 @@
 import type { EventPayload } from '@cardea/contracts/events';
 import { addEvents } from '@cardea/vault/events/events';
-import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { DAY_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { beforeAll, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';

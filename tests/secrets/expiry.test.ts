@@ -1,7 +1,7 @@
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
-import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { DAY_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { getReadable } from '@cardea/vault/secrets/readable';
 import { describe, expect, test } from '@jest/globals';
 import { at, contents, eventsOf, namesIn, query, storedVersions, trail } from './ground.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { sha256Hex } from '@cardea/crypto/ids';
 import { inEachProfile } from '@cardea/testkit/use-system';
-import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { DAY_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { grant, newUser } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';
 import { addMany, at, contents, namesIn, query, reference, untilAnswers } from './ground.ts';

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Entry, Person } from '@cardea/testkit/person';
-import { HOUR_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { HOUR_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { wordsOf, wordsOfQuery } from '@cardea/vault/secrets/listing/search-index';
 import { grant, newApplication, newUser } from '../access/granting.ts';
 import { query } from './ground.ts';

@@ -2,7 +2,7 @@ import { alphabets } from '@cardea/contracts/secrets/secrets';
 import { sha256Hex } from '@cardea/crypto/ids';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
 import { recordsOf } from '../identity/identity.ts';

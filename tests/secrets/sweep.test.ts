@@ -1,5 +1,5 @@
 import { createTestSystem } from '@cardea/testkit/system';
-import { DAY_MS } from '@cardea/vault/durations';
+import { DAY_MS } from '@cardea/contracts/durations';
 import { expect, test } from '@jest/globals';
 import { at, eventsOf, query, storedVersions } from './ground.ts';
 

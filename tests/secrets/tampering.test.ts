@@ -4,7 +4,7 @@ import type { Db } from '@cardea/storage/db';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { seededRandom } from '@cardea/testkit/random';
 import { REFERENCE_TYPE, SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 
 // Format, DEK version and nonce (packages/crypto/FORMAT.md).
 const HEADER_BYTES = 29;

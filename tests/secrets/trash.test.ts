@@ -1,6 +1,6 @@
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { createTestSystem } from '@cardea/testkit/system';
-import { DAY_MS, MINUTE_MS } from '@cardea/vault/durations';
+import { DAY_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { expect, test } from '@jest/globals';
 import { countStatuses, recordsOf } from '../identity/identity.ts';
 import { at, contents, namesIn, query, storedVersions, trail } from './ground.ts';

@@ -1,7 +1,7 @@
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { DAY_MS } from '@cardea/vault/durations';
+import { DAY_MS } from '@cardea/contracts/durations';
 import { newSecret } from '@cardea/vault/secrets/secret-state';
 import { insertSecret } from '@cardea/vault/secrets/secret-store';
 import type { SecretRow } from '@cardea/vault/secrets/secret-store';

@@ -1,7 +1,7 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { Person } from '@cardea/testkit/person';
 import { inEachProfile } from '@cardea/testkit/use-system';
-import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '@cardea/vault/durations';
+import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { publish } from '@cardea/vault/webhooks/publish';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { expectEventually } from '../access/probes.ts';

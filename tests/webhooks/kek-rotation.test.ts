@@ -4,7 +4,7 @@ import { contentsOf } from '@cardea/testkit/contents';
 import type { Person } from '@cardea/testkit/person';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import { inEachProfile } from '@cardea/testkit/use-system';
-import { DAY_MS, MINUTE_MS, SECOND_MS } from '@cardea/vault/durations';
+import { DAY_MS, MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { expectEventually } from '../access/probes.ts';
 import { countStatuses, recordsOf } from '../identity/identity.ts';

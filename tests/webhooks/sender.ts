@@ -3,7 +3,7 @@ import { parseWebhookSecret } from '@cardea/crypto/webhook-signature';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import type { TestSystem } from '@cardea/testkit/system';
-import { SECOND_MS } from '@cardea/vault/durations';
+import { SECOND_MS } from '@cardea/contracts/durations';
 
 const PATH = '/api/v1/webhooks/kek-rotation';
 

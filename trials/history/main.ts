@@ -10,7 +10,7 @@ import { randomSecret } from '@cardea/crypto/ids';
 import startTestServers from '@cardea/testkit/jest-global-setup';
 import stopTestServers from '@cardea/testkit/jest-global-teardown';
 import { prepareTestSystem } from '@cardea/testkit/system';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { Cardea } from '../kill/cardea.ts';
 import { Client } from '../kill/client.ts';
 import { createKillCounts, killOnce, totalKills } from '../kill/kills.ts';

@@ -1,4 +1,4 @@
-import { SECOND_MS } from '@cardea/vault/durations';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { exportAuditLog } from './audit-export.ts';
 import type { LoggedEntry } from './audit-export.ts';
 import type { Cardea } from './cardea.ts';

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { VERSIONS_MAX } from '@cardea/contracts/vaults';
 import { randomSecret } from '@cardea/crypto/ids';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { Cardea } from './cardea.ts';
 import { checkEverything } from './checks.ts';
 import type { Checked } from './checks.ts';

@@ -1,4 +1,4 @@
-import { MINUTE_MS, SECOND_MS } from '@cardea/vault/durations';
+import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { exportAuditLog } from '../kill/audit-export.ts';
 import { checkAnswers } from '../kill/checks.ts';
 import { Violation } from '../kill/ledger.ts';

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomSecret } from '@cardea/crypto/ids';
 import { seededRandom } from '@cardea/testkit/random';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { Ledger } from '../kill/ledger.ts';
 import { createVault } from './changes.ts';
 import { checkEverything } from './checks.ts';

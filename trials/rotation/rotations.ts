@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MINUTE_MS, SECOND_MS } from '@cardea/vault/durations';
+import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { Violation } from '../kill/ledger.ts';
 import { bodyOf } from './client.ts';
 import type { Client } from './client.ts';

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { Db } from '@cardea/storage/db';
 import { SYSTEM_VAULT_ID } from '@cardea/vault/deks/dek-store';
-import { SECOND_MS } from '@cardea/vault/durations';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { Violation } from '../kill/ledger.ts';
 
 const OUTBOX_EMPTY_WITHIN_MS = 60 * SECOND_MS;

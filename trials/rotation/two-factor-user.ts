@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hotpCode } from '@cardea/crypto/totp';
-import { SECOND_MS } from '@cardea/vault/durations';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { bodyOf } from './client.ts';
 import type { Client } from './client.ts';
 

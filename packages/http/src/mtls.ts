@@ -1,3 +1,4 @@
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { IncomingMessage } from 'node:http';
@@ -20,8 +21,6 @@ export interface TlsIdentity {
   name: ServiceName;
   current(): TlsFiles;
 }
-
-const MINUTE_MS = 60_000;
 
 /**
  * Reads `<name>.pem`, `<name>.key` and `ca.pem` from `folder`, and again once a minute if the certificate changed.

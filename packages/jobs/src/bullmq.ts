@@ -1,3 +1,4 @@
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import type { JobName } from '@cardea/contracts/jobs';
 import { Queue as BullQueue, UnrecoverableError, WaitingError, Worker } from 'bullmq';
 import type { Job, QueueOptions } from 'bullmq';
@@ -11,7 +12,6 @@ const ANSWER_WITHIN_MS = 5000;
 const PROBE_WITHIN_MS = 1000;
 const RECONNECT_MAX_MS = 2000;
 const LOCK_MS = 15_000;
-const MINUTE_MS = 60_000;
 
 export interface BullmqOptions {
   /** See `parseRedisUrl`. */

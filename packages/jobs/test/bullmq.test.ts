@@ -1,3 +1,4 @@
+import { HOUR_MS } from '@cardea/contracts/durations';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -157,7 +158,6 @@ describe('a BullMQ queue', () => {
   });
 
   describe('when the clock jumps', () => {
-    const HOUR_MS = 3_600_000;
     let jumpMs: number;
 
     beforeEach(() => {

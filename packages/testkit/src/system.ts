@@ -22,7 +22,7 @@ import type { Db } from '@cardea/storage/db';
 import { openPostgres } from '@cardea/storage/postgres';
 import { openSqlite } from '@cardea/storage/sqlite';
 import type { VaultContext } from '@cardea/vault/context';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { jobHandlers } from '@cardea/vault/jobs';
 import { systemCaller } from '@cardea/vault/system-caller';
 import { createUser } from '@cardea/vault/users/users';

@@ -4,7 +4,7 @@ import type { VaultAction } from '@cardea/contracts/grants';
 import * as fc from 'fast-check';
 import { decide } from './decide.ts';
 import type { Granted, Question } from './decide.ts';
-import { DAY_MS } from './durations.ts';
+import { DAY_MS } from '@cardea/contracts/durations';
 
 const RUNS = 3_000;
 const DECISIONS = RUNS * vaultActions.length * 18;

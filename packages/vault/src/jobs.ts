@@ -3,7 +3,7 @@ import type { JobHandlers, JobRun, Queue } from '@cardea/jobs/queue';
 import { sweepExpiredCredentials } from './applications/credential-expiry.ts';
 import type { VaultContext } from './context.ts';
 import { timedWork } from './due-work.ts';
-import { HOUR_MS, MINUTE_MS, SECOND_MS } from './durations.ts';
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { clearEvents, sweepEvents } from './events/events.ts';
 import { sweepMessages } from './kek-webhook/sweep-messages.ts';
 import { relayOutbox } from './outbox.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
-import { DAY_MS } from './durations.ts';
+import { DAY_MS } from '@cardea/contracts/durations';
 import { toVaultSettings, vaultVariables } from './settings.ts';
 
 const Variables = z.object(vaultVariables);

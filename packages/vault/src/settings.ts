@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { VaultSettings } from './context.ts';
-import { DAY_MS, HOUR_MS } from './durations.ts';
+import { DAY_MS, HOUR_MS } from '@cardea/contracts/durations';
 
 /** Settings of every service that runs the product's rules, by their variable names. */
 export const vaultVariables = {

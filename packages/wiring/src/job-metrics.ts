@@ -2,7 +2,7 @@ import type { JobObserver, Queue } from '@cardea/jobs/queue';
 import { jobNames } from '@cardea/jobs/queue';
 import type { Logger } from '@cardea/process/logger';
 import type { VaultContext } from '@cardea/vault/context';
-import { SECOND_MS } from '@cardea/vault/durations';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { oldestDue } from '@cardea/vault/due-work';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';

@@ -17,7 +17,7 @@ import type { Db } from '@cardea/storage/db';
 import { openDatabase } from '@cardea/storage/open';
 import type { VaultContext } from '@cardea/vault/context';
 import { createVaultContext } from '@cardea/vault/create-context';
-import { SECOND_MS } from '@cardea/vault/durations';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { migrationsFolder } from '@cardea/vault/migrations';
 import type { Registry } from 'prom-client';
 import { createJobObserver, showDueWork } from './job-metrics.ts';

@@ -1,9 +1,9 @@
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { AppError } from '@cardea/contracts/errors';
 import { SYSTEM_VAULT_ID } from '@cardea/contracts/kek-api';
 import type { Keks } from '@cardea/contracts/keks';
 import { createRecentUse } from '@cardea/http/recent-use';
 
-const MINUTE_MS = 60_000;
 const RETRY_AFTER_SECONDS = 5;
 
 /**

@@ -9,7 +9,7 @@ import { StartError } from '@cardea/process/config';
 import { repeat } from '@cardea/process/repeat';
 import type { Running } from '@cardea/process/run';
 import type { VaultContext } from '@cardea/vault/context';
-import { SECOND_MS } from '@cardea/vault/durations';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { jobConcurrency, jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
 import { ensureAdmin, hasUsers } from '@cardea/vault/users/first-admin';
 import { createListener } from './app.ts';

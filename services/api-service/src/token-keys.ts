@@ -1,7 +1,7 @@
 import { AppError } from '@cardea/contracts/errors';
 import type { Logger } from '@cardea/process/logger';
 import type { VaultContext } from '@cardea/vault/context';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { ensureSigningKeys, findNewestSigningKey, findSigningKey } from '@cardea/vault/users/signing-keys';
 import type { SigningKey } from '@cardea/vault/users/signing-keys';
 

@@ -1,3 +1,4 @@
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { refuseBrokenRequests } from '@cardea/http/server/client-errors';
 import { openOpsPort } from '@cardea/http/server/ops-port';
 import { reportRefusedHandshakes } from '@cardea/http/server/peers';
@@ -13,7 +14,6 @@ import { FatalLogError } from './append/log.ts';
 
 // A service waits this long for the answer to an append.
 const DRAIN_MS = 5_000;
-const SECOND_MS = 1_000;
 
 /** Starts audit-service in this process. @throws StartError */
 export async function startAuditService(config: AuditConfig, overrides: AuditOverrides = {}): Promise<Running> {

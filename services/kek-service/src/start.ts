@@ -1,3 +1,4 @@
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { openOpsPort } from '@cardea/http/server/ops-port';
 import { reportRefusedHandshakes } from '@cardea/http/server/peers';
 import { listen } from '@cardea/http/server/serve';
@@ -11,7 +12,6 @@ import type { KekContext, KekOverrides } from './context.ts';
 
 // Peers wait this long for a DEK.
 const DRAIN_MS = 5_000;
-const SECOND_MS = 1_000;
 // audit-service may start beside this service, and needs no KEK.
 const RECORD_WAITS_MS = 1_000;
 

@@ -1,7 +1,5 @@
+import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { AppError } from '@cardea/contracts/errors';
-
-const SECOND_MS = 1_000;
-const MINUTE_MS = 60_000;
 
 /** Slows guesses of the passphrase: one attempt at a time; each wrong one doubles the wait, up to a minute. */
 export interface UnsealAttempts {

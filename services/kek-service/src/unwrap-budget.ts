@@ -1,3 +1,4 @@
+import { HOUR_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -8,8 +9,6 @@ import { writeFreezes } from './freeze-file.ts';
 import type { Freezes } from './freeze-file.ts';
 import { eventOf } from './records.ts';
 
-const MINUTE_MS = 60_000;
-const HOUR_MS = 60 * MINUTE_MS;
 const RETRY_AFTER_SECONDS = 60;
 
 /** How much a service may unwrap in a minute. */

@@ -1,3 +1,4 @@
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError, errorCodes } from '@cardea/contracts/errors';
 import type { ErrorCode } from '@cardea/contracts/errors';
@@ -36,7 +37,6 @@ export interface Client {
 }
 
 const TIMEOUT_MS = 5_000;
-const MINUTE_MS = 60_000;
 const STREAM_MS = 60 * MINUTE_MS;
 
 interface RequestOptions {

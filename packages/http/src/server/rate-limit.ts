@@ -1,3 +1,4 @@
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import type { IncomingMessage } from 'node:http';
 import type { AuditActor } from '@cardea/contracts/audit-event';
 import type { Caller } from '@cardea/contracts/caller';
@@ -12,8 +13,6 @@ import { RedisStore } from 'rate-limit-redis';
 import type { RedisReply } from 'rate-limit-redis';
 import type { Exchange } from './exchange.ts';
 import { createTokenBuckets } from './token-buckets.ts';
-
-const MINUTE_MS = 60_000;
 
 export interface Limits {
   config: { signInsPerMinute: number; requestsPerMinute: number };

@@ -4,7 +4,7 @@ import { jsonRows } from '@cardea/storage/json-rows';
 import { nextAnnouncement } from '../announcements.ts';
 import type { VaultContext } from '../context.ts';
 import { SYSTEM_VAULT_ID } from '../deks/dek-store.ts';
-import { DAY_MS } from '../durations.ts';
+import { DAY_MS } from '@cardea/contracts/durations';
 import { addEvents } from '../events/events.ts';
 import { changeDue, removePages } from '../sweep.ts';
 import type { DuePage, DueWork } from '../sweep.ts';

@@ -5,7 +5,7 @@ import { openSqlite } from '@cardea/storage/sqlite';
 import type { Db } from '@cardea/storage/db';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { migrationsFolder } from '../migrations.ts';
-import { MINUTE_MS } from '../durations.ts';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { createDekCache } from './dek-cache.ts';
 import type { DekCache } from '../context.ts';
 import { insertDek } from './dek-store.ts';

@@ -4,7 +4,7 @@ import type { Keks } from '@cardea/contracts/keks';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
 import type { Queryable } from '@cardea/storage/db';
 import type { DekCache } from '../context.ts';
-import { MINUTE_MS } from '../durations.ts';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { findWrappedDek, missingDek } from './dek-store.ts';
 
 const DEKS_MAX = 1_024;

@@ -8,7 +8,7 @@ import type { Transaction } from '@cardea/storage/db';
 import { authorize, authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { SYSTEM_VAULT_ID } from '../deks/dek-store.ts';
-import { DAY_MS } from '../durations.ts';
+import { DAY_MS } from '@cardea/contracts/durations';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited } from '../record.ts';

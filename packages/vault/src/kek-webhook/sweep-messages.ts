@@ -1,6 +1,6 @@
 import type { JobRun } from '@cardea/jobs/queue';
 import type { VaultContext } from '../context.ts';
-import { DAY_MS } from '../durations.ts';
+import { DAY_MS } from '@cardea/contracts/durations';
 import { removePages } from '../sweep.ts';
 import { removeMessagesBefore } from './message-store.ts';
 

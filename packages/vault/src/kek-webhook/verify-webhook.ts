@@ -5,7 +5,7 @@ import { randomKey } from '@cardea/crypto/ids';
 import { isSignedBy } from '@cardea/crypto/webhook-signature';
 import type { SignedMessage } from '@cardea/crypto/webhook-signature';
 import type { VaultContext } from '../context.ts';
-import { MINUTE_MS, SECOND_MS } from '../durations.ts';
+import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { WEBHOOK_SECRETS_MAX, openWebhookKeys } from '../webhook-secrets/webhook-secrets.ts';
 
 /** How far the timestamp of a webhook may be from the clock, in either direction. */

@@ -1,6 +1,6 @@
 import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { SECOND_MS } from '../durations.ts';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { sumVaults } from './rotation-vault-store.ts';
 
 /** The names of the figures, and what each tells. */

@@ -1,7 +1,7 @@
 import type { Caller } from '@cardea/contracts/caller';
 import type { JobRun } from '@cardea/jobs/queue';
 import type { Transaction } from '@cardea/storage/db';
-import { SECOND_MS } from '../durations.ts';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { systemCaller } from '../system-caller.ts';
 import { findRotation } from './rotation-store.ts';
 import type { VaultPace } from './vault-pace.ts';

@@ -3,7 +3,7 @@ import type { Queryable } from '@cardea/storage/db';
 import { principalOf } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { SYSTEM_VAULT_ID } from '../deks/dek-store.ts';
-import { MINUTE_MS } from '../durations.ts';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { changeDue } from '../sweep.ts';
 import type { DueChange } from '../sweep.ts';
 import { systemCaller } from '../system-caller.ts';

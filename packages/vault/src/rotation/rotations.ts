@@ -7,7 +7,7 @@ import { authorizeSystem, principalOf } from '../authorize.ts';
 import { findGrantedIn } from '../access-store.ts';
 import type { VaultContext } from '../context.ts';
 import { fromCursor, toCursor } from '../cursor.ts';
-import { SECOND_MS } from '../durations.ts';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { vaultNotThere } from '../not-there.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';

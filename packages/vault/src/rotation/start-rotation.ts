@@ -1,5 +1,5 @@
 import type { Transaction } from '@cardea/storage/db';
-import { MINUTE_MS } from '../durations.ts';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { findLastRotation, findOpenKekRotation, findRotation, insertRotation } from './rotation-store.ts';
 import { addAllVaults, addVault, addWrittenVaults } from './rotation-vault-store.ts';
 

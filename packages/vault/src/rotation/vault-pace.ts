@@ -1,4 +1,4 @@
-import { MINUTE_MS } from '../durations.ts';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 
 /**
  * How many vaults one run reseals in a minute, at most. kek-service limits the vaults whose DEKs a service unwraps in a

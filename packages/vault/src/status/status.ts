@@ -7,7 +7,7 @@ import type { Queue } from '@cardea/jobs/queue';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { oldestDue } from '../due-work.ts';
-import { MINUTE_MS, SECOND_MS } from '../durations.ts';
+import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { audited } from '../record.ts';
 import { countDeks, countOpenRotations, countOutbox } from './status-store.ts';
 import type { DekCount } from './status-store.ts';

@@ -9,7 +9,7 @@ import { sha256 } from '@cardea/crypto/ids';
 import type { JobRun } from '@cardea/jobs/queue';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { DAY_MS } from '../durations.ts';
+import { DAY_MS } from '@cardea/contracts/durations';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';

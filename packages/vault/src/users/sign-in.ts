@@ -7,7 +7,7 @@ import { sha256, uuidv7 } from '@cardea/crypto/ids';
 import { PasswordQueueFull } from '@cardea/crypto/password';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { HOUR_MS } from '../durations.ts';
+import { HOUR_MS } from '@cardea/contracts/durations';
 import { changed } from '../record.ts';
 import { insertRefreshToken, insertSession } from './session-store.ts';
 import { forgetFailures, normalizeUsername, throttled } from './throttle.ts';

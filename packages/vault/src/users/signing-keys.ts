@@ -4,7 +4,7 @@ import { hmacKey } from '@cardea/crypto/token-key';
 import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { changeSealed } from '../deks/change-sealed.ts';
-import { DAY_MS, MINUTE_MS } from '../durations.ts';
+import { DAY_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { SYSTEM_VAULT_ID, findNewestDekVersion, insertDek } from '../deks/dek-store.ts';
 import { wrapNewDek } from '../deks/new-dek.ts';
 import { openForSystem, sealForSystem } from '../deks/system-sealing.ts';

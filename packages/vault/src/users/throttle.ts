@@ -4,7 +4,7 @@ import { AppError } from '@cardea/contracts/errors';
 import { sha256Hex } from '@cardea/crypto/ids';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { MINUTE_MS } from '../durations.ts';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 
 interface Limit {
   /** The number of failures without a lock. */

@@ -3,7 +3,7 @@ import type { SendFailure, WebhookEndpoint, WebhookRequest } from '@cardea/contr
 import { signWebhook } from '@cardea/crypto/webhook-signature';
 import type { JobRun } from '@cardea/jobs/queue';
 import type { VaultContext } from '../context.ts';
-import { HOUR_MS, MINUTE_MS, SECOND_MS } from '../durations.ts';
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { changeDue } from '../sweep.ts';
 import { claimDelivery, endDelivery, findDueDelivery, postponeDelivery } from './delivery-store.ts';
 import type { DueDelivery } from './delivery-store.ts';

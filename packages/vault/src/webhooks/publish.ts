@@ -4,7 +4,7 @@ import type { WebhookEndpoint } from '@cardea/contracts/webhooks/sender';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { DAY_MS } from '../durations.ts';
+import { DAY_MS } from '@cardea/contracts/durations';
 import { insertDeliveries } from './delivery-store.ts';
 import type { NewDelivery } from './delivery-store.ts';
 

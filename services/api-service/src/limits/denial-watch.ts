@@ -4,7 +4,7 @@ import { clientNetwork } from '@cardea/contracts/cidr';
 import { AppError } from '@cardea/contracts/errors';
 import type { ErrorCode } from '@cardea/contracts/errors';
 import type { SuspiciousRule } from '@cardea/contracts/suspicious';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 
 interface Rule {
   rule: SuspiciousRule;

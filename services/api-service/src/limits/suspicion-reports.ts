@@ -2,7 +2,7 @@ import type { Refusal } from '@cardea/contracts/refusal';
 import type { SuspiciousRule } from '@cardea/contracts/suspicious';
 import type { Logger } from '@cardea/process/logger';
 import type { VaultContext } from '@cardea/vault/context';
-import { MINUTE_MS } from '@cardea/vault/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { isWanted, publish } from '@cardea/vault/webhooks/publish';
 
 const KIND = 'security.suspicious';

@@ -1,3 +1,4 @@
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { formatMillis, parseMicros } from '@cardea/contracts/audit-time';
 import { signCheckpoint } from '@cardea/crypto/checkpoint';
 import type { SigningKey } from '@cardea/crypto/checkpoint';
@@ -15,7 +16,6 @@ import { verifyStored } from './reread.ts';
 import type { Verified } from './reread.ts';
 import { TreeHead } from './tree-head.ts';
 
-const MINUTE_MS = 60_000;
 /** A quiet log signs again after this time, so that a log that has stopped is noticed. */
 const HEARTBEAT_MS = 10 * MINUTE_MS;
 const CLOCK_AHEAD_MS_MAX = 5 * MINUTE_MS;

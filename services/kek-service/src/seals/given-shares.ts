@@ -1,8 +1,7 @@
+import { HOUR_MS } from '@cardea/contracts/durations';
 import type { Progress } from '@cardea/contracts/seal-api';
 import type { SealOf } from '../keyring/format.ts';
 import type { Share } from './share-text.ts';
-
-const HOUR_MS = 60 * 60_000;
 
 /** The shares that operators gave until now, in memory only. */
 export interface GivenShares {
