@@ -26,6 +26,8 @@ import { fileSealWarning } from './seals/file.ts';
 import { createGivenShares } from './seals/given-shares.ts';
 import type { GivenShares } from './seals/given-shares.ts';
 import type { TokenConfig } from './seals/token.ts';
+import { createTurns } from './turns.ts';
+import type { InTurn } from './turns.ts';
 import { createUnsealAttempts } from './unseal-attempts.ts';
 import type { UnsealAttempts } from './unseal-attempts.ts';
 import { createUnwrapBudget } from './unwrap-budget.ts';
@@ -49,7 +51,7 @@ export interface KekContext {
   store: KeyringStore;
   keyringRecords: KeyringRecords;
   /** Runs changes of the keyring one after the other. */
-  inTurn<T>(work: () => Promise<T>): Promise<T>;
+  inTurn: InTurn;
   seal: SealState;
   sealEvents: SealEvents;
   givenShares: GivenShares;
@@ -120,15 +122,6 @@ async function makeKeyring(
 ): Promise<void> {
   const made = await makeKeyringFolder(config, cost, now());
   if (made && config.seal !== 'passphrase') for (const line of fileSealWarning) logger.warn(line);
-}
-
-function createTurns(): KekContext['inTurn'] {
-  let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
-    const turn = last.then(work);
-    last = turn.catch(() => undefined);
-    return turn;
-  };
 }
 
 function connectAudit({ auditUrl }: KekConfig, identity: TlsIdentity) {

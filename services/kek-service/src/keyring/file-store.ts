@@ -4,6 +4,7 @@ import { AppError } from '@cardea/contracts/errors';
 import { StartError } from '@cardea/process/config';
 import { readIfThere, replaceFile } from '@cardea/process/durable-file';
 import { z } from 'zod';
+import { createTurns } from '../turns.ts';
 import { documentText, parseDocument } from './format.ts';
 import type { KeyringDocument } from './format.ts';
 import type { KeyringStore } from './store.ts';
@@ -37,6 +38,8 @@ export async function acceptKeyring(folder: string): Promise<KeyringDocument> {
  * the middle of a write left behind.
  */
 export function createFileStore(folder: string): KeyringStore {
+  // The records of a change and those that the timer sends may be noted at the same time.
+  const inTurn = createTurns();
   return {
     async read() {
       for (const name of [KEYRING, GENERATION]) await rm(join(folder, `${name}.tmp`), { force: true });
@@ -48,22 +51,24 @@ export function createFileStore(folder: string): KeyringStore {
       if (generation > seen.highest) await writeGeneration(folder, { ...seen, highest: generation });
       return { document, isRecorded: seen.recorded >= generation };
     },
-
-    async replace(expectedGeneration, document) {
-      const { generation } = await readDocument(folder);
-      if (generation !== expectedGeneration || document.generation !== expectedGeneration + 1) {
-        throw new AppError('conflict', `the keyring is of generation ${generation}, not ${expectedGeneration}`);
-      }
-      const seen = await readGeneration(folder);
-      await replaceFile(join(folder, KEYRING), documentText(document), MODE).catch(refuseIfFull);
-      await writeGeneration(folder, { ...seen, highest: document.generation });
-    },
-
-    async markRecorded(generation) {
-      const { highest, recorded } = await readGeneration(folder);
-      await writeGeneration(folder, { highest, recorded: Math.max(recorded, generation) });
-    },
+    replace: (expectedGeneration, document) => inTurn(() => replace(folder, expectedGeneration, document)),
+    markRecorded: (generation) => inTurn(() => markRecorded(folder, generation)),
   };
+}
+
+async function replace(folder: string, expectedGeneration: number, document: KeyringDocument): Promise<void> {
+  const { generation } = await readDocument(folder);
+  if (generation !== expectedGeneration || document.generation !== expectedGeneration + 1) {
+    throw new AppError('conflict', `the keyring is of generation ${generation}, not ${expectedGeneration}`);
+  }
+  const seen = await readGeneration(folder);
+  await replaceFile(join(folder, KEYRING), documentText(document), MODE).catch(refuseIfFull);
+  await writeGeneration(folder, { ...seen, highest: document.generation });
+}
+
+async function markRecorded(folder: string, generation: number): Promise<void> {
+  const { highest, recorded } = await readGeneration(folder);
+  await writeGeneration(folder, { highest, recorded: Math.max(recorded, generation) });
 }
 
 async function readDocument(folder: string): Promise<KeyringDocument> {
