@@ -4,7 +4,7 @@ import { AppError } from '@cardea/contracts/errors';
 import { StartError } from '@cardea/process/config';
 import { readIfThere, replaceFile } from '@cardea/process/durable-file';
 import { z } from 'zod';
-import { createTurns } from '../turns.ts';
+import { createTurns } from '@cardea/process/in-turn';
 import { documentText, parseDocument } from './format.ts';
 import type { KeyringDocument } from './format.ts';
 import type { KeyringStore } from './store.ts';

@@ -7,7 +7,7 @@ import { followRotation } from '@cardea/vault/kek-webhook/follow-rotation';
 import { receiveWebhook } from '@cardea/vault/kek-webhook/receive-webhook';
 import { verifyWebhook } from '@cardea/vault/kek-webhook/verify-webhook';
 import * as secrets from '@cardea/vault/webhook-secrets/webhook-secrets';
-import { createTurns } from '../../limits/in-turn.ts';
+import { createTurns } from '@cardea/process/in-turn';
 import { createWebhookLimit } from '../../limits/webhook-limit.ts';
 import { empty } from '../empty.ts';
 
