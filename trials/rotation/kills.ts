@@ -7,13 +7,16 @@ import type { Client } from './client.ts';
 import type { Filler } from './fill.ts';
 import type { Installation, Target } from './installation.ts';
 import type { KnownSecret } from './known-secrets.ts';
-import { destroyKek, letKekRotate, listKeks, readRotation, startRotation, steerRotation } from './rotations.ts';
+import { destroyKek, letKekRotate, listKeks, listRotations, startRotation, steerRotation } from './rotations.ts';
+import type { Rotation } from './rotations.ts';
 
 /** All of Cardea must work again within this time after a kill. */
 const UP_WITHIN_MS = 30 * SECOND_MS;
 const BETWEEN_MS_MAX = 1_500;
 /** A KEK rotation is short, so a kill that is to hit it comes soon. */
 const SOON_MS_MAX = 300;
+/** The share of kills before which the open rotation is paused or cancelled. */
+const STEERED = 0.1;
 /** A run that is killed leaves its vault claimed for a minute. After that, the rotation must go on. */
 const STANDSTILL_MS_MAX = 4 * MINUTE_MS;
 /** How many times in a row the destruction of a KEK is asked for that may still wrap DEKs. */
@@ -77,22 +80,31 @@ export async function killOnce(context: KillContext): Promise<void> {
   counts.recoveriesMs.push(performance.now() - diedAt);
 }
 
-/** Starts a rotation of all DEKs when the last one has ended. Sometimes it pauses, resumes or cancels the open one. */
+/** Starts a rotation of all DEKs when none is open. Sometimes it pauses, resumes or cancels the open one. */
 async function keepDeksRotating({ client, random, counts }: KillContext): Promise<void> {
-  const { dek } = counts;
-  const rotation = dek && (await readRotation(client, dek.id));
-  if (rotation && rotation.state !== 'finished' && rotation.state !== 'cancelled') {
-    if (rotation.state === 'paused') return steerRotation(client, rotation.id, 'resume');
-    if (rotation.done > dek.done) Object.assign(dek, { done: rotation.done, movedAt: performance.now() });
-    if (performance.now() - dek.movedAt > STANDSTILL_MS_MAX) {
-      throw new Violation(`the rotation stands still: ${JSON.stringify(rotation)}`);
-    }
-    if (random.chance(0.05)) return steerRotation(client, rotation.id, 'pause');
-    if (!random.chance(0.05)) return;
-    await steerRotation(client, rotation.id, 'cancel');
+  const open = await findOldestOpen(client);
+  if (!open) {
+    await startRotation(client, 'dek');
+    return;
   }
-  const id = await startRotation(client, 'dek');
-  counts.dek = id === undefined ? undefined : { id, done: 0, movedAt: performance.now() };
+  requireProgress(counts, open);
+  if (open.state === 'paused') await steerRotation(client, open.id, 'resume');
+  else if (random.chance(STEERED)) await steerRotation(client, open.id, random.pick(['pause', 'cancel']));
+}
+
+// A start without an answer may have been done, so more than one may be open. The oldest goes on first.
+async function findOldestOpen(client: Client): Promise<Rotation | undefined> {
+  const rotations = await listRotations(client);
+  return rotations.findLast(({ kind, state }) => kind === 'dek' && (state === 'running' || state === 'paused'));
+}
+
+function requireProgress(counts: KillCounts, { id, done, total, state }: Rotation): void {
+  const { dek } = counts;
+  const isMoved = dek?.id !== id || done > dek.done || state === 'paused';
+  if (isMoved) counts.dek = { id, done, movedAt: performance.now() };
+  else if (performance.now() - dek.movedAt > STANDSTILL_MS_MAX) {
+    throw new Violation(`the rotation ${id} stands still at ${done} of ${total}`);
+  }
 }
 
 async function startKekRotation({ installation, client }: KillContext): Promise<void> {
