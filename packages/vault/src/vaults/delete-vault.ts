@@ -6,9 +6,10 @@ import type { JobRun } from '@cardea/jobs/queue';
 import type { Transaction } from '@cardea/storage/db';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
+import { changeSealed } from '../deks/change-sealed.ts';
 import { removeDeks } from '../deks/dek-store.ts';
 import { vaultNotThere } from '../not-there.ts';
-import { changed } from '../record.ts';
+import type { ChangeOutcome } from '../record.ts';
 import { countSecrets, forgetDeletedVault, listDeletedVaults, removeVault } from './deleted-vault-store.ts';
 import { vaultFields } from './vaults.ts';
 
@@ -32,7 +33,7 @@ export async function deleteVault(
   { vault: name, recursive }: { vault: string; recursive: boolean },
 ): Promise<Audited<undefined>> {
   const { vault, rule } = await authorize(ctx, caller, 'vault.delete', { vault: name });
-  const deleted = changed(ctx, caller, async (tx) => {
+  const work = async (tx: Transaction): Promise<ChangeOutcome<undefined>> => {
     const removed = await removeVault(tx, { id: vault.id, at: ctx.now().getTime() });
     if (!removed) throw vaultNotThere();
     const count = await countSecrets(tx, { vaultId: vault.id, limit: COUNTED_MAX + 1 });
@@ -41,7 +42,9 @@ export async function deleteVault(
     const resource = { vault: vault.name, vaultId: vault.id, ...(count > COUNTED_MAX ? {} : { count }) };
     const changes = changesBetween(vaultFields(removed), {});
     return { value: undefined, facts: { action: 'vault.delete', resource, rule, changes } };
-  });
+  };
+  // A vault that holds secrets may be written to all the time. Beside its writers, the deletion would run again and again.
+  const deleted = changeSealed(ctx, caller, work, { exclusive: recursive });
   // No process finds the vault any more, so its DEKs have no use. They need not stay in the cache until they expire.
   return deleted.finally(() => ctx.deks.forget(vault.id));
 }
