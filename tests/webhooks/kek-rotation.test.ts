@@ -1,6 +1,7 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { signWebhook } from '@cardea/crypto/webhook-signature';
 import { contentsOf } from '@cardea/testkit/contents';
+import { uuidv7 } from '@cardea/crypto/ids';
 import type { Person } from '@cardea/testkit/person';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import { inEachProfile } from '@cardea/testkit/use-system';
@@ -465,6 +466,30 @@ inEachProfile((system) => {
       expect(await rotations()).toEqual([]);
       await system.startService('kek');
       await expectEventually(async () => void (await accepted(signed(system, { secret }))));
+    });
+
+    test('without kek-service, a stranger does not learn from the answer whether there is a secret', async () => {
+      await system.stopService('kek');
+      const forged = () => ({ ...signed(system, { secret }), body: '{"reason":"another body"}' });
+      const followed = () => ({ ...signedGet(system, uuidv7(0), { secret }), method: 'GET' as const });
+      const answers = async () => {
+        system.vault.deks.clear();
+        const sent = [await send(system, forged()), await send(system, followed())];
+        return sent.map(({ status, body }) => [status, (JSON.parse(body) as { code: string }).code]);
+      };
+      const withSecret = await answers();
+      await query(system, 'delete from webhook_secret');
+      const withoutSecret = await answers();
+      await system.startService('kek');
+      expect(withSecret).toEqual([
+        [503, 'unavailable'],
+        [503, 'unavailable'],
+      ]);
+      expect(withoutSecret).toEqual(withSecret);
+      await expectEventually(async () => {
+        const { secret: another } = await makeSecret();
+        await accepted(signed(system, { secret: another }));
+      });
     });
   });
 

@@ -3,7 +3,7 @@ import { systemContext } from '@cardea/crypto/context';
 import { envelopeKeyVersion, open, seal } from '@cardea/crypto/envelope';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { SYSTEM_VAULT_ID, useNewestDek } from './dek-store.ts';
+import { SYSTEM_VAULT_ID, findNewestDekVersion, missingDek, useNewestDek } from './dek-store.ts';
 import { openOrReread } from './open-or-reread.ts';
 import type { StoredValue } from './open-or-reread.ts';
 import type { OlderPage, OlderRow, Resealable } from './resealable.ts';
@@ -38,6 +38,16 @@ export function openForSystem(ctx: Deks, { kind, id }: SystemId, stored: StoredV
 /** Opens a value of the system in a transaction, into new memory. @throws DekNotLoaded; IntegrityError */
 export function openForSystemInTransaction(ctx: Deks, { kind, id }: SystemId, ciphertext: Uint8Array): Uint8Array {
   return open(ctx.deks.get(dekOf(ciphertext)), ciphertext, systemContext(kind, id));
+}
+
+/**
+ * Loads the system's newest DEK. For work whose answer must be the same whether there is a value to open or not.
+ * @throws AppError `sealed`, `unavailable`
+ */
+export async function requireUnsealed({ db, deks }: Pick<VaultContext, 'db' | 'deks'>): Promise<void> {
+  const dekVersion = await findNewestDekVersion(db, SYSTEM_VAULT_ID);
+  if (dekVersion === undefined) throw await missingDek(db, { vaultId: SYSTEM_VAULT_ID });
+  await deks.load({ vaultId: SYSTEM_VAULT_ID, dekVersion });
 }
 
 /** The rows with the system's values of one kind. */

@@ -6,6 +6,7 @@ import { isSignedBy } from '@cardea/crypto/webhook-signature';
 import type { SignedMessage } from '@cardea/crypto/webhook-signature';
 import type { VaultContext } from '../context.ts';
 import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
+import { requireUnsealed } from '../deks/system-sealing.ts';
 import { WEBHOOK_SECRETS_MAX, openWebhookKeys } from '../webhook-secrets/webhook-secrets.ts';
 
 /** How far the timestamp of a webhook may be from the clock, in either direction. */
@@ -88,6 +89,8 @@ async function findSigner(
   message: SignedMessage,
   signatures: string,
 ): Promise<{ hasSecret: boolean; secretId: string | undefined }> {
+  // Without a secret there is nothing to open. The answer while kek-service is sealed must not tell that.
+  await requireUnsealed(ctx);
   const keys = await openWebhookKeys(ctx);
   const fillers = Array.from({ length: WEBHOOK_SECRETS_MAX - keys.length }, () => ({ key: randomKey() }));
   const all: { secretId?: string; key: Uint8Array }[] = [...keys, ...fillers];
