@@ -27,6 +27,8 @@ import { findReadable, findVersion, removeVersions } from '@cardea/vault/secrets
 import { SYSTEM_VAULT_ID, findNewestDekVersion } from '@cardea/vault/deks/dek-store';
 import { Client } from 'pg';
 import { listVaultsFrom } from '@cardea/vault/vaults/vault-store';
+import { expectIndexed, explainPostgres, explainSqlite, plansOf } from './plans.ts';
+import type { Explain } from './plans.ts';
 
 const BIG = '00000000-0000-7000-8000-000000000000';
 const SECRETS = 15_000;
@@ -34,16 +36,6 @@ const SMALL_VAULTS = 50;
 const EMPTY_VAULTS = 5_000;
 const USERS = 3_000;
 const LIMIT = 100;
-
-/** A statement and the plan of the engine for it. */
-interface Plan {
-  sql: string;
-  lines: string[];
-  /** The number of rows read. Only PostgreSQL says it. */
-  rows?: number;
-}
-
-type Explain = (sql: string, params: SqlValue[]) => Promise<Plan[]>;
 
 const folded = { vaultId: BIG, prefix: '', range: { from: '', to: '~' }, limit: LIMIT };
 const deep = { vaultId: BIG, range: { from: 'area5/item9', to: '~' }, limit: LIMIT };
@@ -137,32 +129,19 @@ describe.each([
     await db.close();
   });
 
-  async function plansOf(work: (db: Db) => Promise<unknown>): Promise<Plan[]> {
-    const asked: [string, SqlValue[]][] = [];
-    const recording: Db = {
-      ...db,
-      query: (sql, params = []) => {
-        asked.push([sql, params]);
-        return db.query(sql, params);
-      },
-    };
-    await work(recording);
-    return (await Promise.all(asked.map(([sql, params]) => explain(sql, params)))).flat();
-  }
-
   test.each(Object.entries(lookUps))('%s is one lookup in an index', async (_what, work) => {
-    for (const plan of await plansOf(work)) expectIndexed(plan, { rowsMax: 2 });
+    for (const plan of await plansOf(db, explain, work)) expectIndexed(plan, { rowsMax: 2 });
   });
 
   test.each(Object.entries(pages))('%s is read from an index in its order', async (what, work) => {
-    const [plan, ...more] = await plansOf(work);
+    const [plan, ...more] = await plansOf(db, explain, work);
     expect(await work(db)).toHaveLength(LIMIT);
     // The steps of a folded page are sorted at the end. There are as many as the page has items.
     for (const one of [plan!, ...more]) expectIndexed(one, { rowsMax: 6 * LIMIT, sorts: what.includes('folded') });
   });
 
   test.each(Object.entries(several))('%s is one index lookup for each', async (_what, work) => {
-    for (const plan of await plansOf(work)) expectIndexed(plan, { rowsMax: 4 * vaultIds.length });
+    for (const plan of await plansOf(db, explain, work)) expectIndexed(plan, { rowsMax: 4 * vaultIds.length });
   });
 
   test('the statements that index a secret for search touch only its own rows', async () => {
@@ -218,7 +197,7 @@ describe.each([
 
   test('a list below a prefix does not read the names between the prefix and its slash', async () => {
     await addBeside(db, 3_000);
-    const listed = await plansOf((recording) =>
+    const listed = await plansOf(db, explain, (recording) =>
       listUnder((part) => listLiveSecretsIn(recording, { vaultId: BIG, ...part }), { prefix: 'beside', advice: '' }),
     );
     for (const plan of listed) expectIndexed(plan, { rowsMax: 4 });
@@ -329,65 +308,4 @@ class Undone extends Error {
 
 function usesKept(line: string): boolean {
   return line.includes('secret_version_kept');
-}
-
-function expectIndexed(
-  { sql, lines, rows = 0 }: Plan,
-  { rowsMax, sorts = false }: { rowsMax: number; sorts?: boolean },
-) {
-  const wrong = lines.filter((line) => isWhole(line) || (!sorts && /TEMP B-TREE|Sort/.test(line)));
-  expect([sql, lines, wrong]).toEqual([sql, lines, []]);
-  expect([sql, lines, rows <= rowsMax ? 'few rows' : rows]).toEqual([sql, lines, 'few rows']);
-}
-
-// A scan of a table or of a whole vault. Tables of the statement itself are small.
-function isWhole(line: string): boolean {
-  if (/^(SCAN|Seq Scan on) (?!step|v\b|place|asked|\(|CONSTANT)/.test(line)) return true;
-  return /AUTOMATIC/.test(line) || /^SEARCH (?!dek).*\(vault_id=\?\)$/.test(line);
-}
-
-function explainSqlite(db: Db): Explain {
-  return async (sql, params) => {
-    const rows = await db.query<{ detail: string }>(`explain query plan ${sql}`, params);
-    return [{ sql, lines: rows.map(({ detail }) => detail) }];
-  };
-}
-
-interface PostgresNode {
-  'Node Type': string;
-  'Relation Name'?: string;
-  'Index Name'?: string;
-  'Actual Rows'?: number;
-  'Actual Loops'?: number;
-  'Rows Removed by Filter'?: number;
-  Plans?: PostgresNode[];
-}
-
-// With the parameters known and without: after some executions PostgreSQL keeps a plan without them.
-function explainPostgres(client: Client): Explain {
-  const explained = async (how: string, sql: string, params?: SqlValue[]): Promise<Plan> => {
-    const { rows } = await client.query<{ 'QUERY PLAN': { Plan: PostgresNode }[] }>(
-      `explain (${how}, format json) ${sql}`,
-      params,
-    );
-    const nodes = withChildren(rows[0]!['QUERY PLAN'][0]!.Plan);
-    const touched = nodes.filter((node) => node['Relation Name'] !== undefined && node['Actual Rows'] !== undefined);
-    return {
-      sql,
-      lines: nodes.map((node) => `${node['Node Type']} on ${node['Relation Name'] ?? '('} ${node['Index Name'] ?? ''}`),
-      rows: touched.reduce((sum, node) => sum + touchedBy(node), 0),
-    };
-  };
-  return async (sql, params) => [
-    await explained(sql.startsWith('select') || sql.startsWith('with') ? 'analyze' : 'verbose', sql, params),
-    await explained('generic_plan', sql),
-  ];
-}
-
-function withChildren(node: PostgresNode): PostgresNode[] {
-  return [node, ...(node.Plans ?? []).flatMap(withChildren)];
-}
-
-function touchedBy(node: PostgresNode): number {
-  return (node['Actual Rows']! + (node['Rows Removed by Filter'] ?? 0)) * (node['Actual Loops'] ?? 1);
 }

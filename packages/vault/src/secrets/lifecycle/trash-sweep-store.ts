@@ -4,20 +4,19 @@ import type { DuePage } from '../../sweep.ts';
 
 /**
  * Secrets with versions in the trash, if the last of these was put there at `now` or earlier: `at` is when that was.
- * Leaves out deleted vaults, as the lists of expired secrets do.
+ * Like the lists of expired secrets, it also holds secrets of deleted vaults.
  */
 export async function listTrashToPurge(
   db: Db,
   { now, after = { at: 0, id: '' }, limit }: DuePage<{ at: number; id: string }>,
 ): Promise<{ at: number; id: string }[]> {
   return db.query<{ at: number; id: string }>(
-    `select s.trashed_at as at, s.id
-       from secret s
-      where s.trashed_at > 0
-        and s.trashed_at <= $1
-        and (s.trashed_at, s.id) > ($2, $3)
-        and (select 1 from vault v where v.id = s.vault_id) = 1
-      order by s.trashed_at, s.id
+    `select trashed_at as at, id
+       from secret
+      where trashed_at > 0
+        and trashed_at <= $1
+        and (trashed_at, id) > ($2, $3)
+      order by trashed_at, id
       limit $4`,
     [now, after.at, after.id, limit],
   );

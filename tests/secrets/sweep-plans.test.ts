@@ -1,0 +1,171 @@
+import { migrate, readMigrations } from '@cardea/storage/migrate';
+import type { Db } from '@cardea/storage/db';
+import { openPostgres } from '@cardea/storage/postgres';
+import { openSqlite } from '@cardea/storage/sqlite';
+import { addManySecrets } from '@cardea/testkit/many-secrets';
+import { testDatabase } from '@cardea/testkit/servers';
+import { applicationAnnouncements, applicationExpiries } from '@cardea/vault/applications/application-expiry';
+import { credentialAnnouncements, credentialExpiries } from '@cardea/vault/applications/credential-expiry';
+import type { VaultContext } from '@cardea/vault/context';
+import type { timedWork } from '@cardea/vault/due-work';
+import { grantAnnouncements, grantExpiries } from '@cardea/vault/grants/grant-expiry';
+import { migrationsFolder } from '@cardea/vault/migrations';
+import { secretAnnouncements, secretExpiries, versionExpiries } from '@cardea/vault/secrets/lifecycle/expiry';
+import { trashRetention } from '@cardea/vault/secrets/lifecycle/trash-sweep';
+import type { DueWork } from '@cardea/vault/sweep';
+import { userAnnouncements, userExpiries } from '@cardea/vault/users/user-expiry';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Client } from 'pg';
+import { expectIndexed, explainPostgres, explainSqlite, plansOf } from './plans.ts';
+import type { Explain } from './plans.ts';
+
+const VAULT = '00000000-0000-7000-8000-000000000000';
+const ROWS = 12_000;
+const LIMIT = 100;
+/** Row `i` is due so many milliseconds after `DUE_FROM`. The first half is due at `NOW`. */
+const DUE_FROM = 2e12;
+const NOW = DUE_FROM + ROWS / 2;
+
+type Works = typeof timedWork;
+type Kind = { [J in keyof Works]: keyof Works[J] }[keyof Works];
+
+// Without a row for each kind of timed work, this does not compile.
+const works: Record<Kind, Pick<DueWork<{ at: number }>, 'list'>> = {
+  'application.announcement': applicationAnnouncements,
+  'application.expiry': applicationExpiries,
+  'credential.announcement': credentialAnnouncements,
+  'credential.expiry': credentialExpiries,
+  'grant.announcement': grantAnnouncements,
+  'grant.expiry': grantExpiries,
+  'secret.announcement': secretAnnouncements,
+  'secret.expiry': secretExpiries,
+  'version.expiry': versionExpiries,
+  'secret.trash': trashRetention,
+  'user.announcement': userAnnouncements,
+  'user.expiry': userExpiries,
+};
+
+// PostgreSQL analyses tables by itself. Nothing runs ANALYZE on a SQLite file, so plans must be good without statistics.
+describe.each([
+  ['sqlite', 'not analysed'],
+  ['sqlite', 'analysed'],
+  ['postgres', 'analysed'],
+] as const)('on %s, %s, with many rows that are due,', (engine, analysed) => {
+  let db: Db;
+  let explain: Explain;
+  let client: Client | undefined;
+
+  beforeAll(async () => {
+    if (engine === 'sqlite') {
+      db = openSqlite(':memory:');
+      explain = explainSqlite(db);
+    } else {
+      const url = await testDatabase();
+      db = openPostgres(url);
+      client = new Client({ connectionString: url });
+      await client.connect();
+      explain = explainPostgres(client);
+    }
+    await migrate(db, await readMigrations(migrationsFolder, engine));
+    await fill(db);
+    if (analysed === 'analysed') await db.query('analyze');
+  });
+  afterAll(async () => {
+    await client?.end();
+    await db.close();
+  });
+
+  test.each(Object.entries(works))('a page of the sweep %s is read from an index in its order', async (_kind, due) => {
+    const list = (of: Db, after: { at: number } | undefined) =>
+      due.list({ db: of, settings: { trashMs: 0 } } as VaultContext, {
+        now: NOW,
+        after: after as undefined,
+        limit: LIMIT,
+      });
+    const first = await list(db, undefined);
+    const second = await list(db, first.at(-1));
+    expect([first.length, second.length]).toEqual([LIMIT, LIMIT]);
+    expect(second[0]!.at).toBeGreaterThan(first.at(-1)!.at);
+    for (const after of [undefined, first.at(-1)]) {
+      // A row and those that it refers to, for each of the page.
+      for (const plan of await plansOf(db, explain, (of) => list(of, after)))
+        expectIndexed(plan, { rowsMax: 4 * LIMIT });
+    }
+  });
+});
+
+async function fill(db: Db): Promise<void> {
+  await db.query(
+    `insert into vault (id, name, description, max_versions, created_at, created_by)
+     values ($1, 'vault', '', 10, 0, 'user:nobody')`,
+    [VAULT],
+  );
+  await addManySecrets(db, { vaultId: VAULT, from: 0, to: ROWS });
+  await db.query(
+    `update secret
+        set due_at = cast($1 as bigint) + 1000000000,
+            announce_at = $1 + cast(substr(id, length($2) + 2) as bigint),
+            expires_at = $1 + cast(substr(id, length($2) + 2) as bigint),
+            trashed_at = $1 + cast(substr(id, length($2) + 2) as bigint)
+      where vault_id = $2`,
+    [DUE_FROM, VAULT],
+  );
+  await db.query(
+    `update secret_version
+        set expires_at = $1 + cast(substr(secret_id, length($2) + 2) as bigint)
+      where vault_id = $2`,
+    [DUE_FROM, VAULT],
+  );
+  await addUsers(db);
+  await addApplications(db);
+  await addGrants(db);
+}
+
+// For each kind, half of the rows have an expiry that is due, and the other half one that is only announced.
+const DUE_COLUMNS = `case when i % 2 = 0 then $2 + i / 2 else $2 + 1000000000 end,
+            case when i % 2 = 1 then $2 + i / 2 end`;
+
+async function addUsers(db: Db): Promise<void> {
+  await db.query(
+    `with recursive number (i) as (select cast(0 as bigint) union all select i + 1 from number where i + 1 < $1)
+     insert into app_user (id, username, role, password_hash, password_state, disabled, expires_at, announce_at,
+                           totp_enabled, totp_last_step, created_at, updated_at)
+     select 'user-' || i, 'user-' || i, 'developer', '', 'chosen', 0, ${DUE_COLUMNS}, 0, 0, 0, 0
+       from number`,
+    [2 * ROWS, DUE_FROM],
+  );
+}
+
+async function addApplications(db: Db): Promise<void> {
+  await db.query(
+    `with recursive number (i) as (select cast(0 as bigint) union all select i + 1 from number where i + 1 < $1)
+     insert into application (id, name, description, allowed_cidrs, disabled, expires_at, announce_at, created_at,
+                              created_by)
+     select 'application-' || i, 'application-' || i, '', '[]', 0, ${DUE_COLUMNS}, 0, 'user:nobody'
+       from number`,
+    [2 * ROWS, DUE_FROM],
+  );
+  await db.query(
+    `with recursive number (i) as (select cast(0 as bigint) union all select i + 1 from number where i + 1 < $1)
+     insert into application_credential (id, application_id, secret_hash, expires_at, announce_at, created_at)
+     select 'credential-' || i, 'application-' || i, ${hashOf(db)}, ${DUE_COLUMNS}, 0
+       from number`,
+    [2 * ROWS, DUE_FROM],
+  );
+}
+
+/** Bytes that differ from row to row. */
+function hashOf({ engine }: Db): string {
+  return engine === 'sqlite' ? `cast('hash' || i as blob)` : `convert_to('hash' || i, 'UTF8')`;
+}
+
+async function addGrants(db: Db): Promise<void> {
+  await db.query(
+    `with recursive number (i) as (select cast(0 as bigint) union all select i + 1 from number where i + 1 < $1)
+     insert into vault_grant (vault_id, principal, owner, secrets, keys, allowed_cidrs, expires_at, announce_at,
+                              created_at, created_by)
+     select $3, 'user:user-' || i, 0, '[]', '[]', '[]', ${DUE_COLUMNS}, 0, 'user:nobody'
+       from number`,
+    [2 * ROWS, DUE_FROM, VAULT],
+  );
+}
