@@ -79,7 +79,7 @@ describe.each([
     const list = (of: Db, after: { at: number } | undefined) =>
       due.list({ db: of, settings: { trashMs: 0 } } as VaultContext, {
         now: NOW,
-        after: after as undefined,
+        after,
         limit: LIMIT,
       });
     const first = await list(db, undefined);

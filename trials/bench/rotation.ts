@@ -27,7 +27,7 @@ const PORT = 8620;
  * are sealed again, in an installation of profile mini, and in profile full with a worker of its own.
  */
 export async function measureRotation(): Promise<void> {
-  const postgres = await startPostgres();
+  const postgres = await startPostgres({ fsync: 'on' });
   const redis = await startRedis();
   process.env['CARDEA_TEST_POSTGRES_URL'] = postgres.url;
   process.env['CARDEA_TEST_REDIS_URL'] = redis.url;

@@ -17,7 +17,7 @@ const WRITES_ALONE = 100;
  * says how long others wait for a page.
  */
 export async function measureSweeps(): Promise<void> {
-  const postgres = await startPostgres();
+  const postgres = await startPostgres({ fsync: 'on' });
   const redis = await startRedis();
   process.env['CARDEA_TEST_POSTGRES_URL'] = postgres.url;
   process.env['CARDEA_TEST_REDIS_URL'] = redis.url;

