@@ -4,6 +4,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { createRecentUse } from '@cardea/http/recent-use';
 import type { RecentUse } from '@cardea/http/recent-use';
+import { createTurns } from '@cardea/process/in-turn';
 import type { Logger } from '@cardea/process/logger';
 import { writeFreezes } from './freeze-file.ts';
 import type { Freezes } from './freeze-file.ts';
@@ -50,6 +51,7 @@ interface World {
 /** `freezes` is what the file at `path` holds. */
 export function createUnwrapBudget({ limits, path, audit, logger, now }: World, freezes: Freezes): UnwrapBudget {
   const recent = new Map<string, RecentUse>();
+  const inTurn = createTurns();
   let writing: Promise<void> = Promise.resolve();
 
   function write(): Promise<void> {
@@ -101,6 +103,21 @@ export function createUnwrapBudget({ limits, path, audit, logger, now }: World, 
     await write();
   }
 
+  // In turn: side by side, each call would be the first of its hour, and each would give the service its whole budget anew.
+  async function unfreeze(caller: Caller, peer: string, reason: string): Promise<void> {
+    if (freezes.frozenAt[peer] === undefined)
+      throw new AppError('conflict', `the unwraps of ${peer} are not frozen`, { rule: 'not-frozen' });
+    const isOperator = caller.actor.id === 'operator';
+    if (!isOperator) refuseTooSoon(freezes.unfrozenAt[peer], now());
+    const facts = { action: 'unwrap.unfreeze', decision: 'allow', reason, resource: { name: peer } } as const;
+    await audit?.append(eventOf(caller, facts, now()));
+    logger.warn(facts.action, { requestId: caller.requestId, peer });
+    delete freezes.frozenAt[peer];
+    if (!isOperator) freezes.unfrozenAt[peer] = now();
+    recent.delete(peer);
+    await write();
+  }
+
   return {
     async take(caller, vaultIds) {
       const peer = caller.actor.id;
@@ -119,19 +136,7 @@ export function createUnwrapBudget({ limits, path, audit, logger, now }: World, 
 
     frozen: () => Object.keys(freezes.frozenAt),
 
-    async unfreeze(caller, peer, reason) {
-      if (freezes.frozenAt[peer] === undefined)
-        throw new AppError('conflict', `the unwraps of ${peer} are not frozen`, { rule: 'not-frozen' });
-      const isOperator = caller.actor.id === 'operator';
-      if (!isOperator) refuseTooSoon(freezes.unfrozenAt[peer], now());
-      const facts = { action: 'unwrap.unfreeze', decision: 'allow', reason, resource: { name: peer } } as const;
-      await audit?.append(eventOf(caller, facts, now()));
-      logger.warn(facts.action, { requestId: caller.requestId, peer });
-      delete freezes.frozenAt[peer];
-      if (!isOperator) freezes.unfrozenAt[peer] = now();
-      recent.delete(peer);
-      await write();
-    },
+    unfreeze: (caller, peer, reason) => inTurn(() => unfreeze(caller, peer, reason)),
 
     sendRecords,
   };

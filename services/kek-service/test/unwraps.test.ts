@@ -13,6 +13,8 @@ import type { TestKek } from './test-kek.ts';
 type Item = { vaultId: string; dekVersion: number; wrappedDekBase64: string; kekVersion: number };
 
 const reason = 'looked into it';
+const lift = (as: 'operator' | 'api-service') =>
+  kek.as(as).call(unfreezeUnwraps, { body: { peer: 'api-service', reason } });
 
 let folder: string;
 let audit: Awaited<ReturnType<typeof startRecordingAuditService>>;
@@ -130,8 +132,6 @@ describe('the budget of unwraps', () => {
 
   test('is lifted by an operator at any time, and by another service once an hour', async () => {
     const items = await wrapMany(11);
-    const lift = (as: 'operator' | 'api-service') =>
-      kek.as(as).call(unfreezeUnwraps, { body: { peer: 'api-service', reason } });
     const freeze = () => expect(unwrap(items)).rejects.toMatchObject({ code: 'sealed' });
     await expect(lift('operator')).rejects.toMatchObject({ code: 'conflict' });
     await freeze();
@@ -150,6 +150,31 @@ describe('the budget of unwraps', () => {
       { decision: 'allow', actor: { id: 'api-service' }, reason, resource: { name: 'api-service' } },
     ]);
   });
+
+  test('is lifted once by many calls of a service at once: the hour counts from the first', async () => {
+    const items = await wrapMany(11);
+    await expect(unwrap(items)).rejects.toMatchObject({ code: 'sealed' });
+    audit.events.length = 0;
+    const lifted = await Promise.allSettled(Array.from({ length: 20 }, () => lift('api-service')));
+    expect(lifted.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    const records = audit.events.filter(({ action, decision }) => action === 'unwrap.unfreeze' && decision === 'allow');
+    expect(records).toHaveLength(1);
+  });
+
+  test('is not lifted while the audit log is away, and a failed lift does not use up the hour', async () => {
+    const items = await wrapMany(11);
+    await expect(unwrap(items)).rejects.toMatchObject({ code: 'sealed' });
+    await audit.drain(0);
+    const body = JSON.stringify({ peer: 'api-service', reason });
+    const lifted = kek.as('api-service').post(unfreezeUnwraps.path, body, 20_000);
+    await expect(lifted).rejects.toMatchObject({ code: 'unavailable' });
+    expect((await kek.as('operator').call(sealStatus, {})).frozen).toEqual(['api-service']);
+    await kek.stop();
+    audit = await startRecordingAuditService(folder);
+    await start();
+    await lift('api-service');
+    await unwrap([items[0]!]);
+  }, 30_000);
 
   test('whose file is damaged is not forgotten: the start refuses', async () => {
     await kek.stop();
