@@ -13,6 +13,8 @@ import type { Change } from './next-generation.ts';
 export interface KeyringChange<T> {
   value: T;
   change?: Change;
+  /** Runs in the same turn once the new keyring is written, also if its record has to wait. */
+  afterwards?: () => Promise<void>;
 }
 
 /**
@@ -28,8 +30,9 @@ export async function changeKeyring<T>(
 ): Promise<T> {
   await untilAdmitted(ctx);
   return ctx.inTurn(async () => {
-    const { value, change } = await work(ctx.seal.keyring());
+    const { value, change, afterwards } = await work(ctx.seal.keyring());
     if (change) await replaceKeyring(ctx, caller, change);
+    await afterwards?.();
     await ctx.keyringRecords.send();
     return value;
   });

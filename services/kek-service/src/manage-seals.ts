@@ -44,16 +44,18 @@ export async function makeSeal(
  * @throws AppError `not_found`; `conflict` for the last seal and while no other one is proven; `sealed`, `unavailable`
  */
 export async function dropSeal(ctx: KekContext, caller: Caller, id: string): Promise<void> {
-  const dropped = await changeKeyring(ctx, caller, ({ document: { seals } }) => {
+  await changeKeyring(ctx, caller, ({ document: { seals } }) => {
     const entry = seals.find((seal) => seal.id === id);
     if (!entry) throw new AppError('not_found', 'no such seal', { rule: 'no-such-seal' });
     const others = seals.filter((seal) => seal !== entry);
     if (others.length === 0) throw new AppError('conflict', 'a keyring keeps one seal', { rule: 'last-seal' });
     if (!others.some((seal) => ctx.seal.isProven(seal.id))) throw unproven();
     const facts = { action: 'seal.remove', reason: entry.type, resource: { name: id } } as const;
-    return { value: entry, change: { seals: others, facts } };
+    const change = { seals: others, facts };
+    if (entry.type !== 'file') return { value: undefined, change };
+    // In the turn of the change: later, this would delete the key of a new seal by a file.
+    return { value: undefined, change, afterwards: () => removeSealKey(ctx.folder) };
   });
-  if (dropped.type === 'file') await removeSealKey(ctx.folder);
 }
 
 /** What may be told of a seal. */

@@ -251,6 +251,29 @@ describe('a keyring with several seals', () => {
     await expectOpen();
   });
 
+  test('opens by a seal key that was added while the one before it was removed', async () => {
+    await add({ type: 'passphrase', passphrase });
+    await kek.as('operator').call(unseal, { body: { passphrase } });
+    for (let turn = 0; turn < 10; turn += 1) {
+      const id = await idOf('file');
+      await Promise.all([kek.as('api-service').call(removeSeal, { params: { id } }), add({ type: 'file' })]);
+    }
+    await kek.stop();
+    await start();
+    await expectOpen();
+  });
+
+  test('loses the key of a removed seal by a file, also if the audit log goes away meanwhile', async () => {
+    await add({ type: 'passphrase', passphrase });
+    await kek.as('operator').call(unseal, { body: { passphrase } });
+    const id = await idOf('file');
+    await audit.drain(0);
+    const removed = kek.as('api-service').call(removeSeal, { params: { id }, timeoutMs: 20_000 });
+    await expect(removed).rejects.toMatchObject({ code: 'unavailable' });
+    expect((await status()).seals.map(({ type }) => type)).toEqual(['passphrase']);
+    expect(await readdir(join(folder, 'kek'))).not.toContain('seal-key');
+  }, 30_000);
+
   test('is changed only while it is open', async () => {
     await kek.as('operator').call(seal, { body: {} });
     await expect(add({ type: 'passphrase', passphrase })).rejects.toMatchObject({ code: 'sealed' });
