@@ -4,7 +4,9 @@ import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { inEachProfile, useSystem } from '@cardea/testkit/use-system';
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { PASSWORD } from '@cardea/testkit/system';
 import { callAs, expectEventually } from '../access/probes.ts';
+import { createUser, signIn, turnOnTotp } from '../identity/identity.ts';
 
 const operator = { name: 'operator', peer: 'kek-service' } as const;
 const apiService = { name: 'api-service', peer: 'kek-service' } as const;
@@ -65,6 +67,24 @@ inEachProfile((system, { admin, alice }) => {
     await admin.post('/seals', { type: 'shamir', shares: 2, threshold: 2 }).expect(503);
     await open();
     expect(await admin.readSecret('payments', 's')).toBe('v');
+  });
+
+  test('while kek-service is sealed, a right and a wrong password, with and without TOTP, and no user get one answer', async () => {
+    await createUser(system, { username: 'twofold', password: PASSWORD });
+    const { person } = await signIn(system, { username: 'twofold' });
+    await turnOnTotp(system, person);
+    await close();
+    await expectEventually(async () => void (await admin.get('/vaults/payments/secrets/s').expect(503)));
+    const answers = new Set<string>();
+    for (const username of ['twofold', 'alice', 'nobody-at-all']) {
+      for (const password of [PASSWORD, 'a wrong password']) {
+        const { status, body } = await system.stranger.post('/auth/login', { username, password, otp: '123456' });
+        answers.add(`${status} ${body.code} ${body.detail}`);
+      }
+    }
+    expect([...answers]).toEqual([expect.stringMatching(/^503 sealed /)]);
+    await open();
+    await signIn(system, { username: 'alice' });
   });
 
   test('a kek-service that nothing is heard of for 5 s counts as sealed', async () => {

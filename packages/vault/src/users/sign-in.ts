@@ -8,6 +8,7 @@ import { PasswordQueueFull } from '@cardea/crypto/password';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { HOUR_MS } from '@cardea/contracts/durations';
+import { requireUnsealed } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
 import { insertRefreshToken, insertSession } from './session-store.ts';
 import { forgetFailures, normalizeUsername, throttled } from './throttle.ts';
@@ -28,7 +29,7 @@ export interface SignedIn {
 /**
  * Checks a password, and a code if TOTP is on, and begins a session. The answer and the work are the same whatever is
  * wrong. Only the audit log has the reason.
- * @throws AppError `unauthenticated`; `rate_limited` after too many failures; `unavailable` if too many wait
+ * @throws AppError `unauthenticated`; `rate_limited` after too many failures; `sealed`; `unavailable` if too many wait
  */
 export async function signIn(
   ctx: VaultContext,
@@ -38,6 +39,8 @@ export async function signIn(
   const { username } = credentials;
   const user = await findUser(ctx.db, normalizeUsername(username));
   return throttled(ctx, { caller: stranger, username, account: user?.username }, async () => {
+    // Only a right password leads to a TOTP secret that must be opened. A 503 just for that would confirm the password.
+    await requireUnsealed(ctx);
     const checked = await checkCredentials(ctx, user, credentials);
     return beginSession(ctx, stranger, { username, ...checked });
   });
