@@ -1,9 +1,10 @@
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
-import { DAY_MS, HOUR_MS, MINUTE_MS } from '@cardea/contracts/durations';
+import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { expectEventually } from '../access/probes.ts';
+import { query } from '../secrets/ground.ts';
 import { deksOf, idOf, pass, show, start } from './ground.ts';
 
 describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
@@ -126,6 +127,41 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       expect(await show(admin, next)).toMatchObject({ state: 'finished', done: 1 });
     });
     expect(await deksOf(system, await idOf(admin, 'lost'))).toEqual(['1 destroyed', '2 destroyed', '3 active']);
+    // Nor does a rotation that waits for an older one.
+    const together = [];
+    for (let turns = 0; turns < 3; turns += 1) together.push(await start(admin, { kind: 'dek', vault: 'lost' }));
+    for (const waiting of together) {
+      await expectEventually(async () => {
+        expect(await show(admin, waiting)).toMatchObject({ state: 'finished', done: 1 });
+      });
+    }
+  });
+
+  test.each(['pause', 'cancel'])('a rotation begins at once after a %s of the one that it waits for', async (verb) => {
+    await using system = await createTestSystem(profile);
+    const admin = await system.as('admin');
+    await admin.createVault('held');
+    await admin.putSecret('held', 's', 'v');
+    const first = await start(admin, { kind: 'dek', vault: 'held' });
+    const next = await start(admin, { kind: 'dek', vault: 'held' });
+    // As a process that was killed a moment ago leaves it.
+    const claimedUntil = Date.now() + MINUTE_MS - SECOND_MS;
+    await query(system, 'update rotation_vault set claimed_by = $1, claimed_until = $2 where rotation_id = $1', [
+      first,
+      claimedUntil,
+    ]);
+    system.keepsSchedule = true;
+    await system.restart();
+    await pass(system, 0);
+    await expectEventually(async () => {
+      const { body } = await admin.get('/status').expect(200);
+      expect(body.jobs.every(({ waiting }: { waiting: number }) => waiting === 0)).toBe(true);
+    });
+    expect(await show(admin, next)).toMatchObject({ state: 'running', done: 0 });
+    await admin.post(`/rotations/${first}:${verb}`, {}).expect(200);
+    await expectEventually(async () => {
+      expect(await show(admin, next)).toMatchObject({ state: 'finished', done: 1 });
+    });
   });
 });
 

@@ -5,6 +5,7 @@ import type { JobRun } from '@cardea/jobs/queue';
 import { DbUnavailable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { finishRotation } from './finish-rotation.ts';
+import { nudgeRotations } from './nudge-rotations.ts';
 import { renewDek } from './renew-dek.ts';
 import { resealVault } from './reseal-vault.ts';
 import { rewrapAll } from './rewrap-deks.ts';
@@ -51,7 +52,10 @@ async function resealVaults(ctx: VaultContext, run: RotationRun): Promise<void> 
     }
   }
   if (errors.length > 0) throw errors[0];
-  if (!(await hasUnfinishedVault(ctx.db, run.rotationId))) await finishRotation(ctx, run.rotationId);
+  if (await hasUnfinishedVault(ctx.db, run.rotationId)) return;
+  await finishRotation(ctx, run.rotationId);
+  // The next DEK rotation has waited for this one, and need not wait for the schedule.
+  nudgeRotations(ctx);
 }
 
 function claim(ctx: VaultContext, run: RotationRun): Promise<ClaimedVault | undefined> {

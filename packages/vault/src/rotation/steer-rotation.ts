@@ -27,11 +27,9 @@ export function pauseRotation(ctx: VaultContext, caller: Caller, id: string): Pr
 }
 
 /** Lets a paused rotation go on. */
-export async function resumeRotation(ctx: VaultContext, caller: Caller, id: string): Promise<Audited<Rotation>> {
+export function resumeRotation(ctx: VaultContext, caller: Caller, id: string): Promise<Audited<Rotation>> {
   const work = (tx: Transaction, at: number) => setRunning(tx, { id, at });
-  const resumed = await steer(ctx, caller, { id, action: 'rotation.resume', from: ['paused'], work });
-  nudgeRotations(ctx);
-  return resumed;
+  return steer(ctx, caller, { id, action: 'rotation.resume', from: ['paused'], work });
 }
 
 /** Ends a rotation. What it has resealed stays. The older keys open what is left, and the next rotation reseals it. */
@@ -70,6 +68,8 @@ async function steer(
     const changes = changesBetween({ state: before.state }, { state: after.state });
     return { value: after, facts: { action, rule, resource: { name: id }, changes } };
   });
+  // A DEK rotation may have waited for this one.
+  nudgeRotations(ctx);
   const rotation = await toRotation(ctx, steered.value);
   return steered.map(() => rotation);
 }
