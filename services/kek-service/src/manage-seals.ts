@@ -95,7 +95,7 @@ async function newTokenSeal(
   { tokenLabel, keyLabel }: Extract<SealRequest, { type: 'pkcs11' }>,
 ): Promise<NewSeal> {
   if (!token) {
-    const message = 'kek-service uses no token: set CARDEA_PKCS11_MODULE and CARDEA_PKCS11_PIN_FILE';
+    const message = 'no token is configured: set CARDEA_PKCS11_MODULE and CARDEA_PKCS11_PIN_FILE';
     throw new AppError('conflict', message, { rule: 'token-unusable' });
   }
   try {

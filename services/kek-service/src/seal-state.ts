@@ -34,7 +34,7 @@ export function createSealState(): SealState {
   return {
     isSealed: () => current === undefined,
     keyring() {
-      if (!current) throw new AppError('sealed', 'kek-service is sealed: an operator must unseal it');
+      if (!current) throw new AppError('sealed', 'the keyring is sealed: an operator must unseal it');
       return current;
     },
     open: set,

@@ -45,5 +45,5 @@ async function recordUnwraps(ctx: KekContext, caller: Caller, items: Item[]): Pr
 async function refuseLate(ctx: KekContext, caller: Caller): Promise<never> {
   const facts = { action: unwrapDeks.action, decision: 'deny', reason: 'sealed' } as const;
   await ctx.audit?.append(eventOf(caller, facts, ctx.now()));
-  throw new AppError('sealed', 'kek-service was sealed just now');
+  throw new AppError('sealed', 'the keyring was sealed just now');
 }
