@@ -251,6 +251,20 @@ describe('a keyring with several seals', () => {
     await expectOpen();
   });
 
+  test('keeps one of two seals that are removed at once', async () => {
+    await add({ type: 'passphrase', passphrase });
+    await kek.as('operator').call(unseal, { body: { passphrase } });
+    const ids = (await status()).seals.map(({ id }) => id);
+    const removed = await Promise.allSettled(
+      ids.map((id) => kek.as('api-service').call(removeSeal, { params: { id } })),
+    );
+    expect(removed.map(({ status: outcome }) => outcome).toSorted()).toEqual(['fulfilled', 'rejected']);
+    expect(removed.find(({ status: outcome }) => outcome === 'rejected')).toMatchObject({
+      reason: { code: 'conflict', message: 'kek-service: a keyring keeps one seal' },
+    });
+    expect((await status()).seals).toHaveLength(1);
+  });
+
   test('opens by a seal key that was added while the one before it was removed', async () => {
     await add({ type: 'passphrase', passphrase });
     await kek.as('operator').call(unseal, { body: { passphrase } });
