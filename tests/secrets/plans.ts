@@ -1,4 +1,4 @@
-import type { Db, SqlValue } from '@cardea/storage/db';
+import type { Db, Queryable, SqlValue } from '@cardea/storage/db';
 import { expect } from '@jest/globals';
 import type { Client } from 'pg';
 
@@ -8,22 +8,37 @@ export interface Plan {
   lines: string[];
   /** The number of rows read. Only PostgreSQL says it. */
   rows?: number;
+  /** A plan for any parameters. PostgreSQL keeps one if it expects no other to be cheaper. */
+  isGeneric?: boolean;
 }
 
+/** Changes no row. */
 export type Explain = (sql: string, params: SqlValue[]) => Promise<Plan[]>;
+
+export type Asked = [sql: string, params: SqlValue[]];
 
 /** The plans of all statements of some work. */
 export async function plansOf(db: Db, explain: Explain, work: (db: Db) => Promise<unknown>): Promise<Plan[]> {
-  const asked: [string, SqlValue[]][] = [];
-  const recording: Db = {
+  const asked: Asked[] = [];
+  await work(recording(db, asked));
+  return explainAll(explain, asked);
+}
+
+/** The same database or transaction. Adds each statement to `asked`. */
+export function recording<D extends Queryable>(db: D, asked: Asked[]): D {
+  return {
     ...db,
-    query: (sql, params = []) => {
+    query: (sql: string, params: SqlValue[] = []) => {
       asked.push([sql, params]);
       return db.query(sql, params);
     },
   };
-  await work(recording);
-  return (await Promise.all(asked.map(([sql, params]) => explain(sql, params)))).flat();
+}
+
+export async function explainAll(explain: Explain, asked: Asked[]): Promise<Plan[]> {
+  const plans: Plan[] = [];
+  for (const [sql, params] of asked) plans.push(...(await explain(sql, params)));
+  return plans;
 }
 
 /** Expects that a plan reads only rows that it needs, from indexes and in their order. */
@@ -36,9 +51,10 @@ export function expectIndexed(
   expect([sql, lines, rows <= rowsMax ? 'few rows' : rows]).toEqual([sql, lines, 'few rows']);
 }
 
-// A scan of a table or of a whole vault. Tables of the statement itself are small.
+// A scan of a table or of a whole vault. Tables of the statement itself are small. The list of deleted vaults is the
+// whole table in the order of an index, up to a limit.
 function isWhole(line: string): boolean {
-  if (/^(SCAN|Seq Scan on) (?!step|v\b|place|asked|\(|CONSTANT)/.test(line)) return true;
+  if (/^(SCAN|Seq Scan on) (?!step|v\b|place|asked|awaited|deleted_vault|\(|CONSTANT)/.test(line)) return true;
   return /AUTOMATIC/.test(line) || /^SEARCH (?!dek).*\(vault_id=\?\)$/.test(line);
 }
 
@@ -74,10 +90,14 @@ export function explainPostgres(client: Client): Explain {
       rows: touched.reduce((sum, node) => sum + touchedBy(node), 0),
     };
   };
-  return async (sql, params) => [
-    await explained(sql.startsWith('select') || sql.startsWith('with') ? 'analyze' : 'verbose', sql, params),
-    await explained('generic_plan', sql),
-  ];
+  return async (sql, params) => {
+    await client.query('begin');
+    try {
+      return [await explained('analyze', sql, params), { ...(await explained('generic_plan', sql)), isGeneric: true }];
+    } finally {
+      await client.query('rollback');
+    }
+  };
 }
 
 function withChildren(node: PostgresNode): PostgresNode[] {

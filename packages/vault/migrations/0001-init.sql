@@ -125,6 +125,8 @@ create table deleted_vault (
   deleted_at bigint not null
 );
 
+create index deleted_vault_deleted_at on deleted_vault (deleted_at, id);
+
 create table vault_grant (
   vault_id text not null references vault (id) on delete cascade,
   -- user:<id> or application:<id>. A name can pass to another account, an id cannot.
@@ -444,7 +446,9 @@ create index webhook_delivery_due on webhook_delivery (endpoint, next_attempt_at
 
 create index webhook_delivery_state on webhook_delivery (state, id);
 
-create index webhook_delivery_ended_at on webhook_delivery (ended_at) where ended_at is not null;
+create index webhook_delivery_give_up_at on webhook_delivery (endpoint, give_up_at, id) where next_attempt_at is not null;
+
+create index webhook_delivery_ended_at on webhook_delivery (state, ended_at) where ended_at is not null;
 
 -- The secrets that sign the webhook for KEK rotations.
 create table webhook_secret (
@@ -480,4 +484,4 @@ create table outbox (
   created_at bigint not null
 );
 
-create index outbox_created_at on outbox (created_at);
+create index outbox_created_at on outbox (created_at, id);

@@ -2,7 +2,7 @@ import { maySubmit } from '@cardea/contracts/audit-actions';
 import { AuditEvent } from '@cardea/contracts/audit-event';
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { JobRun } from '@cardea/jobs/queue';
-import type { Db, Transaction } from '@cardea/storage/db';
+import type { Db, Queryable, Transaction } from '@cardea/storage/db';
 import { jsonRows } from '@cardea/storage/json-rows';
 import type { Outbox } from './context.ts';
 
@@ -56,14 +56,7 @@ function refuseForeign(action: string): void {
 export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date }, run: JobRun): Promise<void> {
   const before = ctx.now().getTime() - RELAY_AFTER_MS;
   for (;;) {
-    const rows = await ctx.db.query<{ id: string; event: string }>(
-      `select id, event
-         from outbox
-        where created_at < $1
-        order by created_at, id
-        limit ${RELAY_PAGE}`,
-      [before],
-    );
+    const rows = await listUnsent(ctx.db, { before, limit: RELAY_PAGE });
     const outcomes = await Promise.allSettled(rows.map(async (row) => appendRow(ctx.audit, row)));
     const delivered = rows.filter((_row, index) => outcomes[index]!.status === 'fulfilled');
     await deleteRows(
@@ -77,6 +70,21 @@ export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date },
     if (rows.length < RELAY_PAGE) return;
     run.signal.throwIfAborted();
   }
+}
+
+/** Events that were written before a time and are not acknowledged, the oldest first. */
+export async function listUnsent(
+  db: Queryable,
+  { before, limit }: { before: number; limit: number },
+): Promise<{ id: string; event: string }[]> {
+  return db.query<{ id: string; event: string }>(
+    `select id, event
+       from outbox
+      where created_at < $1
+      order by created_at, id
+      limit $2`,
+    [before, limit],
+  );
 }
 
 /** Since when the oldest event has been waiting to be sent again, in milliseconds since 1970. Undefined if none waits. */

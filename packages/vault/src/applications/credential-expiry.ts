@@ -161,7 +161,8 @@ async function markExpired(
   );
 }
 
-async function removeCredentials(
+/** Removes at most `limit` credentials whose expiry was recorded before a time. Returns how many. */
+export async function removeCredentials(
   tx: Transaction,
   { before, limit }: { before: number; limit: number },
 ): Promise<number> {
