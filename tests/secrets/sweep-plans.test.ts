@@ -21,6 +21,7 @@ import type { Explain } from './plans.ts';
 
 const VAULT = '00000000-0000-7000-8000-000000000000';
 const ROWS = 12_000;
+const OTHER_VAULTS = 2_000;
 const LIMIT = 100;
 /** Row `i` is due so many milliseconds after `DUE_FROM`. The first half is due at `NOW`. */
 const DUE_FROM = 2e12;
@@ -96,9 +97,11 @@ describe.each([
 
 async function fill(db: Db): Promise<void> {
   await db.query(
-    `insert into vault (id, name, description, max_versions, created_at, created_by)
-     values ($1, 'vault', '', 10, 0, 'user:nobody')`,
-    [VAULT],
+    `with recursive number (i) as (select 0 union all select i + 1 from number where i < $2)
+     insert into vault (id, name, description, max_versions, created_at, created_by)
+     select case i when 0 then $1 else 'vault-' || i end, 'vault-' || i, '', 10, 0, 'user:nobody'
+       from number`,
+    [VAULT, OTHER_VAULTS],
   );
   await addManySecrets(db, { vaultId: VAULT, from: 0, to: ROWS });
   await db.query(

@@ -4,7 +4,7 @@ import type { DuePage } from '../../sweep.ts';
 
 /**
  * Secrets with versions in the trash, if the last of these was put there at `now` or earlier: `at` is when that was.
- * Like the lists of expired secrets, it also holds secrets of deleted vaults.
+ * Leaves out deleted vaults, as the lists of expired secrets do.
  */
 export async function listTrashToPurge(
   db: Db,
@@ -16,6 +16,7 @@ export async function listTrashToPurge(
       where trashed_at > 0
         and trashed_at <= $1
         and (trashed_at, id) > ($2, $3)
+        and (select v.id from vault v where v.id = secret.vault_id) is not null
       order by trashed_at, id
       limit $4`,
     [now, after.at, after.id, limit],
