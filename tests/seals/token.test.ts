@@ -87,6 +87,18 @@ test('without its token, with a wrong PIN, or with a keyring that was changed, t
   expect(await admin.readSecret('payments', 's')).toBe('v');
 });
 
+test('a key that can be read out of the token makes no seal: who has the token for a moment would have the seal key', async () => {
+  hsm.makeExtractableKey('readable');
+  const before = (await status()).seals;
+  const refused = await admin
+    .post('/seals', { type: 'pkcs11', tokenLabel: hsm.tokenLabel, keyLabel: 'readable' })
+    .expect(409);
+  expect(refused.body.detail).toContain('the key readable can be read out of the token');
+  expect((await status()).seals).toEqual(before);
+  const [newest] = await admin.auditEntries({ action: 'seal.add', decision: 'deny' });
+  expect(newest!.event).toMatchObject({ decision: 'deny', actor: { name: 'admin' } });
+});
+
 test('a token that is away does not keep the other seals from opening the keyring', async () => {
   await admin.post('/seals', { type: 'file' }).expect(201);
   await system.stopService('kek');

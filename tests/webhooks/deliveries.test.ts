@@ -1,5 +1,6 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { Person } from '@cardea/testkit/person';
+import type { TestSystem } from '@cardea/testkit/system';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { publish } from '@cardea/vault/webhooks/publish';
@@ -63,6 +64,21 @@ inEachProfile((system) => {
     const entries = await (await system.as('admin')).auditEntries();
     const events = entries.map(({ event }) => event).filter(({ resource }) => resource?.name === id);
     return events.map(({ action, decision, rule, reason }) => ({ action, decision, rule, reason })).toReversed();
+  }
+
+  /** What there is of the expiry of a user. */
+  async function stored(username: string) {
+    const [user] = await query<{ disabled: number }>(system, 'select disabled from app_user where username = $1', [
+      username,
+    ]);
+    const events = await query<{ payload: string }>(system, `select payload from event where kind = 'user.expired'`);
+    const records = await (await system.as('admin')).auditEntries({ action: 'user.expire' });
+    return {
+      disabled: user!.disabled,
+      events: events.filter(({ payload }) => payload.includes(username)).length,
+      deliveries: (await deliveries()).length,
+      records: records.filter(({ event }) => event.resource?.user === username).length,
+    };
   }
 
   /** A vault of alice's with secrets that expire in an hour. */
@@ -138,12 +154,18 @@ inEachProfile((system) => {
     });
 
     test('and its change are stored together or not at all', async () => {
-      const failed = system.vault.db.transaction(async (tx) => {
-        await publish(system.vault, tx, [{ kind: 'security.suspicious', data: SECRET, at: system.now().getTime() }]);
-        throw new Error('the change fails');
-      });
-      await expect(failed).rejects.toThrow('the change fails');
-      expect(await deliveries()).toEqual([]);
+      await configure(system, [{ name: 'main', url: receiver.url, events: ['user.expired'] }]);
+      const username = `leaver-${(vaults += 1)}`;
+      const expiresAt = new Date(system.now().getTime() + HOUR_MS).toISOString();
+      await (await system.as('admin')).post('/users', { username, role: 'developer', expiresAt }).expect(201);
+      system.passTime(HOUR_MS);
+      // The record is what a change writes last.
+      await refuseRecords(system);
+      await expect(system.runJob('user.sweep', {})).rejects.toThrow();
+      await allowRecords(system);
+      expect(await stored(username)).toEqual({ disabled: 0, events: 0, deliveries: 0, records: 0 });
+      await system.runJob('user.sweep', {});
+      expect(await stored(username)).toEqual({ disabled: 1, events: 1, deliveries: 1, records: 1 });
     });
 
     test('of a suspicious request is told at once, and those that follow within a minute are told as a count', async () => {
@@ -378,3 +400,27 @@ inEachProfile((system) => {
     });
   });
 });
+
+/** Has the database refuse each record, as if it failed at that moment. */
+async function refuseRecords(system: TestSystem): Promise<void> {
+  if (system.profile === 'mini') {
+    await query(
+      system,
+      `create trigger refuse_records before insert on outbox begin select raise(abort, 'refused'); end`,
+    );
+    return;
+  }
+  await query(
+    system,
+    `create function refuse_records() returns trigger language plpgsql as $$ begin raise exception 'refused'; end $$`,
+  );
+  await query(
+    system,
+    'create trigger refuse_records before insert on outbox for each row execute function refuse_records()',
+  );
+}
+
+async function allowRecords(system: TestSystem): Promise<void> {
+  await query(system, `drop trigger refuse_records${system.profile === 'mini' ? '' : ' on outbox'}`);
+  if (system.profile === 'full') await query(system, 'drop function refuse_records()');
+}
