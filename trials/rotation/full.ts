@@ -15,6 +15,8 @@ import { keepRunning } from './kept-process.ts';
 import type { KeptProcess } from './kept-process.ts';
 
 const WORKER_OPS_PORT = 3;
+const SECOND_API_PORT = 4;
+const SECOND_API_OPS_PORT = 5;
 const START_WITHIN_MS = 60_000;
 
 /** The servers and the databases of one installation. */
@@ -25,12 +27,25 @@ interface Stores {
   audit: string;
 }
 
+/** An installation of profile full, with the URL of each api-service. */
+export interface FullInstallation extends Installation {
+  readonly urls: readonly string[];
+}
+
+export interface FullOptions {
+  /** Whether PostgreSQL waits for the disk. A trial that cuts no power does without. */
+  durable?: boolean;
+  /** How many api-services there are. */
+  apis?: 1 | 2;
+}
+
 /**
  * Starts a Cardea of profile full with one worker, its own PostgreSQL and its own Redis. Its keys and its log are in
  * `folder`.
  */
-export async function startFull(folder: string): Promise<Installation> {
-  const [postgres, redis] = await Promise.all([startPostgres(), startRedis()]);
+export async function startFull(folder: string, options: FullOptions = {}): Promise<FullInstallation> {
+  const { durable = false, apis = 1 } = options;
+  const [postgres, redis] = await Promise.all([startPostgres({ fsync: durable ? 'on' : 'off' }), startRedis()]);
   const [api, audit] = await Promise.all([postgres.createDatabase(), postgres.createDatabase()]);
   const stores = { postgres, redis, api, audit };
   const port = await findPorts();
@@ -52,12 +67,13 @@ export async function startFull(folder: string): Promise<Installation> {
       await sleep(10);
     }
   };
-  for (const stage of planFull(env, stores)) {
+  for (const stage of planFull(env, stores, apis)) {
     for (const spec of stage) kept.set(spec.name, keepRunning(spec, { log, onEnd }));
     await untilReady(START_WITHIN_MS);
   }
   return {
     url: planMini(env, root).url,
+    urls: [planMini(env, root).url, `http://127.0.0.1:${port + SECOND_API_PORT}`].slice(0, apis),
     kekUrl: `https://127.0.0.1:${port + 1}`,
     dataDir,
     logFile,
@@ -82,7 +98,7 @@ export async function startFull(folder: string): Promise<Installation> {
 }
 
 /** The services of profile mini and a worker, on PostgreSQL and Redis. A stage starts when the one before is ready. */
-function planFull(env: NodeJS.ProcessEnv, { redis, api, audit }: Stores): ChildSpec[][] {
+function planFull(env: NodeJS.ProcessEnv, { redis, api, audit }: Stores, apis: number): ChildSpec[][] {
   const [keys = [], [mini] = []] = planMini(env, root).stages;
   const inFull = (spec: ChildSpec, database: string): ChildSpec => ({
     ...spec,
@@ -97,14 +113,16 @@ function planFull(env: NodeJS.ProcessEnv, { redis, api, audit }: Stores): ChildS
   });
   const first = keys.map((spec) => inFull(spec, audit));
   const front = inFull(mini!, api);
-  const opsPort = String(Number(front.env['CARDEA_PORT']) + WORKER_OPS_PORT);
+  const portAfter = (offset: number) => String(Number(front.env['CARDEA_PORT']) + offset);
+  const ports = { CARDEA_PORT: portAfter(SECOND_API_PORT), CARDEA_OPS_PORT: portAfter(SECOND_API_OPS_PORT) };
+  const second = { ...front, name: 'api-service-2', env: { ...front.env, ...ports } };
   const worker = {
     ...front,
     name: 'worker',
     script: join(root, 'services', 'worker', 'src', 'main.ts'),
-    env: { ...front.env, CARDEA_OPS_PORT: opsPort },
+    env: { ...front.env, CARDEA_OPS_PORT: portAfter(WORKER_OPS_PORT) },
   };
-  return [first, [front], [worker]];
+  return [first, [front], apis === 1 ? [worker] : [second, worker]];
 }
 
 function definedOf(env: NodeJS.ProcessEnv): Record<string, string> {
