@@ -30,7 +30,7 @@ inEachProfile((system, { admin, alice, carla }) => {
 
   async function counted(): Promise<number> {
     const metrics = await (await fetch(`${system.opsUrl}/metrics`)).text();
-    return Number(/^cardea_break_glass_total\{.*\} (\d+)$/m.exec(metrics)![1]);
+    return Number(/^cardea_break_glass_reads_total\{.*\} (\d+)$/m.exec(metrics)![1]);
   }
 
   test('oversight reads a value only with a reason', async () => {

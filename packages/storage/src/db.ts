@@ -29,6 +29,8 @@ export interface Db extends Queryable {
   transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
   /** Resolves if the database answers. @throws DbUnavailable */
   ping(): Promise<void>;
+  /** How many connections are open, are idle, and are waited for. Undefined for SQLite, which has one. For metrics. */
+  connections?(): { open: number; idle: number; waiting: number };
   /** Waits for running statements and transactions, then closes every connection. */
   close(): Promise<void>;
 }

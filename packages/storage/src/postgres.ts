@@ -46,7 +46,8 @@ export function openPostgres(connectionString: string, options: PostgresOptions 
     return closing;
   }
 
-  return { engine: 'postgres', query, transaction, ping, close };
+  const connections = () => ({ open: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount });
+  return { engine: 'postgres', query, transaction, ping, connections, close };
 }
 
 function openPool(connectionString: string, max: number): Pool {

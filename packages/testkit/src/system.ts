@@ -59,6 +59,8 @@ export interface TestSystem extends AsyncDisposable {
   readonly opsUrl: string;
   /** The URL of kek-service's health and metrics. */
   readonly kekOpsUrl: string;
+  /** The URL of audit-service's health and metrics. */
+  readonly auditOpsUrl: string;
   /** The URL of the worker's health and metrics. A worker runs in profile full, if the system keeps its schedule. */
   readonly workerOpsUrl: string;
   readonly stranger: Stranger;
@@ -222,6 +224,9 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
     },
     get kekOpsUrl() {
       return running.get('kek')!.opsUrl;
+    },
+    get auditOpsUrl() {
+      return running.get('audit')!.opsUrl;
     },
     get workerOpsUrl() {
       return started(worker).opsUrl;

@@ -23,12 +23,13 @@ import type { Registry } from 'prom-client';
 import { createJobObserver, showDueWork } from './job-metrics.ts';
 import { pacedKeks } from './paced-keks.ts';
 import type { VaultConfig } from './vault-config.ts';
+import { createAppendObserver, showVault } from './vault-metrics.ts';
 
 /** What a service supplies. */
 export interface Service extends Pick<VaultContext, 'passwords' | 'now'> {
   identity: TlsIdentity;
   logger: Logger;
-  /** Gets the metrics of jobs and of due work. */
+  /** Gets the metrics of jobs, of due work, and of what the process keeps in memory. */
   registry: Registry;
   /** How long an event waits for the audit log. Called for each event. */
   auditDeadlineMs?: (() => number) | undefined;
@@ -56,7 +57,7 @@ export async function openVault(config: VaultConfig, service: Service): Promise<
   opening.defer(() => kekService.close());
   const auditService = createClient({ url: config.auditUrl, peer: 'audit-service', identity });
   opening.defer(() => auditService.close());
-  const audit = createAuditClient(auditService, auditDeadlineMs);
+  const audit = createAuditClient(auditService, auditDeadlineMs, createAppendObserver(registry));
   opening.defer(() => audit.close());
   const db = await openStore(config);
   opening.defer(() => db.close());
@@ -83,6 +84,7 @@ export async function openVault(config: VaultConfig, service: Service): Promise<
   opening.defer(() => vault.outbox.flush());
   opening.defer(() => queue.close());
   showDueWork(registry, { vault, queue, logger });
+  showVault(registry, { vault, audit, identity });
   keepUp(vault, logger, opening);
 
   const opened = opening.move();

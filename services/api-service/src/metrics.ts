@@ -9,11 +9,11 @@ export interface ApiMetrics extends Metrics {
 }
 
 export function createApiMetrics(): ApiMetrics {
-  const metrics = createMetrics('api');
+  const metrics = createMetrics('api-service');
   return {
     ...metrics,
     breakGlass: new Counter({
-      name: 'cardea_break_glass_total',
+      name: 'cardea_break_glass_reads_total',
       help: 'Values read by break-glass.',
       registers: [metrics.registry],
     }),

@@ -61,7 +61,7 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
       verifierKey: vkey,
       size: signer.newest().size,
     });
-    const metrics = createAuditMetrics(pool, signer);
+    const metrics = createAuditMetrics({ log, pool, signer, identity });
     const close = () => closeAll({ db, pool, signer, logger });
     return { now, logger, metrics, identity, db, pool, signer, stopIfFatal, close };
   } catch (error) {

@@ -1,37 +1,49 @@
-import { createMetrics } from '@cardea/process/metrics';
+import type { TlsIdentity } from '@cardea/http/mtls';
+import { addGauge, createMetrics, showCertificates } from '@cardea/process/metrics';
 import type { Metrics } from '@cardea/process/metrics';
-import { Counter, Gauge } from 'prom-client';
-import type { Signer } from './sign/checkpoint.ts';
+import { Counter, Histogram } from 'prom-client';
+import type { AuditStore } from './append/log.ts';
 import type { AppendPool } from './append/pool.ts';
+import type { Signer } from './sign/checkpoint.ts';
 
 /** The metrics that only audit-service has. */
 export interface AuditMetrics extends Metrics {
   /** Counts acknowledged events, including events that the log already had. */
   appendedEvents: Counter;
+  /** From the arrival of the events of a request until they are on disk, or are refused. */
+  appendSeconds: Histogram<'outcome'>;
   handshakesRefused: Counter;
 }
 
-export function createAuditMetrics(pool: AppendPool, signer: Signer): AuditMetrics {
+interface Shown {
+  log: Pick<AuditStore, 'size'>;
+  pool: AppendPool;
+  signer: Signer;
+  identity: TlsIdentity;
+}
+
+export function createAuditMetrics({ log, pool, signer, identity }: Shown): AuditMetrics {
   const metrics = createMetrics('audit-service');
-  const gauge = (name: string, help: string, read: () => number) =>
-    metrics.registry.registerMetric(
-      new Gauge({
-        name,
-        help,
-        registers: [],
-        collect() {
-          this.set(read());
-        },
-      }),
-    );
+  const { registry } = metrics;
+  const gauge = (name: string, help: string, read: () => number) => addGauge(registry, { name, help }, read);
   gauge('cardea_audit_waiting_events', 'Events that wait for a transaction.', () => pool.waiting());
+  gauge('cardea_audit_entries', 'Entries of the log.', () => log.size());
   gauge('cardea_audit_signed_entries', 'Entries under the newest checkpoint.', () => signer.newest().size);
   gauge(
     'cardea_audit_signed_timestamp_seconds',
     'Time of the newest checkpoint. If it is older than 11 minutes, the signer is stuck.',
     () => Date.parse(signer.newest().signedAt) / 1000,
   );
-  const registers = [metrics.registry];
+  showCertificates(registry, () => identity.current());
+  const registers = [registry];
+  const appendSeconds = new Histogram({
+    name: 'cardea_audit_append_duration_seconds',
+    help: 'Time from the arrival of the events of a request until they are on disk, or are refused.',
+    labelNames: ['outcome'],
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+    registers,
+  });
+  for (const outcome of ['acknowledged', 'failed']) appendSeconds.zero({ outcome });
   return {
     ...metrics,
     appendedEvents: new Counter({
@@ -39,6 +51,7 @@ export function createAuditMetrics(pool: AppendPool, signer: Signer): AuditMetri
       help: 'Events that were acknowledged.',
       registers,
     }),
+    appendSeconds,
     handshakesRefused: new Counter({
       name: 'cardea_tls_handshakes_refused_total',
       help: 'TLS handshakes that were refused or given up.',

@@ -6,6 +6,8 @@ import { listEntries as findEntries } from './read/entries.ts';
 import { exportLog } from './read/export.ts';
 import { refuseForeignActions } from './append/foreign-actions.ts';
 import { parseAppend } from './append/parse-append.ts';
+import type { CanonicalEvent } from './append/parse-append.ts';
+import type { Appended } from './append/pool.ts';
 
 /** 256 events of 15 KiB, and the text around them. */
 const APPEND_BYTES_MAX = 4 * 1024 * 1024;
@@ -18,9 +20,7 @@ export function auditRoutes(ctx: AuditContext): Route[] {
       async ({ caller, body }) => {
         const { events } = parseAppend(body);
         refuseForeignActions(caller.actor.id, events);
-        const appended = await ctx.pool.append(events, caller.actor.id);
-        ctx.metrics.appendedEvents.inc(appended.items.length);
-        return { body: appended };
+        return { body: await append(ctx, events, caller.actor.id) };
       },
       { bodyBytesMax: APPEND_BYTES_MAX },
     ),
@@ -34,4 +34,17 @@ export function auditRoutes(ctx: AuditContext): Route[] {
       contentType: 'application/x-tar',
     })),
   ];
+}
+
+async function append({ pool, metrics }: AuditContext, events: CanonicalEvent[], peer: string): Promise<Appended> {
+  const elapsed = metrics.appendSeconds.startTimer();
+  try {
+    const appended = await pool.append(events, peer);
+    metrics.appendedEvents.inc(appended.items.length);
+    elapsed({ outcome: 'acknowledged' });
+    return appended;
+  } catch (error) {
+    elapsed({ outcome: 'failed' });
+    throw error;
+  }
 }

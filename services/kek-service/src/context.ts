@@ -103,7 +103,7 @@ export async function createContext(config: KekConfig, overrides: KekOverrides):
     givenShares: createGivenShares(now),
     keyringRecords: createKeyringRecords({ store, audit: audit?.log, logger }, stored),
     inTurn: createTurns(),
-    metrics: createKekMetrics(seal, unwrapBudget),
+    metrics: createKekMetrics({ seal, budget: unwrapBudget, identity }),
     audit: audit?.log,
     unsealAttempts: createUnsealAttempts(now),
     unwrapLimit: createUnwrapLimit(now),

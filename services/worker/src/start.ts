@@ -17,7 +17,7 @@ export async function startWorker(config: WorkerConfig): Promise<Running> {
   await scheduleJobs(ctx.queue);
 
   ops.show({
-    registry: ctx.metrics.registry,
+    registry: ctx.registry,
     checks: { database: () => ctx.vault.db.ping(), redis: async () => void (await ctx.queue.countWaiting()) },
   });
   ctx.logger.info('worker is ready', { url: ops.url });

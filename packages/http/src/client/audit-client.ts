@@ -23,8 +23,16 @@ interface Waiting {
   reject(error: AppError): void;
 }
 
+/** Learns of the appends of this process, for metrics. */
+export interface AppendObserver {
+  /** An append has its receipt (`acknowledged`) or will get none. `seconds` have passed since it was handed over. */
+  ended(outcome: 'acknowledged' | 'failed', seconds: number): void;
+}
+
 /** An `AuditLog` in another service. */
 export interface AuditClient extends AuditLog {
+  /** The number of events that wait for a receipt. */
+  waiting(): number;
   /** Refuses the events that still wait and stops probing the log. Call this before you close its client. */
   close(): void;
 }
@@ -38,6 +46,7 @@ export interface AuditClient extends AuditLog {
 export function createAuditClient(
   client: Pick<Client, 'post' | 'text'>,
   deadlineMs: () => number = () => AUDIT_DEADLINE_MS,
+  observer?: AppendObserver,
 ): AuditClient {
   const queue: Waiting[] = [];
   const underWay = new Set<Waiting[]>();
@@ -122,15 +131,30 @@ export function createAuditClient(
     }
   }
 
+  function append(event: AuditEvent): Promise<Receipt> {
+    return new Promise((resolve, reject) => {
+      admit();
+      queue.push({ id: event.id, json: canonicalize(event), deadline: Date.now() + deadlineMs(), resolve, reject });
+      pumpSoon();
+    });
+  }
+
+  async function observed(event: AuditEvent, { ended }: AppendObserver): Promise<Receipt> {
+    const began = performance.now();
+    let outcome: 'acknowledged' | 'failed' = 'failed';
+    try {
+      const receipt = await append(event);
+      outcome = 'acknowledged';
+      return receipt;
+    } finally {
+      ended(outcome, (performance.now() - began) / 1000);
+    }
+  }
+
   return {
     admit,
-    append(event: AuditEvent): Promise<Receipt> {
-      return new Promise((resolve, reject) => {
-        admit();
-        queue.push({ id: event.id, json: canonicalize(event), deadline: Date.now() + deadlineMs(), resolve, reject });
-        pumpSoon();
-      });
-    },
+    append: observer === undefined ? append : (event) => observed(event, observer),
+    waiting: () => [...underWay].reduce((sum, batch) => sum + batch.length, queue.length),
     close() {
       closing.abort();
       giveUp([]);

@@ -5,6 +5,7 @@ import { answer, beginExchange, refuse } from './exchange.ts';
 import type { Exchange, ServerContext } from './exchange.ts';
 import { refuseOddRequests } from './odd-requests.ts';
 import type { Route } from './route.ts';
+import { startAtZero } from './start-at-zero.ts';
 import { securityHeaders } from './security-headers.ts';
 
 export interface AppOptions {
@@ -16,6 +17,7 @@ export interface AppOptions {
 
 /** The Express application of a service. It serves every route of the contract and refuses and records all else. */
 export function createApp({ ctx, routes, before = [] }: AppOptions): express.Express {
+  startAtZero(ctx.metrics);
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');

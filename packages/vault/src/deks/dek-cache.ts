@@ -38,6 +38,8 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
   const entries = new Map<string, Entry>();
   const loading = new Map<string, Promise<Entry>>();
   const clock = () => now().getTime();
+  let hits = 0;
+  let misses = 0;
 
   // A caller that gets a key opens something with it, so the audit log must be able to take the record.
   function find(id: string): Entry | undefined {
@@ -74,6 +76,7 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
 
   // Concurrent requests for a missing DEK share one call to the key service.
   function loadOnce(ref: DekRef, id: string): Promise<Entry> {
+    misses += 1;
     const underWay = loading.get(id);
     if (underWay) return underWay;
     const promise = load(ref, id).finally(() => loading.delete(id));
@@ -101,8 +104,9 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
   return {
     async use(ref, work) {
       const id = idOf(ref);
-      for (;;) {
+      for (let isFirst = true; ; isFirst = false) {
         const entry = find(id);
+        if (entry && isFirst) hits += 1;
         if (entry) return work(entry.key);
         await loadOnce(ref, id);
       }
@@ -110,6 +114,7 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
     get(ref) {
       const entry = find(idOf(ref));
       if (!entry) throw new DekNotLoaded(ref);
+      hits += 1;
       return entry.key;
     },
     async load(ref) {
@@ -127,6 +132,7 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
     },
     forget: (vaultId) => forget(`${vaultId}:`),
     clear: () => forget(''),
+    figures: () => ({ hits, misses, kept: entries.size }),
   };
 }
 

@@ -53,6 +53,8 @@ export interface AuditStore {
    * @throws AppError `unavailable` if nothing was written; FatalLogError, after which the process must end
    */
   append(batch: Submission[]): Promise<{ items: Outcome[]; size: number }>;
+  /** How many entries the log has. */
+  size(): number;
 }
 
 /** Memory and disk may disagree, or another process writes. Only a new start from disk may continue (I5). */
@@ -77,6 +79,7 @@ export async function openLog(db: Db, identity: LogIdentity): Promise<AuditStore
   let tail = await readTail(db, identity);
 
   return {
+    size: () => tail.size,
     async append(batch) {
       try {
         const { items, end } = await db.transaction((tx) => appendBatch(tx, db.engine, identity, tail, batch));

@@ -45,7 +45,10 @@ interface Request {
 }
 
 /** Gathers events for the one writer. The events that arrive while a transaction runs form the next one. */
-export function createPool(log: AuditStore, { onFatal, clockMs = () => performance.now() }: PoolOptions): AppendPool {
+export function createPool(
+  log: Pick<AuditStore, 'append'>,
+  { onFatal, clockMs = () => performance.now() }: PoolOptions,
+): AppendPool {
   const queue: Request[] = [];
   let waitingEvents = 0;
   let waitingBytes = 0;

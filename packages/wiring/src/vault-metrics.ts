@@ -1,0 +1,73 @@
+import type { AppendObserver, AuditClient } from '@cardea/http/client/audit-client';
+import type { TlsIdentity } from '@cardea/http/mtls';
+import { addCounter, addGauge, showCertificates } from '@cardea/process/metrics';
+import type { VaultContext } from '@cardea/vault/context';
+import { Histogram } from 'prom-client';
+import type { Registry } from 'prom-client';
+
+/** Times how long an event waits for its receipt. Register the observer with the audit client. */
+export function createAppendObserver(registry: Registry): AppendObserver {
+  const seconds = new Histogram({
+    name: 'cardea_audit_receipt_duration_seconds',
+    help: 'Time from handing an event to the audit log until it is on disk, or until it is given up.',
+    labelNames: ['outcome'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers: [registry],
+  });
+  for (const outcome of ['acknowledged', 'failed']) seconds.zero({ outcome });
+  return { ended: (outcome, value) => seconds.observe({ outcome }, value) };
+}
+
+/** Shows what a process that works on vaults keeps in memory, its connections, and its certificates. */
+export function showVault(
+  registry: Registry,
+  { vault, audit, identity }: { vault: VaultContext; audit: AuditClient; identity: TlsIdentity },
+): void {
+  addGauge(
+    registry,
+    { name: 'cardea_audit_receipts_waiting', help: 'Events of this process that wait for the audit log.' },
+    () => audit.waiting(),
+  );
+  addCounter(
+    registry,
+    {
+      name: 'cardea_dek_cache_requests_total',
+      help: 'Uses of the cache of DEKs: hit, or miss. A miss asks kek-service.',
+      label: 'result',
+    },
+    () => {
+      const { hits, misses } = vault.deks.figures();
+      return [
+        ['hit', hits],
+        ['miss', misses],
+      ];
+    },
+  );
+  addGauge(
+    registry,
+    { name: 'cardea_dek_cache_deks', help: 'DEKs in the memory of this process. At most 1,024.' },
+    () => vault.deks.figures().kept,
+  );
+  if (vault.db.connections) showConnections(registry, vault.db.connections);
+  showCertificates(registry, () => identity.current());
+}
+
+/** Shows the pool of connections to PostgreSQL. */
+function showConnections(registry: Registry, read: () => { open: number; idle: number; waiting: number }): void {
+  addGauge(
+    registry,
+    {
+      name: 'cardea_db_connections',
+      help: 'Connections to PostgreSQL of this process: active, idle, and callers that wait for one.',
+      label: 'state',
+    },
+    () => {
+      const { open, idle, waiting } = read();
+      return [
+        ['active', open - idle],
+        ['idle', idle],
+        ['waiting', waiting],
+      ];
+    },
+  );
+}
