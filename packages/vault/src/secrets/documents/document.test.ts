@@ -25,6 +25,7 @@ const nastyTexts = [
   'base64:"aGk="',
   '\u0000\u0001\u001b[31m\u007f\u0085\u009f',
   '\ufeffmark',
+  'x\ufffey\uffffz',
   'a\u2028b\u2029c',
   'é 漢字 😀 \u{10ffff}\uffff',
   '-----BEGIN KEY-----\nabc=\n-----END KEY-----\n',
@@ -143,9 +144,18 @@ describe.each(documentFormats)('%s', (format) => {
   });
 });
 
+// YAML 1.2.2, 5.1: a reader refuses the whole document for one of them.
+test.each(['json', 'yaml'] as const)('a written %s document holds U+FFFE and U+FFFF only as escapes', (format) => {
+  const value = { bytes: Buffer.from('x\ufffey\uffffz'), encoding: 'utf8' as const };
+  expect(formatDocument(format, [{ name: 'a', value }])).toContain(String.raw`"x\ufffey\uffffz"`);
+});
+
 /** Errors in JSON and in YAML, with their lines. */
 test.each([
   ['{"a":"1",\n"a":"2"}', 2, 'repeats a name of the document'],
+  ['{"a":"1",\n"":"2"}', 2, 'a name must not be empty'],
+  ['{"a":{"b":"1",\n"":"2"}}', 2, 'a name must not be empty'],
+  ['{"":{".":"1"}}', 1, 'a name must not be empty'],
   ['{"a":{"b":"1"},\n"a":{"c":"2"}}', 2, 'repeats a name of the document'],
   ['{"a/b":"1",\n"a":{"b":"2"}}', 2, 'repeats a name of the document'],
   ['{"a":"1",\n"a":{".":"2"}}', 2, 'repeats a name of the document'],

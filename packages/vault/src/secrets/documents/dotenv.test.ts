@@ -137,6 +137,10 @@ test('a shell reads a written file, except for carriage returns, and runs nothin
   );
 });
 
+test('a value that zsh would take for the path of a program is in quotes', () => {
+  expect(write({ A: '=ls', B: 'a:=ls', C: '==', D: 'plain:1' })).toBe("A='=ls'\nB='a:=ls'\nC='=='\nD=plain:1\n");
+});
+
 /** The variables that each file sets. Each file is sourced in its own shell. */
 function sourced(paths: string[]): Record<string, string>[] {
   const script = 'for file; do (set -a; . "$file"; env -0; printf "\\0"); done';

@@ -180,10 +180,11 @@ function writeMark(value: SecretValue): string {
 }
 
 // Prefers single quotes: a shell, `dotenv` and this file read them in the same way. In double quotes, a shell runs a
-// command between backticks or after a `$`, so both are escaped there.
+// command between backticks or after a `$`, so both are escaped there. Without quotes, zsh takes `=ls` at the start or
+// after a colon for the path of a program, so a value with `=` gets quotes.
 function writeValue(value: SecretValue): string {
   const text = isUnfit(value) ? shown({ ...value, encoding: 'base64' }) : shown(value);
-  if (/^[\w.,:/@%+=-]+$/.test(text)) return text;
+  if (/^[\w.,:/@%+-]+$/.test(text)) return text;
   if (!/['\r]/.test(text)) return `'${text}'`;
   return `"${text.replace(/[\\"$`]/g, '\\$&').replaceAll('\r', '\\r')}"`;
 }

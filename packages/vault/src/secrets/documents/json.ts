@@ -127,11 +127,12 @@ function writeValue(value: SecretValue): string {
 
 /**
  * Text in quotes, valid in JSON and in YAML. Also escapes characters that neither format requires to be escaped: those
- * that a terminal acts on, and those that a YAML 1.1 reader takes for the end of a line.
+ * that a terminal acts on, those that a YAML 1.1 reader takes for the end of a line, and the two that YAML allows only as
+ * escapes (1.2.2, 5.1).
  */
 export function quote(text: string): string {
   return JSON.stringify(text).replace(
-    /[\u007f-\u009f\u2028\u2029\ufeff]/g,
+    /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g,
     (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }

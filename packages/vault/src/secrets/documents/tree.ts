@@ -12,8 +12,12 @@ export type Node = string | Branch;
 /** The names of one level of JSON or YAML, in the order of the document, with the line of each. */
 export type Branch = Map<string, { line: number; node: Node }>;
 
-/** @throws AppError `invalid_request` for a name that exists already, because one of the two values would be lost */
+/**
+ * @throws AppError `invalid_request` for a name that exists already, because one of the two values would be lost, and for
+ * an empty name, which would be taken for the name above it
+ */
 export function addNode(branch: Branch, name: string, { line, node }: { line: number; node: Node }): void {
+  if (name === '') throw malformed(line, 'a name must not be empty');
   if (branch.has(name)) throw malformed(line, 'repeats a name of the document');
   branch.set(name, { line, node });
 }
