@@ -213,6 +213,36 @@ describe('a name that is refused and recorded, for reading and writing:', () => 
   });
 });
 
+// Parsers of URLs take a backslash for a slash, and refuse other targets before any handler sees the request.
+describe('a target that hides its path from a program in front is refused and recorded:', () => {
+  const hidden = `/${SECRET.slice(1).replaceAll('/', '\\')}`;
+  test.each([
+    ['backslashes in absolute form', `http://x${hidden}`],
+    ['percent-encoding in absolute form', `http://x${SECRET.replace('payments', 'p%61yments')}`],
+    ['two slashes in absolute form', `http://x/${SECRET}`],
+    ['an open bracket', `http://[::1${SECRET}`],
+    ['a port that is no number', `http://x:y${SECRET}`],
+    ['a user', `http://user@x${SECRET}`],
+    ['no host', `http://${SECRET}`],
+    ['another scheme', `ftp://x${SECRET}`],
+  ])('%s', async (_what, target) => {
+    const answer = await expectRefusal(system, () => send({ target }), {
+      status: 400,
+      code: 'invalid_request',
+      event: { action: 'request.refuse', suspicious: 'odd_path' },
+    });
+    expectHeaders(answer);
+  });
+
+  test.each(['http://x', 'http://[::1]:8400', 'HTTPS://cardea.example:443'])(
+    'but %s before it is not',
+    async (origin) => {
+      const answer = await send({ target: `${origin}${SECRET}` });
+      expect([answer.status, JSON.parse(answer.body)]).toEqual([200, expect.objectContaining({ name: 'db/password' })]);
+    },
+  );
+});
+
 describe('a request without a route is refused and recorded:', () => {
   const refused = { action: 'request.refuse', actor: { id: 'anonymous', type: 'anonymous' as const } };
 
@@ -249,6 +279,8 @@ describe('broken HTTP is refused and recorded:', () => {
     ['a TLS handshake', Buffer.from('16030100010001', 'hex')],
     ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
     ['CONNECT', `CONNECT ${CANARY}:443 HTTP/1.1\r\nHost: x\r\n\r\n`],
+    ['a backslash after the host', `GET http://x\\${SECRET.slice(1)} HTTP/1.1\r\nHost: x\r\n\r\n`],
+    ['no slash before the path', `GET ${SECRET.slice(1)} HTTP/1.1\r\nHost: x\r\n\r\n`],
     ['a space in the path', `GET ${SECRET} ${CANARY} HTTP/1.1\r\nHost: x\r\n\r\n`],
     ['a letter outside ASCII in the path', `GET ${SECRET}\u00e4 HTTP/1.1\r\nHost: x\r\n\r\n`],
     ['two lengths', withLines('Content-Length: 0', 'Content-Length: 5')],

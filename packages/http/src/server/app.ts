@@ -1,9 +1,10 @@
+import type { RequestListener } from 'node:http';
 import { AppError } from '@cardea/contracts/errors';
 import express from 'express';
 import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import { answer, beginExchange, refuse } from './exchange.ts';
 import type { Exchange, ServerContext } from './exchange.ts';
-import { refuseOddRequests } from './odd-requests.ts';
+import { originForm, refuseOddRequests } from './odd-requests.ts';
 import type { Route } from './route.ts';
 import { startAtZero } from './start-at-zero.ts';
 import { securityHeaders } from './security-headers.ts';
@@ -15,8 +16,8 @@ export interface AppOptions {
   before?: RequestHandler[];
 }
 
-/** The Express application of a service. It serves every route of the contract and refuses and records all else. */
-export function createApp({ ctx, routes, before = [] }: AppOptions): express.Express {
+/** Answers the requests of a service by Express: serves every route of the contract, and refuses and records all else. */
+export function createApp({ ctx, routes, before = [] }: AppOptions): RequestListener {
   startAtZero(ctx.metrics);
   const app = express();
   app.disable('x-powered-by');
@@ -32,7 +33,11 @@ export function createApp({ ctx, routes, before = [] }: AppOptions): express.Exp
   for (const route of routes) app.use(serve(ctx, route));
   app.use(refuseUnrouted(routes));
   app.use(refuseErrors(ctx));
-  return app;
+  return (req, res) => {
+    // Before Express looks at the target.
+    req.url = originForm(req.url ?? '');
+    app(req, res);
+  };
 }
 
 function serve(ctx: ServerContext, route: Route): RequestHandler {

@@ -16,6 +16,22 @@ export const refuseOddRequests: RequestHandler = (req, _res, next) => {
   next();
 };
 
+// A path that is refused as odd. Express would answer a target that it cannot parse by itself, without a record.
+const ODD_PATH = '/%';
+const ABSOLUTE = /^https?:\/\/(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?<path>\/[^]*|\?[^]*)?$/i;
+
+/**
+ * The target of a request in origin form. A target in absolute form must be accepted (RFC 9112 section 3.2.2): its path
+ * is what counts, as it was sent. A parser of URLs would change it: one takes a backslash for a slash.
+ */
+export function originForm(target: string): string {
+  if (target.startsWith('/') || target === '*') return target;
+  const absolute = ABSOLUTE.exec(target);
+  if (!absolute) return ODD_PATH;
+  const path = absolute.groups!['path'] ?? '/';
+  return path.startsWith('/') ? path : `/${path}`;
+}
+
 /** HTTP/1.1 wants exactly one Host (RFC 9112 section 3.2). Node takes the first of several, a proxy maybe the last. */
 export function hasOneHost({ headers, httpVersion, rawHeaders }: IncomingMessage): boolean {
   return headers.host === undefined ? httpVersion === '1.0' : timesSent(rawHeaders, 'host') === 1;
