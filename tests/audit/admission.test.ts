@@ -59,7 +59,7 @@ describe('while the audit log is known not to answer', () => {
 
   test.each(calls)('kek-service gets no call: %s', async (_what, call) => {
     const before = await dekOperations();
-    expect(before).toHaveLength(2);
+    expect(before).toHaveLength(3);
     const { status, body } = await call();
     expect([status, body.code]).toEqual([503, 'unavailable']);
     expect(await dekOperations()).toEqual(before);
