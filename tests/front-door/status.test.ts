@@ -51,7 +51,7 @@ inEachProfile((system) => {
       { kind: 'version.expiry', lagSeconds: 0 },
     ]);
     expect(await metric('cardea_due_lag_seconds', 'kind="version.expiry"')).toBe(0);
-    expect(await metric('cardea_jobs_waiting', 'job="secret.sweep"')).toBe(0);
+    expect(await metric('cardea_jobs_waiting', 'job_name="secret.sweep"')).toBe(0);
   });
 
   test('a rotation that the schedule owes is due work', async () => {

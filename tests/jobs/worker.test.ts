@@ -87,7 +87,7 @@ async function flushRedis(): Promise<void> {
 /** A metric of the worker for one job. */
 async function metric(name: string, job: string, label = ''): Promise<number> {
   const text = await (await fetch(`${system.workerOpsUrl}/metrics`)).text();
-  const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) && line.includes(`job="${job}"`));
+  const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`) && line.includes(`job_name="${job}"`));
   return Number(
     lines
       .find((line) => line.includes(label))

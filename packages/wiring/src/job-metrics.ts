@@ -14,47 +14,50 @@ interface Asked {
   logger: Logger;
 }
 
-/** Counts the runs of this process. Register the observer with its queue. */
+/**
+ * Counts the runs of this process. Register the observer with its queue. The label is not `job`, because Prometheus
+ * gives that one to every series.
+ */
 export function createJobObserver(registry: Registry): JobObserver {
   const registers = [registry];
   const running = new Gauge({
     name: 'cardea_jobs_running',
     help: 'Jobs that this process runs now.',
-    labelNames: ['job'],
+    labelNames: ['job_name'],
     registers,
   });
   const runs = new Counter({
     name: 'cardea_job_runs_total',
     help: 'Ended runs of jobs in this process, by outcome: done, failed, handed-back (the process stopped).',
-    labelNames: ['job', 'outcome'],
+    labelNames: ['job_name', 'outcome'],
     registers,
   });
   const items = new Counter({
     name: 'cardea_job_items_total',
     help: 'Items that jobs of this process have handled, such as expired secrets.',
-    labelNames: ['job'],
+    labelNames: ['job_name'],
     registers,
   });
   const seconds = new Histogram({
     name: 'cardea_job_duration_seconds',
     help: 'Time of a run.',
-    labelNames: ['job'],
+    labelNames: ['job_name'],
     buckets: [0.01, 0.05, 0.25, 1, 5, 15, 60, 300, 1800],
     registers,
   });
   // So that a job which has never run or failed is 0 and not absent.
   for (const job of jobNames) {
-    running.set({ job }, 0);
-    items.inc({ job }, 0);
-    for (const outcome of ['done', 'failed', 'handed-back']) runs.inc({ job, outcome }, 0);
+    running.set({ job_name: job }, 0);
+    items.inc({ job_name: job }, 0);
+    for (const outcome of ['done', 'failed', 'handed-back']) runs.inc({ job_name: job, outcome }, 0);
   }
   return {
-    started: (job) => running.inc({ job }),
-    done: (job, count) => items.inc({ job }, count),
+    started: (job) => running.inc({ job_name: job }),
+    done: (job, count) => items.inc({ job_name: job }, count),
     ended(job, run) {
-      running.dec({ job });
-      runs.inc({ job, outcome: run.outcome });
-      seconds.observe({ job }, run.seconds);
+      running.dec({ job_name: job });
+      runs.inc({ job_name: job, outcome: run.outcome });
+      seconds.observe({ job_name: job }, run.seconds);
     },
   };
 }
@@ -69,7 +72,7 @@ export function showDueWork(registry: Registry, { vault, queue, logger }: Asked)
   gauge(asking, {
     name: 'cardea_jobs_waiting',
     help: 'Jobs of all processes that are due and have not begun.',
-    label: 'job',
+    label: 'job_name',
     ask: () => queue.countWaiting(),
   });
   gauge(asking, {

@@ -1,3 +1,4 @@
+import { AppError } from '@cardea/contracts/errors';
 import type { AppendObserver, AuditClient } from '@cardea/http/client/audit-client';
 import type { TlsIdentity } from '@cardea/http/mtls';
 import { addCounter, addGauge, showCertificates } from '@cardea/process/metrics';
@@ -28,6 +29,14 @@ export function showVault(
     { name: 'cardea_audit_receipts_waiting', help: 'Events of this process that wait for the audit log.' },
     () => audit.waiting(),
   );
+  addGauge(
+    registry,
+    {
+      name: 'cardea_audit_unavailable',
+      help: '1 while the process refuses everything, because the audit log does not answer or is behind.',
+    },
+    () => (admits(audit) ? 0 : 1),
+  );
   addCounter(
     registry,
     {
@@ -50,6 +59,16 @@ export function showVault(
   );
   if (vault.db.connections) showConnections(registry, vault.db.connections);
   showCertificates(registry, () => identity.current());
+}
+
+function admits(audit: AuditClient): boolean {
+  try {
+    audit.admit();
+    return true;
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'unavailable') return false;
+    throw error;
+  }
 }
 
 /** Shows the pool of connections to PostgreSQL. */

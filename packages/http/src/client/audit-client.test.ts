@@ -85,3 +85,24 @@ test('each event gets its own receipt', async () => {
     [{ value: { seq: 7, leaf: 'leaf 7' } }, refused],
   ]);
 });
+
+test('an observer learns of the receipt that an event got or did not get, and how long it waited', async () => {
+  const ended: [string, number][] = [];
+  const observer = { ended: (outcome: string, seconds: number) => void ended.push([outcome, seconds]) };
+  const log = createAuditClient(connection, undefined, observer);
+  const refused = expect(log.append(event)).rejects.toMatchObject(unavailable);
+  await sent();
+  expect(log.waiting()).toBe(1);
+  await jest.advanceTimersByTimeAsync(6_000);
+  await refused;
+  expect(log.waiting()).toBe(0);
+  expect(ended).toEqual([['failed', expect.any(Number)]]);
+  expect(ended[0]![1]).toBeGreaterThanOrEqual(5);
+  log.close();
+
+  const items = [{ id: event.id, seq: 7, leaf: 'leaf' }];
+  const answering = createAuditClient({ ...connection, post: async () => ({ items }) }, undefined, observer);
+  await expect(answering.append(event)).resolves.toEqual({ seq: 7, leaf: 'leaf' });
+  expect(ended.map(([outcome]) => outcome)).toEqual(['failed', 'acknowledged']);
+  answering.close();
+});
