@@ -3,6 +3,7 @@
  * `write` it writes them. It starts a Cardea for the OpenAPI file and a PostgreSQL for the schemas.
  */
 import { readFile, writeFile } from 'node:fs/promises';
+import { dashboards } from '@cardea/grafana/dashboards';
 import type { Db } from '@cardea/storage/db';
 import { migrate, readMigrations } from '@cardea/storage/migrate';
 import { openPostgres } from '@cardea/storage/postgres';
@@ -39,7 +40,7 @@ interface GeneratedFile {
 }
 
 async function makeAll(): Promise<GeneratedFile[]> {
-  return [await fetchOpenApi(), ...(await makeSqliteSchemas()), ...(await makePostgresSchemas())];
+  return [await fetchOpenApi(), ...(await makeSqliteSchemas()), ...(await makePostgresSchemas()), ...makeDashboards()];
 }
 
 // The file is read from a running system, because only that knows all its routes.
@@ -75,6 +76,13 @@ async function makeSchema(folder: string, file: string, db: Db): Promise<Generat
   } finally {
     await db.close();
   }
+}
+
+function makeDashboards(): GeneratedFile[] {
+  return Object.entries(dashboards).map(([file, dashboard]) => ({
+    path: `grafana/dashboards/${file}`,
+    text: toJsonText(dashboard),
+  }));
 }
 
 function toJsonText(value: unknown): string {

@@ -20,12 +20,13 @@ const mayImport: Record<string, string[]> = {
   'services/audit-service': ['contracts', 'crypto', 'http', 'process', 'storage'],
   'packages/testkit': [...product, 'api-service', 'audit-service', 'kek-service', 'worker', 'deploy'],
   deploy: ['process'],
-  tests: [...product, 'api-service', 'testkit', 'deploy'],
-  trials: [...product, 'testkit', 'deploy'],
-  tools: [...product, 'testkit'],
+  grafana: [],
+  tests: [...product, 'api-service', 'testkit', 'deploy', 'grafana'],
+  trials: [...product, 'testkit', 'deploy', 'grafana'],
+  tools: [...product, 'testkit', 'grafana'],
 };
 // Folders without `src`.
-const flat = ['deploy', 'tests', 'trials', 'tools'];
+const flat = ['deploy', 'grafana', 'tests', 'trials', 'tools'];
 // Tests may also import this: the tests of services make their own certificates.
 const mayImportInTests = ['deploy'];
 
