@@ -46,7 +46,12 @@ export function openPostgres(connectionString: string, options: PostgresOptions 
     return closing;
   }
 
-  const connections = () => ({ open: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount });
+  function connections(): { open: number; idle: number; waiting: number } {
+    const { totalCount: open, idleCount: idle, waitingCount } = pool;
+    // A caller that gets an idle connection in the next turn of the event loop is counted too, and does not wait.
+    return { open, idle, waiting: Math.max(0, waitingCount - idle) };
+  }
+
   return { engine: 'postgres', query, transaction, ping, connections, close };
 }
 
