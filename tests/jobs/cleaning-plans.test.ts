@@ -1,13 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { Db, Transaction } from '@cardea/storage/db';
-import { migrate, readMigrations } from '@cardea/storage/migrate';
-import { openPostgres } from '@cardea/storage/postgres';
-import { openSqlite } from '@cardea/storage/sqlite';
-import { testDatabase } from '@cardea/testkit/servers';
 import { removeCredentials } from '@cardea/vault/applications/credential-expiry';
 import { removeEventsBefore } from '@cardea/vault/events/event-store';
 import { removeMessagesBefore } from '@cardea/vault/kek-webhook/message-store';
-import { migrationsFolder } from '@cardea/vault/migrations';
 import { findOldestUnsent, listUnsent } from '@cardea/vault/outbox';
 import { removeEndedSessions, removeExpiredSessions } from '@cardea/vault/users/session-store';
 import { removeFailures } from '@cardea/vault/users/throttle';
@@ -19,9 +14,7 @@ import {
   listOverdueDeliveries,
   removeDeliveriesBefore,
 } from '@cardea/vault/webhooks/delivery-store';
-import { Client } from 'pg';
-import { expectIndexed, explainAll, explainPostgres, explainSqlite, plansOf, recording } from '../secrets/plans.ts';
-import type { Asked, Explain } from '../secrets/plans.ts';
+import { engines, expectIndexed, plansOf, plansOfTransaction, usePlannedDb } from '../secrets/plans.ts';
 import { NOW, addOldRows } from './old-rows.ts';
 
 const LIMIT = 100;
@@ -51,38 +44,11 @@ const removals: Record<string, (tx: Transaction) => Promise<number>> = {
   'dead webhooks': (tx) => removeDeliveriesBefore(tx, { state: 'dead', before: NOW, limit: LIMIT }),
 };
 
-// Nothing runs ANALYZE on a SQLite file, so plans must be good without statistics, and stay good with them.
-describe.each([
-  ['sqlite', 'not analysed'],
-  ['sqlite', 'analysed'],
-  ['postgres', 'analysed'],
-] as const)('on %s, %s, with many old rows,', (engine, analysed) => {
-  let db: Db;
-  let explain: Explain;
-  let client: Client | undefined;
-
-  beforeAll(async () => {
-    if (engine === 'sqlite') {
-      db = openSqlite(':memory:');
-      explain = explainSqlite(db);
-    } else {
-      const url = await testDatabase();
-      db = openPostgres(url);
-      client = new Client({ connectionString: url });
-      await client.connect();
-      explain = explainPostgres(client);
-    }
-    await migrate(db, await readMigrations(migrationsFolder, engine));
-    await addOldRows(db);
-    if (analysed === 'analysed') await db.query('analyze');
-  });
-  afterAll(async () => {
-    await client?.end();
-    await db.close();
-  });
+describe.each(engines)('on %s, %s, with many old rows,', (engine, analysed) => {
+  const planned = usePlannedDb({ engine, analysed, fill: addOldRows });
 
   test.each(Object.entries(others))('%s: read from an index in its order', async (_what, work) => {
-    const plans = await plansOf(db, explain, work);
+    const plans = await plansOf(planned, work);
     expect(plans.length).toBeGreaterThan(0);
     for (const plan of plans) expectIndexed(plan, { rowsMax: 2 * LIMIT });
   });
@@ -90,21 +56,11 @@ describe.each([
   test.each(Object.entries(removals))(
     '%s are removed in pages, found in an index in its order',
     async (_what, work) => {
-      const asked: Asked[] = [];
-      const removing = db.transaction(async (tx) => {
-        expect(await work(recording(tx, asked))).toBe(LIMIT);
-        throw new Undone();
-      });
-      await expect(removing).rejects.toBeInstanceOf(Undone);
-      const plans = await explainAll(explain, asked);
+      const { value: removed, plans } = await plansOfTransaction(planned, work);
+      expect(removed).toBe(LIMIT);
       expect(plans.length).toBeGreaterThan(0);
       // Without knowing the limit, PostgreSQL expects to remove thousands of rows. It keeps no such plan: it costs more.
       for (const plan of plans.filter(({ isGeneric }) => !isGeneric)) expectIndexed(plan, { rowsMax: 4 * LIMIT });
     },
   );
 });
-
-/** Ends a transaction that must leave nothing behind. */
-class Undone extends Error {
-  override name = 'Undone';
-}

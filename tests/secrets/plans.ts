@@ -1,6 +1,11 @@
-import type { Db, Queryable, SqlValue } from '@cardea/storage/db';
-import { expect } from '@jest/globals';
-import type { Client } from 'pg';
+import type { Db, Queryable, SqlValue, Transaction } from '@cardea/storage/db';
+import { migrate, readMigrations } from '@cardea/storage/migrate';
+import { openPostgres } from '@cardea/storage/postgres';
+import { openSqlite } from '@cardea/storage/sqlite';
+import { testDatabase } from '@cardea/testkit/servers';
+import { migrationsFolder } from '@cardea/vault/migrations';
+import { afterAll, beforeAll, expect } from '@jest/globals';
+import { Client } from 'pg';
 
 /** A statement and the plan of the engine for it. */
 export interface Plan {
@@ -12,20 +17,95 @@ export interface Plan {
   isGeneric?: boolean;
 }
 
-/** Changes no row. */
+/** The plans of a statement. Changes no row. */
 export type Explain = (sql: string, params: SqlValue[]) => Promise<Plan[]>;
 
-export type Asked = [sql: string, params: SqlValue[]];
+type Asked = [sql: string, params: SqlValue[]];
+
+/** A database of the product that tells the plans of its engine. */
+export interface PlannedDb {
+  readonly db: Db;
+  readonly explain: Explain;
+}
+
+/**
+ * The engines, with and without statistics. PostgreSQL analyses its tables by itself. Nothing runs ANALYZE on a SQLite
+ * file, so plans must be good without statistics, and stay good with them.
+ */
+export const engines = [
+  ['sqlite', 'not analysed'],
+  ['sqlite', 'analysed'],
+  ['postgres', 'analysed'],
+] as const;
+
+/** Opens a database before the tests of a `describe` for one of `engines`, and fills it. */
+export function usePlannedDb(of: {
+  engine: Db['engine'];
+  analysed: (typeof engines)[number][1];
+  fill(db: Db): Promise<void>;
+}): PlannedDb {
+  const { engine, analysed, fill } = of;
+  let db: Db;
+  let explain: Explain;
+  let client: Client | undefined;
+  beforeAll(async () => {
+    if (engine === 'sqlite') {
+      db = openSqlite(':memory:');
+      explain = explainSqlite(db);
+    } else {
+      const url = await testDatabase();
+      db = openPostgres(url);
+      client = new Client({ connectionString: url });
+      await client.connect();
+      explain = explainPostgres(client);
+    }
+    await migrate(db, await readMigrations(migrationsFolder, engine));
+    await fill(db);
+    if (analysed === 'analysed') await db.query('analyze');
+  });
+  afterAll(async () => {
+    await client?.end();
+    await db.close();
+  });
+  return {
+    get db() {
+      return db;
+    },
+    get explain() {
+      return explain;
+    },
+  };
+}
 
 /** The plans of all statements of some work. */
-export async function plansOf(db: Db, explain: Explain, work: (db: Db) => Promise<unknown>): Promise<Plan[]> {
+export async function plansOf({ db, explain }: PlannedDb, work: (db: Db) => Promise<unknown>): Promise<Plan[]> {
   const asked: Asked[] = [];
   await work(recording(db, asked));
   return explainAll(explain, asked);
 }
 
+/** The statements of a transaction, which is rolled back, with their plans, and the value of its work. */
+export async function plansOfTransaction<T>(
+  { db, explain }: PlannedDb,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<{ value: T; statements: string[]; plans: Plan[] }> {
+  const asked: Asked[] = [];
+  let value: T;
+  const undone = db.transaction(async (tx) => {
+    value = await work(recording(tx, asked));
+    throw new Undone();
+  });
+  await expect(undone).rejects.toBeInstanceOf(Undone);
+  return { value: value!, statements: asked.map(([sql]) => sql), plans: await explainAll(explain, asked) };
+}
+
+/** Ends a transaction that must leave nothing behind. */
+class Undone extends Error {
+  override name = 'Undone';
+}
+
 /** The same database or transaction. Adds each statement to `asked`. */
-export function recording<D extends Queryable>(db: D, asked: Asked[]): D {
+function recording<D extends Queryable>(db: D, asked: Asked[]): D {
   return {
     ...db,
     query: (sql: string, params: SqlValue[] = []) => {
@@ -35,7 +115,7 @@ export function recording<D extends Queryable>(db: D, asked: Asked[]): D {
   };
 }
 
-export async function explainAll(explain: Explain, asked: Asked[]): Promise<Plan[]> {
+async function explainAll(explain: Explain, asked: Asked[]): Promise<Plan[]> {
   const plans: Plan[] = [];
   for (const [sql, params] of asked) plans.push(...(await explain(sql, params)));
   return plans;
@@ -58,7 +138,7 @@ function isWhole(line: string): boolean {
   return /AUTOMATIC/.test(line) || /^SEARCH (?!dek).*\(vault_id=\?\)$/.test(line);
 }
 
-export function explainSqlite(db: Db): Explain {
+function explainSqlite(db: Db): Explain {
   return async (sql, params) => {
     const rows = await db.query<{ detail: string }>(`explain query plan ${sql}`, params);
     return [{ sql, lines: rows.map(({ detail }) => detail) }];
@@ -75,8 +155,8 @@ interface PostgresNode {
   Plans?: PostgresNode[];
 }
 
-/** With the parameters known and without: after some executions PostgreSQL keeps a plan without them. */
-export function explainPostgres(client: Client): Explain {
+// With the parameters known and without: after some executions PostgreSQL keeps a plan without them.
+function explainPostgres(client: Client): Explain {
   const explained = async (how: string, sql: string, params?: SqlValue[]): Promise<Plan> => {
     const { rows } = await client.query<{ 'QUERY PLAN': { Plan: PostgresNode }[] }>(
       `explain (${how}, format json) ${sql}`,
@@ -93,7 +173,9 @@ export function explainPostgres(client: Client): Explain {
   return async (sql, params) => {
     await client.query('begin');
     try {
-      return [await explained('analyze', sql, params), { ...(await explained('generic_plan', sql)), isGeneric: true }];
+      // The rows of an insert may be there already, so it is not executed.
+      const how = sql.startsWith('insert') ? 'verbose' : 'analyze';
+      return [await explained(how, sql, params), { ...(await explained('generic_plan', sql)), isGeneric: true }];
     } finally {
       await client.query('rollback');
     }

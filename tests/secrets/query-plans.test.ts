@@ -1,11 +1,6 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Db, SqlValue, Transaction } from '@cardea/storage/db';
-import { migrate, readMigrations } from '@cardea/storage/migrate';
-import { openPostgres } from '@cardea/storage/postgres';
-import { openSqlite } from '@cardea/storage/sqlite';
+import { describe, expect, test } from '@jest/globals';
+import type { Db } from '@cardea/storage/db';
 import { addManySecrets, idOf, nameOf } from '@cardea/testkit/many-secrets';
-import { testDatabase } from '@cardea/testkit/servers';
-import { migrationsFolder } from '@cardea/vault/migrations';
 import { findAllReadable } from '@cardea/vault/secrets/bulk/batch-store';
 import { returnVersions, trashVersions } from '@cardea/vault/secrets/lifecycle/trash-store';
 import { listTrashToPurge } from '@cardea/vault/secrets/lifecycle/trash-sweep-store';
@@ -25,10 +20,8 @@ import { totpSecrets } from '@cardea/vault/users/reseal-totp';
 import { findSecret, listLiveSecretsIn } from '@cardea/vault/secrets/secret-store';
 import { findReadable, findVersion, removeVersions } from '@cardea/vault/secrets/version-store';
 import { SYSTEM_VAULT_ID, findNewestDekVersion } from '@cardea/vault/deks/dek-store';
-import { Client } from 'pg';
 import { listVaultsFrom } from '@cardea/vault/vaults/vault-store';
-import { expectIndexed, explainPostgres, explainSqlite, plansOf } from './plans.ts';
-import type { Explain } from './plans.ts';
+import { engines, expectIndexed, plansOf, plansOfTransaction, usePlannedDb } from './plans.ts';
 
 const BIG = '00000000-0000-7000-8000-000000000000';
 const SECRETS = 15_000;
@@ -99,105 +92,54 @@ const several: Record<string, (db: Db) => Promise<unknown>> = {
     findAllReadable(db, { vaultId: BIG, names: Array.from({ length: 50 }, (_, i) => nameOf(77 * i)) }),
 };
 
-// Nothing runs ANALYZE on a SQLite file, so plans must be good without statistics, and stay good with them.
-describe.each([
-  ['sqlite', 'not analysed'],
-  ['sqlite', 'analysed'],
-  ['postgres', 'analysed'],
-] as const)('on %s, %s, with many secrets,', (engine, analysed) => {
-  let db: Db;
-  let explain: Explain;
-  let client: Client | undefined;
-
-  beforeAll(async () => {
-    if (engine === 'sqlite') {
-      db = openSqlite(':memory:');
-      explain = explainSqlite(db);
-    } else {
-      const url = await testDatabase();
-      db = openPostgres(url);
-      client = new Client({ connectionString: url });
-      await client.connect();
-      explain = explainPostgres(client);
-    }
-    await migrate(db, await readMigrations(migrationsFolder, engine));
-    await fill(db);
-    if (analysed === 'analysed') await db.query('analyze');
-  });
-  afterAll(async () => {
-    await client?.end();
-    await db.close();
-  });
+describe.each(engines)('on %s, %s, with many secrets,', (engine, analysed) => {
+  const planned = usePlannedDb({ engine, analysed, fill });
 
   test.each(Object.entries(lookUps))('%s is one lookup in an index', async (_what, work) => {
-    for (const plan of await plansOf(db, explain, work)) expectIndexed(plan, { rowsMax: 2 });
+    for (const plan of await plansOf(planned, work)) expectIndexed(plan, { rowsMax: 2 });
   });
 
   test.each(Object.entries(pages))('%s is read from an index in its order', async (what, work) => {
-    const [plan, ...more] = await plansOf(db, explain, work);
-    expect(await work(db)).toHaveLength(LIMIT);
+    const [plan, ...more] = await plansOf(planned, work);
+    expect(await work(planned.db)).toHaveLength(LIMIT);
     // The steps of a folded page are sorted at the end. There are as many as the page has items.
     for (const one of [plan!, ...more]) expectIndexed(one, { rowsMax: 6 * LIMIT, sorts: what.includes('folded') });
   });
 
   test.each(Object.entries(several))('%s is one index lookup for each', async (_what, work) => {
-    for (const plan of await plansOf(db, explain, work)) expectIndexed(plan, { rowsMax: 4 * vaultIds.length });
+    for (const plan of await plansOf(planned, work)) expectIndexed(plan, { rowsMax: 4 * vaultIds.length });
   });
 
   test('the statements that index a secret for search touch only its own rows', async () => {
-    const asked: [string, SqlValue[]][] = [];
-    await db.transaction(async (tx) => {
-      const recording: Transaction = {
-        ...tx,
-        query: (sql, params = []) => {
-          asked.push([sql, params]);
-          return tx.query(sql, params);
-        },
-      };
-      const secretId = idOf({ vaultId: BIG }, 77);
-      const metadata = { env: 'prod', owner: 'o77' };
-      await indexSecret(recording, engine, { vaultId: BIG, name: nameOf(77), secretId, metadata });
-      await unindexSecret(recording, secretId);
+    const secretId = idOf({ vaultId: BIG }, 77);
+    const metadata = { env: 'prod', owner: 'o77' };
+    const { statements, plans } = await plansOfTransaction(planned, async (tx) => {
       await indexSecret(tx, engine, { vaultId: BIG, name: nameOf(77), secretId, metadata });
+      await unindexSecret(tx, secretId);
     });
-    const deletions = asked.filter(([sql]) => sql.startsWith('delete'));
-    expect(deletions).toHaveLength(4);
+    expect(statements.filter((sql) => sql.startsWith('delete'))).toHaveLength(4);
     // The number of words and labels does not matter.
-    expect(asked.filter(([sql]) => sql.startsWith('insert'))).toHaveLength(2);
-    for (const [sql, params] of deletions) {
-      for (const plan of await explain(sql, params)) expectIndexed(plan, { rowsMax: 4 });
-    }
+    expect(statements.filter((sql) => sql.startsWith('insert'))).toHaveLength(2);
+    for (const plan of plans.filter(({ sql }) => sql.startsWith('delete'))) expectIndexed(plan, { rowsMax: 4 });
   });
 
   test('a write and a deletion read no version in the trash, however many there are', async () => {
-    await addTrashed(db, { secretId: idOf({ vaultId: BIG }, 77), from: 2, to: 5_000 });
-    if (analysed === 'analysed') await db.query('analyze');
+    await addTrashed(planned.db, { secretId: idOf({ vaultId: BIG }, 77), from: 2, to: 5_000 });
+    if (analysed === 'analysed') await planned.db.query('analyze');
     const secretId = idOf({ vaultId: BIG }, 77);
-    const asked: [string, SqlValue[]][] = [];
-    const work = db.transaction(async (tx) => {
-      const recording: Transaction = {
-        ...tx,
-        query: (sql, params = []) => {
-          asked.push([sql, params]);
-          return tx.query(sql, params);
-        },
-      };
-      await returnVersions(recording, { secretId, through: 5_000, at: 1, by: 'user:nobody' });
-      await removeVersions(recording, { secretId, through: 0 });
-      await trashVersions(recording, { secretId, at: 1, by: 'user:nobody' });
-      throw new Undone();
+    const { statements, plans } = await plansOfTransaction(planned, async (tx) => {
+      await returnVersions(tx, { secretId, through: 5_000, at: 1, by: 'user:nobody' });
+      await removeVersions(tx, { secretId, through: 0 });
+      await trashVersions(tx, { secretId, at: 1, by: 'user:nobody' });
     });
-    await expect(work).rejects.toBeInstanceOf(Undone);
-    expect(asked).toHaveLength(3);
-    for (const [sql, params] of asked) {
-      for (const { lines } of await explain(sql, params))
-        expect([sql, lines.join(), lines.some(usesKept)]).toEqual([sql, lines.join(), true]);
-    }
+    expect(statements).toHaveLength(3);
+    for (const { sql, lines } of plans)
+      expect([sql, lines.join(), lines.some(usesKept)]).toEqual([sql, lines.join(), true]);
   });
 
   test('a list below a prefix does not read the names between the prefix and its slash', async () => {
-    await addBeside(db, 3_000);
-    const listed = await plansOf(db, explain, (recording) =>
+    await addBeside(planned.db, 3_000);
+    const listed = await plansOf(planned, (recording) =>
       listUnder((part) => listLiveSecretsIn(recording, { vaultId: BIG, ...part }), { prefix: 'beside', advice: '' }),
     );
     for (const plan of listed) expectIndexed(plan, { rowsMax: 4 });
@@ -209,12 +151,12 @@ describe.each([
         secret_word: 'select vault_id, word, name from secret_word where secret_id = $1 order by word',
         secret_label: 'select vault_id, key, value, name from secret_label where secret_id = $1 order by key',
       };
-      return db.query<{ word?: string }>(sql[table], [idOf({ vaultId: BIG }, i)]);
+      return planned.db.query<{ word?: string }>(sql[table], [idOf({ vaultId: BIG }, i)]);
     };
     const [words, labels] = [await rowsOf('secret_word', 78), await rowsOf('secret_label', 78)];
     expect(words.map(({ word }) => word)).toEqual(wordsOf(nameOf(78)).toSorted());
     const secretId = idOf({ vaultId: BIG }, 78);
-    await db.transaction((tx) =>
+    await planned.db.transaction((tx) =>
       indexSecret(tx, engine, { vaultId: BIG, name: nameOf(78), secretId, metadata: { env: 'prod', owner: 'o78' } }),
     );
     expect([await rowsOf('secret_word', 78), await rowsOf('secret_label', 78)]).toEqual([words, labels]);
@@ -226,7 +168,7 @@ describe.each([
       'select id from secret where created_at = $1',
       'select id from secret where vault_id = $1 order by updated_at',
     ]) {
-      const plans = await explain(sql, [engine === 'sqlite' || !sql.includes('created') ? BIG : 7]);
+      const plans = await planned.explain(sql, [engine === 'sqlite' || !sql.includes('created') ? BIG : 7]);
       expect(() => expectIndexed(plans[0]!, { rowsMax: 1e9 })).toThrow();
     }
   });
@@ -299,11 +241,6 @@ async function addTrashed(
        from number`,
     [secretId, from, to, new Uint8Array(128), BIG],
   );
-}
-
-/** Ends a transaction that must leave nothing behind. */
-class Undone extends Error {
-  override name = 'Undone';
 }
 
 function usesKept(line: string): boolean {

@@ -1,23 +1,16 @@
-import { migrate, readMigrations } from '@cardea/storage/migrate';
 import type { Db } from '@cardea/storage/db';
-import { openPostgres } from '@cardea/storage/postgres';
-import { openSqlite } from '@cardea/storage/sqlite';
 import { addManySecrets } from '@cardea/testkit/many-secrets';
-import { testDatabase } from '@cardea/testkit/servers';
 import { applicationAnnouncements, applicationExpiries } from '@cardea/vault/applications/application-expiry';
 import { credentialAnnouncements, credentialExpiries } from '@cardea/vault/applications/credential-expiry';
 import type { VaultContext } from '@cardea/vault/context';
 import type { timedWork } from '@cardea/vault/due-work';
 import { grantAnnouncements, grantExpiries } from '@cardea/vault/grants/grant-expiry';
-import { migrationsFolder } from '@cardea/vault/migrations';
 import { secretAnnouncements, secretExpiries, versionExpiries } from '@cardea/vault/secrets/lifecycle/expiry';
 import { trashRetention } from '@cardea/vault/secrets/lifecycle/trash-sweep';
 import type { DueWork } from '@cardea/vault/sweep';
 import { userAnnouncements, userExpiries } from '@cardea/vault/users/user-expiry';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Client } from 'pg';
-import { expectIndexed, explainPostgres, explainSqlite, plansOf } from './plans.ts';
-import type { Explain } from './plans.ts';
+import { describe, expect, test } from '@jest/globals';
+import { engines, expectIndexed, plansOf, usePlannedDb } from '../secrets/plans.ts';
 
 const VAULT = '00000000-0000-7000-8000-000000000000';
 const ROWS = 12_000;
@@ -46,35 +39,8 @@ const works: Record<Kind, Pick<DueWork<{ at: number }>, 'list'>> = {
   'user.expiry': userExpiries,
 };
 
-// PostgreSQL analyses tables by itself. Nothing runs ANALYZE on a SQLite file, so plans must be good without statistics.
-describe.each([
-  ['sqlite', 'not analysed'],
-  ['sqlite', 'analysed'],
-  ['postgres', 'analysed'],
-] as const)('on %s, %s, with many rows that are due,', (engine, analysed) => {
-  let db: Db;
-  let explain: Explain;
-  let client: Client | undefined;
-
-  beforeAll(async () => {
-    if (engine === 'sqlite') {
-      db = openSqlite(':memory:');
-      explain = explainSqlite(db);
-    } else {
-      const url = await testDatabase();
-      db = openPostgres(url);
-      client = new Client({ connectionString: url });
-      await client.connect();
-      explain = explainPostgres(client);
-    }
-    await migrate(db, await readMigrations(migrationsFolder, engine));
-    await fill(db);
-    if (analysed === 'analysed') await db.query('analyze');
-  });
-  afterAll(async () => {
-    await client?.end();
-    await db.close();
-  });
+describe.each(engines)('on %s, %s, with many rows that are due,', (engine, analysed) => {
+  const planned = usePlannedDb({ engine, analysed, fill });
 
   test.each(Object.entries(works))('a page of the sweep %s is read from an index in its order', async (_kind, due) => {
     const list = (of: Db, after: { at: number } | undefined) =>
@@ -83,14 +49,13 @@ describe.each([
         after,
         limit: LIMIT,
       });
-    const first = await list(db, undefined);
-    const second = await list(db, first.at(-1));
+    const first = await list(planned.db, undefined);
+    const second = await list(planned.db, first.at(-1));
     expect([first.length, second.length]).toEqual([LIMIT, LIMIT]);
     expect(second[0]!.at).toBeGreaterThan(first.at(-1)!.at);
     for (const after of [undefined, first.at(-1)]) {
       // A row and those that it refers to, for each of the page.
-      for (const plan of await plansOf(db, explain, (of) => list(of, after)))
-        expectIndexed(plan, { rowsMax: 4 * LIMIT });
+      for (const plan of await plansOf(planned, (of) => list(of, after))) expectIndexed(plan, { rowsMax: 4 * LIMIT });
     }
   });
 });
