@@ -10,6 +10,9 @@ import {
 
 const TAG = 'cardea';
 
+/** The datasource of provisioning/datasources. */
+export const datasource = { type: 'prometheus', uid: 'cardea-prometheus' };
+
 interface Heading {
   uid: string;
   title: string;
@@ -37,7 +40,7 @@ export function labelVariable(of: { name: string; label: string; metric: string 
   const { name, label, metric } = of;
   return new QueryVariableBuilder(name)
     .label(label)
-    .datasource({ type: 'prometheus', uid: 'cardea-prometheus' })
+    .datasource(datasource)
     .query({ qryType: 1, query: `label_values(${metric}, ${name})`, refId: name })
     .definition(`label_values(${metric}, ${name})`)
     .refresh(VariableRefresh.OnTimeRangeChanged)

@@ -19,10 +19,8 @@ import type { Panel } from '@grafana/grafana-foundation-sdk/dashboard';
 import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus';
 import { PanelBuilder as StatBuilder } from '@grafana/grafana-foundation-sdk/stat';
 import { PanelBuilder as TimeSeriesBuilder } from '@grafana/grafana-foundation-sdk/timeseries';
+import { datasource } from './empty-dashboard.ts';
 import { alertNames, runbookUrl } from './runbook.ts';
-
-/** The uid of the datasource in provisioning/datasources. */
-export const datasource = { type: 'prometheus', uid: 'cardea-prometheus' };
 
 export interface PanelSpec {
   /** Alerts link to a panel by its id, so it never changes. Unique within a dashboard. */

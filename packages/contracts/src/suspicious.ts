@@ -9,7 +9,8 @@ export const suspiciousRules = {
   oversized_header: 'Headers larger than 16 KiB.',
   slow_request: 'A request that does not arrive in time.',
   broken_request: 'Bytes that are not valid HTTP.',
-  odd_path: 'A path with percent-encoding, a backslash or two slashes in a row.',
+  odd_path:
+    'A path with percent-encoding, a backslash or two slashes in a row, or a target that is neither a path nor a URL.',
   odd_query: 'A query with the same parameter twice.',
   no_host: 'A request without a Host header, or with more than one.',
   token_malformed: 'A malformed Authorization header or token.',

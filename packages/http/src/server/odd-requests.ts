@@ -9,15 +9,15 @@ export const refuseOddRequests: RequestHandler = (req, _res, next) => {
     throw new AppError('invalid_request', 'there must be one Host header', { suspicious: 'no_host' });
   }
   if (isOddPath(req.path) || req.url.includes('#')) {
-    throw new AppError('invalid_request', 'the path must not be percent-encoded nor hold //, \\ or #', {
-      suspicious: 'odd_path',
-    });
+    const message =
+      'the target must be a path, or a URL with a host; the path must not be percent-encoded nor hold //, \\ or #';
+    throw new AppError('invalid_request', message, { suspicious: 'odd_path' });
   }
   next();
 };
 
-// A path that is refused as odd. Express would answer a target that it cannot parse by itself, without a record.
-const ODD_PATH = '/%';
+// Stands for a target that is refused as odd. Express would answer one that it cannot parse by itself, without a record.
+const ODD_TARGET = '/%';
 const ABSOLUTE = /^https?:\/\/(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?<path>\/[^]*|\?[^]*)?$/i;
 
 /**
@@ -27,7 +27,7 @@ const ABSOLUTE = /^https?:\/\/(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})
 export function originForm(target: string): string {
   if (target.startsWith('/') || target === '*') return target;
   const absolute = ABSOLUTE.exec(target);
-  if (!absolute) return ODD_PATH;
+  if (!absolute) return ODD_TARGET;
   const path = absolute.groups!['path'] ?? '/';
   return path.startsWith('/') ? path : `/${path}`;
 }
