@@ -7,6 +7,7 @@ import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { PASSWORD } from '@cardea/testkit/system';
 import { callAs, expectEventually } from '../access/probes.ts';
 import { createUser, signIn, turnOnTotp } from '../identity/identity.ts';
+import { send, signed } from '../webhooks/sender.ts';
 
 const operator = { name: 'operator', peer: 'kek-service' } as const;
 const apiService = { name: 'api-service', peer: 'kek-service' } as const;
@@ -85,6 +86,22 @@ inEachProfile((system, { admin, alice }) => {
     expect([...answers]).toEqual([expect.stringMatching(/^503 sealed /)]);
     await open();
     await signIn(system, { username: 'alice' });
+  });
+
+  test('while kek-service is sealed, a webhook gets one answer, whether there is a secret or not', async () => {
+    const { body: made } = await admin.post('/webhooks/kek-rotation/secrets').expect(201);
+    await close();
+    await expectEventually(async () => void (await admin.get('/vaults/payments/secrets/s').expect(503)));
+    const sendForged = async () => {
+      const request = { ...signed(system, { secret: made.secret as string }), body: '{"forged":true}' };
+      const { status, body } = await send(system, request);
+      return `${status} ${(JSON.parse(body) as { code: string }).code}`;
+    };
+    const withSecret = await sendForged();
+    await admin.delete(`/webhooks/kek-rotation/secrets/${made.id as string}`).expect(204);
+    expect([withSecret, await sendForged()]).toEqual(['503 sealed', '503 sealed']);
+    await open();
+    expect(await sendForged()).toBe('401 unauthenticated');
   });
 
   test('a kek-service that nothing is heard of for 5 s counts as sealed', async () => {

@@ -471,21 +471,23 @@ inEachProfile((system) => {
     test('without kek-service, a stranger does not learn from the answer whether there is a secret', async () => {
       await system.stopService('kek');
       const forged = () => ({ ...signed(system, { secret }), body: '{"reason":"another body"}' });
-      const followed = () => ({ ...signedGet(system, uuidv7(0), { secret }), method: 'GET' as const });
-      const answers = async () => {
+      const sendAll = async () => {
         system.vault.deks.clear();
-        const sent = [await send(system, forged()), await send(system, followed())];
-        return sent.map(({ status, body }) => [status, (JSON.parse(body) as { code: string }).code]);
+        // Refusals of one second get one record.
+        system.passTime(SECOND_MS);
+        return [await send(system, forged()), await send(system, signedGet(system, uuidv7(0), { secret }))];
       };
-      const withSecret = await answers();
+      const withSecret = await sendAll();
       await query(system, 'delete from webhook_secret');
-      const withoutSecret = await answers();
+      const withoutSecret = await sendAll();
       await system.startService('kek');
-      expect(withSecret).toEqual([
-        [503, 'unavailable'],
-        [503, 'unavailable'],
-      ]);
-      expect(withoutSecret).toEqual(withSecret);
+      for (const answer of [...withSecret, ...withoutSecret]) {
+        const { code } = JSON.parse(answer.body) as { code: string };
+        expect([answer.status, code]).toEqual([503, 'unavailable']);
+        expect(await recordOf(answer)).toMatchObject({ decision: 'deny', reason: 'unavailable' });
+      }
+      const [first, ...others] = [...withSecret, ...withoutSecret].map(withoutId);
+      for (const other of others) expect(other).toEqual(first);
       await expectEventually(async () => {
         const { secret: another } = await makeSecret();
         await accepted(signed(system, { secret: another }));
@@ -518,4 +520,10 @@ function withoutRequestId({ status, headers, body }: RawAnswer): string {
   const requestId = headers['x-request-id'] ?? '';
   const rest = { ...headers, 'x-request-id': '', date: '', ratelimit: '' };
   return JSON.stringify([status, rest, body.replaceAll(requestId, '')]);
+}
+
+/** What an answer says, without the id of its request. */
+function withoutId({ status, body }: RawAnswer) {
+  const { requestId: _, ...rest } = JSON.parse(body) as { requestId: string };
+  return { status, ...rest };
 }
