@@ -12,6 +12,8 @@ export interface KeptProcess {
   readonly isReady: boolean;
   /** Kills it with SIGKILL. Resolves when it has ended. */
   kill(): Promise<void>;
+  /** Stops it from running for so long. */
+  pause(ms: number): Promise<void>;
   /** Ends it with SIGTERM and does not start it again. */
   stop(): Promise<void>;
 }
@@ -60,6 +62,12 @@ export function keepRunning(
     async kill() {
       while (hasEnded(child)) await sleep(RESTART_MS / 5);
       await end('SIGKILL');
+    },
+    async pause(ms) {
+      const paused = child;
+      paused.kill('SIGSTOP');
+      await sleep(ms);
+      paused.kill('SIGCONT');
     },
     async stop() {
       isStopping = true;

@@ -9,6 +9,8 @@ const product = new URL('../../../nginx/cardea.conf', import.meta.url);
 /** A real nginx with the product's own configuration. */
 export interface NginxServer {
   url: string;
+  /** Its own counts, for an exporter (stub_status). */
+  statusUrl: string;
   /** The requests it has logged until now. */
   accessLog(): string;
   /** The errors it has logged until now. */
@@ -26,10 +28,11 @@ export async function startNginx(apiUrl: string): Promise<NginxServer> {
   const binary = findServer('nginx');
   const folder = temporaryFolder('nginx');
   const port = await findFreePort();
+  const statusPort = await findFreePort();
   const accessLog = join(folder, 'access.log');
   const main = join(folder, 'nginx.conf');
   writeFileSync(join(folder, 'cardea.conf'), toTest(readFileSync(product, 'utf8'), { apiUrl, port, accessLog }));
-  writeFileSync(main, mainOf(folder));
+  writeFileSync(main, mainOf(folder, statusPort));
 
   const guard = startGuarded(folder, 'TERM', [binary, '-e', 'stderr', '-p', folder, '-c', main]);
   const url = `http://127.0.0.1:${port}`;
@@ -37,6 +40,7 @@ export async function startNginx(apiUrl: string): Promise<NginxServer> {
   for (const name of readdirSync(folder)) if (name.startsWith('spool')) chmodSync(join(folder, name), 0);
   return {
     url,
+    statusUrl: `http://127.0.0.1:${statusPort}/stub_status`,
     accessLog: () => readFileSync(accessLog, 'utf8'),
     errorLog: () => readFileSync(join(folder, 'log'), 'utf8'),
     stop: () => stop(guard),
@@ -58,7 +62,7 @@ function toTest(
   }, conf);
 }
 
-function mainOf(folder: string): string {
+function mainOf(folder: string, statusPort: number): string {
   const modules = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `
 daemon off;
@@ -69,11 +73,17 @@ events { worker_connections 512; }
 http {
     ${modules.map((module) => `${module}_temp_path ${folder}/spool-${module};`).join('\n    ')}
     include ${folder}/cardea.conf;
+    server {
+        listen 127.0.0.1:${statusPort};
+        access_log off;
+        location = /stub_status { stub_status; }
+    }
 }
 `;
 }
 
-async function findFreePort(): Promise<number> {
+/** A port of the loopback interface that is free now. */
+export async function findFreePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
