@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chownSync, cpSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findFreePort } from '@cardea/testkit/nginx';
 import { findServer, ready, startGuarded, stop, temporaryFolder } from '@cardea/testkit/servers';
@@ -83,8 +83,12 @@ function startPrometheus(targets: Record<string, string[]>, alertmanager: string
         if (!found) throw new Error(`the trial has no target for the job ${job.job_name}`);
         job.static_configs = [{ targets: found }];
       }
-      mkdirSync(join(folder, 'rules'));
-      cpSync(join(source, 'rules'), join(folder, 'rules'), { recursive: true });
+      const rules = join(folder, 'rules');
+      mkdirSync(rules);
+      cpSync(join(source, 'rules'), rules, { recursive: true });
+      // The guard of the server, which is another user, removes the folder.
+      const { uid, gid } = statSync(folder);
+      chownSync(rules, uid, gid);
       writeFileSync(join(folder, 'prometheus.yml'), stringify(config));
     },
     words: (at, folder) => [
