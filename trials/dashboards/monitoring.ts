@@ -21,7 +21,7 @@ interface Server {
  * Starts the exporters of Debian, Alertmanager, and Prometheus with prometheus/prometheus.yml, of which only the targets
  * and the intervals are changed: it scrapes each second, so that the trial need not wait for minutes.
  */
-export async function startMonitoring({ targets, nginx, postgres, redis }: FullStack): Promise<Monitoring> {
+export async function startMonitoring({ opsAddresses, nginx, stores }: FullStack): Promise<Monitoring> {
   const servers: Server[] = [];
   const start = async (server: Promise<Server>) => {
     servers.push(await server);
@@ -30,14 +30,14 @@ export async function startMonitoring({ targets, nginx, postgres, redis }: FullS
   const exporter = (kind: string, words: (at: string) => string[], env?: string) =>
     start(startServer(`prometheus-${kind}-exporter`, `prometheus-${kind}-exporter`, { words, probe: '/metrics', env }));
   const exporters = {
-    postgres: await exporter('postgres', dashes, `DATA_SOURCE_NAME=${toDsn(postgres.url)}`),
-    redis: await exporter('redis', (at) => [`-web.listen-address=${at}`, `-redis.addr=${redis.url}`]),
+    postgres: await exporter('postgres', dashes, `DATA_SOURCE_NAME=${toDsn(stores.postgres.url)}`),
+    redis: await exporter('redis', (at) => [`-web.listen-address=${at}`, `-redis.addr=${stores.redis.url}`]),
     nginx: await exporter('nginx', (at) => [`-web.listen-address=${at}`, `-nginx.scrape-uri=${nginx.statusUrl}`]),
     node: await exporter('node', dashes),
   };
   const alertmanager = await start(startAlertmanager());
   const all = Object.fromEntries(Object.entries({ ...exporters, alertmanager }).map(([job, at]) => [job, [at]]));
-  const prometheus = await start(startPrometheus({ ...targets, ...all }, alertmanager));
+  const prometheus = await start(startPrometheus({ ...opsAddresses, ...all }, alertmanager));
   return {
     prometheusUrl: `http://${prometheus}`,
     async stop() {
@@ -70,18 +70,18 @@ interface PrometheusConfig {
   scrape_configs: { job_name: string; static_configs: { targets: string[] }[] }[];
 }
 
-function startPrometheus(targets: Record<string, string[]>, alertmanager: string): Promise<Server> {
+function startPrometheus(targets: Record<string, readonly string[]>, alertmanager: string): Promise<Server> {
   const source = join(root, 'prometheus');
   return startServer('prometheus', 'prometheus', {
     files(folder, at) {
       const config = parse(readFileSync(join(source, 'prometheus.yml'), 'utf8')) as PrometheusConfig;
       Object.assign(config.global, { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' });
       config.alerting.alertmanagers = [{ static_configs: [{ targets: [alertmanager] }] }];
-      const known: Record<string, string[]> = { ...targets, prometheus: [at] };
+      const known: Record<string, readonly string[]> = { ...targets, prometheus: [at] };
       for (const job of config.scrape_configs) {
         const found = known[job.job_name];
         if (!found) throw new Error(`the trial has no target for the job ${job.job_name}`);
-        job.static_configs = [{ targets: found }];
+        job.static_configs = [{ targets: [...found] }];
       }
       const rules = join(folder, 'rules');
       mkdirSync(rules);

@@ -63,10 +63,10 @@ export const provocations: Provocation[] = [
   {
     what: 'a row of a vault is damaged, and its DEK rotates',
     alerts: ['CardeaRowsUnopened'],
-    async act({ databases }, { admin }) {
+    async act({ stores }, { admin }) {
       await admin.createVault('damaged');
       await admin.putSecret('damaged', 's', 'v');
-      await using db = opened(databases.api);
+      await using db = opened(stores.api);
       await db.query(
         `update secret_version
             set ciphertext = (select ciphertext
@@ -83,16 +83,16 @@ export const provocations: Provocation[] = [
   {
     what: 'the audit log waits for its database',
     alerts: ['CardeaAuditSlow'],
-    act: ({ databases }, { admin }) =>
+    act: ({ stores }, { admin }) =>
       repeatedly(4, async () => {
-        await Promise.all([lockTable(databases.audit, 'audit_head', 900), readMuch(admin)]);
+        await Promise.all([lockTable(stores.audit, 'audit_head', 900), readMuch(admin)]);
         await sleep(200);
       }),
   },
   {
     what: 'the audit log cannot write',
     alerts: ['CardeaAuditFailing', 'CardeaErrorRate'],
-    act: ({ databases }) => lockTable(databases.audit, 'audit_head', 9_000),
+    act: ({ stores }) => lockTable(stores.audit, 'audit_head', 9_000),
   },
   {
     what: 'the audit log does not answer',
@@ -102,8 +102,8 @@ export const provocations: Provocation[] = [
   {
     what: 'all connections to PostgreSQL wait for a lock',
     alerts: ['CardeaPoolExhausted', 'CardeaLatency'],
-    act: ({ databases }, { admin }) =>
-      repeatedly(3, () => Promise.all([lockTable(databases.api, 'secret_version', 4_000), readMuch(admin)])),
+    act: ({ stores }, { admin }) =>
+      repeatedly(3, () => Promise.all([lockTable(stores.api, 'secret_version', 4_000), readMuch(admin)])),
   },
   {
     what: 'kek-service is sealed',
@@ -159,12 +159,12 @@ export const provocations: Provocation[] = [
   {
     what: 'a table that jobs need is away',
     alerts: ['CardeaJobsFailing', 'CardeaWorkUnknown'],
-    async act({ databases }) {
-      await using db = opened(databases.api);
+    async act({ stores }) {
+      await using db = opened(stores.api);
       await db.query('alter table outbox rename to outbox_away');
     },
-    async mend({ databases }) {
-      await using db = opened(databases.api);
+    async mend({ stores }) {
+      await using db = opened(stores.api);
       await db.query('alter table outbox_away rename to outbox');
     },
   },
@@ -176,19 +176,19 @@ export const provocations: Provocation[] = [
   {
     what: 'without a worker, a value has expired, a DEK is old, and records stay in the outbox',
     alerts: ['CardeaWorkLate', 'CardeaRotationLate', 'CardeaAuditBehind'],
-    async act({ databases }, { admin }) {
+    async act({ stores }, { admin }) {
       const kept = Promise.allSettled(
         [1, 2, 3].map((n) => admin.put(`/vaults/${VAULT}/secrets/kept${n}`, { value: 'v' })),
       );
-      await lockTable(databases.audit, 'audit_head', 9_000);
+      await lockTable(stores.audit, 'audit_head', 9_000);
       await kept;
-      await using db = opened(databases.api);
+      await using db = opened(stores.api);
       await db.query(`update secret_version set expires_at = 1000 where version = 1`);
       await db.query(`update dek set first_used_at = 1000 where state = 'active'`);
       await db.query('update outbox set created_at = created_at - 120000');
     },
   },
-  { what: 'Redis is away', alerts: ['CardeaStoreDown'], act: ({ redis }) => redis.stop() },
+  { what: 'Redis is away', alerts: ['CardeaStoreDown'], act: ({ stores }) => stores.redis.stop() },
 ];
 
 /** The alerts that only the tests of rules show firing, and why. */

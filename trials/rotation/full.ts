@@ -14,22 +14,33 @@ import type { Installation, Target } from './installation.ts';
 import { keepRunning } from './kept-process.ts';
 import type { KeptProcess } from './kept-process.ts';
 
+// After the port of api-service. The ports of kek-service and audit-service are as in profile mini.
 const WORKER_OPS_PORT = 3;
 const SECOND_API_PORT = 4;
 const SECOND_API_OPS_PORT = 5;
+const OPS_OF_MINI = 10;
 const START_WITHIN_MS = 60_000;
 
 /** The servers and the databases of one installation. */
 interface Stores {
   postgres: PostgresServer;
   redis: RedisServer;
+  /** The URL of the database of api-service and the worker. */
   api: string;
   audit: string;
 }
 
-/** An installation of profile full, with the URL of each api-service. */
+/** An installation of profile full. */
 export interface FullInstallation extends Installation {
+  /** The URL of each api-service. */
   readonly urls: readonly string[];
+  /** The addresses of health and metrics, `host:port`, by service. */
+  readonly opsAddresses: Readonly<
+    Record<'api-service' | 'worker' | 'kek-service' | 'audit-service', readonly string[]>
+  >;
+  /** Its processes by name. */
+  readonly processes: Map<string, KeptProcess>;
+  readonly stores: Stores;
 }
 
 export interface FullOptions {
@@ -37,6 +48,8 @@ export interface FullOptions {
   durable?: boolean;
   /** How many api-services there are. */
   apis?: 1 | 2;
+  /** Settings of all services, beside those of trials. */
+  settings?: Record<string, string>;
 }
 
 /**
@@ -44,14 +57,14 @@ export interface FullOptions {
  * `folder`.
  */
 export async function startFull(folder: string, options: FullOptions = {}): Promise<FullInstallation> {
-  const { durable = false, apis = 1 } = options;
+  const { durable = false, apis = 1, settings = {} } = options;
   const [postgres, redis] = await Promise.all([startPostgres({ fsync: durable ? 'on' : 'off' }), startRedis()]);
   const [api, audit] = await Promise.all([postgres.createDatabase(), postgres.createDatabase()]);
   const stores = { postgres, redis, api, audit };
   const port = await findPorts();
   const dataDir = join(folder, 'data');
   await ensureCertificates(join(dataDir, 'tls'), new Date());
-  const env = testEnvironment({ dataDir, port });
+  const env = { ...testEnvironment({ dataDir, port }), ...settings };
   const logFile = join(folder, 'log');
   const log = openSync(logFile, 'a', 0o600);
   const endedByItself = new Map<string, number>();
@@ -71,8 +84,17 @@ export async function startFull(folder: string, options: FullOptions = {}): Prom
     for (const spec of stage) kept.set(spec.name, keepRunning(spec, { log, onEnd }));
     await untilReady(START_WITHIN_MS);
   }
+  const at = (offset: number) => `127.0.0.1:${port + offset}`;
   return {
     url: planMini(env, root).url,
+    opsAddresses: {
+      'api-service': [at(OPS_OF_MINI), at(SECOND_API_OPS_PORT)].slice(0, apis),
+      worker: [at(WORKER_OPS_PORT)],
+      'kek-service': [at(OPS_OF_MINI + 1)],
+      'audit-service': [at(OPS_OF_MINI + 2)],
+    },
+    processes: kept,
+    stores,
     urls: [planMini(env, root).url, `http://127.0.0.1:${port + SECOND_API_PORT}`].slice(0, apis),
     kekUrl: `https://127.0.0.1:${port + 1}`,
     dataDir,
