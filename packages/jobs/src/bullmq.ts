@@ -105,7 +105,7 @@ export function createBullmqQueue(options: BullmqOptions): Queue {
   return {
     async add(name, payload, { key, delayMs } = {}) {
       const parsed = parsePayload(name, payload);
-      const deduplication = key === undefined ? {} : { deduplication: { id: key } };
+      const deduplication = key === undefined ? {} : { deduplication: { id: key, keepLastIfActive: true } };
       const delay = delayMs === undefined ? {} : { delay: delayMs };
       await inTime(queues.get(name)!.add(name, parsed, { ...deduplication, ...delay }));
     },

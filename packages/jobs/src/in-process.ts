@@ -27,6 +27,13 @@ interface WaitingJob extends Timed {
   attempt: number;
 }
 
+/** What is known of a key that is taken. */
+interface KeyState {
+  runs: boolean;
+  /** A job of this key that was added while another one ran. */
+  next?: WaitingJob;
+}
+
 interface Schedule extends Timed {
   name: JobName;
   payload: unknown;
@@ -39,7 +46,7 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
   const { onError, observer, now = Date.now, retryDelayMs = RETRY_DELAY_MS } = options;
   const waiting = new Set<WaitingJob>();
   const schedules = new Map<string, Schedule>();
-  const keys = new Set<string>();
+  const keys = new Map<string, KeyState>();
   const running = new Set<Promise<void>>();
   const runningOf = new Map<JobName, number>();
   const closing = new AbortController();
@@ -49,9 +56,15 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
 
   function enqueue(name: JobName, payload: unknown, { key, delayMs = 0 }: AddOptions): void {
     const ownKey = key === undefined ? undefined : `${name} ${key}`;
-    if (ownKey !== undefined && keys.has(ownKey)) return;
-    if (ownKey !== undefined) keys.add(ownKey);
-    waiting.add({ name, payload, key: ownKey, attempt: 1, waitMs: delayMs, dueAt: now() + delayMs });
+    const job = { name, payload, key: ownKey, attempt: 1, waitMs: delayMs, dueAt: now() + delayMs };
+    const taken = ownKey === undefined ? undefined : keys.get(ownKey);
+    if (!taken) wait(job);
+    else if (taken.runs) taken.next = job;
+  }
+
+  function wait(job: WaitingJob): void {
+    if (job.key !== undefined) keys.set(job.key, { runs: false });
+    waiting.add(job);
   }
 
   function dispatch(): void {
@@ -73,12 +86,15 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
   }
 
   function startSchedule(id: string, schedule: Schedule): void {
-    enqueue(schedule.name, schedule.payload, { key: `every ${id}` });
+    const key = `every ${id}`;
+    // A turn whose last run is still running is left out.
+    if (!keys.has(`${schedule.name} ${key}`)) enqueue(schedule.name, schedule.payload, { key });
     schedule.dueAt = now() + schedule.waitMs;
   }
 
   function start(to: JobHandlers, job: WaitingJob): void {
     waiting.delete(job);
+    if (job.key !== undefined) keys.set(job.key, { runs: true });
     countRunning(job.name, 1);
     const run = attempt(to, job).finally(() => {
       running.delete(run);
@@ -102,12 +118,18 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
       onError(error, { name: job.name, attempt: job.attempt, final });
       if (!final) return retry(job);
     }
-    if (job.key !== undefined) keys.delete(job.key);
+    if (job.key !== undefined) release(job.key);
+  }
+
+  function release(key: string): void {
+    const next = keys.get(key)?.next;
+    keys.delete(key);
+    if (next) wait(next);
   }
 
   function retry(job: WaitingJob): void {
     const waitMs = retryDelayMs * 2 ** (job.attempt - 1);
-    waiting.add({ ...job, attempt: job.attempt + 1, waitMs, dueAt: now() + waitMs });
+    wait({ ...job, attempt: job.attempt + 1, waitMs, dueAt: now() + waitMs });
   }
 
   function wakeLater(): void {

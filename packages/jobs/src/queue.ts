@@ -23,7 +23,10 @@ export interface JobRun {
 }
 
 export interface AddOptions {
-  /** While a job of this name and key waits, runs or will be tried again, another `add` does nothing. */
+  /**
+   * While a job of this name and key waits or will be tried again, another `add` does nothing. While it runs, however
+   * often `add` is called, one more job follows it: the run may have looked before what it should have found was there.
+   */
   key?: string;
   delayMs?: number;
 }

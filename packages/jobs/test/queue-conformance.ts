@@ -75,19 +75,42 @@ export function describeQueue(name: string, create: () => TestQueues): void {
       expect(runs.count('outbox.relay')).toBe(0);
     });
 
-    test('jobs with the same key are one job until that job has ended', async () => {
+    test('jobs with the same key that wait are one job, and jobs with other keys are not', async () => {
       const runs = new Runs();
-      const gate = Promise.withResolvers<void>();
       await queue.add('outbox.relay', {}, { key: 'a' });
-      await queue.add('outbox.relay', {}, { key: 'a' });
-      await queue.work(runs.handlers({ 'outbox.relay': () => gate.promise }), { concurrency: { 'outbox.relay': 4 } });
-      await runs.reach('outbox.relay', 1);
       await queue.add('outbox.relay', {}, { key: 'a' });
       await queue.add('outbox.relay', {}, { key: 'b' });
       await queue.add('session.sweep', {}, { key: 'a' });
+      await queue.work(runs.handlers());
       await Promise.all([runs.reach('outbox.relay', 2), runs.reach('session.sweep', 1)]);
-      gate.resolve();
       await addUntil(runs, 'outbox.relay', 3, () => queue.add('outbox.relay', {}, { key: 'a' }));
+      expect(runs.count('session.sweep')).toBe(1);
+    });
+
+    test('jobs that are added while one of their key runs are one job that runs after it', async () => {
+      const runs = new Runs();
+      const gate = Promise.withResolvers<void>();
+      let most = 0;
+      let now = 0;
+      const busy = async () => {
+        now += 1;
+        most = Math.max(most, now);
+        await gate.promise;
+        now -= 1;
+      };
+      await queue.add('outbox.relay', {}, { key: 'a' });
+      await queue.work(runs.handlers({ 'outbox.relay': busy }), { concurrency: { 'outbox.relay': 4 } });
+      await runs.reach('outbox.relay', 1);
+      for (let i = 0; i < 3; i += 1) await queue.add('outbox.relay', {}, { key: 'a' });
+      // Another key shows that there was room for more.
+      await queue.add('outbox.relay', {}, { key: 'b' });
+      await runs.reach('outbox.relay', 2);
+      gate.resolve();
+      await runs.reach('outbox.relay', 3);
+      await queue.add('session.sweep', {});
+      await runs.reach('session.sweep', 1);
+      expect({ runs: runs.count('outbox.relay'), most }).toEqual({ runs: 3, most: 2 });
+      await addUntil(runs, 'outbox.relay', 4, () => queue.add('outbox.relay', {}, { key: 'a' }));
     });
 
     test('a job that throws is tried again until it succeeds, and each failure is reported', async () => {
