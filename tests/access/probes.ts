@@ -1,10 +1,21 @@
 import { connect } from 'node:net';
+import type { Caller } from '@cardea/contracts/caller';
+import type { Person } from '@cardea/testkit/person';
 import { createClient } from '@cardea/http/client/peer-client';
 import type { Client } from '@cardea/http/client/peer-client';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { ServiceName } from '@cardea/http/mtls';
 import type { TestSystem } from '@cardea/testkit/system';
 import { expect } from '@jest/globals';
+
+/** An admin who has signed in, as the functions of `vault` see them. */
+export async function callerOf(admin: Person): Promise<Caller> {
+  const { body: me } = await admin.get('/auth/me').expect(200);
+  const { body: sessions } = await admin.get('/auth/sessions').expect(200);
+  const session = sessions.items[0].id as string;
+  const actor = { id: me.id as string, type: 'user' as const, name: 'admin', session };
+  return { actor, role: 'admin', source: {}, requestId: crypto.randomUUID() };
+}
 
 /** Repeats `check` until it passes. @throws its last error after `withinMs` */
 export async function expectEventually(check: () => Promise<void>, withinMs = 10_000): Promise<void> {

@@ -2,6 +2,7 @@ import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
 import { DOCUMENT_BODY_BYTES_MAX, DOCUMENT_BYTES_MAX, documentFormats } from '@cardea/contracts/secrets/documents';
 import { REFERENCE_TYPE, SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
 import { inEachProfile } from '@cardea/testkit/use-system';
+import { vaultLock } from '@cardea/vault/locks';
 import type { Stranger } from '@cardea/testkit/person';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
@@ -238,18 +239,17 @@ inEachProfile((system, { alice }) => {
         const isWaiting = async () => {
           const [row] = await observer.query<{ n: number }>(
             `select count(*) as n
-               from pg_locks l
-               join pg_class c on c.oid = l.relation
-              where c.relname = 'secret'
-                and l.mode = 'ShareRowExclusiveLock'
-                and not l.granted`,
+               from pg_locks
+              where locktype = 'advisory'
+                and database = (select oid from pg_database where datname = current_database())
+                and not granted`,
           );
           return row!.n > 0;
         };
         const seen = { status: 0, waited: false };
         let answering: Promise<void> | undefined;
-        await db.transaction(async (tx) => {
-          await tx.query('lock table secret in row exclusive mode');
+        const { body: vault } = await alice.get('/vaults/awaited').expect(200);
+        await db.lockingTransaction({ shared: [vaultLock(vault.id as string)] }, async () => {
           answering = importing('awaited', 'a=y', { dryRun: true }).then(({ status }) => void (seen.status = status));
           while (seen.status === 0 && !seen.waited) seen.waited = await isWaiting();
         });

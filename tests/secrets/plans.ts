@@ -92,7 +92,7 @@ export async function plansOfTransaction<T>(
   const asked: Asked[] = [];
   let value: T;
   const undone = db.transaction(async (tx) => {
-    value = await work(recording(tx, asked));
+    value = await work({ ...recording(tx, asked), lock: (name) => tx.lock(name) });
     throw new Undone();
   });
   await expect(undone).rejects.toBeInstanceOf(Undone);

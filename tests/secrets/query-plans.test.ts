@@ -17,7 +17,7 @@ import { FIRST_ROW } from '@cardea/vault/deks/resealable';
 import { listDeksUnderOlderKeks } from '@cardea/vault/rotation/wrapped-dek-store';
 import { secretVersions } from '@cardea/vault/secrets/reseal-versions';
 import { totpSecrets } from '@cardea/vault/users/reseal-totp';
-import { findSecret, listLiveSecretsIn } from '@cardea/vault/secrets/secret-store';
+import { findSecret, lockLiveSecretsIn } from '@cardea/vault/secrets/secret-store';
 import { findReadable, findVersion, removeVersions } from '@cardea/vault/secrets/version-store';
 import { SYSTEM_VAULT_ID, findNewestDekVersion } from '@cardea/vault/deks/dek-store';
 import { listVaultsFrom } from '@cardea/vault/vaults/vault-store';
@@ -139,10 +139,10 @@ describe.each(engines)('on %s, %s, with many secrets,', (engine, analysed) => {
 
   test('a list below a prefix does not read the names between the prefix and its slash', async () => {
     await addBeside(planned.db, 3_000);
-    const listed = await plansOf(planned, (recording) =>
-      listUnder((part) => listLiveSecretsIn(recording, { vaultId: BIG, ...part }), { prefix: 'beside', advice: '' }),
+    const { plans } = await plansOfTransaction(planned, (tx) =>
+      listUnder((part) => lockLiveSecretsIn(tx, { vaultId: BIG, ...part }), { prefix: 'beside', advice: '' }),
     );
-    for (const plan of listed) expectIndexed(plan, { rowsMax: 4 });
+    for (const plan of plans) expectIndexed(plan, { rowsMax: 4 });
   });
 
   test('the rows of this test are like those that writes leave', async () => {

@@ -1,4 +1,3 @@
-import type { Caller } from '@cardea/contracts/caller';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import { IntegrityError, envelopeKeyVersion } from '@cardea/crypto/envelope';
 import type { Person } from '@cardea/testkit/person';
@@ -15,6 +14,7 @@ import { moveSecret } from '@cardea/vault/secrets/move-secret';
 import { secretVersions } from '@cardea/vault/secrets/reseal-versions';
 import { replaceCiphertext } from '@cardea/vault/secrets/sealed-version-store';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { callerOf } from '../access/probes.ts';
 import { codeOf, createUser, nextTotpStep, recordsOf, signIn, turnOnTotp } from '../identity/identity.ts';
 import { send, signed } from '../webhooks/sender.ts';
 import { at, contents, query } from './ground.ts';
@@ -237,11 +237,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       await admin.createVault('outrun');
       for (const name of ['a', 'b']) await admin.putSecret('outrun', name, name);
       const before = await contents(system);
-      const { body: me } = await admin.get('/auth/me').expect(200);
-      const actor = { id: me.id as string, type: 'user' as const, name: 'admin' };
-      const caller: Caller = { actor, role: 'admin', source: {}, requestId: crypto.randomUUID() };
       const move = { from: { vault: 'outrun', name: 'a' }, to: { vault: 'outrun', name: 'c' }, conditions: {} };
-      const moving = moveSecret(outrunAtEachReplacement(system.vault), caller, move);
+      const moving = moveSecret(outrunAtEachReplacement(system.vault), await callerOf(admin), move);
       await expect(moving).rejects.toMatchObject({ code: 'unavailable', message: expect.stringContaining('repeat') });
       expect(await contents(system)).toEqual(before);
       expect(await admin.readSecret('outrun', 'a')).toBe('a');
@@ -365,10 +362,11 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
 
 /** Makes another caller write a version just before its ciphertext is replaced. */
 function outrunAtEachReplacement(ctx: VaultContext): VaultContext {
-  const transaction: VaultContext['db']['transaction'] = (work) =>
-    ctx.db.transaction((tx) =>
+  const lockingTransaction: VaultContext['db']['lockingTransaction'] = (locks, work) =>
+    ctx.db.lockingTransaction(locks, (tx) =>
       work({
-        ...tx,
+        inTransaction: true,
+        lock: (name) => tx.lock(name),
         async query(sql, params = []) {
           if (/update secret_version\s+set ciphertext/.test(sql)) {
             await tx.query(`update secret_version set ciphertext = $3 where secret_id = $1 and version = $2`, [
@@ -381,5 +379,5 @@ function outrunAtEachReplacement(ctx: VaultContext): VaultContext {
         },
       }),
     );
-  return { ...ctx, db: { ...ctx.db, transaction } };
+  return { ...ctx, db: { ...ctx.db, lockingTransaction } };
 }

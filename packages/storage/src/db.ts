@@ -13,9 +13,24 @@ export interface Queryable {
   query<Row>(sql: string, params?: SqlValue[]): Promise<Row[]>;
 }
 
-/** Only `Db.transaction` creates one, so a function that takes a Transaction cannot be called outside of one. */
+/** Only a `Db` creates one, so a function that takes a Transaction cannot be called outside of one. */
 export interface Transaction extends Queryable {
   readonly inTransaction: true;
+  /**
+   * Waits until no other transaction holds the lock with this name, and holds it alone until the end. What it protects
+   * must not have been read before: a serializable transaction goes on to see the rows as they were at its first
+   * statement. SQLite has one writer, so nobody waits there.
+   */
+  lock(name: string): Promise<void>;
+}
+
+/**
+ * The names of the locks that a transaction takes before its first statement and holds until its end. Several may hold
+ * a shared lock, one an exclusive lock. Who waits is served in turn, so a stream of short transactions keeps nobody out.
+ */
+export interface Locks {
+  shared?: readonly string[];
+  exclusive?: readonly string[];
 }
 
 export interface Db extends Queryable {
@@ -27,12 +42,30 @@ export interface Db extends Queryable {
    * @throws CommitError if it is unknown whether the commit is on disk; any error of `work`; the errors of `query`
    */
   transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  /**
+   * Like `transaction`, but on PostgreSQL it is not serializable: each statement sees what others have committed before
+   * it (`read committed`). `work` may begin before the locks are held; its statements wait. So everything that `work` decides by must be held: by one of `locks`, or by `for update` in
+   * the statement that reads the row. For work that is done so often that conflicts of serializable transactions would
+   * cost too much: see docs/decisions/014.
+   */
+  lockingTransaction<T>(locks: Locks, work: (tx: Transaction) => Promise<T>): Promise<T>;
   /** Resolves if the database answers. @throws DbUnavailable */
   ping(): Promise<void>;
   /** How many connections are open, are idle, and are waited for. Undefined for SQLite, which has one. For metrics. */
   connections?(): { open: number; idle: number; waiting: number };
+  /** How many transactions have ended in which way since the start. Undefined for SQLite. For metrics. */
+  outcomes?(): TransactionCounts;
   /** Waits for running statements and transactions, then closes every connection. */
   close(): Promise<void>;
+}
+
+/** Transactions since the start. One that is tried again is counted once more. */
+export interface TransactionCounts {
+  committed: number;
+  /** PostgreSQL has rolled them back because of a conflict or a deadlock, and they are tried again. */
+  conflict: number;
+  /** The others that were rolled back: their work has thrown, or the database does not answer. */
+  failed: number;
 }
 
 /** A row with the same primary or unique key already exists. */

@@ -1,8 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { DatabaseError, Pool, types } from 'pg';
 import type { PoolClient, QueryResult } from 'pg';
 import { CommitError, DbUnavailable, UniqueViolation, throwAfter } from './db.ts';
-import type { Db, OnCommitError, SqlValue, Transaction } from './db.ts';
+import type { Db, OnCommitError, SqlValue, Transaction, TransactionCounts } from './db.ts';
+import { LOCK, lockKey, sqlOfLocks } from './postgres-locks.ts';
+import { SharedReads, isSharable } from './shared-reads.ts';
 import { OpenTransactions, TransactionScope } from './transaction-scope.ts';
 
 const ATTEMPTS_MAX = 50;
@@ -24,16 +26,28 @@ export function openPostgres(connectionString: string, options: PostgresOptions 
   const pool = openPool(connectionString, options.max ?? 20);
   const openTransactions = new OpenTransactions();
   const rethrow = throwAfter(options.onCommitError);
+  const counts: TransactionCounts = { committed: 0, conflict: 0, failed: 0 };
   let closing: Promise<void> | undefined;
+
+  const reads = new SharedReads(send);
+
+  function send(sql: string, params: SqlValue[], sent?: () => void): Promise<unknown[]> {
+    return withClient(pool, (client) => {
+      sent?.();
+      return runStatement(client, sql, params);
+    });
+  }
 
   async function query<Row>(sql: string, params: SqlValue[] = []): Promise<Row[]> {
     openTransactions.refuseInside();
-    return (await withClient(pool, (client) => runStatement(client, sql, params)).catch(rethrow)) as Row[];
+    const rows = isSharable(sql, params) ? reads.read(sql, params) : send(sql, params);
+    return (await rows.catch(rethrow)) as Row[];
   }
 
-  async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+  async function run<T>(begin: string, work: (tx: Transaction) => Promise<T>): Promise<T> {
     openTransactions.refuseInside();
-    const attempt = (client: PoolClient) => untilSerialized(() => runTransaction(client, openTransactions, work));
+    const attempt = (client: PoolClient) =>
+      untilNoConflict(counts, () => runTransaction(client, { begin, openTransactions }, work));
     return await withClient(pool, attempt).catch(rethrow);
   }
 
@@ -42,7 +56,8 @@ export function openPostgres(connectionString: string, options: PostgresOptions 
   }
 
   function close(): Promise<void> {
-    closing ??= pool.end();
+    // Shared reads are sent in the next turn.
+    closing ??= nextTurn().then(() => pool.end());
     return closing;
   }
 
@@ -52,7 +67,17 @@ export function openPostgres(connectionString: string, options: PostgresOptions 
     return { open, idle, waiting: Math.max(0, waitingCount - idle) };
   }
 
-  return { engine: 'postgres', query, transaction, ping, connections, close };
+  return {
+    engine: 'postgres',
+    query,
+    // SQLite has only serializable transactions. With the same level on PostgreSQL, "transaction" has one meaning.
+    transaction: (work) => run('begin isolation level serializable', work),
+    lockingTransaction: (locks, work) => run(`begin isolation level read committed${sqlOfLocks(locks)}`, work),
+    ping,
+    connections,
+    outcomes: () => ({ ...counts }),
+    close,
+  };
 }
 
 function openPool(connectionString: string, max: number): Pool {
@@ -63,6 +88,8 @@ function openPool(connectionString: string, max: number): Pool {
     statement_timeout: 10_000,
     idle_in_transaction_session_timeout: 30_000,
     keepAlive: true,
+    // The statements of a transaction that do not need each other's rows are sent together.
+    pipeline: true,
     types: { getTypeParser },
   });
   // A connection that breaks while it is idle emits an error event, and without a listener the event ends the process.
@@ -107,11 +134,14 @@ async function connect(pool: Pool): Promise<PoolClient> {
   }
 }
 
-async function untilSerialized<T>(attempt: () => Promise<T>): Promise<T> {
+async function untilNoConflict<T>(counts: TransactionCounts, attempt: () => Promise<T>): Promise<T> {
   for (let attempts = 1; ; attempts += 1) {
     try {
-      return await attempt();
+      const result = await attempt();
+      counts.committed += 1;
+      return result;
     } catch (error) {
+      counts[isConflict(error) ? 'conflict' : 'failed'] += 1;
       if (!isConflict(error)) throw error;
       if (attempts === ATTEMPTS_MAX) throw new DbUnavailable('too many conflicting transactions', { cause: error });
     }
@@ -121,14 +151,18 @@ async function untilSerialized<T>(attempt: () => Promise<T>): Promise<T> {
 
 async function runTransaction<T>(
   client: PoolClient,
-  openTransactions: OpenTransactions,
+  { begin, openTransactions }: { begin: string; openTransactions: OpenTransactions },
   work: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
-  const scope = new TransactionScope((sql, params) => runStatement(client, sql, params));
-  // SQLite has only serializable transactions. With the same level on PostgreSQL, "transaction" has one meaning.
-  await runStatement(client, 'begin isolation level serializable', []);
+  const scope = new TransactionScope({
+    run: (sql, params) => runStatement(client, sql, params),
+    pipelines: true,
+    lock: async (name) => void (await scope.query(LOCK, [lockKey(name)])),
+  });
+  // If a lock is refused, the transaction has begun and has failed: no statement behind it runs.
+  const begun = beginWith(client, begin);
   try {
-    const result = await openTransactions.run(scope, work);
+    const result = await after(begun, openTransactions.run(scope, work));
     await scope.finish();
     await commit(client);
     return result;
@@ -139,6 +173,23 @@ async function runTransaction<T>(
     const first = isConflict(scope.failure) || scope.failure instanceof DbUnavailable ? scope.failure : error;
     if (!(first instanceof CommitError)) await rollback(client, first);
     throw first;
+  }
+}
+
+/** The result of `work`. If `first` fails, its error, whatever `work` made of it. */
+async function after<T>(first: Promise<void>, work: Promise<T>): Promise<T> {
+  const [begun, done] = await Promise.allSettled([first, work]);
+  if (begun.status === 'rejected') throw begun.reason;
+  if (done.status === 'rejected') throw done.reason;
+  return done.value;
+}
+
+// Without a name and parameters, several statements are one message. It throws a conflict if its locks are a deadlock.
+async function beginWith(client: PoolClient, begin: string): Promise<void> {
+  try {
+    await client.query(begin);
+  } catch (error) {
+    throw translate(error);
   }
 }
 

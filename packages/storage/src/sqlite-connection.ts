@@ -6,6 +6,9 @@ const STATEMENTS_MAX = 500;
 const BUSY_TIMEOUT_MS = 5000;
 const NO_PARAMS: SqlValue[] = [];
 
+/** A literal, a parameter, or a clause that locks rows. */
+const TOKEN = /'(?:[^']|'')*'|\$(\d+)|\bfor (?:update|share)\b(?: of \w+(?:, \w+)*)?/g;
+
 /** A prepared statement. It knows which of the caller's parameters each `?` stands for. */
 export interface Prepared {
   /** True if it returns rows and cannot write. */
@@ -88,9 +91,11 @@ function verify(database: Database.Database, settings: Record<string, string | n
 
 function prepare(database: Database.Database, sql: string): Prepared {
   const order: number[] = [];
-  // better-sqlite3 knows `?` but not `?1`. A `$1` inside a literal stays as it is.
-  const text = sql.replace(/'(?:[^']|'')*'|\$(\d+)/g, (found, number?: string) => {
-    if (number === undefined) return found;
+  // better-sqlite3 knows `?` but not `?1`. A `$1` inside a literal stays as it is. SQLite has one writer, so it has no
+  // locks of rows.
+  const text = sql.replace(TOKEN, (found, number?: string) => {
+    if (found.startsWith("'")) return found;
+    if (number === undefined) return '';
     order.push(Number(number) - 1);
     return '?';
   });

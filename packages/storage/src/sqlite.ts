@@ -119,7 +119,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
     return closing;
   }
 
-  return { engine: 'sqlite', query, transaction, ping, close };
+  return { engine: 'sqlite', query, transaction, lockingTransaction: (_locks, work) => transaction(work), ping, close };
 }
 
 /** The result of a commit, and a promise that resolves once the commit is on disk. */
@@ -138,7 +138,7 @@ async function runTransaction<T>(
   { writer, wal, openTransactions }: Writing,
   work: (tx: Transaction) => Promise<T>,
 ): Promise<Committed<T>> {
-  const scope = new TransactionScope((sql, params) => translating(() => writer.query(sql, params)));
+  const scope = new TransactionScope({ run: (sql, params) => translating(() => writer.query(sql, params)) });
   try {
     const result = await openTransactions.run(scope, work);
     await scope.finish();

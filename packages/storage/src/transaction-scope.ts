@@ -1,7 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { SqlValue, Transaction } from './db.ts';
 
-type RunStatement = (sql: string, params: SqlValue[]) => unknown;
+interface Engine {
+  run(sql: string, params: SqlValue[]): unknown;
+  /** True if it takes a statement before the last one has ended, and runs none after one that failed. */
+  pipelines?: boolean;
+  /** Undefined for an engine with one writer. */
+  lock?(name: string): Promise<void>;
+}
 
 /**
  * One run of one transaction, with the same meaning on both engines: statements take turns, nothing runs after the end,
@@ -14,18 +20,25 @@ export class TransactionScope implements Transaction {
   failure: unknown;
   ended = false;
 
-  readonly #run: RunStatement;
+  readonly #engine: Engine;
   #lastStatement: Promise<unknown> = Promise.resolve();
 
-  constructor(run: RunStatement) {
-    this.#run = run;
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  async lock(name: string): Promise<void> {
+    await this.#engine.lock?.(name);
   }
 
   query<Row>(sql: string, params: SqlValue[] = []): Promise<Row[]> {
     if (this.ended) return Promise.reject(new Error('this transaction has ended'));
-    const statement = this.#lastStatement.then(() => this.#runUnlessFailed(sql, params));
+    const before = this.#lastStatement;
+    const statement = this.#engine.pipelines
+      ? this.#runUnlessFailed(sql, params)
+      : before.then(() => this.#runUnlessFailed(sql, params));
     // The caller of this statement gets the error. The next statement only has to wait for this one to end.
-    this.#lastStatement = statement.catch(() => undefined);
+    this.#lastStatement = Promise.allSettled([before, statement]);
     return statement as Promise<Row[]>;
   }
 
@@ -41,9 +54,10 @@ export class TransactionScope implements Transaction {
       throw new Error('an earlier statement of this transaction failed', { cause: this.failure });
     }
     try {
-      return await this.#run(sql, params);
+      return await this.#engine.run(sql, params);
     } catch (error) {
-      this.failure = error;
+      // A statement that is refused because another one has failed is answered after it.
+      this.failure ??= error;
       throw error;
     }
   }

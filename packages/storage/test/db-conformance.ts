@@ -217,6 +217,63 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect(await counter()).toBe(20);
     });
 
+    test('30 concurrent increments under one lock are all counted', async () => {
+      const locks = { exclusive: ['c'] };
+      await Promise.all(Array.from({ length: 30 }, () => db.lockingTransaction(locks, readThenWrite)));
+      expect(await counter()).toBe(30);
+    });
+
+    test('a lock that is taken on the way is held until the end', async () => {
+      await Promise.all(Array.from({ length: 30 }, () => db.lockingTransaction({}, lockThenWrite)));
+      expect(await counter()).toBe(30);
+    });
+
+    test('whoever wants a lock alone waits for those that share it, and they wait for nobody', async () => {
+      const other = database.open();
+      const order: string[] = [];
+      const [shared, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      const sharing = db.lockingTransaction({ shared: ['a', 'b'] }, async (tx) => {
+        await increment(tx);
+        shared.resolve();
+        await goOn.promise;
+        order.push('shared');
+      });
+      await shared.promise;
+      const alone = other.lockingTransaction({ exclusive: ['b'] }, async (tx) => {
+        await increment(tx);
+        order.push('alone');
+      });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      goOn.resolve();
+      await Promise.all([sharing, alone]);
+      expect(order).toEqual(['shared', 'alone']);
+      await other.close();
+    });
+
+    test('two transactions that name the same locks in another order do not wait for each other', async () => {
+      const pairs = Array.from({ length: 20 }, (_, i) => (i % 2 ? ['a', 'b'] : ['b', 'a']));
+      await Promise.all(pairs.map((exclusive) => db.lockingTransaction({ exclusive }, readThenWrite)));
+      expect(await counter()).toBe(20);
+    });
+
+    test('equal reads at the same time have the same rows, which cannot be changed', async () => {
+      const read = () => db.query<{ value: number }>('select value from counter where name = $1', ['c']);
+      const [one, ...others] = await Promise.all(Array.from({ length: 50 }, read));
+      for (const rows of others) expect(rows).toEqual(one);
+      expect(() => (one![0]!.value = 5)).toThrow(TypeError);
+      await db.transaction(increment);
+      expect(await read()).toEqual([{ value: 1 }]);
+    });
+
+    test('a read that begins after a commit sees it, whatever else is read at the time', async () => {
+      for (let n = 1; n <= 20; n += 1) {
+        const beside = Array.from({ length: 10 }, () => counter());
+        await db.transaction(increment);
+        expect(await counter()).toBe(n);
+        await Promise.all(beside);
+      }
+    });
+
     test('using the db inside its own transaction is an error, not a deadlock', async () => {
       await db.transaction(async (tx) => {
         await increment(tx);
@@ -256,6 +313,11 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       await expect(db.ping()).rejects.toThrow();
     });
   });
+}
+
+async function lockThenWrite(tx: Transaction): Promise<void> {
+  await tx.lock('c');
+  await readThenWrite(tx);
 }
 
 async function increment(tx: Transaction): Promise<void> {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CommitError, DbUnavailable, UniqueViolation } from '../src/db.ts';
-import type { Db } from '../src/db.ts';
+import type { Db, Transaction } from '../src/db.ts';
 import { checkDurability } from '../src/durability.ts';
 import { openPostgres } from '../src/postgres.ts';
 import { postgresDatabase, runSql } from './databases.ts';
@@ -103,6 +103,18 @@ describe('a PostgreSQL database', () => {
     expect(await db.query('select a from t')).toEqual([]);
   });
 
+  test('counts its transactions: those that conflict run again', async () => {
+    const before = db.outcomes!();
+    await db.query('create table tally (n bigint not null)');
+    await db.query('insert into tally (n) values (0)');
+    await Promise.all(Array.from({ length: 10 }, () => db.transaction(readThenWrite)));
+    await expect(db.transaction(() => Promise.reject(new RangeError('no')))).rejects.toThrow(RangeError);
+    const after = db.outcomes!();
+    expect(after.committed - before.committed).toBe(10);
+    expect(after.failed - before.failed).toBe(1);
+    expect(after.conflict).toBeGreaterThan(before.conflict);
+  });
+
   test('runs a transaction again if its work replaced the conflict with an error of its own', async () => {
     await db.query('insert into t (a) values (0)');
     const bothHaveRead = Promise.withResolvers<void>();
@@ -121,3 +133,8 @@ describe('a PostgreSQL database', () => {
     expect(runs).toBeGreaterThan(2);
   });
 });
+
+async function readThenWrite(tx: Transaction): Promise<void> {
+  const [row] = await tx.query<{ n: number }>('select n from tally');
+  await tx.query('update tally set n = $1', [row!.n + 1]);
+}

@@ -154,7 +154,9 @@ export function findServer(program: string, packageName = program): string {
 /** Returns what went wrong, or undefined. */
 function installPackage(name: string): string | undefined {
   if (!findInPath('apt-get')) return 'there is no apt-get to install it with';
-  const command = isRoot() ? ['apt-get'] : ['sudo', '-n', 'apt-get'];
+  // Another process may be installing something.
+  const aptGet = ['apt-get', '-o', 'DPkg::Lock::Timeout=120'];
+  const command = isRoot() ? aptGet : ['sudo', '-n', ...aptGet];
   for (const rest of [['update'], ['install', '-y', '--no-install-recommends', name]]) {
     const [program = 'apt-get', ...words] = [...command, ...rest];
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };

@@ -31,6 +31,8 @@ export interface Allowed {
   rule: AuditRule;
   /** The caller must not see names outside of this prefix. */
   pathPrefix: string | undefined;
+  /** Decides again, about the caller and the grant as a transaction has found them. @throws as `authorize` */
+  confirm(caller: Caller, found: GrantedIn | undefined): void;
 }
 
 /**
@@ -44,8 +46,9 @@ export async function authorize(
   action: VaultAction,
   on: { vault: string; name?: string | undefined },
 ): Promise<Allowed> {
-  const found = await lookUp(ctx, caller, on.vault);
-  return requireAllowed(ctx, caller, action, { found, name: on.name });
+  const decideOn = (by: Caller, found: GrantedIn | undefined) =>
+    requireAllowed(ctx, by, action, { found, name: on.name });
+  return { ...decideOn(caller, await lookUp(ctx, caller, on.vault)), confirm: decideOn };
 }
 
 /**
@@ -58,9 +61,10 @@ export async function authorizeAll(
   actions: [VaultAction, ...VaultAction[]],
   on: { vault: string; name?: string | undefined },
 ): Promise<Allowed> {
-  const found = await lookUp(ctx, caller, on.vault);
-  const each = actions.map((action) => requireAllowed(ctx, caller, action, { found, name: on.name }));
-  return { ...each[0]!, rule: joinRules(each.map(({ rule }) => rule)) };
+  const decideOn = (by: Caller, found: GrantedIn | undefined) =>
+    actions.map((action) => requireAllowed(ctx, by, action, { found, name: on.name }));
+  const each = decideOn(caller, await lookUp(ctx, caller, on.vault));
+  return { ...each[0]!, rule: joinRules(each.map(({ rule }) => rule)), confirm: decideOn };
 }
 
 /** Whether the caller may read a secret. `db` supplies the grants, so a transaction decides by the grants it sees. */
@@ -85,16 +89,17 @@ export async function authorizeEach(
   on: { vault: string; names: string[] },
   explain: (error: unknown, index: number) => unknown,
 ): Promise<Allowed> {
-  const found = await lookUp(ctx, caller, on.vault);
-  const [allowed] = on.names.map((name, index) => {
-    try {
-      return requireAllowed(ctx, caller, action, { found, name });
-    } catch (error) {
-      throw explain(error, index);
-    }
-  });
+  const decideOn = (by: Caller, found: GrantedIn | undefined) =>
+    on.names.map((name, index) => {
+      try {
+        return requireAllowed(ctx, by, action, { found, name });
+      } catch (error) {
+        throw explain(error, index);
+      }
+    });
+  const [allowed] = decideOn(caller, await lookUp(ctx, caller, on.vault));
   if (!allowed) throw new TypeError('no right was given');
-  return allowed;
+  return { ...allowed, confirm: decideOn };
 }
 
 // Every decision is recorded, so none is made while the log cannot record it.
@@ -108,7 +113,7 @@ function requireAllowed(
   caller: Caller,
   action: VaultAction,
   { found, name }: { found: GrantedIn | undefined; name: string | undefined },
-): Allowed {
+): Omit<Allowed, 'confirm'> {
   if (!found) throw vaultNotThere();
 
   const { vault, granted } = found;
@@ -119,7 +124,8 @@ function requireAllowed(
   return { vault, rule, pathPrefix: isUnlimited ? undefined : granted?.pathPrefix };
 }
 
-type GrantedIn = NonNullable<Awaited<ReturnType<typeof findGrantedIn>>>;
+/** A vault, and the grant of one principal in it. */
+export type GrantedIn = NonNullable<Awaited<ReturnType<typeof findGrantedIn>>>;
 
 function decideFor(
   ctx: VaultContext,

@@ -6,7 +6,7 @@ import { AppError } from '@cardea/contracts/errors';
 import { toAuditEvent } from '@cardea/contracts/to-audit-event';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
-import type { Transaction } from '@cardea/storage/db';
+import type { Locks, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from './context.ts';
 import { addToOutbox } from './outbox.ts';
 
@@ -39,22 +39,25 @@ export async function audited<T>(
 }
 
 /**
- * Changes the database and writes what happened into the outbox, in one transaction. Resolves once the audit log has
- * the records too. If the log does not answer, the change stands and the relay sends its records later.
+ * Changes the database and writes what happened into the outbox, in one transaction: a serializable one, or with `locks`
+ * a `lockingTransaction`. Resolves once the audit log has the records too. If the log does not answer, the change stands
+ * and the relay sends its records later.
  * @throws AppError `unavailable` before anything is changed, or after the change: then the message says so
  */
 export async function changed<T>(
   ctx: VaultContext,
   caller: Caller,
   work: (tx: Transaction) => Promise<ChangeOutcome<T>>,
+  locks?: Locks,
 ): Promise<Audited<T>> {
   ctx.audit.admit();
-  const { value, events } = await ctx.db.transaction(async (tx) => {
+  const recorded = async (tx: Transaction) => {
     const { value, facts } = await work(tx);
     const events = eventsOf(ctx, caller, facts);
     await addToOutbox(tx, ctx.db.engine, events);
     return { value, events };
-  });
+  };
+  const { value, events } = await (locks ? ctx.db.lockingTransaction(locks, recorded) : ctx.db.transaction(recorded));
   const [receipt] = await Promise.all(events.map(async (event) => appendFromOutbox(ctx, event)));
   return new Audited(receipt!, value);
 }

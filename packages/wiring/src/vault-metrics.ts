@@ -2,6 +2,7 @@ import { AppError } from '@cardea/contracts/errors';
 import type { AppendObserver, AuditClient } from '@cardea/http/client/audit-client';
 import type { TlsIdentity } from '@cardea/http/mtls';
 import { addCounter, addGauge, showCertificates } from '@cardea/process/metrics';
+import type { TransactionCounts } from '@cardea/storage/db';
 import type { VaultContext } from '@cardea/vault/context';
 import { Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
@@ -58,6 +59,7 @@ export function showVault(
     () => vault.deks.figures().kept,
   );
   if (vault.db.connections) showConnections(registry, vault.db.connections);
+  if (vault.db.outcomes) showTransactions(registry, vault.db.outcomes);
   showCertificates(registry, () => identity.current());
 }
 
@@ -69,6 +71,19 @@ function admits(audit: AuditClient): boolean {
     if (error instanceof AppError && error.code === 'unavailable') return false;
     throw error;
   }
+}
+
+/** Shows how the transactions in PostgreSQL have ended. */
+function showTransactions(registry: Registry, read: () => TransactionCounts): void {
+  addCounter(
+    registry,
+    {
+      name: 'cardea_db_transactions_total',
+      help: 'Transactions in PostgreSQL: committed, rolled back by a conflict and tried again, and failed.',
+      label: 'outcome',
+    },
+    () => Object.entries(read()),
+  );
 }
 
 /** Shows the pool of connections to PostgreSQL. */

@@ -74,9 +74,13 @@ describe.each(engines)('the log on %s', (engine) => {
     const texts: string[] = [];
     const watched: Db = {
       ...db,
-      transaction: (work) =>
-        db.transaction((tx) =>
-          work({ inTransaction: true, query: (sql, params) => (texts.push(sql), tx.query(sql, params)) }),
+      lockingTransaction: (locks, work) =>
+        db.lockingTransaction(locks, (tx) =>
+          work({
+            inTransaction: true,
+            lock: (name) => tx.lock(name),
+            query: (sql, params) => (texts.push(sql), tx.query(sql, params)),
+          }),
         ),
     };
     const lookUps = () => texts.splice(0).filter((sql) => sql.includes('event_id in')).length;

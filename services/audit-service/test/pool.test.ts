@@ -23,7 +23,10 @@ describe.each(engines)('the pool on %s', (engine) => {
     database = await auditDatabase(engine);
     db = database.open();
     transactions = 0;
-    const counted: Db = { ...db, transaction: (work) => ((transactions += 1), db.transaction(work)) };
+    const counted: Db = {
+      ...db,
+      lockingTransaction: (...args) => ((transactions += 1), db.lockingTransaction(...args)),
+    };
     log = await openLog(counted, identity);
   });
 

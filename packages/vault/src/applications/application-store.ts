@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
+import { principalLock } from '../locks.ts';
 
 export interface ApplicationRow {
   id: string;
@@ -72,6 +73,7 @@ export async function insertApplication(
 }
 
 export async function updateApplication(tx: Transaction, application: ApplicationRow): Promise<void> {
+  await tx.lock(principalLock(`application:${application.id}`));
   await tx.query(
     `update application
         set description = $2,
@@ -92,6 +94,7 @@ export async function updateApplication(tx: Transaction, application: Applicatio
 }
 
 export async function deleteApplicationRow(tx: Transaction, id: string): Promise<void> {
+  await tx.lock(principalLock(`application:${id}`));
   await tx.query(`delete from application where id = $1`, [id]);
 }
 
@@ -151,6 +154,7 @@ export async function deleteCredentialRow(
   tx: Transaction,
   { id, applicationId }: { id: string; applicationId: string },
 ): Promise<boolean> {
+  await tx.lock(principalLock(`application:${applicationId}`));
   const rows = await tx.query(`delete from application_credential where id = $1 and application_id = $2 returning id`, [
     id,
     applicationId,

@@ -5,6 +5,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import { isInside } from '@cardea/contracts/cidr';
 import { AppError } from '@cardea/contracts/errors';
 import { credentialHash, isCredential } from '@cardea/crypto/credential';
+import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
 import { findApplicationById, findByCredentialId, findBySecretHash, touchCredential } from './application-store.ts';
@@ -52,7 +53,7 @@ export async function authenticateApplication(
  * there
  */
 export async function callerOfCredential(
-  ctx: Pick<VaultContext, 'db' | 'now'>,
+  ctx: { db: Queryable; now(): Date },
   stranger: Caller,
   { applicationId, credentialId }: AuthenticatedApplication,
 ): Promise<Caller> {
@@ -65,7 +66,7 @@ export async function callerOfCredential(
 }
 
 // The application of a withdrawn credential; undefined if the application is deleted too.
-async function withoutCredential({ db }: Pick<VaultContext, 'db'>, id: string): Promise<AuditActor | undefined> {
+async function withoutCredential({ db }: { db: Queryable }, id: string): Promise<AuditActor | undefined> {
   const application = await findApplicationById(db, id);
   return application && { id, type: 'application', name: application.name };
 }

@@ -2,7 +2,7 @@ import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { UniqueViolation } from '@cardea/storage/db';
-import type { Db, Transaction } from '@cardea/storage/db';
+import type { Locks, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
 import type { ChangeOutcome } from '../record.ts';
@@ -10,21 +10,6 @@ import { DekNotLoaded } from './dek-cache.ts';
 import { isMissingDek } from './open-or-reread.ts';
 
 const ATTEMPTS_MAX = 20;
-
-/** How a change treats other changes made at the same time. */
-export interface ChangeOptions {
-  /** Blocks all other writes of secrets, in any vault; reads go on. For changes that touch many rows. */
-  exclusive?: boolean;
-}
-
-// PostgreSQL rolls back a serializable transaction that conflicts with concurrent writes. A transaction that takes a
-// second or more touches many pages, so it would run again and again as long as there are any other writes. This lock
-// is taken before the transaction reads anything. The transaction first waits for the current writers, and later
-// writers wait for the transaction. SQLite has only one writer anyway.
-const LOCK: Record<Db['engine'], string | undefined> = {
-  sqlite: undefined,
-  postgres: `lock table secret in share row exclusive mode`,
-};
 
 /**
  * Like `changed`, for work that seals and opens. A transaction never waits for the key service: a DEK that is not in
@@ -36,16 +21,12 @@ export async function changeSealed<T>(
   ctx: VaultContext,
   caller: Caller,
   work: (tx: Transaction) => Promise<ChangeOutcome<T>>,
-  { exclusive = false }: ChangeOptions = {},
+  locks?: Locks,
 ): Promise<Audited<T>> {
-  const lock = exclusive ? LOCK[ctx.db.engine] : undefined;
   const gone = new Set<string>();
   for (let outrun = 0; ;) {
     try {
-      return await changed(ctx, caller, async (tx) => {
-        if (lock !== undefined) await tx.query(lock);
-        return work(tx);
-      });
+      return await changed(ctx, caller, work, locks);
     } catch (error) {
       if (error instanceof DekNotLoaded) await loadOrNote(ctx, error, gone);
       else if (error instanceof UniqueViolation && outrun < ATTEMPTS_MAX) outrun += 1;

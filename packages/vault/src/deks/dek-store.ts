@@ -21,13 +21,18 @@ export async function findNewestDekVersion(db: Queryable, vaultId: string): Prom
   return row?.version;
 }
 
+/** The DEK that seals new values of a vault, and when it was used first. */
+export interface NewestDek {
+  version: number;
+  first_used_at: number | null;
+}
+
 /**
- * The version of the DEK that seals a new value of a vault. Notes the time of its first use, in milliseconds since
- * 1970: a DEK that was used is rotated after some hours.
+ * The version of the DEK that seals a new value of a vault. Notes the time of its first use.
  * @throws AppError as `missingDek`
  */
 export async function useNewestDek(tx: Transaction, vaultId: string, at: number): Promise<number> {
-  const [row] = await tx.query<{ version: number; first_used_at: number | null }>(
+  const [row] = await tx.query<NewestDek>(
     `select version, first_used_at
        from dek
       where vault_id = $1
@@ -37,14 +42,18 @@ export async function useNewestDek(tx: Transaction, vaultId: string, at: number)
     [vaultId],
   );
   if (!row) throw await missingDek(tx, { vaultId });
-  if (row.first_used_at === null) {
-    await tx.query(`update dek set first_used_at = $3 where vault_id = $1 and version = $2`, [
-      vaultId,
-      row.version,
-      at,
-    ]);
-  }
+  await noteFirstUse(tx, vaultId, row, at);
   return row.version;
+}
+
+/** Notes the time of the first use of a DEK, in milliseconds since 1970: a DEK that was used is rotated after some hours. */
+export async function noteFirstUse(tx: Transaction, vaultId: string, dek: NewestDek, at: number): Promise<void> {
+  if (dek.first_used_at !== null) return;
+  await tx.query(`update dek set first_used_at = $3 where vault_id = $1 and version = $2 and first_used_at is null`, [
+    vaultId,
+    dek.version,
+    at,
+  ]);
 }
 
 /** A DEK as it is stored; undefined if it never existed or is destroyed. */

@@ -2,6 +2,7 @@ import type { Queryable, Transaction } from '@cardea/storage/db';
 import { toGranted } from '../access-store.ts';
 import type { GrantColumns, VaultRow } from '../access-store.ts';
 import type { Granted } from '../decide.ts';
+import { principalLock } from '../locks.ts';
 
 export interface PrincipalGrant extends Granted {
   /** `user:alice`, `application:ci`. */
@@ -91,6 +92,7 @@ export async function removeGrant(
   tx: Transaction,
   { vaultId, principal }: { vaultId: string; principal: string },
 ): Promise<Granted | undefined> {
+  await tx.lock(principalLock(principal));
   const [row] = await tx.query<GrantColumns>(
     `delete from vault_grant
       where vault_id = $1
@@ -102,6 +104,7 @@ export async function removeGrant(
 }
 
 export async function removeGrantsTo(tx: Transaction, principal: string): Promise<void> {
+  await tx.lock(principalLock(principal));
   await tx.query(`delete from vault_grant where principal = $1`, [principal]);
 }
 

@@ -11,8 +11,8 @@ import { vaultResource } from './vault-resource.ts';
 
 /**
  * Destroys the retiring DEKs older than `dek` that seal nothing any more. Returns the versions of those that are left.
- * The check and the destruction are one serializable transaction. So a write that began under a DEK before it was
- * retired either commits first, and the DEK is kept, or is rolled back and runs again under the newest DEK.
+ * The check and the destruction are one serializable transaction. A write that began under a DEK has committed before
+ * the DEK was retired: see `renewDek`. Data of the system has no vault, and its writes are serializable too.
  */
 export async function destroyUnusedDeks(ctx: VaultContext, run: RotationRun, dek: DekRef): Promise<number[]> {
   const { vaultId } = dek;

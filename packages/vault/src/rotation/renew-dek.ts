@@ -8,6 +8,7 @@ import { addEvents } from '../events/events.ts';
 import { allResealables } from '../resealables.ts';
 import { changeDue } from '../sweep.ts';
 import type { DueChange } from '../sweep.ts';
+import { vaultLock } from '../locks.ts';
 import { finishVault } from './finish-vault.ts';
 import { RotationStopped, requireRunning, rotationCaller } from './rotation-run.ts';
 import type { RotationRun } from './rotation-run.ts';
@@ -36,6 +37,8 @@ async function addDek(ctx: VaultContext, run: RotationRun, ref: DekRef, wrapped:
   const { kekVersion } = wrapped;
   const total = await countOlder(ctx.db, ref);
   const work: DueChange = async (tx, now) => {
+    // A write that has begun under an older DEK commits first. One that begins later finds the new DEK.
+    await tx.lock(vaultLock(vaultId));
     await requireRunning(tx, run.rotationId);
     if ((await findLastDekVersion(tx, vaultId)) !== dekVersion - 1) return [];
     if ((await findNewestDekVersion(tx, vaultId)) === undefined) return [];

@@ -7,9 +7,9 @@ import type { Transaction } from '@cardea/storage/db';
 import { authorize, principalOf } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSealed } from '../deks/change-sealed.ts';
+import { changeInVaults } from '../change-in-vaults.ts';
 import type { EventFactsList } from '../record.ts';
-import { getLiveSecret } from './secret-state.ts';
+import { lockLiveSecret } from './secret-state.ts';
 import { updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
 import { destroyVersion, findVersion } from './version-store.ts';
@@ -24,10 +24,11 @@ export async function destroyVersions(
   ref: { vault: string; name: string },
   { versions, conditions }: { versions: number[]; conditions: Conditions },
 ): Promise<Audited<{ name: string; destroyed: number[] }>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.destroy', ref);
+  const allowed = await authorize(ctx, caller, 'secret.destroy', ref);
+  const { vault, rule } = allowed;
   const resource = { vault: vault.name, vaultId: vault.id, name: ref.name };
-  return changeSealed(ctx, caller, async (tx) => {
-    const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
+  return changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
+    const secret = await lockLiveSecret(tx, { vaultId: vault.id, name: ref.name });
     requireConditions(conditions, secret.current_version);
     const [at, by] = [ctx.now().getTime(), principalOf(caller)];
     const destroyed: number[] = [];

@@ -5,7 +5,7 @@ import { alphabets } from '@cardea/contracts/secrets/secrets';
 import { randomText } from '@cardea/crypto/random-text';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSealed } from '../deks/change-sealed.ts';
+import { changeInVaults } from '../change-in-vaults.ts';
 import { writeVersion } from './write-version.ts';
 import type { PutOptions, PutOutcome, Write } from './write-version.ts';
 
@@ -16,13 +16,14 @@ export async function generateSecret(
   ref: { vault: string; name: string },
   request: { length: number; alphabet: keyof typeof alphabets; options: PutOptions; conditions: Conditions },
 ): Promise<Audited<PutOutcome>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
+  const allowed = await authorize(ctx, caller, 'secret.write', ref);
+  const { vault, rule } = allowed;
   const { length, alphabet, options, conditions } = request;
   const bytes = Buffer.from(randomText(length, alphabets[alphabet]));
   const value = { bytes, encoding: 'utf8' as const };
   const write: Write = { vault, rule, action: 'secret.generate', name: ref.name, value, options, conditions };
   try {
-    return await changeSealed(ctx, caller, async (tx) => {
+    return await changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
       const { outcome, facts } = await writeVersion(ctx, tx, caller, write);
       return { value: outcome, facts };
     });

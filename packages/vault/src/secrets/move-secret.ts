@@ -12,9 +12,10 @@ import type { Transaction } from '@cardea/storage/db';
 import { reworded } from '../about-one.ts';
 import type { VaultRow } from '../access-store.ts';
 import { authorize, authorizeAll } from '../authorize.ts';
+import type { Allowed } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSealed } from '../deks/change-sealed.ts';
+import { changeInVaults } from '../change-in-vaults.ts';
 import { useNewestDek } from '../deks/dek-store.ts';
 import { giveUpName } from './given-up-names.ts';
 import { indexSecret } from './listing/search-index.ts';
@@ -23,7 +24,7 @@ import { countDependants, requireNoCircle } from './references.ts';
 import { listSealedVersions, replaceCiphertext } from './sealed-version-store.ts';
 import { resealVersion } from './sealing.ts';
 import type { VersionId } from './sealing.ts';
-import { getLiveSecret } from './secret-state.ts';
+import { lockLiveSecret } from './secret-state.ts';
 import { findSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
 import { toSummary } from './summary.ts';
@@ -48,6 +49,7 @@ export interface MoveRights {
   from: VaultRow;
   to: VaultRow;
   rule: AuditRule;
+  rights: Allowed[];
 }
 
 /**
@@ -66,7 +68,7 @@ export async function moveSecret(
 ): Promise<Audited<Moved>> {
   const rights = await authorizeMove(ctx, caller, { from, to });
   const work = async (tx: Transaction) => {
-    const secret = await getLiveSecret(tx, { vaultId: rights.from.id, name: from.name });
+    const secret = await lockLiveSecret(tx, { vaultId: rights.from.id, name: from.name });
     requireConditions(conditions, secret.current_version);
     const dekVersion = await useNewestDek(tx, rights.to.id, ctx.now().getTime());
     const moved = await moveTo(ctx, tx, { ...rights, dekVersion }, { secret, toName: to.name });
@@ -77,8 +79,7 @@ export async function moveSecret(
     const facts: EventFacts = { action: 'secret.move', resource, rule: rights.rule, ...sealOf(moved, dekVersion) };
     return { value: { vault: rights.to.name, secret: summary, dependants }, facts };
   };
-  // Exclusive, because a secret that is written to all the time would otherwise never be moved.
-  return changeSealed(ctx, caller, work, { exclusive: true });
+  return changeInVaults(ctx, caller, { rights: rights.rights, whole: true, references: true }, work);
 }
 
 function sealOf(
@@ -103,7 +104,7 @@ export async function authorizeMove(
   const write = await authorize(ctx, caller, 'secret.write', to).catch((error: unknown) => {
     throw error instanceof AppError ? reworded(error, `the destination: ${error.message}`, {}) : error;
   });
-  return { from: take.vault, to: write.vault, rule: joinRules([take.rule, write.rule]) };
+  return { from: take.vault, to: write.vault, rule: joinRules([take.rule, write.rule]), rights: [take, write] };
 }
 
 /** The resource of a move in its record. A move of several secrets is named by its prefixes. */
@@ -164,7 +165,7 @@ async function sealAgain(
 
 type SealedAt = Pick<VersionId, 'vault' | 'name'>;
 
-// This cannot happen as long as transactions are serializable. The check makes sure that a move never overwrites what
+// This cannot happen as long as the secret is locked and a rotation holds the lock of the vault. The check makes sure that a move never overwrites what
 // another request has written.
 function outrun(): AppError {
   return new AppError('unavailable', 'another request changed the secret at the same time: repeat the call');

@@ -9,13 +9,13 @@ import { announcementOf } from '../announcements.ts';
 import { authorizeAll } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSealed } from '../deks/change-sealed.ts';
+import { changeInVaults } from '../change-in-vaults.ts';
 import { refusePast } from '../refuse-past.ts';
 import { touched } from '../touched.ts';
 import { dueAt } from './lifecycle/due.ts';
 import { indexSecret } from './listing/search-index.ts';
 import { secretChanges } from './secret-changes.ts';
-import { getLiveSecret, settleExpiry } from './secret-state.ts';
+import { lockLiveSecret, settleExpiry } from './secret-state.ts';
 import { updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
 import { toSummary } from './summary.ts';
@@ -44,10 +44,11 @@ export async function patchSecret(
   ref: { vault: string; name: string },
   { patch, conditions }: { patch: SecretPatch; conditions: Conditions },
 ): Promise<Audited<SecretSummary>> {
-  const { vault, rule } = await authorizeAll(ctx, caller, rightsFor(patch), ref);
+  const allowed = await authorizeAll(ctx, caller, rightsFor(patch), ref);
+  const { vault, rule } = allowed;
   refusePast(ctx, patch.expiresAt);
-  return changeSealed(ctx, caller, async (tx) => {
-    const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
+  return changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
+    const secret = await lockLiveSecret(tx, { vaultId: vault.id, name: ref.name });
     requireConditions(conditions, secret.current_version);
     const settled = await settleExpiry(ctx, tx, secret);
     const named = await getVersion(tx, { secretId: secret.id, version: patch.version ?? secret.current_version });

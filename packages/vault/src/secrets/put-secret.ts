@@ -3,7 +3,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSealed } from '../deks/change-sealed.ts';
+import { changeInVaults } from '../change-in-vaults.ts';
 import type { SecretValue } from './secret.ts';
 import { writeVersion } from './write-version.ts';
 import type { PutOptions, PutOutcome, Write } from './write-version.ts';
@@ -18,9 +18,10 @@ export async function putSecret(
   ref: { vault: string; name: string },
   put: { value: SecretValue; options: PutOptions; conditions: Conditions },
 ): Promise<Audited<PutOutcome>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
+  const allowed = await authorize(ctx, caller, 'secret.write', ref);
+  const { vault, rule } = allowed;
   const write: Write = { vault, rule, action: 'secret.write', name: ref.name, ...put };
-  return changeSealed(ctx, caller, async (tx) => {
+  return changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
     const { outcome, facts } = await writeVersion(ctx, tx, caller, write);
     return { value: outcome, facts };
   });

@@ -5,6 +5,7 @@ import { Version } from '@cardea/contracts/secrets/secret-shapes';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import { z } from 'zod';
 import { mayRead } from '../authorize.ts';
+import { REFERENCES_LOCK } from '../locks.ts';
 import type { VaultContext } from '../context.ts';
 
 /** How many references of one chain are followed. */
@@ -51,6 +52,7 @@ export async function noteReference(
   bytes: Uint8Array,
 ): Promise<void> {
   const target = parseReference(bytes);
+  await tx.lock(REFERENCES_LOCK);
   await refuseCircle(ctx, tx, caller, { from, first: target, code: 'invalid_request' });
   await tx.query(
     `insert into secret_reference (secret_id, version, target_vault, target_name, target_version)

@@ -3,8 +3,9 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSealed } from '../deks/change-sealed.ts';
+import { changeInVaults } from '../change-in-vaults.ts';
 import { getReadable } from './readable.ts';
+import { lockSecret } from './secret-store.ts';
 import { openVersionInTransaction } from './sealing.ts';
 import { writeVersion } from './write-version.ts';
 import type { PutOutcome, Write } from './write-version.ts';
@@ -16,9 +17,12 @@ export async function rollbackSecret(
   ref: { vault: string; name: string; version: number },
   conditions: Conditions,
 ): Promise<Audited<PutOutcome>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.write', ref);
+  const allowed = await authorize(ctx, caller, 'secret.write', ref);
+  const { vault, rule } = allowed;
   const { name, version } = ref;
-  return changeSealed(ctx, caller, async (tx) => {
+  return changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
+    // Before the old version is read: it may be destroyed or removed until the secret is locked.
+    await lockSecret(tx, { vaultId: vault.id, name });
     const old = await getReadable(ctx, tx, { vaultId: vault.id, name, version });
     const bytes = openVersionInTransaction(ctx, { vault, name, secretId: old.secret_id, version }, old);
     const value = { bytes, encoding: old.encoding, contentType: old.content_type ?? undefined };

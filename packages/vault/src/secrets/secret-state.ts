@@ -1,7 +1,7 @@
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { noVersionYet, secretNotThere } from '../not-there.ts';
-import { findSecret } from './secret-store.ts';
+import { findSecret, lockSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
 import { moveExpiryToVersions } from './version-store.ts';
 
@@ -10,7 +10,18 @@ export async function getLiveSecret(
   db: Queryable,
   { vaultId, name }: { vaultId: string; name: string },
 ): Promise<SecretRow> {
-  const row = await findSecret(db, { vaultId, name });
+  return requireLive(await findSecret(db, { vaultId, name }));
+}
+
+/** Like `getLiveSecret`, locked until the end of the transaction: see `lockSecret`. @throws AppError `not_found` */
+export async function lockLiveSecret(
+  tx: Transaction,
+  { vaultId, name }: { vaultId: string; name: string },
+): Promise<SecretRow> {
+  return requireLive(await lockSecret(tx, { vaultId, name }));
+}
+
+function requireLive(row: SecretRow | undefined): SecretRow {
   if (row?.live === 1) return row;
   throw row?.current_version === 0 ? noVersionYet() : secretNotThere();
 }

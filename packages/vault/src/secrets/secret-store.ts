@@ -40,6 +40,25 @@ export async function findSecret(
   return row;
 }
 
+/**
+ * A secret by its name, in the trash or not, locked until the end of the transaction. Whoever changes a secret, its
+ * versions or its other rows locks it first: after that, the rest is as the transaction reads it.
+ */
+export async function lockSecret(
+  tx: Transaction,
+  { vaultId, name }: { vaultId: string; name: string },
+): Promise<SecretRow | undefined> {
+  const [row] = await tx.query<SecretRow>(
+    `select ${COLUMNS}
+       from secret
+      where vault_id = $1
+        and name = $2
+        for update`,
+    [vaultId, name],
+  );
+  return row;
+}
+
 /** A range of names of a vault. */
 export interface Part {
   vaultId: string;
@@ -47,9 +66,9 @@ export interface Part {
   limit: number;
 }
 
-/** Secrets with at least one version outside the trash, in the order of their names. */
-export async function listLiveSecretsIn(db: Queryable, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
-  return db.query<SecretRow>(
+/** Secrets with at least one version outside the trash, in the order of their names; see `lockSecret`. */
+export async function lockLiveSecretsIn(tx: Transaction, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
+  return tx.query<SecretRow>(
     `select ${COLUMNS}
        from secret
       where vault_id = $1
@@ -57,30 +76,34 @@ export async function listLiveSecretsIn(db: Queryable, { vaultId, range, limit }
         and name >= $2
         and name < $3
       order by name
-      limit $4`,
+      limit $4
+        for update`,
     [vaultId, range.from, range.to, limit],
   );
 }
 
-/** All secrets in the order of their names, including those in the trash and those without a version. */
-export async function listSecretsIn(db: Queryable, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
-  return db.query<SecretRow>(
+/** All secrets in the order of their names, including those in the trash and those without a version; see `lockSecret`. */
+export async function lockSecretsIn(tx: Transaction, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
+  return tx.query<SecretRow>(
     `select ${COLUMNS}
        from secret
       where vault_id = $1
         and name >= $2
         and name < $3
       order by name
-      limit $4`,
+      limit $4
+        for update`,
     [vaultId, range.from, range.to, limit],
   );
 }
 
-/** @throws UniqueViolation if the name is taken */
-export async function insertSecret(tx: Transaction, secret: SecretRow & { created_by: string }): Promise<void> {
-  await tx.query(
+/** Adds a secret, locked as by `lockSecret`. False if the name is taken. */
+export async function insertSecret(tx: Transaction, secret: SecretRow & { created_by: string }): Promise<boolean> {
+  const rows = await tx.query(
     `insert into secret (${COLUMNS}, created_by)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+     on conflict (vault_id, name) do nothing
+     returning id`,
     [
       secret.id,
       secret.vault_id,
@@ -98,6 +121,7 @@ export async function insertSecret(tx: Transaction, secret: SecretRow & { create
       secret.created_by,
     ],
   );
+  return rows.length === 1;
 }
 
 /** Writes the columns that a change may touch. Vault, name, and who created the secret and when stay as they are. */

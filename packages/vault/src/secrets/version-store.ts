@@ -28,6 +28,41 @@ export async function findVersion(
   return row;
 }
 
+/** The DEK that seals the next version of a secret, and its newest version, if it has one. */
+export type BeforeWrite = {
+  dek_version: number;
+  first_used_at: number | null;
+  /** How many restored versions are over the limit of versions once there is another one. */
+  restored: number;
+} & (VersionRow | { version: null });
+
+/** What a write reads beside the secret itself, in one statement. Undefined if the vault has no DEK. */
+export async function findBeforeWrite(
+  tx: Transaction,
+  { vaultId, name, maxVersions }: { vaultId: string; name: string; maxVersions: number },
+): Promise<BeforeWrite | undefined> {
+  const [row] = await tx.query<BeforeWrite>(
+    `select d.version as dek_version, d.first_used_at,
+            (select count(*)
+               from secret_version r
+              where r.secret_id = s.id
+                and r.version <= s.current_version + 1 - coalesce(s.max_versions, $3)
+                and r.deleted_at is null
+                and r.restored_at is not null) as restored,
+            v.secret_id, v.version, v.ciphertext, v.encoding, v.content_type, v.expires_at, v.created_at, v.deleted_at
+       from (select version, first_used_at
+               from dek
+              where vault_id = $1
+                and state = 'active'
+              order by version desc
+              limit 1) as d
+       left join secret s on s.vault_id = $1 and s.name = $2
+       left join secret_version v on v.secret_id = s.id and v.version = s.current_version`,
+    [vaultId, name, maxVersions],
+  );
+  return row;
+}
+
 /** A version with the metadata and the expiry of its secret. */
 export type ReadableRow = VersionRow & Pick<SecretRow, 'metadata'> & { secret_expires_at: number | null };
 

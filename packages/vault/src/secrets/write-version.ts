@@ -15,7 +15,7 @@ import { announcementOf } from '../announcements.ts';
 import { principalOf } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
-import { useNewestDek } from '../deks/dek-store.ts';
+import { missingDek, noteFirstUse } from '../deks/dek-store.ts';
 import type { EventFactsList } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
 import { findLastVersion } from './given-up-names.ts';
@@ -26,11 +26,17 @@ import { noteReference } from './references.ts';
 import { openVersionInTransaction, sealVersion } from './sealing.ts';
 import { secretChanges } from './secret-changes.ts';
 import { newSecret, settleExpiry } from './secret-state.ts';
-import { findSecret, insertSecret, updateSecret } from './secret-store.ts';
+import { insertSecret, lockSecret, updateSecret } from './secret-store.ts';
 import type { SecretRow } from './secret-store.ts';
 import type { SecretValue } from './secret.ts';
-import { findVersion, insertVersion, moveExpiryToVersions, removeVersions, setVersionExpiry } from './version-store.ts';
-import type { VersionRow } from './version-store.ts';
+import {
+  findBeforeWrite,
+  insertVersion,
+  moveExpiryToVersions,
+  removeVersions,
+  setVersionExpiry,
+} from './version-store.ts';
+import type { BeforeWrite, VersionRow } from './version-store.ts';
 
 /** What a caller may give with a value. Undefined keeps what is stored. The expiry is that of the new version. */
 export interface PutOptions {
@@ -63,7 +69,10 @@ export interface Write {
   conditions: Conditions;
 }
 
-/** Writes one value as part of a transaction; see `putSecret`. @throws DekNotLoaded, too */
+/**
+ * Writes one value as part of a transaction of `changeInVaults`; see `putSecret`. With `references`, if the value may be
+ * a reference. @throws DekNotLoaded, too
+ */
 export async function writeVersion(
   ctx: VaultContext,
   tx: Transaction,
@@ -72,27 +81,36 @@ export async function writeVersion(
 ): Promise<{ outcome: PutOutcome; facts: EventFactsList }> {
   const write = { ...asked, value: withPlainType(asked.value) };
   refusePast(ctx, write.options.expiresAt);
-  const secret = await findSecret(tx, { vaultId: write.vault.id, name: write.name });
+  const named = { vaultId: write.vault.id, name: write.name };
+  // Sent at once: the second statement runs when the first has locked the secret.
+  const [secret, before] = await Promise.all([
+    lockSecret(tx, named),
+    findBeforeWrite(tx, { ...named, maxVersions: write.vault.max_versions }),
+  ]);
+  if (!before) throw await missingDek(tx, named);
   const isLive = secret?.live === 1;
   requireConditions(write.conditions, isLive ? secret.current_version : undefined);
 
-  const current = isLive ? await findVersion(tx, { secretId: secret.id, version: secret.current_version }) : undefined;
-  if (!secret || !current) return addVersion(ctx, tx, caller, write, secret);
+  const current = isLive && before.version !== null ? before : undefined;
+  if (!secret || !current) return addVersion(ctx, tx, caller, write, { secret, before });
   try {
     if (holds(ctx, write, secret, current)) return await keepVersion(ctx, tx, write, secret, current);
   } catch (error) {
     if (!(error instanceof IntegrityError)) throw error;
     // A damaged version can be replaced by a new one, but the damage is recorded.
-    const { outcome, facts } = await addVersion(ctx, tx, caller, write, secret);
+    const { outcome, facts } = await addVersion(ctx, tx, caller, write, { secret, before });
     return { outcome, facts: [...facts, damageOf(write, current.version)] };
   }
-  return addVersion(ctx, tx, caller, write, secret);
+  return addVersion(ctx, tx, caller, write, { secret, before });
 }
 
-// Media types are case-insensitive, and a reference with a parameter in its media type is still a reference.
 function withPlainType(value: SecretValue): SecretValue {
-  const isReference = value.contentType?.split(';')[0]?.trim().toLowerCase() === REFERENCE_TYPE;
-  return isReference ? { ...value, contentType: REFERENCE_TYPE } : value;
+  return isReference(value) ? { ...value, contentType: REFERENCE_TYPE } : value;
+}
+
+/** Media types are case-insensitive, and a reference with a parameter in its media type is still a reference. */
+export function isReference({ contentType }: SecretValue): boolean {
+  return contentType?.split(';')[0]?.trim().toLowerCase() === REFERENCE_TYPE;
 }
 
 function damageOf({ vault, action, name }: Write, version: number): EventFacts {
@@ -152,28 +170,35 @@ async function addVersion(
   tx: Transaction,
   caller: Caller,
   write: Write,
-  secret: SecretRow | undefined,
+  { secret, before: found }: { secret: SecretRow | undefined; before: BeforeWrite },
 ): Promise<{ outcome: PutOutcome; facts: EventFactsList }> {
   const { vault, rule, action, name, value, options } = write;
   const createdAt = ctx.now().getTime();
   const createdBy = principalOf(caller);
   const secretId = secret?.id ?? uuidv7(createdAt);
-  const found = secret ?? newSecret({ id: secretId, vaultId: vault.id, name, at: createdAt });
-  const before = await secretBefore(ctx, tx, found);
+  const known = secret ?? newSecret({ id: secretId, vaultId: vault.id, name, at: createdAt });
+  // A new name is taken before anything else is read: from then on nobody can make and purge a secret of this name, so
+  // its count of versions stays as it is read.
+  const isTaken = secret === undefined && !(await insertSecret(tx, { ...known, created_by: createdBy }));
+  if (isTaken) return writeVersion(ctx, tx, caller, write);
+  const before = await secretBefore(ctx, tx, known);
   const version = before.current_version + 1;
   const expiresAt = options.expiresAt ?? null;
-  const dekVersion = await useNewestDek(tx, vault.id, createdAt);
+  const { dek_version: dekVersion, first_used_at } = found;
+  await noteFirstUse(tx, vault.id, { version: dekVersion, first_used_at }, createdAt);
   const ciphertext = sealVersion(ctx, { vault, name, secretId, version }, { dekVersion, value });
 
   const next = withVersion(ctx, before, { version, expiresAt, options, at: createdAt });
   const through = version - (next.max_versions ?? vault.max_versions);
-  const room = await makeRoom(tx, { secretId, through, at: createdAt, by: createdBy });
-  const after = room.returned.length === 0 ? next : { ...next, trashed_at: createdAt };
-  if (secret) await updateSecret(tx, after);
-  else await insertSecret(tx, { ...after, created_by: createdBy });
+  const mayReturn = found.restored > 0 || options.maxVersions !== undefined;
   const { encoding, contentType = null } = value;
   const sealed = { ciphertext, dekVersion, encoding, contentType };
-  await insertVersion(tx, { secretId, vaultId: vault.id, version, ...sealed, expiresAt, createdAt, createdBy });
+  const [room] = await Promise.all([
+    makeRoom(tx, { secretId, through, at: createdAt, by: createdBy, mayReturn }),
+    insertVersion(tx, { secretId, vaultId: vault.id, version, ...sealed, expiresAt, createdAt, createdBy }),
+  ]);
+  const after = room.returned.length === 0 ? next : { ...next, trashed_at: createdAt };
+  await updateSecret(tx, after);
   if (contentType === REFERENCE_TYPE)
     await noteReference(ctx, tx, caller, { vault: vault.name, name, secretId, version }, value.bytes);
   if (secret?.live !== 1 || options.metadata)
@@ -199,11 +224,11 @@ async function addVersion(
  */
 async function makeRoom(
   tx: Transaction,
-  { secretId, through, at, by }: { secretId: string; through: number; at: number; by: string },
+  { mayReturn, ...page }: { secretId: string; through: number; at: number; by: string; mayReturn: boolean },
 ): Promise<{ removed: number[]; returned: number[] }> {
-  if (through < 1) return { removed: [], returned: [] };
-  const returned = await returnVersions(tx, { secretId, through, at, by });
-  return { removed: await removeVersions(tx, { secretId, through }), returned };
+  if (page.through < 1) return { removed: [], returned: [] };
+  const [returned, removed] = await Promise.all([mayReturn ? returnVersions(tx, page) : [], removeVersions(tx, page)]);
+  return { removed, returned };
 }
 
 // One record for all versions: there may be a thousand of them if the limit was lowered.

@@ -1,6 +1,7 @@
 import type { Role } from '@cardea/contracts/caller';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { PasswordState } from './user-store.ts';
+import { principalLock } from '../locks.ts';
 
 /** A session with the current state of its user. */
 export interface SessionRow {
@@ -75,6 +76,7 @@ export async function endSession(
   tx: Transaction,
   { id, userId, endedAt }: { id: string; userId: string; endedAt: number },
 ): Promise<boolean> {
+  await tx.lock(principalLock(`user:${userId}`));
   const rows = await tx.query(
     `update session
         set ended_at = $3
@@ -92,6 +94,7 @@ export async function endSessionsOf(
   tx: Transaction,
   { userId, except, endedAt }: { userId: string; except?: string | undefined; endedAt: number },
 ): Promise<void> {
+  await tx.lock(principalLock(`user:${userId}`));
   await tx.query(
     `update session
         set ended_at = $3

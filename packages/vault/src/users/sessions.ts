@@ -7,7 +7,7 @@ import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { refreshSuccessor } from '@cardea/crypto/credential';
 import { sha256 } from '@cardea/crypto/ids';
 import type { JobRun } from '@cardea/jobs/queue';
-import type { Transaction } from '@cardea/storage/db';
+import type { Queryable, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { DAY_MS } from '@cardea/contracts/durations';
 import { pageOf } from '../page.ts';
@@ -39,7 +39,7 @@ const REMEMBERED_MS = 7 * DAY_MS;
 
 /** The owner of a session, with their current role and state. @throws AppError `unauthenticated` if it has ended */
 export async function callerOfSession(
-  ctx: Pick<VaultContext, 'db' | 'now'>,
+  ctx: { db: Queryable; now(): Date },
   stranger: Caller,
   sessionId: string,
 ): Promise<Caller> {
@@ -52,7 +52,7 @@ export async function callerOfSession(
   };
 }
 
-async function getLiveSession(ctx: Pick<VaultContext, 'db' | 'now'>, id: string): Promise<SessionRow> {
+async function getLiveSession(ctx: { db: Queryable; now(): Date }, id: string): Promise<SessionRow> {
   const session = await findSession(ctx.db, id);
   if (!session) throw hasEnded('session-ended');
   const rule = whyDead(session, ctx.now().getTime());

@@ -1,6 +1,7 @@
 import type { Role } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { Queryable, Transaction } from '@cardea/storage/db';
+import { principalLock } from '../locks.ts';
 
 /** `chosen`: by its owner. `one_time`: signs in once. `one_time_used`: can only be changed. */
 export type PasswordState = 'chosen' | 'one_time' | 'one_time_used';
@@ -120,6 +121,7 @@ export async function updateUser(
   user: Pick<UserRow, 'id' | 'role' | 'disabled' | 'expires_at' | 'announce_at'>,
   updatedAt: number,
 ): Promise<void> {
+  await tx.lock(principalLock(`user:${user.id}`));
   await tx.query(
     `update app_user
         set role = $2,
@@ -133,6 +135,7 @@ export async function updateUser(
 }
 
 export async function deleteUserRow(tx: Transaction, id: string): Promise<void> {
+  await tx.lock(principalLock(`user:${id}`));
   await tx.query(`delete from app_user where id = $1`, [id]);
 }
 

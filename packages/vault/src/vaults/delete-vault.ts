@@ -6,17 +6,14 @@ import type { JobRun } from '@cardea/jobs/queue';
 import type { Transaction } from '@cardea/storage/db';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { changeSealed } from '../deks/change-sealed.ts';
+import { changeInVaults } from '../change-in-vaults.ts';
 import { removeDeks } from '../deks/dek-store.ts';
 import { vaultNotThere } from '../not-there.ts';
 import type { ChangeOutcome } from '../record.ts';
 import { countSecrets, forgetDeletedVault, listDeletedVaults, removeVault } from './deleted-vault-store.ts';
 import { vaultFields } from './vaults.ts';
 
-/**
- * At most how many secrets of a vault are counted. PostgreSQL rolls back a transaction that has read rows which others
- * write concurrently: the fewer rows it reads, the sooner it succeeds while the vault is busy.
- */
+/** At most how many secrets of a vault are counted, since its other writers wait meanwhile. */
 const COUNTED_MAX = 1_000;
 /** How many deleted vaults one run of the sweep clears away. */
 const VAULTS_MAX = 100;
@@ -32,7 +29,8 @@ export async function deleteVault(
   caller: Caller,
   { vault: name, recursive }: { vault: string; recursive: boolean },
 ): Promise<Audited<undefined>> {
-  const { vault, rule } = await authorize(ctx, caller, 'vault.delete', { vault: name });
+  const allowed = await authorize(ctx, caller, 'vault.delete', { vault: name });
+  const { vault, rule } = allowed;
   const work = async (tx: Transaction): Promise<ChangeOutcome<undefined>> => {
     const removed = await removeVault(tx, { id: vault.id, at: ctx.now().getTime() });
     if (!removed) throw vaultNotThere();
@@ -43,8 +41,7 @@ export async function deleteVault(
     const changes = changesBetween(vaultFields(removed), {});
     return { value: undefined, facts: { action: 'vault.delete', resource, rule, changes } };
   };
-  // A vault that holds secrets may be written to all the time. Beside its writers, the deletion would run again and again.
-  const deleted = changeSealed(ctx, caller, work, { exclusive: recursive });
+  const deleted = changeInVaults(ctx, caller, { rights: [allowed], whole: true }, work);
   // No process finds the vault any more, so its DEKs have no use. They need not stay in the cache until they expire.
   return deleted.finally(() => ctx.deks.forget(vault.id));
 }

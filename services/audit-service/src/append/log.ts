@@ -82,7 +82,10 @@ export async function openLog(db: Db, identity: LogIdentity): Promise<AuditStore
     size: () => tail.size,
     async append(batch) {
       try {
-        const { items, end } = await db.transaction((tx) => appendBatch(tx, db.engine, identity, tail, batch));
+        // Without locks: `moveHead` compares, so of two processes that append at once, one moves the head and one ends.
+        const { items, end } = await db.lockingTransaction({}, (tx) =>
+          appendBatch(tx, db.engine, identity, tail, batch),
+        );
         tail = end;
         return { items, size: end.size };
       } catch (error) {
@@ -128,19 +131,30 @@ async function appendBatch(
   expected: Tail,
   batch: Submission[],
 ): Promise<{ items: Outcome[]; end: Tail }> {
-  const head = await readHead(tx);
-  if (head.size !== expected.size || toHex(head.chain) !== toHex(expected.chain)) {
-    throw new FatalLogError(`the head is at ${head.size} and not at ${expected.size}: another process writes this log`);
-  }
   const draft = new Draft(identity, expected, await findKnown(tx, engine, expected, batch));
   const items = batch.map((submission) => draft.take(submission));
-
-  if (draft.rows.length > 0) {
-    await insertEntries(tx, engine, draft.rows);
-    await insertCompletedTiles(tx, head.size, draft.end.size);
-    if (!(await moveHead(tx, head, draft.end))) throw new FatalLogError('another process moved the head');
-  }
+  // Sent at once, and looked at in order: if another process writes this log, that explains whatever else fails.
+  const [checked, stored] = await Promise.allSettled([
+    requireHead(tx, expected),
+    draft.rows.length === 0 ? undefined : store(tx, engine, expected, draft),
+  ]);
+  if (checked.status === 'rejected') throw checked.reason;
+  if (stored.status === 'rejected') throw stored.reason;
   return { items, end: draft.end };
+}
+
+async function requireHead(tx: Transaction, expected: Tail): Promise<void> {
+  const head = await readHead(tx);
+  if (head.size === expected.size && toHex(head.chain) === toHex(expected.chain)) return;
+  throw new FatalLogError(`the head is at ${head.size} and not at ${expected.size}: another process writes this log`);
+}
+
+async function store(tx: Transaction, engine: Db['engine'], from: Head, { rows, end }: Draft): Promise<void> {
+  const stored = insertEntries(tx, engine, rows);
+  // A tile is made of entries that are stored.
+  const tiled = stored.then(() => insertCompletedTiles(tx, from.size, end.size));
+  const [isMoved] = await Promise.all([moveHead(tx, from, end), tiled]);
+  if (!isMoved) throw new FatalLogError('another process moved the head');
 }
 
 /**

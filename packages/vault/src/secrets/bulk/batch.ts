@@ -5,7 +5,7 @@ import { aboutOne, namingItem } from '../../about-one.ts';
 import type { RequestItem } from '../../about-one.ts';
 import { authorizeEach } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
-import { changeSealed } from '../../deks/change-sealed.ts';
+import { changeInVaults } from '../../change-in-vaults.ts';
 import { audited } from '../../record.ts';
 import type { EventFactsList } from '../../record.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
@@ -13,7 +13,7 @@ import { requireReadable } from '../readable.ts';
 import { factsOfHops, followReferences, openLast } from '../reference-hops.ts';
 import type { Hops } from '../reference-hops.ts';
 import type { Secret, SecretValue } from '../secret.ts';
-import { writeVersion } from '../write-version.ts';
+import { isReference, writeVersion } from '../write-version.ts';
 import type { PutOptions, PutOutcome, Write } from '../write-version.ts';
 import { findAllReadable } from './batch-store.ts';
 
@@ -58,7 +58,7 @@ export interface BatchWrite {
   options: PutOptions;
 }
 
-/** A batch of more secrets than this is written exclusively: see `ChangeOptions`. */
+/** A batch of more secrets than this is written while no other change of the vault is. */
 const BESIDE_OTHERS_MAX = 10;
 
 /**
@@ -72,9 +72,8 @@ export async function batchWrite(
 ): Promise<Audited<PutOutcome[]>> {
   const on = { vault: vaultName, names: secrets.map(({ name }) => name) };
   const which = (index: number): RequestItem => ({ path: `body.secrets.${index}`, name: secrets[index]!.name });
-  const { vault, rule } = await authorizeEach(ctx, caller, 'secret.write', on, (error, index) =>
-    aboutOne(error, which(index)),
-  );
+  const allowed = await authorizeEach(ctx, caller, 'secret.write', on, (error, index) => aboutOne(error, which(index)));
+  const { vault, rule } = allowed;
   const work = async (tx: Transaction) => {
     const written: Awaited<ReturnType<typeof writeVersion>>[] = [];
     for (const index of inOrderOfNames(secrets)) {
@@ -86,7 +85,9 @@ export async function batchWrite(
       facts: written.flatMap(({ facts }) => facts) as EventFactsList,
     };
   };
-  return changeSealed(ctx, caller, work, { exclusive: secrets.length > BESIDE_OTHERS_MAX });
+  const whole = secrets.length > BESIDE_OTHERS_MAX;
+  const references = secrets.some(({ value }) => isReference(value));
+  return changeInVaults(ctx, caller, { rights: [allowed], whole, references }, work);
 }
 
 // All batches write their secrets in the same order. Two concurrent batches with the same secrets in different orders

@@ -8,15 +8,15 @@ import { aboutOne, namingItem } from '../../about-one.ts';
 import { authorizeAll, authorizeEach } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
-import { changeSealed } from '../../deks/change-sealed.ts';
-import { rehearse } from '../../deks/rehearse.ts';
+import { changeInVaults } from '../../change-in-vaults.ts';
+import { rehearse } from '../../rehearse.ts';
 import { audited } from '../../record.ts';
 import type { ChangeOutcome, EventFactsList } from '../../record.ts';
 import { deletionOf, trash } from '../lifecycle/trash.ts';
 import { listUnder } from '../listing/list-under.ts';
 import { countDependants } from '../references.ts';
-import { getLiveSecret } from '../secret-state.ts';
-import { listLiveSecretsIn } from '../secret-store.ts';
+import { lockLiveSecret } from '../secret-state.ts';
+import { lockLiveSecretsIn } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
 
 const ADVICE = `give a longer prefix, or up to ${BULK_MAX} names at a time`;
@@ -41,10 +41,12 @@ export async function deleteSecrets(
   caller: Caller,
   { vault: vaultName, selection, dryRun }: { vault: string; selection: Selection; dryRun: boolean },
 ): Promise<Audited<Deleted[]>> {
-  const { vault, rule } = await authorizeSelection(ctx, caller, vaultName, selection);
+  const allowed = await authorizeSelection(ctx, caller, vaultName, selection);
+  const { vault, rule } = allowed;
   const work = (tx: Transaction) => deleteSelected(ctx, tx, caller, { vault, rule, selection });
-  if (!dryRun) return changeSealed(ctx, caller, work, { exclusive: true });
-  const items = await rehearse(ctx, caller, work, { exclusive: true });
+  const change = { rights: [allowed], whole: true };
+  if (!dryRun) return changeInVaults(ctx, caller, change, work);
+  const items = await rehearse(ctx, caller, change, work);
   const prefix = 'prefix' in selection ? { name: selection.prefix } : {};
   const resource = { vault: vault.name, vaultId: vault.id, ...prefix, count: items.length };
   return audited(ctx, caller, { action: 'secret.delete', resource, rule, reason: 'dry run' }, () => items);
@@ -69,7 +71,7 @@ async function deleteSelected(
 ): Promise<ChangeOutcome<Deleted[]>> {
   const secrets =
     'prefix' in selection
-      ? await listUnder((part) => listLiveSecretsIn(tx, { vaultId: vault.id, ...part }), {
+      ? await listUnder((part) => lockLiveSecretsIn(tx, { vaultId: vault.id, ...part }), {
           ...selection,
           advice: ADVICE,
         })
@@ -92,7 +94,7 @@ async function getAll(tx: Transaction, { vaultId, names }: { vaultId: string; na
   const secrets: SecretRow[] = [];
   for (const name of names.toSorted()) {
     const which = { path: `body.names.${names.indexOf(name)}`, name };
-    secrets.push(await namingItem(which, () => getLiveSecret(tx, { vaultId, name })));
+    secrets.push(await namingItem(which, () => lockLiveSecret(tx, { vaultId, name })));
   }
   return secrets;
 }

@@ -8,16 +8,16 @@ import type { Transaction } from '@cardea/storage/db';
 import { namingItem } from '../../about-one.ts';
 import type { RequestItem } from '../../about-one.ts';
 import type { VaultContext } from '../../context.ts';
-import { changeSealed } from '../../deks/change-sealed.ts';
+import { changeInVaults } from '../../change-in-vaults.ts';
 import { useNewestDek } from '../../deks/dek-store.ts';
-import { rehearse } from '../../deks/rehearse.ts';
+import { rehearse } from '../../rehearse.ts';
 import { audited } from '../../record.ts';
 import type { ChangeOutcome } from '../../record.ts';
 import { listUnder, tooMany } from '../listing/list-under.ts';
 import { authorizeMove, moveTo, resourceOf } from '../move-secret.ts';
 import type { SecretPath, MoveRights } from '../move-secret.ts';
 import { countDependants, requireNoCircle } from '../references.ts';
-import { listSecretsIn } from '../secret-store.ts';
+import { lockSecretsIn } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
 
 const ADVICE = 'move longer prefixes, one at a time';
@@ -44,8 +44,9 @@ export async function moveSecrets(
   // A right to a name is a right to all names under it. The answer shows these names, so it needs the right to list.
   const rights = await authorizeMove(ctx, caller, { from, to }, ['secret.list']);
   const work = (tx: Transaction) => moveAll(ctx, tx, caller, rights, { prefix: from.name, toPrefix: to.name });
-  if (!dryRun) return changeSealed(ctx, caller, work, { exclusive: true });
-  const moved = await rehearse(ctx, caller, work, { exclusive: true });
+  const change = { rights: rights.rights, whole: true, references: true };
+  if (!dryRun) return changeInVaults(ctx, caller, change, work);
+  const moved = await rehearse(ctx, caller, change, work);
   const facts = factsOf(rights, { prefix: from.name, toPrefix: to.name, count: moved.items.length });
   return audited(ctx, caller, { ...facts, reason: 'dry run' }, () => moved);
 }
@@ -57,7 +58,7 @@ async function moveAll(
   rights: MoveRights,
   { prefix, toPrefix }: { prefix: string; toPrefix: string },
 ): Promise<ChangeOutcome<MovedAll>> {
-  const secrets = await listUnder((part) => listSecretsIn(tx, { vaultId: rights.from.id, ...part }), {
+  const secrets = await listUnder((part) => lockSecretsIn(tx, { vaultId: rights.from.id, ...part }), {
     prefix,
     advice: ADVICE,
   });

@@ -8,8 +8,9 @@ import { aboutOne } from '../../about-one.ts';
 import { authorize, authorizeEach } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
-import { changeSealed } from '../../deks/change-sealed.ts';
-import { rehearse } from '../../deks/rehearse.ts';
+import { changeInVaults } from '../../change-in-vaults.ts';
+import type { VaultChange } from '../../change-in-vaults.ts';
+import { rehearse } from '../../rehearse.ts';
 import { audited } from '../../record.ts';
 import type { EventFactsList } from '../../record.ts';
 import { writeVersion } from '../write-version.ts';
@@ -51,8 +52,8 @@ export async function importSecrets(
 ): Promise<Audited<ImportResult[]>> {
   const allowed = await authorize(ctx, caller, 'secret.write', { vault });
   const items = parseDocument(format, content).items.map((item) => toItem(item, prefix));
-  await authorizeNames(ctx, caller, vault, items);
-  const run = { allowed, prefix, items };
+  const rights = [allowed, ...(await authorizeNames(ctx, caller, vault, items))];
+  const run = { allowed, change: { rights, whole: true, references: true }, prefix, items };
   const outcome = dryRun ? tryOut(ctx, caller, run) : write(ctx, caller, run);
   return outcome.finally(() => items.forEach(({ value }) => value.bytes.fill(0)));
 }
@@ -64,6 +65,7 @@ interface Item extends ParsedItem {
 
 interface Run {
   allowed: Allowed;
+  change: VaultChange;
   prefix: string | undefined;
   items: Item[];
 }
@@ -76,12 +78,13 @@ function toItem(item: ParsedItem, prefix: string | undefined): Item {
   return { ...item, name, refusal: issue && `${issue.path.join('.')}: ${issue.message}` };
 }
 
-async function authorizeNames(ctx: VaultContext, caller: Caller, vault: string, items: Item[]): Promise<void> {
+async function authorizeNames(ctx: VaultContext, caller: Caller, vault: string, items: Item[]): Promise<Allowed[]> {
   const names = items.filter(({ refusal }) => refusal === undefined).map(({ name }) => name);
-  if (names.length === 0) return;
-  await authorizeEach(ctx, caller, 'secret.write', { vault, names }, (error, index) =>
+  if (names.length === 0) return [];
+  const allowed = await authorizeEach(ctx, caller, 'secret.write', { vault, names }, (error, index) =>
     aboutOne(error, { path: 'body.content', name: names[index]! }),
   );
+  return [allowed];
 }
 
 function write(ctx: VaultContext, caller: Caller, run: Run): Promise<Audited<ImportResult[]>> {
@@ -90,7 +93,7 @@ function write(ctx: VaultContext, caller: Caller, run: Run): Promise<Audited<Imp
     refuseRefused(run.items, done.value);
     return done;
   };
-  return changeSealed(ctx, caller, work, { exclusive: true });
+  return changeInVaults(ctx, caller, run.change, work);
 }
 
 function refuseRefused(items: Item[], results: ImportResult[]): void {
@@ -102,7 +105,7 @@ function refuseRefused(items: Item[], results: ImportResult[]): void {
 }
 
 async function tryOut(ctx: VaultContext, caller: Caller, run: Run): Promise<Audited<ImportResult[]>> {
-  const results = await rehearse(ctx, caller, (tx) => writeAll(ctx, tx, caller, run), { exclusive: true });
+  const results = await rehearse(ctx, caller, run.change, (tx) => writeAll(ctx, tx, caller, run));
   return audited(ctx, caller, { ...factsOf(run), reason: 'dry run' }, () => results.map(toTried));
 }
 

@@ -30,7 +30,7 @@ export function createLastReads(db: Db): LastReads {
       const reads = [...waiting.values()];
       for (let i = 0; i < reads.length; i += PAGE) {
         const page = reads.slice(i, i + PAGE);
-        await db.transaction((tx) => writeAll(tx, page));
+        await db.lockingTransaction({}, (tx) => writeAll(tx, page));
         // A newer read, noted during the transaction, waits for the next flush.
         for (const read of page) if (waiting.get(keyOf(read)) === read) waiting.delete(keyOf(read));
       }

@@ -10,13 +10,13 @@ import { nextAnnouncement } from '../../announcements.ts';
 import { authorize, principalOf } from '../../authorize.ts';
 import { requireConditions } from '../../conditions.ts';
 import type { VaultContext } from '../../context.ts';
-import { changeSealed } from '../../deks/change-sealed.ts';
+import { changeInVaults } from '../../change-in-vaults.ts';
 import { secretNotThere } from '../../not-there.ts';
 import { giveUpName } from '../given-up-names.ts';
 import { indexSecret, unindexSecret } from '../listing/search-index.ts';
 import { countDependants } from '../references.ts';
-import { getLiveSecret } from '../secret-state.ts';
-import { findSecret, removeSecret, updateSecret } from '../secret-store.ts';
+import { lockLiveSecret } from '../secret-state.ts';
+import { lockSecret, removeSecret, updateSecret } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
 import { toSummary } from '../summary.ts';
 import type { SecretSummary } from '../summary.ts';
@@ -34,9 +34,10 @@ export async function deleteSecret(
   ref: { vault: string; name: string },
   conditions: Conditions,
 ): Promise<Audited<{ dependants: number }>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.delete', ref);
-  return changeSealed(ctx, caller, async (tx) => {
-    const secret = await getLiveSecret(tx, { vaultId: vault.id, name: ref.name });
+  const allowed = await authorize(ctx, caller, 'secret.delete', ref);
+  const { vault, rule } = allowed;
+  return changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
+    const secret = await lockLiveSecret(tx, { vaultId: vault.id, name: ref.name });
     requireConditions(conditions, secret.current_version);
     await trash(ctx, tx, caller, secret);
     const dependants = await countDependants(tx, { vault: vault.name, name: ref.name });
@@ -80,9 +81,10 @@ export async function restoreSecret(
   ref: { vault: string; name: string },
   conditions: Conditions,
 ): Promise<Audited<SecretSummary>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.delete', ref);
-  return changeSealed(ctx, caller, async (tx) => {
-    const secret = await findSecret(tx, { vaultId: vault.id, name: ref.name });
+  const allowed = await authorize(ctx, caller, 'secret.delete', ref);
+  const { vault, rule } = allowed;
+  return changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
+    const secret = await lockSecret(tx, { vaultId: vault.id, name: ref.name });
     const now = ctx.now().getTime();
     // A secret leaves the trash when its retention time is over, even if no sweep has purged it yet.
     const isKept = secret && secret.trashed_at !== null && secret.trashed_at > now - ctx.settings.trashMs;
@@ -116,9 +118,10 @@ export async function purgeSecret(
   ref: { vault: string; name: string },
   conditions: Conditions,
 ): Promise<Audited<undefined>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.destroy', ref);
-  return changeSealed(ctx, caller, async (tx) => {
-    const secret = await findSecret(tx, { vaultId: vault.id, name: ref.name });
+  const allowed = await authorize(ctx, caller, 'secret.destroy', ref);
+  const { vault, rule } = allowed;
+  return changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
+    const secret = await lockSecret(tx, { vaultId: vault.id, name: ref.name });
     if (!secret) throw secretNotThere('no such secret, in the trash or not');
     requireConditions(conditions, newestOf(secret));
     await unindexSecret(tx, secret.id);

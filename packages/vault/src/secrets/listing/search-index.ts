@@ -14,10 +14,12 @@ export async function indexSecret(
   secret: { vaultId: string; name: string; secretId: string; metadata: Metadata },
 ): Promise<void> {
   const { vaultId, name, secretId, metadata } = secret;
-  await unindexSecret(tx, secretId);
-  await tx.query(INSERT_WORDS[engine], [vaultId, JSON.stringify(wordsOf(name)), name, secretId]);
   const labels = Object.entries(metadata);
-  if (labels.length > 0) await tx.query(INSERT_LABELS[engine], [vaultId, JSON.stringify(labels), name, secretId]);
+  await Promise.all([
+    unindexSecret(tx, secretId),
+    tx.query(INSERT_WORDS[engine], [vaultId, JSON.stringify(wordsOf(name)), name, secretId]),
+    labels.length > 0 && tx.query(INSERT_LABELS[engine], [vaultId, JSON.stringify(labels), name, secretId]),
+  ]);
 }
 
 const INSERT_WORDS: Record<Db['engine'], string> = {
@@ -41,8 +43,10 @@ const INSERT_LABELS: Record<Db['engine'], string> = {
 
 /** Takes a secret out of the search index. */
 export async function unindexSecret(tx: Transaction, secretId: string): Promise<void> {
-  await tx.query(`delete from secret_word where secret_id = $1`, [secretId]);
-  await tx.query(`delete from secret_label where secret_id = $1`, [secretId]);
+  await Promise.all([
+    tx.query(`delete from secret_word where secret_id = $1`, [secretId]),
+    tx.query(`delete from secret_label where secret_id = $1`, [secretId]),
+  ]);
 }
 
 /**

@@ -1,26 +1,26 @@
 import type { Caller } from '@cardea/contracts/caller';
 import type { Transaction } from '@cardea/storage/db';
-import type { VaultContext } from '../context.ts';
-import type { ChangeOutcome } from '../record.ts';
-import { changeSealed } from './change-sealed.ts';
-import type { ChangeOptions } from './change-sealed.ts';
+import { changeInVaults } from './change-in-vaults.ts';
+import type { VaultChange } from './change-in-vaults.ts';
+import type { VaultContext } from './context.ts';
+import type { ChangeOutcome } from './record.ts';
 
 /**
- * Does what `changeSealed` would do and rolls all of it back. The result is what the real change would have given.
+ * Does what `changeInVaults` would do and rolls all of it back. The result is what the real change would have given.
  * Records nothing: the caller that shows the result records it.
- * @throws what `changeSealed` throws
+ * @throws what `changeInVaults` throws
  */
 export async function rehearse<T>(
   ctx: VaultContext,
   caller: Caller,
+  change: VaultChange,
   work: (tx: Transaction) => Promise<ChangeOutcome<T>>,
-  options: ChangeOptions = {},
 ): Promise<T> {
   try {
     const takenBack = async (tx: Transaction) => {
       throw new Rehearsed(await work(tx));
     };
-    await changeSealed(ctx, caller, takenBack, options);
+    await changeInVaults(ctx, caller, change, takenBack);
   } catch (error) {
     if (error instanceof Rehearsed) return (error as Rehearsed<T>).done.value;
     throw error;

@@ -1,0 +1,37 @@
+import type { Caller } from '@cardea/contracts/caller';
+import type { Transaction } from '@cardea/storage/db';
+import { findGrantedIn } from './access-store.ts';
+import { callerOfCredential } from './applications/client-credentials.ts';
+import { principalOf } from './authorize.ts';
+import type { Allowed } from './authorize.ts';
+import type { VaultContext } from './context.ts';
+import { callerOfSession } from './users/sessions.ts';
+
+/**
+ * Decides again about rights that were given before the transaction began, by what the transaction sees: the session or
+ * the credential, the role, and the grants. The transaction must hold the lock of the principal and those of the vaults.
+ * @throws AppError `unauthenticated`, and what `authorize` throws
+ */
+export async function confirmRights(
+  ctx: VaultContext,
+  tx: Transaction,
+  caller: Caller,
+  rights: Allowed[],
+): Promise<void> {
+  const [now, ...granted] = await Promise.all([
+    callerNow({ db: tx, now: () => ctx.now() }, caller),
+    ...rights.map(({ vault }) => findGrantedIn(tx, vault.name, principalOf(caller))),
+  ]);
+  for (const [index, { vault, confirm }] of rights.entries()) {
+    const found = granted[index];
+    // Another vault may have the name by now.
+    confirm(now, found?.vault.id === vault.id ? found : undefined);
+  }
+}
+
+function callerNow(ctx: Parameters<typeof callerOfSession>[0], caller: Caller): Promise<Caller> {
+  const { id, type, session, credential } = caller.actor;
+  if (session !== undefined) return callerOfSession(ctx, caller, session);
+  if (credential !== undefined) return callerOfCredential(ctx, caller, { applicationId: id, credentialId: credential });
+  throw new TypeError(`a ${type} cannot change secrets`);
+}

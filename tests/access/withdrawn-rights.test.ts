@@ -1,0 +1,125 @@
+import { inEachProfile } from '@cardea/testkit/use-system';
+import type { Db } from '@cardea/storage/db';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { grant, newApplication, newUser } from './granting.ts';
+
+const WAIT_MS = 300;
+
+inEachProfile((system, { admin, alice }) => {
+  let restore: (() => void) | undefined;
+  afterEach(async () => {
+    restore?.();
+    await admin.delete('/users/mallory');
+  });
+
+  let vaults = 0;
+  describe('whoever loses a right while a write is under way', () => {
+    test.each([
+      ['by the loss of the grant', 404, () => alice.delete('/vaults/lost-0/grants/user:mallory').expect(204)],
+      ['by a smaller grant', 403, () => grant(alice, 'lost-1', 'user:mallory', { secrets: ['list'] }).expect(200)],
+      ['by the end of the session', 401, () => admin.post('/users/mallory:revokeSessions').expect(204)],
+      ['by being disabled', 401, () => admin.patch('/users/mallory', { disabled: true }).expect(200)],
+      ['by being deleted', 401, () => admin.delete('/users/mallory').expect(204)],
+      ['by the deletion of the vault', 404, () => alice.delete('/vaults/lost-5?recursive=true').expect(204)],
+    ] as const)('cannot finish it: %s', async (_how, status, withdraw) => {
+      const vault = `lost-${vaults}`;
+      vaults += 1;
+      await alice.createVault(vault);
+      await alice.putSecret(vault, 'before', 'v');
+      const mallory = await newUser(system, 'mallory');
+      await grant(alice, vault, 'user:mallory', { secrets: ['list', 'read', 'write'] }).expect(201);
+      // The right was given, and the transaction has not begun.
+      const { reached, goOn } = holdBeforeTransaction();
+      const writing = mallory.put(`/vaults/${vault}/secrets/s`, { value: 'too late' }).then((answer) => answer.status);
+      await reached;
+      await withdraw();
+      goOn();
+      expect(await writing).toBe(status);
+      const [record] = await admin.auditEntries({ decision: 'deny' });
+      expect(record!.event).toMatchObject({ action: 'secret.write', actor: { name: 'mallory' } });
+      expect(await admin.auditEntries({ action: 'secret.write', vault })).not.toContainEqual(
+        expect.objectContaining({ event: expect.objectContaining({ decision: 'allow', actor: { name: 'mallory' } }) }),
+      );
+      if (status !== 404) await alice.get(`/vaults/${vault}/secrets/s`).expect(404);
+    });
+  });
+
+  test.each([
+    ['a grant', (app: string) => alice.delete(`/vaults/under-way/grants/application:${app}`).expect(204)],
+    ['an application', (app: string) => admin.delete(`/applications/${app}`).expect(204)],
+  ])('the loss of %s waits for a write that began before it, and no write commits after it', async (what, withdraw) => {
+    if (what === 'a grant') {
+      await alice.createVault('under-way');
+      // The DEK is in the cache then, so the first attempt of the transaction gets to its end.
+      await alice.putSecret('under-way', 'other', 'v');
+    }
+    const name = what.replaceAll(' ', '-');
+    const app = await newApplication(system, name);
+    await grant(alice, 'under-way', `application:${name}`, { secrets: ['write'] }).expect(201);
+    const { reached, goOn } = holdBeforeCommit();
+    const writing = app.put('/vaults/under-way/secrets/s', { value: name }).then((answer) => answer.status);
+    await reached;
+    let isWithdrawn = false;
+    const withdrawing = withdraw(name).then(() => (isWithdrawn = true));
+    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    expect(isWithdrawn).toBe(false);
+    goOn();
+    expect(await writing).toBeLessThan(202);
+    await withdrawing;
+    expect(await alice.readSecret('under-way', 's')).toBe(name);
+    const refused = await app.put('/vaults/under-way/secrets/s', { value: 'after' });
+    expect([401, 403, 404]).toContain(refused.status);
+  });
+
+  test('the deletion of a vault that is written to all the time does not wait for its writers to stop', async () => {
+    await alice.createVault('busy');
+    const stop = new AbortController();
+    const writer = async (n: number) => {
+      const answers: number[] = [];
+      while (!stop.signal.aborted)
+        answers.push((await alice.put(`/vaults/busy/secrets/${n}`, { value: `${Date.now()}` })).status);
+      return answers;
+    };
+    const writers = Array.from({ length: 8 }, (_, n) => writer(n));
+    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    await alice.delete('/vaults/busy?recursive=true').expect(204);
+    stop.abort();
+    const answers = (await Promise.all(writers)).flat();
+    expect(answers.filter((status) => ![200, 201, 404].includes(status))).toEqual([]);
+    expect(answers.length).toBeGreaterThan(8);
+  });
+
+  function holdBeforeTransaction() {
+    return hold((db, wait) => (locks, work) => wait().then(() => db.lockingTransaction(locks, work)));
+  }
+
+  function holdBeforeCommit() {
+    return hold((db, wait) => (locks, work) => {
+      return db.lockingTransaction(locks, async (tx) => {
+        const result = await work(tx);
+        await wait();
+        return result;
+      });
+    });
+  }
+
+  /** Stops the next transaction of a change of secrets, until `goOn`. */
+  function hold(stopping: (db: Db, wait: () => Promise<void>) => Db['lockingTransaction']) {
+    const { db } = system.vault;
+    const original = { ...db };
+    const [stopped, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const letGo = () => void (db.lockingTransaction = original.lockingTransaction);
+    restore = letGo;
+    const stopOnce = stopping(original, () => {
+      stopped.resolve();
+      return released.promise;
+    });
+    db.lockingTransaction = (locks, work) => {
+      // Notes of the last reads lock nothing.
+      if (locks.shared === undefined) return original.lockingTransaction(locks, work);
+      letGo();
+      return stopOnce(locks, work);
+    };
+    return { reached: stopped.promise, goOn: () => released.resolve() };
+  }
+});
