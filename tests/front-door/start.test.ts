@@ -17,18 +17,19 @@ test('an api-service that cannot start releases everything it has opened, so tha
   const opsPort = await freePort();
 
   const config = readApiConfig({ ...system.environment('api'), CARDEA_OPS_PORT: `${opsPort}` });
+  const file = config.database as string;
   expect(config.port).toBe(port);
   await expect(startApiService(config)).rejects.toMatchObject({
     name: 'StartError',
     message: `Port ${port} of 127.0.0.1 is in use: stop what uses it or set CARDEA_PORT to another.`,
   });
-  expect(existsSync(`${config.database}-wal`)).toBe(false);
-  expect(await isFree(config.database)).toBe(true);
+  expect(existsSync(`${file}-wal`)).toBe(false);
+  expect(await isFree(file)).toBe(true);
   await close(await listenOn(opsPort));
 
   await close(blocker);
   await system.startService('api');
-  expect(await isFree(config.database)).toBe(false);
+  expect(await isFree(file)).toBe(false);
   const admin = await system.as('admin');
   await admin.get('/auth/me').expect(200);
 });

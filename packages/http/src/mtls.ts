@@ -6,6 +6,7 @@ import type { Server } from 'node:https';
 import type { ServerOptions } from 'node:https';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { StartError } from '@cardea/process/config';
+import { readPrivateFileSync } from '@cardea/process/private-file';
 
 export type ServiceName = 'api-service' | 'kek-service' | 'audit-service' | 'worker' | 'operator';
 
@@ -56,9 +57,15 @@ function modifiedAt(path: string): number | undefined {
 }
 
 function readFiles(folder: string, name: ServiceName): TlsFiles {
+  const keyPath = join(folder, `${name}.key`);
+  const certificates = readCertificates(folder, name);
+  return { ...certificates, key: readPrivateFileSync({ path: keyPath, subject: `The key ${keyPath}` }) };
+}
+
+function readCertificates(folder: string, name: ServiceName): Pick<TlsFiles, 'ca' | 'cert'> {
   const read = (file: string) => readFileSync(join(folder, file), 'utf8');
   try {
-    return { ca: read('ca.pem'), cert: read(`${name}.pem`), key: read(`${name}.key`) };
+    return { ca: read('ca.pem'), cert: read(`${name}.pem`) };
   } catch (cause) {
     throw new StartError(
       `The certificate of ${name} cannot be read in ${folder}: start Cardea by its start command, which makes the certificates.`,

@@ -6,7 +6,8 @@ import { Redis } from 'ioredis';
 import { keepSchedules } from './bullmq-schedules.ts';
 import { ATTEMPTS_MAX, HandedBack, QueueUnavailable, RETRY_DELAY_MS, jobNames, parsePayload, runJob } from './queue.ts';
 import type { JobHandlers, JobObserver, OnJobError, Queue } from './queue.ts';
-import { parseRedisUrl } from './redis-options.ts';
+import { connectionTo } from './redis-options.ts';
+import type { RedisServer } from './redis-options.ts';
 
 const ANSWER_WITHIN_MS = 5000;
 const PROBE_WITHIN_MS = 1000;
@@ -14,8 +15,7 @@ const RECONNECT_MAX_MS = 2000;
 const LOCK_MS = 15_000;
 
 export interface BullmqOptions {
-  /** See `parseRedisUrl`. */
-  redisUrl: string;
+  redis: RedisServer;
   /** The prefix of every key in Redis. */
   prefix?: string;
   onError: OnJobError;
@@ -40,7 +40,7 @@ export function createBullmqQueue(options: BullmqOptions): Queue {
   const inTime = <T>(work: Promise<T>) => within(options.answerWithinMs ?? ANSWER_WITHIN_MS, work);
   let leaving = false;
   const connection = new Redis({
-    ...parseRedisUrl(options.redisUrl),
+    ...connectionTo(options.redis),
     maxRetriesPerRequest: null,
     // A clean close needs an answer from Redis, and a process that must end cannot wait until Redis is back.
     retryStrategy: (attempts: number) => (leaving ? null : Math.min(attempts * 100, RECONNECT_MAX_MS)),

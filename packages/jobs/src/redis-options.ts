@@ -1,3 +1,13 @@
+/** A Redis, and how to log in to it. */
+export interface RedisServer {
+  /** See `parseRedisUrl`. */
+  url: string;
+  /** Takes the place of a password in the URL. */
+  password?: string | undefined;
+  /** The certificates (PEM) that may have signed that of the server. For `rediss://` only. */
+  ca?: string | undefined;
+}
+
 /** Connection options of ioredis and BullMQ. */
 export interface RedisConnectionOptions {
   host?: string;
@@ -6,7 +16,17 @@ export interface RedisConnectionOptions {
   username?: string;
   password?: string;
   db?: number;
-  tls?: Record<string, never>;
+  tls?: { ca?: string };
+}
+
+/** The options for a connection to this Redis. With TLS, its certificate must name the host of the URL. */
+export function connectionTo({ url, password, ca }: RedisServer): RedisConnectionOptions {
+  const options = parseRedisUrl(url);
+  return {
+    ...options,
+    ...(password === undefined ? {} : { password }),
+    ...(options.tls && ca !== undefined ? { tls: { ca } } : {}),
+  };
 }
 
 /**

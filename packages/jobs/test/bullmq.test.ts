@@ -13,7 +13,8 @@ import { Redis } from 'ioredis';
 import { createBullmqQueue } from '../src/bullmq.ts';
 import type { BullmqOptions } from '../src/bullmq.ts';
 import type { FailedJob, Queue } from '../src/queue.ts';
-import { parseRedisUrl } from '../src/redis-options.ts';
+import { connectionTo, parseRedisUrl } from '../src/redis-options.ts';
+import type { RedisServer } from '../src/redis-options.ts';
 import { Runs, addUntil, describeQueue, pagesUntilStopped } from './queue-conformance.ts';
 import type { TestQueues } from './queue-conformance.ts';
 
@@ -80,7 +81,7 @@ describe('a BullMQ queue', () => {
     const failed = Promise.withResolvers<FailedJob | undefined>();
     const queue = queues.open({ onError: (_, job) => failed.resolve(job), retryDelayMs: 10 });
     const otherProgram = new BullQueue('outbox.relay', {
-      connection: parseRedisUrl(queues.where.redisUrl),
+      connection: connectionTo(queues.where.redis),
       prefix: queues.where.prefix,
     });
     await otherProgram.add('outbox.relay', { surprise: true }, { attempts: 5 });
@@ -94,7 +95,7 @@ describe('a BullMQ queue', () => {
     const runs = new Runs();
     const queue = queues.open({ onError: ignore, retryDelayMs: 10 });
     const newer = new BullQueue('newer.job', {
-      connection: parseRedisUrl(queues.where.redisUrl),
+      connection: connectionTo(queues.where.redis),
       prefix: queues.where.prefix,
     });
     await newer.add('newer.job', {});
@@ -231,8 +232,8 @@ describe('a BullMQ queue', () => {
   test('closes within seconds when Redis does not answer', async () => {
     const runs = new Runs();
     const disconnected = Promise.withResolvers<unknown>();
-    const proxy = await openProxy(queues.where.redisUrl);
-    const queue = queues.open({ redisUrl: proxy.url, onError: disconnected.resolve });
+    const proxy = await openProxy(queues.where.redis.url);
+    const queue = queues.open({ redis: { url: proxy.url }, onError: disconnected.resolve });
     await queue.work(runs.handlers());
     await queue.add('outbox.relay', {});
     await runs.reach('outbox.relay', 1);
@@ -246,8 +247,8 @@ describe('a BullMQ queue', () => {
 
   test('refuses a job when there is no Redis, does not wait forever, and closes', async () => {
     const errors: unknown[] = [];
-    const redisUrl = 'unix:///nonexistent/redis.sock';
-    const queue = createBullmqQueue({ redisUrl, answerWithinMs: 50, onError: (error) => errors.push(error) });
+    const redis = { url: 'unix:///nonexistent/redis.sock' };
+    const queue = createBullmqQueue({ redis, answerWithinMs: 50, onError: (error) => errors.push(error) });
     await expect(queue.add('outbox.relay', {})).rejects.toThrow('Redis did not answer in time');
     expect(errors).not.toEqual([]);
     await queue.close();
@@ -264,6 +265,12 @@ describe('a Redis URL', () => {
     expect(parseRedisUrl(url)).toEqual(options);
   });
 
+  test('has a password and certificates beside it, which are not in the URL', () => {
+    const redis = { url: 'rediss://cardea@cache.example/1', password: 'p@ss/word', ca: 'PEM' };
+    const login = { username: 'cardea', password: 'p@ss/word', tls: { ca: 'PEM' } };
+    expect(connectionTo(redis)).toEqual({ host: 'cache.example', port: 6379, db: 1, ...login });
+  });
+
   test('of another kind is refused without showing its password', () => {
     expect(() => parseRedisUrl('http://:hunter2@localhost')).toThrow(/^a Redis URL must begin with (?!.*hunter2)/);
     expect(() => parseRedisUrl('localhost:6379')).toThrow('a Redis URL must begin with');
@@ -271,15 +278,15 @@ describe('a Redis URL', () => {
 });
 
 function createQueues(): Omit<TestQueues, 'open'> & {
-  open(options: Omit<BullmqOptions, 'redisUrl' | 'prefix'> & { redisUrl?: string }): Queue;
-  where: { redisUrl: string; prefix: string };
+  open(options: Omit<BullmqOptions, 'redis' | 'prefix'> & { redis?: RedisServer }): Queue;
+  where: { redis: RedisServer; prefix: string };
   keys(): Promise<string[]>;
   forget(): Promise<void>;
 } {
-  const redisUrl = process.env['CARDEA_TEST_REDIS_URL'];
-  if (!redisUrl) throw new Error('CARDEA_TEST_REDIS_URL is not set: did jest run its globalSetup?');
-  const where = { redisUrl, prefix: `test-${crypto.randomUUID()}` };
-  const redis = new Redis(parseRedisUrl(redisUrl));
+  const url = process.env['CARDEA_TEST_REDIS_URL'];
+  if (!url) throw new Error('CARDEA_TEST_REDIS_URL is not set: did jest run its globalSetup?');
+  const where = { redis: { url }, prefix: `test-${crypto.randomUUID()}` };
+  const redis = new Redis(connectionTo(where.redis));
   const opened: Queue[] = [];
   const keys = () => redis.keys(`${where.prefix}:*`);
   const forget = async () => {
@@ -305,7 +312,7 @@ function createQueues(): Omit<TestQueues, 'open'> & {
 }
 
 /** Starts a process that takes a job and never ends it. Resolves once it has the job. */
-async function startForever(where: { redisUrl: string; prefix: string }): Promise<ChildProcess> {
+async function startForever(where: { redis: RedisServer; prefix: string }): Promise<ChildProcess> {
   const script = `
     import { createBullmqQueue } from ${JSON.stringify(new URL('../src/bullmq.ts', import.meta.url).href)};
     const queue = createBullmqQueue({ ...${JSON.stringify(where)}, onError: console.error, lockMs: 600 });

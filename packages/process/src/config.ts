@@ -7,17 +7,58 @@ export class StartError extends Error {
   override name = 'StartError';
 }
 
+/** The variables that are set, as text. */
+export type Given = Readonly<Record<string, string>>;
+
+/** What is wrong with variables that belong together: one clause for each problem. */
+export type Rule = (given: Given) => string[];
+
 /**
- * Reads a service's settings from the environment.
- * @throws StartError that names every wrong variable
+ * Reads a service's settings from the environment. `rules` look at several variables at once.
+ * @throws StartError that names every wrong variable, and quotes its value unless the value may be secret
  */
-export function readConfig<S extends z.ZodType>(schema: S, env: NodeJS.ProcessEnv): z.output<S> {
+export function readConfig<S extends z.ZodObject>(schema: S, env: NodeJS.ProcessEnv, rules: Rule[] = []): z.output<S> {
   // Compose files pass an unset variable as an empty one.
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
-  const parsed = schema.safeParse(given);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
-  throw new StartError(`The settings are wrong: ${problems.join('; ')}.`);
+  const given = Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => Boolean(entry[1])));
+  const parsed = schema.safeParse(given, { error: inWords });
+  const problems = [
+    ...(parsed.error?.issues.map((issue) => describe(issue, given)) ?? []),
+    ...rules.flatMap((rule) => rule(given)),
+  ];
+  if (problems.length > 0) throw new StartError(`The settings are wrong: ${problems.join('; ')}.`);
+  return parsed.data!;
+}
+
+/** A rule: profile full needs this variable, for the reason given. */
+export function fullNeeds(variable: string, reason: string): Rule {
+  return (given) =>
+    given['CARDEA_PROFILE'] === 'full' && !(variable in given)
+      ? [`${variable} is not set, and profile full needs it: ${reason}`]
+      : [];
+}
+
+// A URL of a server may hold a password, and a password may be set as the wrong variable.
+const mayBeSecret = /(DATABASE_URL|REDIS_URL|PASSWORD|SECRET|TOKEN|PIN)$/;
+
+function describe({ path, code, message }: z.core.$ZodIssue, given: Given): string {
+  const name = String(path[0]);
+  const value = given[name];
+  if (value === undefined) return `${name} is not set, and this service needs it`;
+  // These name their file themselves.
+  if (code === 'custom') return `${name}: ${message}`;
+  return mayBeSecret.test(name) ? `${name} ${message}` : `${name} is "${value}", and it ${message}`;
+}
+
+/** What zod would say in its own terms, such as "Invalid input: expected number, received NaN". */
+function inWords(issue: z.core.$ZodRawIssue): string | undefined {
+  const { code } = issue;
+  if (code === 'invalid_type')
+    return issue.expected === 'int' ? 'must be a whole number' : `must be a ${issue.expected}`;
+  if (code === 'too_small') return `must be ${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}`;
+  if (code === 'too_big') return `must be at most ${issue.maximum}`;
+  if (code === 'invalid_value') return `must be ${issue.values.map(String).join(' or ')}`;
+  if (code === 'invalid_format' && issue.format === 'url') return 'must be a URL';
+  return undefined;
 }
 
 /** A variable with a TCP port. 0 asks the system for a free port. */

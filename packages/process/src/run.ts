@@ -65,6 +65,16 @@ export async function run<Config>(
   process.on('SIGINT', process.send ? () => {} : stop);
 }
 
+/** Runs a command to its end. Prints an expected error, as `run` does, and then the exit code is 78. */
+export async function runToEnd(work: () => Promise<void>, cannotStart: (new () => Error)[] = []): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    process.stderr.write(`${explain(error, [StartError, ...cannotStart])}\n`);
+    process.exitCode = EXIT_BAD_START;
+  }
+}
+
 // The next start of Cardea waits for this process to end, so neither a slow client nor an unfinished start may delay
 // it. Everything acknowledged is on disk at any moment (I4).
 function endWithSupervisor(): void {

@@ -5,6 +5,8 @@ import { CommitError, DbUnavailable, UniqueViolation, throwAfter } from './db.ts
 import type { Db, OnCommitError, SqlValue, Transaction, TransactionCounts } from './db.ts';
 import { LOCK, lockKey, sqlOfLocks } from './postgres-locks.ts';
 import { SharedReads, isSharable } from './shared-reads.ts';
+import { connectionTo } from './postgres-server.ts';
+import type { PostgresServer } from './postgres-server.ts';
 import { OpenTransactions, TransactionScope } from './transaction-scope.ts';
 
 const ATTEMPTS_MAX = 50;
@@ -22,8 +24,8 @@ export interface PostgresOptions {
  * prepared by name on each connection, so a pooler in between must support that (PgBouncer: `max_prepared_statements`).
  * A statement may take at most 10 s, and waiting for a connection at most 5 s.
  */
-export function openPostgres(connectionString: string, options: PostgresOptions = {}): Db {
-  const pool = openPool(connectionString, options.max ?? 20);
+export function openPostgres(server: PostgresServer | string, options: PostgresOptions = {}): Db {
+  const pool = openPool(typeof server === 'string' ? { url: server } : server, options.max ?? 20);
   const openTransactions = new OpenTransactions();
   const rethrow = throwAfter(options.onCommitError);
   const counts: TransactionCounts = { committed: 0, conflict: 0, failed: 0 };
@@ -80,9 +82,9 @@ export function openPostgres(connectionString: string, options: PostgresOptions 
   };
 }
 
-function openPool(connectionString: string, max: number): Pool {
+function openPool(server: PostgresServer, max: number): Pool {
   const pool = new Pool({
-    connectionString,
+    ...connectionTo(server),
     max,
     connectionTimeoutMillis: 5000,
     statement_timeout: 10_000,

@@ -100,10 +100,7 @@ function openStore({ database, allowFsyncOff }: VaultConfig): Promise<Db> {
   });
 }
 
-function createQueue(
-  { redisUrl }: VaultConfig,
-  { logger, observer }: { logger: Logger; observer: JobObserver },
-): Queue {
+function createQueue({ redis }: VaultConfig, { logger, observer }: { logger: Logger; observer: JobObserver }): Queue {
   const onError: OnJobError = (error, job) => {
     const what = { job: job?.name, attempt: job?.attempt };
     // A service that the job needs does not answer or is sealed. The job is tried again, and that service logs why.
@@ -111,8 +108,8 @@ function createQueue(
     if (isAway) logger.warn('job waits', { ...what, code: error.code });
     else logger.error('job failed', { ...what, error });
   };
-  if (redisUrl === undefined) return createInProcessQueue({ onError, observer });
-  return createBullmqQueue({ redisUrl, onError, observer });
+  if (redis === undefined) return createInProcessQueue({ onError, observer });
+  return createBullmqQueue({ redis, onError, observer });
 }
 
 /**

@@ -1,4 +1,8 @@
-import { commonSettings } from '@cardea/process/config';
+import type { RedisServer } from '@cardea/jobs/redis-options';
+import { commonSettings, fullNeeds } from '@cardea/process/config';
+import type { Rule } from '@cardea/process/config';
+import { databaseRules, databaseVariables, redisRules, redisVariables } from '@cardea/process/server-settings';
+import type { PostgresServer } from '@cardea/storage/postgres-server';
 import type { VaultSettings } from '@cardea/vault/context';
 import { toVaultSettings, vaultVariables } from '@cardea/vault/settings';
 import { z } from 'zod';
@@ -9,18 +13,20 @@ export interface VaultConfig {
   tlsDir: string;
   kekUrl: string;
   auditUrl: string;
-  /** A file or a PostgreSQL URL. */
-  database: string;
+  /** A PostgreSQL server, or the path of a SQLite file. */
+  database: PostgresServer | string;
   /** The Redis through which processes share their jobs. Without it, each process has its own jobs. */
-  redisUrl: string | undefined;
+  redis: RedisServer | undefined;
   allowFsyncOff: boolean;
   vaultSettings: VaultSettings;
 }
 
-/** Settings of every service that opens a vault. Each service has its own settings for the database and Redis. */
+/** Settings of every service that opens a vault. */
 export const vaultConfigVariables = {
   ...commonSettings,
   ...vaultVariables,
+  ...databaseVariables,
+  ...redisVariables,
   CARDEA_KEK_URL: z.url(),
   CARDEA_AUDIT_URL: z.url(),
   /** The receivers of webhooks, as JSON or YAML. Without it there are none. */
@@ -29,12 +35,20 @@ export const vaultConfigVariables = {
   CARDEA_TEST_ALLOW_FSYNC_OFF: z.stringbool().default(false),
 };
 
+/** What these settings must fulfil together. */
+export const vaultConfigRules: Rule[] = [
+  fullNeeds('CARDEA_DATABASE_URL', 'the PostgreSQL database that api-service and worker share'),
+  fullNeeds('CARDEA_REDIS_URL', 'the Redis that api-service and worker share'),
+  databaseRules('DATABASE'),
+  redisRules(),
+];
+
 const Variables = z.object(vaultConfigVariables);
 
 /** Converts the variables, and reads the file of webhooks. `env` has the variables that the file refers to. @throws StartError */
 export function toVaultConfig(
   variables: z.output<typeof Variables>,
-  where: Pick<VaultConfig, 'database' | 'redisUrl'>,
+  where: Pick<VaultConfig, 'database' | 'redis'>,
   env: NodeJS.ProcessEnv,
 ): VaultConfig {
   const { CARDEA_WEBHOOKS_FILE: file } = variables;
@@ -46,5 +60,21 @@ export function toVaultConfig(
     auditUrl: variables.CARDEA_AUDIT_URL,
     allowFsyncOff: variables.CARDEA_TEST_ALLOW_FSYNC_OFF,
     vaultSettings: { ...toVaultSettings(variables), webhooks },
+  };
+}
+
+/** The servers of profile full. */
+export function serversOf(variables: z.output<typeof Variables>): Pick<VaultConfig, 'database' | 'redis'> {
+  return {
+    database: {
+      url: variables.CARDEA_DATABASE_URL!,
+      password: variables.CARDEA_DATABASE_PASSWORD_FILE,
+      ca: variables.CARDEA_DATABASE_CA_FILE,
+    },
+    redis: {
+      url: variables.CARDEA_REDIS_URL!,
+      password: variables.CARDEA_REDIS_PASSWORD_FILE,
+      ca: variables.CARDEA_REDIS_CA_FILE,
+    },
   };
 }

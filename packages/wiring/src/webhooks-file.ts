@@ -6,6 +6,7 @@ import { webhookEventKinds } from '@cardea/contracts/webhooks/events';
 import type { WebhookEndpoint } from '@cardea/contracts/webhooks/sender';
 import { parseWebhookSecret } from '@cardea/crypto/webhook-signature';
 import { StartError } from '@cardea/process/config';
+import { isPrivate, readPrivateFileSync } from '@cardea/process/private-file';
 import { parse } from 'yaml';
 import { z } from 'zod';
 
@@ -66,9 +67,7 @@ function secretOf({ name, secret, secretFile, secretEnv }: z.output<typeof Endpo
 }
 
 function readSecretFile(path: string): string {
-  const { text, shared } = readText(path);
-  if (shared) throw wrong(path, `other users can read it: run chmod 400 ${path}`);
-  return text.trim();
+  return readPrivateFileSync({ path, subject: `The file ${path} that CARDEA_WEBHOOKS_FILE needs` }).trim();
 }
 
 function checkedUrl({ name, url: text, allowHttp }: z.output<typeof Endpoint>, { path }: Source): string {
@@ -102,7 +101,7 @@ function readText(path: string): { text: string; shared: boolean } {
   let file: number | undefined;
   try {
     file = openSync(path, 'r');
-    return { text: readFileSync(file, 'utf8'), shared: (fstatSync(file).mode & 0o077) !== 0 };
+    return { text: readFileSync(file, 'utf8'), shared: !isPrivate(fstatSync(file)) };
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     throw new StartError(`The file ${path} that CARDEA_WEBHOOKS_FILE needs cannot be read (${code}).`, { cause });

@@ -65,7 +65,7 @@ async function open(config: Partial<VaultConfig> = {}): Promise<OpenVault> {
       kekUrl: nowhere,
       auditUrl: nowhere,
       database,
-      redisUrl: undefined,
+      redis: undefined,
       allowFsyncOff: false,
       vaultSettings: { expiryLeadsMs: [], trashMs: 0, dekRotationMs: 0, kekRotationMs: 0, webhooks: [] },
       ...config,
@@ -182,7 +182,7 @@ describe('an open vault', () => {
 });
 
 test('opening that fails half way closes the database again', async () => {
-  await expect(open({ redisUrl: 'http://127.0.0.1' })).rejects.toThrow('a Redis URL must begin with');
+  await expect(open({ redis: { url: 'http://127.0.0.1' } })).rejects.toThrow('a Redis URL must begin with');
   expect(existsSync(database)).toBe(true);
   expect([await isFree(), existsSync(`${database}-wal`)]).toEqual([true, false]);
 });

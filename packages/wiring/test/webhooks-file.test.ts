@@ -71,7 +71,7 @@ describe('a file of receivers', () => {
     await expect(read(text, {}, 0o640)).rejects.toThrow(/other users can read it: run chmod 600/);
     await write('pager.secret', SECRET, 0o644);
     const change = { secret: undefined, secretFile: 'pager.secret' };
-    expect(await problem(change)).toMatch(/pager\.secret.*other users can read it: run chmod 400/);
+    expect(await problem(change)).toMatch(/pager\.secret.*can be read by other users of this machine: run chmod 400/);
   });
 
   test('that is missing or broken is a start that cannot succeed', async () => {

@@ -1,14 +1,12 @@
 import { join } from 'node:path';
-import { Port, StartError, readConfig } from '@cardea/process/config';
-import { toVaultConfig, vaultConfigVariables } from '@cardea/wiring/vault-config';
+import { Port, readConfig } from '@cardea/process/config';
+import { serversOf, toVaultConfig, vaultConfigRules, vaultConfigVariables } from '@cardea/wiring/vault-config';
 import type { VaultConfig } from '@cardea/wiring/vault-config';
 import { z } from 'zod';
 
 const Settings = z.object({
   ...vaultConfigVariables,
   CARDEA_PORT: Port.default(8400),
-  CARDEA_DATABASE_URL: z.url().optional(),
-  CARDEA_REDIS_URL: z.url().optional(),
   /** The number of trusted proxies in front, whose entries in X-Forwarded-For count. */
   CARDEA_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(8).default(0),
   CARDEA_SIGN_INS_PER_MINUTE: z.coerce.number().int().positive().default(30),
@@ -20,6 +18,8 @@ const Settings = z.object({
 
 export interface ApiConfig extends VaultConfig {
   profile: 'mini' | 'full';
+  /** The folder of the database in profile mini. */
+  folder: string;
   host: string;
   port: number;
   opsHost: string;
@@ -35,16 +35,13 @@ export interface ApiConfig extends VaultConfig {
 
 /** @throws StartError */
 export function readApiConfig(env: NodeJS.ProcessEnv): ApiConfig {
-  const settings = readConfig(Settings, env);
-  const full = settings.CARDEA_PROFILE === 'full';
-  if (full && !(settings.CARDEA_DATABASE_URL && settings.CARDEA_REDIS_URL)) {
-    throw new StartError('Profile full needs CARDEA_DATABASE_URL (PostgreSQL) and CARDEA_REDIS_URL.');
-  }
-  const where = full
-    ? { database: settings.CARDEA_DATABASE_URL!, redisUrl: settings.CARDEA_REDIS_URL }
-    : { database: join(settings.CARDEA_DATA_DIR, 'api', 'cardea.db'), redisUrl: undefined };
+  const settings = readConfig(Settings, env, vaultConfigRules);
+  const folder = join(settings.CARDEA_DATA_DIR, 'api');
+  const sqlite = { database: join(folder, 'cardea.db'), redis: undefined };
+  const where = settings.CARDEA_PROFILE === 'full' ? serversOf(settings) : sqlite;
   return {
     ...toVaultConfig(settings, where, env),
+    folder,
     profile: settings.CARDEA_PROFILE,
     host: settings.CARDEA_HOST,
     port: settings.CARDEA_PORT,

@@ -1,11 +1,11 @@
 import { rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { createPasswordHasher, defaultPasswordCost } from '@cardea/crypto/password';
 import type { PasswordCost } from '@cardea/crypto/password';
 import { createClient } from '@cardea/http/client/peer-client';
 import type { Client } from '@cardea/http/client/peer-client';
 import { readTlsIdentity } from '@cardea/http/mtls';
-import { parseRedisUrl } from '@cardea/jobs/redis-options';
+import { connectionTo } from '@cardea/jobs/redis-options';
+import type { RedisServer } from '@cardea/jobs/redis-options';
 import { makeDataFolder } from '@cardea/process/data-folder';
 import { createLogger } from '@cardea/process/logger';
 import type { Logger } from '@cardea/process/logger';
@@ -47,10 +47,10 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
   const identity = readTlsIdentity(config.tlsDir, 'api-service');
   const exports = createClient({ url: config.auditUrl, peer: 'audit-service', identity, connections: 2 });
   opening.defer(() => exports.close());
-  const redis = config.redisUrl === undefined ? undefined : connectRedis(config.redisUrl, logger);
+  const redis = config.redis === undefined ? undefined : connectRedis(config.redis, logger);
   opening.defer(() => redis?.disconnect());
 
-  if (config.profile === 'mini') makeDataFolder(dirname(config.database));
+  if (config.profile === 'mini') makeDataFolder(config.folder);
   const passwords = createPasswordHasher(passwordCost, { concurrent: 2, queued: 32 });
   const metrics = createApiMetrics();
   const { registry } = metrics;
@@ -71,10 +71,10 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
   };
 }
 
-function connectRedis(url: string, logger: Logger): Redis {
+function connectRedis(server: RedisServer, logger: Logger): Redis {
   // A Redis that hangs delays a request by at most this long. A Redis that is down delays nothing.
   const limits = { commandTimeout: 250, maxRetriesPerRequest: 1, enableOfflineQueue: false };
-  const redis = new Redis({ ...parseRedisUrl(url), ...limits });
+  const redis = new Redis({ ...connectionTo(server), ...limits });
   redis.on('error', (error) => logger.warn('redis', { error }));
   return redis;
 }

@@ -1,11 +1,12 @@
-import { link, readFile, rm } from 'node:fs/promises';
+import { link, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { StartError } from '@cardea/process/config';
 import { syncFolder, writeNewFile } from '@cardea/process/durable-file';
+import { readPrivateFile } from '@cardea/process/private-file';
 import type { InitialPassword } from '@cardea/vault/users/first-admin';
 
 /** The form of the passwords that Cardea makes: 144 random bits in base64url. */
-const FORM = /^[A-Za-z0-9_-]{24}\n$/;
+const FORM = /^[A-Za-z0-9_-]{24}$/;
 
 /**
  * Keeps the first password in a file that only its owner can read. If several processes start for the first time with
@@ -15,8 +16,8 @@ export function initialPasswordIn(file: string): InitialPassword {
   return {
     async keep(password) {
       await makeUnlessThere(file, `${password}\n`);
-      const kept = await readFile(file, 'utf8');
-      if (FORM.test(kept)) return kept.trim();
+      const kept = await readPrivateFile({ path: file });
+      if (FORM.test(kept)) return kept;
       throw new StartError(`The file ${file} has no password that Cardea made: delete the file and start again.`);
     },
     forget: () => rm(file, { force: true }),

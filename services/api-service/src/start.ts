@@ -82,7 +82,7 @@ async function refuseLostDatabase({ vault, auditService, config }: ApiContext): 
   const { items } = await auditService.call(listEntries, { query: { action: 'user.create', limit: 1 } });
   // Checked again, because another process may have just made the first user.
   if (items.length === 0 || (await hasUsers(vault.db))) return;
-  const what = config.profile === 'mini' ? config.database : 'it';
+  const what = typeof config.database === 'string' ? config.database : 'it';
   throw new StartError(
     `The database of api-service is empty, but the audit log has records of users: restore ${what} from a backup, or start again with an empty data folder.`,
   );

@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { generateSeed, signingKeyFromSeed, verifierKey } from '@cardea/crypto/checkpoint';
 import type { SigningKey } from '@cardea/crypto/checkpoint';
 import { fromHex, toHex } from '@cardea/crypto/encoding';
 import { StartError } from '@cardea/process/config';
 import { readIfThere, replaceFile } from '@cardea/process/durable-file';
+import { readPrivateFile } from '@cardea/process/private-file';
 import type { Queryable } from '@cardea/storage/db';
 import { readHead } from '../entry-store.ts';
 import { lastSignedPath } from './last-signed.ts';
@@ -11,7 +13,7 @@ import { lastSignedPath } from './last-signed.ts';
 /**
  * Reads the key that signs the checkpoints from `<folder>/signing-key` (the seed in hex, mode 0600). The first start
  * makes it. Writes the key for verifiers beside it, to `verifier-key` (mode 0644).
- * @throws StartError if a log exists but its key does not, or the file is not a key
+ * @throws StartError if a log exists but its key does not, if the file is not a key, or if others can read it
  */
 export async function openSigningKey(
   db: Queryable,
@@ -27,12 +29,12 @@ export async function openSigningKey(
 }
 
 async function readSeed(path: string): Promise<Uint8Array | undefined> {
-  const content = await readIfThere(path);
-  if (content === undefined) return undefined;
-  if (!/^[0-9a-f]{64}\n?$/.test(content)) {
+  if (!existsSync(path)) return undefined;
+  const content = await readPrivateFile({ path, subject: `The signing key ${path}` });
+  if (!/^[0-9a-f]{64}$/.test(content)) {
     throw new StartError(`${path} is not a signing key (64 hex digits): restore it from the backup of the key.`);
   }
-  return fromHex(content.trim());
+  return fromHex(content);
 }
 
 async function makeSeed(db: Queryable, folder: string, path: string): Promise<Uint8Array> {

@@ -1,15 +1,17 @@
-import { open, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import type { EnvelopeKey } from '@cardea/crypto/envelope';
 import { randomKey } from '@cardea/crypto/ids';
 import { StartError } from '@cardea/process/config';
 import { syncFolder, writeNewFile } from '@cardea/process/durable-file';
+import { readPrivateFile } from '@cardea/process/private-file';
 import { ONLY_VERSION, toKey } from '../keyring/keyring.ts';
 import type { NewSeal } from './new-seal.ts';
 
 const NAME = 'seal-key';
-const LINE = /^[A-Za-z0-9+/]{43}=\n?$/;
+const LINE = /^[A-Za-z0-9+/]{43}=$/;
 
 /** What an operator must know of an installation with the file seal, logged when its key is made. */
 export const fileSealWarning = [
@@ -34,7 +36,12 @@ export async function makeFileSeal(folder: string): Promise<NewSeal> {
 /** Reads the seal key in `folder`. @throws StartError if it is missing, damaged, or readable by others */
 export async function readSealKey(folder: string): Promise<EnvelopeKey> {
   const path = join(folder, NAME);
-  const text = await readPrivateFile(path);
+  if (!existsSync(path)) {
+    throw new StartError(
+      `The seal key ${path} is missing, and the keyring beside it opens only with it: put it back from a backup.`,
+    );
+  }
+  const text = await readPrivateFile({ path, subject: `The seal key ${path}` });
   if (!LINE.test(text)) throw new StartError(`The seal key ${path} is damaged: put it back from a backup.`);
   return toKey(ONLY_VERSION, fromBase64(text));
 }
@@ -43,26 +50,4 @@ export async function readSealKey(folder: string): Promise<EnvelopeKey> {
 export async function removeSealKey(folder: string): Promise<void> {
   await rm(join(folder, NAME), { force: true });
   await syncFolder(folder);
-}
-
-async function readPrivateFile(path: string): Promise<string> {
-  await using file = await openFile(path);
-  const { mode } = await file.stat();
-  if ((mode & 0o077) !== 0) {
-    throw new StartError(`The seal key ${path} can be read by other users of this machine: run chmod 400 ${path}.`);
-  }
-  return file.readFile('latin1');
-}
-
-async function openFile(path: string) {
-  try {
-    return await open(path, 'r');
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code !== 'ENOENT') throw new StartError(`The seal key ${path} cannot be read (${code}).`, { cause });
-    throw new StartError(
-      `The seal key ${path} is missing, and the keyring beside it opens only with it: put it back from a backup.`,
-      { cause },
-    );
-  }
 }

@@ -6,7 +6,7 @@ import type { PasswordCost } from '@cardea/crypto/password';
 import type { SealOf } from '../keyring/format.ts';
 import { ONLY_VERSION, toKey } from '../keyring/keyring.ts';
 import type { NewSeal } from './new-seal.ts';
-import { checkPrivateFile, readPrivateFile } from './private-file.ts';
+import { checkPrivateFile, namedBy, readPrivateFile } from '@cardea/process/private-file';
 
 const SALT_BYTES = 16;
 const LENGTH_MIN = 12;
@@ -37,10 +37,10 @@ const VARIABLE = 'CARDEA_SEAL_PASSPHRASE_FILE';
  * @throws StartError if the file cannot be read, or if other users of the machine can read it
  */
 export function readPassphraseFile(path: string): Promise<string> {
-  return readPrivateFile({ path, variable: VARIABLE });
+  return readPrivateFile(namedBy(VARIABLE, path));
 }
 
 /** Checks the file without reading it, because a pipe can be read only once. @throws StartError as reading would */
 export function checkPassphraseFile(path: string): Promise<void> {
-  return checkPrivateFile({ path, variable: VARIABLE });
+  return checkPrivateFile(namedBy(VARIABLE, path));
 }

@@ -8,7 +8,7 @@ import { randomKey } from '@cardea/crypto/ids';
 import type { SealOf } from '../keyring/format.ts';
 import { ONLY_VERSION, toKey } from '../keyring/keyring.ts';
 import type { NewSeal } from './new-seal.ts';
-import { readPrivateFile } from './private-file.ts';
+import { namedBy, readPrivateFile } from '@cardea/process/private-file';
 import type { TokenAnswer, TokenRequest } from './token-process.ts';
 
 /** Where the PKCS#11 module and the PIN of its token are. */
@@ -70,7 +70,7 @@ async function useToken(
   sealId: string,
   request: Pick<TokenRequest, 'tokenLabel' | 'keyLabel' | 'operation' | 'dataBase64'>,
 ): Promise<string> {
-  const pin = await readPrivateFile({ path: pinFile, variable: 'CARDEA_PKCS11_PIN_FILE' });
+  const pin = await readPrivateFile(namedBy('CARDEA_PKCS11_PIN_FILE', pinFile));
   const contextBase64 = toBase64(systemContext('seal-key', sealId));
   const answer = await ask({ ...request, module, pin, contextBase64 });
   if ('resultBase64' in answer) return answer.resultBase64;
