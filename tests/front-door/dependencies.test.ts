@@ -3,7 +3,6 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { seal, unseal } from '@cardea/contracts/seal-api';
-import { openPostgres } from '@cardea/storage/postgres';
 import { Person, Stranger } from '@cardea/testkit/person';
 import { parseAnswer, sendRequest, toBytes } from '@cardea/testkit/raw-http';
 import { startRedis } from '@cardea/testkit/servers';
@@ -181,7 +180,7 @@ describe('PostgreSQL', () => {
 
 // Only idle ones: a process that loses a connection in the middle of a commit must end (I5), and this one is jest's.
 async function dropConnections(system: TestSystem, service: 'api' | 'audit'): Promise<void> {
-  const db = openPostgres(system.environment(service)['CARDEA_DATABASE_URL']!);
+  const db = system.openDatabase(service);
   const dropped = await db.query(
     `select pg_terminate_backend(pid)
        from pg_stat_activity

@@ -19,7 +19,7 @@ const mayImport: Record<string, string[]> = {
   'services/kek-service': ['contracts', 'crypto', 'http', 'process'],
   'services/audit-service': ['contracts', 'crypto', 'http', 'process', 'storage'],
   'packages/testkit': [...product, 'api-service', 'audit-service', 'kek-service', 'worker', 'deploy'],
-  deploy: ['process'],
+  deploy: ['process', 'storage'],
   grafana: [],
   tests: [...product, 'api-service', 'testkit', 'deploy', 'grafana'],
   trials: [...product, 'testkit', 'deploy', 'grafana'],

@@ -1,6 +1,6 @@
 import { chownSync, cpSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { findFreePort } from '@cardea/testkit/nginx';
+import { findFreePort } from '@cardea/testkit/servers';
 import { findServer, ready, startGuarded, stop, temporaryFolder } from '@cardea/testkit/servers';
 import { parse, stringify } from 'yaml';
 import { root } from '../kill/cardea.ts';

@@ -38,6 +38,23 @@ export async function migrate(db: Db, migrations: Migration[]): Promise<{ applie
 }
 
 /**
+ * Resolves if the database has every migration. For roles that may not change the schema.
+ * @throws SchemaRefused if it has fewer or others, and says what to run
+ */
+export async function requireMigrated(db: Db, migrations: Migration[]): Promise<void> {
+  const [{ found } = { found: 0 }] = await db.query<{ found: number }>(
+    `select to_regclass('schema_migration') is not null as found`,
+  );
+  const applied = found === 1 ? await readApplied(db) : [];
+  refuseMismatch(applied, migrations);
+  const missing = migrations.find(({ name }) => !applied.some((row) => row.name === name));
+  if (!missing) return;
+  throw new SchemaRefused(
+    `The database is older than this version: it lacks migration ${missing.name}, and this role may not change it. Run deploy/migrate.ts as the owner of its tables, and start again.`,
+  );
+}
+
+/**
  * Reads the migrations of a folder in the order of their numbers: `0001-init.sql` for both engines, `0002-x.pg.sql` and
  * `0002-x.sqlite.sql` for one. Ignores other files.
  * @throws Error if a number occurs twice

@@ -1,13 +1,15 @@
 import type { Db, OnCommitError } from './db.ts';
 import { checkDurability } from './durability.ts';
-import { migrate, readMigrations } from './migrate.ts';
+import { migrate, readMigrations, requireMigrated } from './migrate.ts';
+import type { Migration } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
+import type { PostgresServer } from './postgres-server.ts';
 import { ownSqliteFile } from './sqlite-ownership.ts';
 import { openSqlite } from './sqlite.ts';
 
 export interface OpenOptions {
-  /** A PostgreSQL URL, or the path of a SQLite file. */
-  target: string;
+  /** A PostgreSQL server, or the path of a SQLite file. */
+  target: PostgresServer | string;
   /** Folder of the migrations to apply. */
   migrations: URL;
   onCommitError: OnCommitError;
@@ -16,22 +18,34 @@ export interface OpenOptions {
 }
 
 /**
- * Opens a service's database: checks that its settings are durable, brings its schema up to date, and calls
+ * Opens a service's database: checks that its settings are durable, brings its schema up to date (or, if its role may
+ * not make tables, checks that somebody has), and calls
  * `onCommitError` when a commit fails. No other process can open a SQLite file until this one closes it or ends.
  * @throws DbUnavailable, SchemaRefused
  */
 export async function openDatabase(options: OpenOptions): Promise<Db> {
   const { target, migrations, onCommitError, allowFsyncOff = false } = options;
-  const isPostgres = /^postgres(ql)?:/.test(target);
-  const db = isPostgres ? openPostgres(target, { onCommitError }) : await openOwnSqlite(target, onCommitError);
+  const db =
+    typeof target === 'string' ? await openOwnSqlite(target, onCommitError) : openPostgres(target, { onCommitError });
   try {
     await checkDurability(db, { allowFsyncOff });
-    await migrate(db, await readMigrations(migrations, db.engine));
+    await bringUpToDate(db, await readMigrations(migrations, db.engine));
   } catch (error) {
     await db.close();
     throw error;
   }
   return db;
+}
+
+/** Migrates if the role of this connection may make tables. A role of a service may not, and only looks. */
+async function bringUpToDate(db: Db, migrations: Migration[]): Promise<void> {
+  if (db.engine === 'sqlite' || (await mayMakeTables(db))) await migrate(db, migrations);
+  else await requireMigrated(db, migrations);
+}
+
+async function mayMakeTables(db: Db): Promise<boolean> {
+  const [row] = await db.query<{ may: number }>(`select has_schema_privilege(current_schema(), 'create') as may`);
+  return row?.may === 1;
 }
 
 async function openOwnSqlite(path: string, onCommitError: OnCommitError): Promise<Db> {

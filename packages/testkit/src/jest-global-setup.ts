@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureCertificates } from '@cardea/deploy/certificates';
+import { makeTemplates } from './roles.ts';
 import { startPostgres, startRedis } from './servers.ts';
 
 interface Stoppable {
@@ -21,7 +22,7 @@ declare global {
 export default async function startTestServers(): Promise<void> {
   globalThis.cardeaTestServers = [];
   await Promise.all([
-    provide('CARDEA_TEST_POSTGRES_URL', startPostgres),
+    provide('CARDEA_TEST_POSTGRES_URL', startPostgres).then(provideTemplates),
     provide('CARDEA_TEST_REDIS_URL', startRedis),
     provide('CARDEA_TEST_TLS_DIR', makeCertificates),
   ]);
@@ -35,6 +36,17 @@ async function provide(variable: string, start: () => Promise<Stoppable & { url:
     process.env[variable] = server.url;
   } catch (error) {
     process.stderr.write(`${variable} is not set, and tests that need it will fail: ${String(error)}\n`);
+  }
+}
+
+/** Makes the roles of profile full, and databases that each system copies instead of migrating its own. */
+async function provideTemplates(): Promise<void> {
+  const url = process.env['CARDEA_TEST_POSTGRES_URL'];
+  if (url === undefined) return;
+  try {
+    process.env['CARDEA_TEST_POSTGRES_TEMPLATES'] = JSON.stringify(await makeTemplates(url));
+  } catch (error) {
+    process.stderr.write(`there are no databases for profile full, and its tests will fail: ${String(error)}\n`);
   }
 }
 

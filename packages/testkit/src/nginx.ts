@@ -1,8 +1,6 @@
 import { chmodSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { findServer, ready, startGuarded, stop, temporaryFolder } from './servers.ts';
+import { findFreePort, findServer, ready, startGuarded, stop, temporaryFolder } from './servers.ts';
 
 const product = new URL('../../../nginx/cardea.conf', import.meta.url);
 
@@ -80,13 +78,4 @@ http {
     }
 }
 `;
-}
-
-/** A port of the loopback interface that is free now. */
-export async function findFreePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

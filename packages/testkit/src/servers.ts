@@ -1,9 +1,21 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, existsSync, globSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  globSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createConnection } from 'node:net';
+import { createConnection, createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,6 +30,8 @@ export interface PostgresServer {
   url: string;
   /** Where the server keeps its data. */
   dataFolder: string;
+  /** `localhost:port`, if it speaks TLS. There it asks each role for its password. */
+  tlsHost: string | undefined;
   /** Makes an empty database and returns its URL. */
   createDatabase(): Promise<string>;
   /** Kills all its processes, as a power cut does, and starts it again on the same data. */
@@ -28,11 +42,25 @@ export interface PostgresServer {
 export interface RedisServer {
   /** `unix:///…/redis.sock` */
   url: string;
+  /** `localhost:port`, if it speaks TLS. There the user `cardea` needs its password. */
+  tlsHost: string | undefined;
   /** Deletes all data, as the loss of the Redis would. */
   flush(): Promise<void>;
   /** Writes all data into a file and returns its path. */
   save(): Promise<string>;
   stop(): Promise<void>;
+}
+
+/** What a server needs to speak TLS on a port of the loopback interface. All are paths. */
+export interface ServerTls {
+  ca: string;
+  cert: string;
+  key: string;
+}
+
+export interface PostgresOptions {
+  fsync?: 'on' | 'off';
+  tls?: ServerTls;
 }
 
 /**
@@ -41,20 +69,25 @@ export interface RedisServer {
  * measurements turn it on. The server ends with this process, even after SIGKILL.
  * @throws Error with the server's log if it does not start
  */
-export async function startPostgres({ fsync = 'off' }: { fsync?: 'on' | 'off' } = {}): Promise<PostgresServer> {
+export async function startPostgres({ fsync = 'off', tls }: PostgresOptions = {}): Promise<PostgresServer> {
   const folder = temporaryFolder('pg');
   const binaries = findPostgres(folder);
   const data = join(folder, 'data');
   run(join(binaries, 'initdb'), `-D ${data} -U postgres -A trust -E UTF8 --locale=C --no-sync`.split(' '), folder);
-  const settings = { fsync, listen_addresses: '', unix_socket_directories: folder, max_connections: '300' };
+  const port = tls && (await findFreePort());
+  const local = { fsync, unix_socket_directories: folder, max_connections: '300' };
+  const settings = tls ? { ...local, ...postgresTls(folder, tls, port!) } : { ...local, listen_addresses: '' };
+  if (tls) await writeFile(join(data, 'pg_hba.conf'), HBA);
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const guard = startGuarded(folder, 'QUIT', [join(binaries, 'postgres'), '-D', data, ...flags]);
-  const url = `postgresql://postgres@localhost/postgres?host=${encodeURIComponent(folder)}`;
+  const socketOf = port === undefined ? '' : `&port=${port}`;
+  const url = `postgresql://postgres@localhost/postgres?host=${encodeURIComponent(folder)}${socketOf}`;
   const answers = () => ready(guard, folder, () => runSql(url, 'select 1'));
   await answers();
   return {
     url,
     dataFolder: data,
+    tlsHost: port === undefined ? undefined : `localhost:${port}`,
     createDatabase: () => createDatabase(url),
     async crash() {
       await killWithChildren(Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]));
@@ -65,20 +98,29 @@ export async function startPostgres({ fsync = 'off' }: { fsync?: 'on' | 'off' } 
   };
 }
 
+export interface RedisOptions {
+  tls?: ServerTls;
+  /** Of the user `cardea`. */
+  password?: string;
+}
+
 /**
  * Starts a new Redis on a unix socket. It keeps nothing on disk. Installs Debian's package if there is no redis-server.
  * The server ends with this process, even after SIGKILL.
  * @throws Error that says what to do if there is no redis-server and none can be installed
  */
-export async function startRedis(): Promise<RedisServer> {
+export async function startRedis({ tls, password = '' }: RedisOptions = {}): Promise<RedisServer> {
   const binary = findServer('redis-server');
   const folder = temporaryFolder('redis');
   const socket = join(folder, 'redis.sock');
+  const port = tls && (await findFreePort());
   const flags = ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder];
-  const guard = startGuarded(folder, 'KILL', [binary, ...flags]);
+  const overTls = tls ? redisTls(folder, tls, { port: port!, password }) : [];
+  const guard = startGuarded(folder, 'KILL', [binary, ...flags, ...overTls]);
   await ready(guard, folder, () => sendRedis(socket, 'PING'));
   return {
     url: `unix://${socket}`,
+    tlsHost: port === undefined ? undefined : `localhost:${port}`,
     flush: () => sendRedis(socket, 'FLUSHALL'),
     async save() {
       await sendRedis(socket, 'SAVE');
@@ -105,6 +147,45 @@ export async function emptyTestRedis(): Promise<string> {
   const database = process.env['JEST_WORKER_ID'] ?? '1';
   await sendRedis(new URL(url).pathname, `SELECT ${database}`, 'FLUSHDB');
   return `${url}?db=${database}`;
+}
+
+// As in production: who comes over the network needs TLS and a password.
+const HBA = `
+local all all trust
+hostssl all all 127.0.0.1/32 scram-sha-256
+hostssl all all ::1/128 scram-sha-256
+`;
+
+function postgresTls(folder: string, tls: ServerTls, port: number): Record<string, string> {
+  const { cert, key } = ownedByServer(folder, tls);
+  return { listen_addresses: 'localhost', port: String(port), ssl: 'on', ssl_cert_file: cert, ssl_key_file: key };
+}
+
+function redisTls(folder: string, tls: ServerTls, { port, password }: { port: number; password: string }): string[] {
+  const { ca, cert, key } = ownedByServer(folder, tls);
+  const files = ['--tls-ca-cert-file', ca, '--tls-cert-file', cert, '--tls-key-file', key, '--tls-auth-clients', 'no'];
+  return ['--tls-port', String(port), '--bind', '127.0.0.1', ...files, '--user', `cardea on >${password} ~* &* +@all`];
+}
+
+/** Copies the files for the user that servers run as. */
+function ownedByServer(folder: string, files: ServerTls): ServerTls {
+  const copy = (name: keyof ServerTls): string => {
+    const path = join(folder, `tls-${name}`);
+    copyFileSync(files[name], path);
+    chmodSync(path, 0o600);
+    if (isRoot()) chownSync(path, UNPRIVILEGED, UNPRIVILEGED);
+    return path;
+  };
+  return { ca: copy('ca'), cert: copy('cert'), key: copy('key') };
+}
+
+/** A port of the loopback interface that is free now. */
+export async function findFreePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 /** Makes a new folder that belongs to the user that servers run as. */
@@ -260,7 +341,8 @@ async function createDatabase(serverUrl: string): Promise<string> {
   return url.href;
 }
 
-async function runSql(url: string, sql: string): Promise<void> {
+/** Runs one statement on a new connection. */
+export async function runSql(url: string, sql: string): Promise<void> {
   const client = new Client({ connectionString: url });
   await client.connect();
   try {

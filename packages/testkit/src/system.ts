@@ -28,7 +28,7 @@ import { systemCaller } from '@cardea/vault/system-caller';
 import { createUser } from '@cardea/vault/users/users';
 import { Person, Stranger } from './person.ts';
 import { makeStores } from './stores.ts';
-import type { Stores } from './stores.ts';
+import type { OwnServers, Stores } from './stores.ts';
 
 export type Profile = 'mini' | 'full';
 export type Username = 'admin' | 'alice' | 'bob' | 'carla';
@@ -90,8 +90,8 @@ export interface TestSystem extends AsyncDisposable {
   now(): Date;
   /** Runs a job at once, by this clock, as a worker does when the job is due. */
   runJob<N extends JobName>(name: N, payload: JobPayload<N>, run?: Partial<JobRun>): Promise<void>;
-  /** Opens a new connection to api-service's database, as an attacker with access to the disk could. */
-  openDatabase(): Db;
+  /** Opens a new connection to a database, with all rights, as an attacker with access to the disk could. */
+  openDatabase(service?: 'api' | 'audit'): Db;
   stopService(name: ServiceName): Promise<void>;
   /** Ends the worker with SIGKILL and starts another one. */
   replaceWorker(): Promise<void>;
@@ -109,14 +109,22 @@ export interface PreparedSystem extends TestSystem {
 /**
  * Starts a system. Profile full needs the servers of jest's global setup, or others in the same environment variables.
  */
-export async function createTestSystem(profile: Profile, settings: NodeJS.ProcessEnv = {}): Promise<TestSystem> {
-  const system = prepareTestSystem(profile, settings);
+export async function createTestSystem(
+  profile: Profile,
+  settings: NodeJS.ProcessEnv = {},
+  servers?: OwnServers,
+): Promise<TestSystem> {
+  const system = prepareTestSystem(profile, settings, servers);
   await system.start();
   return system;
 }
 
 /** Makes a system like `createTestSystem`, without starting it. */
-export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv = {}): PreparedSystem {
+export function prepareTestSystem(
+  profile: Profile,
+  settings: NodeJS.ProcessEnv = {},
+  servers?: OwnServers,
+): PreparedSystem {
   let stores: Stores | undefined;
   let offsetMs = 0;
   let stoppedAt: number | undefined;
@@ -151,13 +159,7 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
       CARDEA_REQUESTS_PER_MINUTE: '1000000',
       CARDEA_REFUSALS_PER_MINUTE: '1000000',
       CARDEA_UNWRAP_VAULTS_PER_MINUTE: '1000000',
-      ...(databases
-        ? {
-            CARDEA_DATABASE_URL: name === 'audit' ? databases.audit : databases.api,
-            CARDEA_REDIS_URL: databases.redis,
-            CARDEA_TEST_ALLOW_FSYNC_OFF: 'true',
-          }
-        : {}),
+      ...databases?.settings(name),
       ...settings,
     };
   }
@@ -208,6 +210,15 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
   }
 
   const api = () => started(running.get('api')) as RunningApiService;
+
+  /** In profile full a worker runs the jobs, and its role may do less than that of api-service. */
+  async function workerRights(): Promise<AsyncDisposable & { vault: VaultContext }> {
+    const { vault } = api();
+    const { databases } = started(stores);
+    if (!databases) return { vault, async [Symbol.asyncDispose]() {} };
+    const db = openPostgres(databases.urlOf('api', 'worker'), { max: 4 });
+    return { vault: { ...vault, db }, [Symbol.asyncDispose]: () => db.close() };
+  }
   const url = () => api().url;
 
   return {
@@ -253,7 +264,7 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
       return new Stranger(url());
     },
     async start() {
-      stores = await makeStores(profile);
+      stores = await makeStores(profile, servers);
       try {
         await startAll();
       } catch (error) {
@@ -278,11 +289,13 @@ export function prepareTestSystem(profile: Profile, settings: NodeJS.ProcessEnv 
     },
     now,
     async runJob(name, payload, { signal = new AbortController().signal, done = () => undefined } = {}) {
-      await jobHandlers(api().vault)[name](payload, { signal, done });
+      await using rights = await workerRights();
+      await jobHandlers(rights.vault)[name](payload, { signal, done });
     },
-    openDatabase() {
+    openDatabase(service = 'api') {
       const { dataDir, databases } = started(stores);
-      return databases ? openPostgres(databases.api) : openSqlite(join(dataDir, 'api', 'cardea.db'));
+      if (databases) return openPostgres(databases.urlOf(service), { max: 4 });
+      return openSqlite(service === 'api' ? join(dataDir, 'api', 'cardea.db') : join(dataDir, 'audit', 'audit.db'));
     },
     startService,
     stopService,

@@ -1,5 +1,8 @@
 import { join } from 'node:path';
-import { Port, StartError, commonSettings, readConfig } from '@cardea/process/config';
+import { Port, commonSettings, fullNeeds, readConfig } from '@cardea/process/config';
+import type { Rule } from '@cardea/process/config';
+import { PostgresUrl, SecretFile, databaseRules, databaseVariables } from '@cardea/process/server-settings';
+import type { PostgresServer } from '@cardea/storage/postgres-server';
 import { z } from 'zod';
 
 /** The settings of audit-service. */
@@ -14,14 +17,12 @@ export interface AuditConfig {
   folder: string;
   /** The name of the log, in every entry and checkpoint. Fixed once the log has entries. */
   origin: string;
-  /** A file (mini) or a PostgreSQL URL (full). */
-  database: string;
-  /** The URL of the role that owns the tables. With it, the role of `database` may only append. */
-  migrationUrl?: string;
+  /** The path of a SQLite file (mini) or a PostgreSQL server (full), with the role that appends. */
+  database: PostgresServer | string;
+  /** The same database with a role that only reads, for lists and exports. Without it `database` does both. */
+  readDatabase?: PostgresServer;
   allowFsyncOff: boolean;
 }
-
-const PostgresUrl = z.url({ protocol: /^postgres(ql)?$/ });
 
 const Settings = z.object({
   ...commonSettings,
@@ -30,20 +31,22 @@ const Settings = z.object({
     .string()
     .regex(/^[!-*,-~]{1,256}$/, 'must be 1 to 256 printable ASCII characters without spaces or +')
     .default('cardea.local/audit'),
-  CARDEA_DATABASE_URL: PostgresUrl.optional(),
-  CARDEA_MIGRATION_DATABASE_URL: PostgresUrl.optional(),
+  ...databaseVariables,
+  CARDEA_READ_DATABASE_URL: PostgresUrl.optional(),
+  CARDEA_READ_DATABASE_PASSWORD_FILE: SecretFile.optional(),
   /** For tests only: a PostgreSQL that does not wait for its disk loses commits in a power cut. */
   CARDEA_TEST_ALLOW_FSYNC_OFF: z.stringbool().default(false),
 });
 
+const rules: Rule[] = [
+  fullNeeds('CARDEA_DATABASE_URL', 'a PostgreSQL database that only audit-service uses'),
+  databaseRules('DATABASE'),
+  databaseRules('READ_DATABASE'),
+];
+
 /** Reads the settings of audit-service. @throws StartError that names every wrong variable */
 export function readAuditConfig(env: NodeJS.ProcessEnv): AuditConfig {
-  const settings = readConfig(Settings, env);
-  const { CARDEA_DATABASE_URL: databaseUrl, CARDEA_MIGRATION_DATABASE_URL: migrationUrl } = settings;
-  const full = settings.CARDEA_PROFILE === 'full';
-  if (full && databaseUrl === undefined) {
-    throw new StartError('Profile full needs CARDEA_DATABASE_URL: a PostgreSQL database that only audit-service uses.');
-  }
+  const settings = readConfig(Settings, env, rules);
   const folder = join(settings.CARDEA_DATA_DIR, 'audit');
   return {
     host: settings.CARDEA_HOST,
@@ -54,8 +57,14 @@ export function readAuditConfig(env: NodeJS.ProcessEnv): AuditConfig {
     logLevel: settings.CARDEA_LOG_LEVEL,
     folder,
     origin: settings.CARDEA_AUDIT_ORIGIN,
-    database: full ? databaseUrl! : join(folder, 'audit.db'),
-    ...(full && migrationUrl !== undefined ? { migrationUrl } : {}),
+    ...(settings.CARDEA_PROFILE === 'full' ? databasesOf(settings) : { database: join(folder, 'audit.db') }),
     allowFsyncOff: settings.CARDEA_TEST_ALLOW_FSYNC_OFF,
   };
+}
+
+function databasesOf(settings: z.output<typeof Settings>): Pick<AuditConfig, 'database' | 'readDatabase'> {
+  const { CARDEA_DATABASE_CA_FILE: ca, CARDEA_READ_DATABASE_URL: readUrl } = settings;
+  const database = { url: settings.CARDEA_DATABASE_URL!, password: settings.CARDEA_DATABASE_PASSWORD_FILE, ca };
+  if (readUrl === undefined) return { database };
+  return { database, readDatabase: { url: readUrl, password: settings.CARDEA_READ_DATABASE_PASSWORD_FILE, ca } };
 }

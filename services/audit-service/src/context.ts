@@ -9,7 +9,8 @@ import type { Db } from '@cardea/storage/db';
 import { openSigner } from './sign/checkpoint.ts';
 import type { Signer } from './sign/checkpoint.ts';
 import type { AuditConfig } from './config.ts';
-import { openAuditDatabase } from './database.ts';
+import { openAuditDatabases } from './database.ts';
+import type { AuditDatabases } from './database.ts';
 import { FatalLogError, openLog } from './append/log.ts';
 import { createAuditMetrics } from './metrics.ts';
 import type { AuditMetrics } from './metrics.ts';
@@ -24,7 +25,10 @@ export interface AuditContext {
   logger: Logger;
   metrics: AuditMetrics;
   identity: TlsIdentity;
+  /** Appends and signs. */
   db: Db;
+  /** Reads for lists and exports. */
+  readDb: Db;
   pool: AppendPool;
   signer: Signer;
   /** Ends the process if memory and disk may disagree after this error; otherwise does nothing. */
@@ -48,7 +52,8 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
   const now = () => (overrides.now?.() ?? new Date()).getTime();
   const identity = readTlsIdentity(config.tlsDir, 'audit-service');
   makeDataFolder(config.folder);
-  const db = await openAuditDatabase(config);
+  const databases = await openAuditDatabases(config);
+  const { db, readDb } = databases;
   const stopIfFatal = (error: unknown) => {
     if (error instanceof FatalLogError || error instanceof CommitError) onFatal(error);
   };
@@ -62,16 +67,20 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
       size: signer.newest().size,
     });
     const metrics = createAuditMetrics({ log, pool, signer, identity });
-    const close = () => closeAll({ db, pool, signer, logger });
-    return { now, logger, metrics, identity, db, pool, signer, stopIfFatal, close };
+    const close = () => closeAll({ databases, pool, signer, logger });
+    return { now, logger, metrics, identity, db, readDb, pool, signer, stopIfFatal, close };
   } catch (error) {
     stopIfFatal(error);
-    await db.close();
+    await databases.close();
     throw error;
   }
 }
 
-async function closeAll({ db, pool, signer, logger }: Pick<AuditContext, 'db' | 'pool' | 'signer' | 'logger'>) {
+interface Closing extends Pick<AuditContext, 'pool' | 'signer' | 'logger'> {
+  databases: AuditDatabases;
+}
+
+async function closeAll({ databases, pool, signer, logger }: Closing): Promise<void> {
   await pool.stop();
   try {
     await signer.signIfGrown();
@@ -79,6 +88,6 @@ async function closeAll({ db, pool, signer, logger }: Pick<AuditContext, 'db' | 
     // The entries are on disk. The next start reads them again and signs them.
     logger.error('the last entries are not signed', { error });
   } finally {
-    await db.close();
+    await databases.close();
   }
 }

@@ -1,37 +1,35 @@
 import type { CommitError, Db } from '@cardea/storage/db';
-import { checkDurability } from '@cardea/storage/durability';
 import { openDatabase } from '@cardea/storage/open';
 import { openPostgres } from '@cardea/storage/postgres';
-import { grantAppendOnly } from './append-only.ts';
 import type { AuditConfig } from './config.ts';
 
 const migrations = new URL('../migrations/', import.meta.url);
 
-/**
- * Opens the database of the log, migrates its schema and checks that its settings are durable. If another role owns the
- * tables, the role of the service gets only the rights to append. The log itself handles a failed commit.
- */
-export async function openAuditDatabase(config: AuditConfig): Promise<Db> {
-  const { database, migrationUrl, allowFsyncOff } = config;
-  const options = { migrations, allowFsyncOff, onCommitError: rethrow };
-  if (migrationUrl === undefined) return await openDatabase({ target: database, ...options });
-
-  const owner = await openDatabase({ target: migrationUrl, ...options });
-  try {
-    await grantAppendOnly(owner, decodeURIComponent(new URL(database).username));
-  } finally {
-    await owner.close();
-  }
-  return await openAsAppender(database, allowFsyncOff);
+/** The connections to the database of the log. */
+export interface AuditDatabases {
+  /** Appends, and reads what the chain and the checkpoints need. */
+  db: Db;
+  /** Reads for lists and exports. The same as `db` if the settings name no other role. */
+  readDb: Db;
+  close(): Promise<void>;
 }
 
-async function openAsAppender(url: string, allowFsyncOff: boolean): Promise<Db> {
-  const db = openPostgres(url);
+/**
+ * Opens the database of the log, with its schema up to date, and checks that its settings are durable. The log itself
+ * handles a failed commit.
+ * @throws DbUnavailable, SchemaRefused
+ */
+export async function openAuditDatabases(config: AuditConfig): Promise<AuditDatabases> {
+  const { database, readDatabase, allowFsyncOff } = config;
+  const db = await openDatabase({ target: database, migrations, allowFsyncOff, onCommitError: rethrow });
+  if (!readDatabase) return { db, readDb: db, close: () => db.close() };
+  const readDb = openPostgres(readDatabase);
+  const close = async () => void (await Promise.all([readDb.close(), db.close()]));
   try {
-    await checkDurability(db, { allowFsyncOff });
-    return db;
+    await readDb.ping();
+    return { db, readDb, close };
   } catch (error) {
-    await db.close();
+    await close();
     throw error;
   }
 }

@@ -24,13 +24,13 @@ export function auditRoutes(ctx: AuditContext): Route[] {
       },
       { bodyBytesMax: APPEND_BYTES_MAX },
     ),
-    plainRoute(listEntries, async ({ query }) => ({ body: await findEntries(ctx.db, query) })),
+    plainRoute(listEntries, async ({ query }) => ({ body: await findEntries(ctx.readDb, query) })),
     plainRoute(readCheckpoint, async () => ({
       text: ctx.signer.newest().note,
       contentType: 'text/plain; charset=utf-8',
     })),
     plainRoute(exportEntries, async ({ query }) => ({
-      stream: await exportLog(ctx, query),
+      stream: await exportLog({ ...ctx, db: ctx.readDb }, query),
       contentType: 'application/x-tar',
     })),
   ];

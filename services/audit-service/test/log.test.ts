@@ -1,8 +1,6 @@
 import { rootHash } from '@cardea/crypto/merkle';
 import type { Db } from '@cardea/storage/db';
-import { openPostgres } from '@cardea/storage/postgres';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { grantAppendOnly } from '../src/append-only.ts';
 import { parseEntry } from '../src/entry-row.ts';
 import { moveHead, readEntryBytes, readHead, readRows, storedTree } from '../src/entry-store.ts';
 import { FatalLogError, openLog } from '../src/append/log.ts';
@@ -282,43 +280,5 @@ describe('if PostgreSQL stops answering', () => {
     await expect(appendTo(log, [event])).rejects.toMatchObject({ code: 'unavailable' });
     await db.query('drop trigger die_before_commit on audit_entry');
     expect((await appendTo(log, [event])).items).toMatchObject([{ seq: 0 }]);
-  });
-});
-
-describe('the role of the service on PostgreSQL', () => {
-  test('may append, but not change, delete or drop a trigger', async () => {
-    const database = await auditDatabase('postgres');
-    const owner = database.open();
-    const role = `audit_role_${crypto.randomUUID().slice(0, 8)}`;
-    await owner.query(`create role ${role} login`);
-    await grantAppendOnly(owner, role);
-    const url = new URL(database.url!);
-    url.username = role;
-    const service = openPostgres(url.href, { max: 2 });
-
-    const log = await openLog(service, identity);
-    expect((await appendTo(log, someEvents(300))).size).toBe(300);
-    for (const sql of [
-      "update audit_entry set action = 'x.y'",
-      'delete from audit_entry',
-      'delete from audit_tile',
-      'delete from audit_head',
-      'truncate audit_entry',
-      'drop trigger audit_entry_append_only on audit_entry',
-      'alter table audit_entry disable trigger all',
-    ]) {
-      await expect(service.query(sql)).rejects.toThrow(/permission denied|must be owner/);
-    }
-    await expect(owner.query('truncate audit_entry')).rejects.toThrow('append-only');
-
-    await service.close();
-    await owner.query(`drop owned by ${role}`);
-    await owner.query(`drop role ${role}`);
-    await owner.close();
-    await database.remove();
-  });
-
-  test('a role whose name has other characters than a-z, 0-9 and _ is refused', async () => {
-    await expect(grantAppendOnly({} as Db, 'x; drop table audit_entry')).rejects.toThrow('must be a name');
   });
 });

@@ -20,7 +20,7 @@ import { readAuditConfig } from '../src/config.ts';
 import { openLog } from '../src/append/log.ts';
 import { openSigningKey } from '../src/sign/signing-key.ts';
 import { startAuditService } from '../src/start.ts';
-import { auditDatabase, engines, onServer } from './audit-database.ts';
+import { auditDatabase, engines } from './audit-database.ts';
 import type { AuditDatabase } from './audit-database.ts';
 import { anEvent, appendBody, appendTo, someEvents } from './test-log.ts';
 import { verify } from './verify.ts';
@@ -217,32 +217,6 @@ describe.each(engines)('audit-service on %s', (engine) => {
     expect((await fetch(`${opsUrl}/readyz`)).status).toBe(200);
     expect(metrics).toContain('cardea_audit_appended_events_total{service="audit-service"} 7');
     expect(metrics).toContain('cardea_audit_signed_entries{service="audit-service"} 0');
-  });
-});
-
-describe('a separate role for the migrations', () => {
-  test('leaves the service a role that may append but not change', async () => {
-    const database = await auditDatabase('postgres');
-    const role = `audit_service_${crypto.randomUUID().slice(0, 8)}`;
-    await onServer(database.url!.href, `create role ${role} login`);
-    const own = new URL(database.url!);
-    own.username = role;
-    const config = readAuditConfig(
-      environment({
-        CARDEA_PROFILE: 'full',
-        CARDEA_DATABASE_URL: own.href,
-        CARDEA_MIGRATION_DATABASE_URL: database.url!.href,
-        CARDEA_TEST_ALLOW_FSYNC_OFF: 'true',
-      }),
-    );
-    const service = await startAuditService(config, { logger: silent as never });
-    await connect(service.url, 'api-service').post(appendEvents.path, appendBody([anEvent()]).toString(), 5000);
-    await service.stop();
-
-    await expect(onServer(own.href, 'delete from audit_entry')).rejects.toThrow('permission denied');
-    await onServer(database.url!.href, `drop owned by ${role}`);
-    await onServer(database.url!.href, `drop role ${role}`);
-    await database.remove();
   });
 });
 

@@ -1,0 +1,13 @@
+-- What the roles of profile full may do, on PostgreSQL. deploy/migrate.ts runs this after the migrations, in one transaction,
+-- as the owner of the tables. It begins by taking everything away, so a right that is not here does not exist.
+revoke all on all tables in schema public from public, cardea_audit_append, cardea_audit_read;
+
+-- The chain and the checkpoints are continued from what is stored.
+grant select on all tables in schema public to cardea_audit_append;
+
+grant insert on audit_entry, audit_tile to cardea_audit_append;
+
+-- The one row that changes: where the log ends.
+grant update (size, chain) on audit_head to cardea_audit_append;
+
+grant select on audit_entry, audit_tile, audit_head to cardea_audit_read;
