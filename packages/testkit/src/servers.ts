@@ -100,7 +100,7 @@ export async function startPostgres({ fsync = 'off', tls }: PostgresOptions = {}
 
 export interface RedisOptions {
   tls?: ServerTls;
-  /** Of the user `cardea`. */
+  /** Of the user `cardea`, without spaces. */
   password?: string;
 }
 
@@ -164,7 +164,14 @@ function postgresTls(folder: string, tls: ServerTls, port: number): Record<strin
 function redisTls(folder: string, tls: ServerTls, { port, password }: { port: number; password: string }): string[] {
   const { ca, cert, key } = ownedByServer(folder, tls);
   const files = ['--tls-ca-cert-file', ca, '--tls-cert-file', cert, '--tls-key-file', key, '--tls-auth-clients', 'no'];
-  return ['--tls-port', String(port), '--bind', '127.0.0.1', ...files, '--user', `cardea on >${password} ~* &* +@all`];
+  return [
+    '--tls-port',
+    String(port),
+    '--bind',
+    '127.0.0.1',
+    ...files,
+    ...`--user cardea on >${password} ~* &* +@all`.split(' '),
+  ];
 }
 
 /** Copies the files for the user that servers run as. */
