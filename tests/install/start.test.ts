@@ -220,9 +220,13 @@ describe('a start that fails says in one sentence what to do:', () => {
     ],
     ['a malformed port', /CARDEA_PORT is "http": set it to a number/, async () => ({ CARDEA_PORT: 'http' })],
     ['an unknown profile', /there is no profile "huge": set CARDEA_PROFILE/, async () => ({ CARDEA_PROFILE: 'huge' })],
-    ['an unknown log level', /CARDEA_LOG_LEVEL: /, async () => ({ CARDEA_LOG_LEVEL: 'loud' })],
-    ['a malformed limit', /CARDEA_SIGN_INS_PER_MINUTE: /, async () => ({ CARDEA_SIGN_INS_PER_MINUTE: 'many' })],
-    ['an unknown seal', /CARDEA_SEAL: /, async () => ({ CARDEA_SEAL: 'wax' })],
+    ['an unknown log level', /CARDEA_LOG_LEVEL must be .*, not "/, async () => ({ CARDEA_LOG_LEVEL: 'loud' })],
+    [
+      'a malformed limit',
+      /CARDEA_SIGN_INS_PER_MINUTE must be .*, not "/,
+      async () => ({ CARDEA_SIGN_INS_PER_MINUTE: 'many' }),
+    ],
+    ['an unknown seal', /CARDEA_SEAL must be .*, not "/, async () => ({ CARDEA_SEAL: 'wax' })],
     [
       'another seal than that of the keyring',
       /CARDEA_SEAL says passphrase/,
@@ -253,8 +257,8 @@ describe('a start that fails says in one sentence what to do:', () => {
   });
 
   test.each([
-    ['a malformed limit', /CARDEA_SIGN_INS_PER_MINUTE: /, { CARDEA_SIGN_INS_PER_MINUTE: 'many' }],
-    ['a malformed name of the log', /CARDEA_AUDIT_ORIGIN: /, { CARDEA_AUDIT_ORIGIN: 'a b' }],
+    ['a malformed limit', /CARDEA_SIGN_INS_PER_MINUTE must be .*, not "/, { CARDEA_SIGN_INS_PER_MINUTE: 'many' }],
+    ['a malformed name of the log', /CARDEA_AUDIT_ORIGIN must be .*, not "/, { CARDEA_AUDIT_ORIGIN: 'a b' }],
     ['a passphrase seal without a passphrase', /put it into a file and name that file/, { CARDEA_SEAL: 'passphrase' }],
     ['a host that is not this machine', /set CARDEA_HOST to an address/, { CARDEA_HOST: '192.0.2.1' }],
   ])('%s, and at the first start it leaves nothing behind', async (_what, sentence, env) => {

@@ -82,20 +82,6 @@ describe('a system whose PostgreSQL and Redis speak TLS and ask for passwords', 
 });
 
 describe('a connection to PostgreSQL', () => {
-  const address = async (): Promise<PostgresAddress> => readApiConfig(system.environment('api')).database as never;
-
-  async function problemOf(change: Partial<PostgresAddress>): Promise<unknown> {
-    const db = openPostgres({ ...(await address()), ...change }, { max: 1 });
-    try {
-      await db.ping();
-      return undefined;
-    } catch (error) {
-      return (error as Error).cause;
-    } finally {
-      await db.close();
-    }
-  }
-
   test('with the right password and CA is made', async () => {
     expect(await problemOf({})).toBeUndefined();
   });
@@ -123,18 +109,6 @@ describe('a connection to PostgreSQL', () => {
 });
 
 describe('a connection to Redis', () => {
-  async function ping(change: object): Promise<string> {
-    const { redis: address } = readApiConfig(system.environment('api'));
-    const client = new Redis({ ...connectionTo({ ...address!, ...change }), retryStrategy: () => null });
-    const failed = new Promise<never>((_resolve, reject) => client.on('error', reject));
-    try {
-      return await Promise.race([client.ping(), failed]);
-    } finally {
-      failed.catch(() => {});
-      client.disconnect();
-    }
-  }
-
   test('with the right password and CA is made', async () => {
     expect(await ping({})).toBe('PONG');
   });
@@ -148,3 +122,31 @@ describe('a connection to Redis', () => {
     );
   });
 });
+
+async function address(): Promise<PostgresAddress> {
+  return readApiConfig(system.environment('api')).database as PostgresAddress;
+}
+
+async function ping(change: object): Promise<string> {
+  const { redis: server } = readApiConfig(system.environment('api'));
+  const client = new Redis({ ...connectionTo({ ...server!, ...change }), retryStrategy: () => null });
+  const failed = new Promise<never>((_resolve, reject) => client.on('error', reject));
+  try {
+    return await Promise.race([client.ping(), failed]);
+  } finally {
+    failed.catch(() => {});
+    client.disconnect();
+  }
+}
+
+async function problemOf(change: Partial<PostgresAddress>): Promise<unknown> {
+  const db = openPostgres({ ...(await address()), ...change }, { max: 1 });
+  try {
+    await db.ping();
+    return undefined;
+  } catch (error) {
+    return (error as Error).cause;
+  } finally {
+    await db.close();
+  }
+}

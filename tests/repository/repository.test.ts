@@ -1,4 +1,5 @@
 import { globSync, readFileSync } from 'node:fs';
+import { knownVariables } from '@cardea/process/known-variables';
 import { describe, expect, test } from '@jest/globals';
 
 const root = new URL('../../', import.meta.url).pathname;
@@ -103,6 +104,19 @@ test('docs/configuration.md names every variable that the code reads', () => {
   expect(used.length).toBeGreaterThan(50);
   const missing = used.filter(({ variable }) => !documented.has(variable));
   expect(missing.map(({ variable, file }) => `add ${variable} of ${file} to docs/configuration.md`)).toEqual([]);
+});
+
+test('the list of known variables has each variable that the code reads, and no other', () => {
+  const list = 'packages/process/src/known-variables.ts';
+  const shipped = folders.filter((folder) => !['tests', 'trials', 'tools', 'packages/testkit'].includes(folder));
+  const used = new Set(
+    shipped
+      .flatMap(sourcesOf)
+      .filter((file) => file !== list)
+      .flatMap((file) => read(file).match(/\bCARDEA_[A-Z0-9_]+\b/g) ?? [])
+      .filter((variable) => !variable.startsWith('CARDEA_TEST_')),
+  );
+  expect([...knownVariables].toSorted()).toEqual([...used].toSorted());
 });
 
 interface PackageJson {

@@ -39,7 +39,7 @@ export class Cardea {
     this.logFile = join(folder, 'log');
     this.#env = {
       ...testEnvironment({ dataDir: this.dataDir, port }),
-      CARDEA_KILL_LOG: this.logFile,
+      CARDEA_TEST_KILL_LOG: this.logFile,
     };
     this.url = planMini(this.#env, root).url;
   }

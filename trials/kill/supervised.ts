@@ -22,7 +22,7 @@ subscribe('child_process', (message) => {
   child.once('spawn', () => watch(child));
 });
 
-const log = createWriteStream(process.env['CARDEA_KILL_LOG']!, { flags: 'a' });
+const log = createWriteStream(process.env['CARDEA_TEST_KILL_LOG']!, { flags: 'a' });
 const restartDelays = { firstRestartDelayMs: 20, lastRestartDelayMs: 200 };
 const signals = { stop: stop.signal, kill: new AbortController().signal };
 process.exit(await runSupervisor({ ...planMini(process.env, root), ...restartDelays, ...signals, out: log }));

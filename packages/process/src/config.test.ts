@@ -49,22 +49,39 @@ test('every wrong variable is reported at once, in words, with its value', () =>
     CARDEA_LOG_LEVEL: 'loud',
   };
   expect(problems(env)).toEqual([
-    'CARDEA_PROFILE is "huge", and it must be mini or full',
+    'CARDEA_PROFILE must be mini or full, not "huge"',
     'CARDEA_OPS_PORT is not set, and this service needs it',
-    'CARDEA_LOG_LEVEL is "loud", and it must be none or error or warn or info or debug',
-    'CARDEA_PORT is "70000", and it must be at most 65535',
-    'CARDEA_KEK_URL is "kek", and it must be a URL',
-    'CARDEA_TRASH_DAYS is "1.5", and it must be a whole number',
+    'CARDEA_LOG_LEVEL must be none or error or warn or info or debug, not "loud"',
+    'CARDEA_PORT must be at most 65535, not "70000"',
+    'CARDEA_KEK_URL must be a URL, not "kek"',
+    'CARDEA_TRASH_DAYS must be a whole number, not "1.5"',
   ]);
-  expect(problems({ CARDEA_PORT: 'http' })).toEqual(['CARDEA_PORT is "http", and it must be a number']);
-  expect(problems({ CARDEA_TRASH_DAYS: '0' })).toEqual(['CARDEA_TRASH_DAYS is "0", and it must be at least 1']);
+  expect(problems({ CARDEA_PORT: 'http' })).toEqual(['CARDEA_PORT must be a number, not "http"']);
+  expect(problems({ CARDEA_TRASH_DAYS: '0' })).toEqual(['CARDEA_TRASH_DAYS must be at least 1, not "0"']);
 });
 
 test('what profile full needs is reported with what is wrong', () => {
   expect(problems({ CARDEA_PROFILE: 'full', CARDEA_PORT: 'x' })).toEqual([
-    'CARDEA_PORT is "x", and it must be a number',
+    'CARDEA_PORT must be a number, not "x"',
     'CARDEA_DATABASE_URL is not set, and profile full needs it: PostgreSQL',
   ]);
+});
+
+describe('a variable that nothing reads', () => {
+  test.each([
+    ['CARDEA_TRASH_DAY', 'CARDEA_TRASH_DAYS'],
+    ['CARDEA_DATABASE_PASSWORD', 'CARDEA_DATABASE_PASSWORD_FILE'],
+    ['CARDEA_LOGLEVEL', 'CARDEA_LOG_LEVEL'],
+    ['cardea_port', 'CARDEA_PORT'],
+  ])('is refused with the nearest one, and its value is not shown: %s', (name, nearest) => {
+    expect(problems({ [name]: 'hunter2' })).toEqual([`${name} is no setting: did you mean ${nearest}?`]);
+  });
+
+  test('of another service is none', () => {
+    expect(problems({ CARDEA_AUDIT_PORT: '8402', CARDEA_TEST_POSTGRES_URL: 'postgresql://x', PATH: '/bin' })).toEqual(
+      [],
+    );
+  });
 });
 
 test('an empty variable counts as not set', () => {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { findUnknown } from './known-variables.ts';
 
 /**
  * A service cannot start. The message is one sentence that says what to do. The process prints it and exits with 78.
@@ -15,7 +16,7 @@ export type Rule = (given: Given) => string[];
 
 /**
  * Reads a service's settings from the environment. `rules` look at several variables at once.
- * @throws StartError that names every wrong variable, and quotes its value unless the value may be secret
+ * @throws StartError that names every wrong or unknown variable, and quotes its value unless the value may be secret
  */
 export function readConfig<S extends z.ZodObject>(schema: S, env: NodeJS.ProcessEnv, rules: Rule[] = []): z.output<S> {
   // Compose files pass an unset variable as an empty one.
@@ -24,6 +25,7 @@ export function readConfig<S extends z.ZodObject>(schema: S, env: NodeJS.Process
   const problems = [
     ...(parsed.error?.issues.map((issue) => describe(issue, given)) ?? []),
     ...rules.flatMap((rule) => rule(given)),
+    ...findUnknown(Object.keys(given)).map(({ name, nearest }) => `${name} is no setting: did you mean ${nearest}?`),
   ];
   if (problems.length > 0) throw new StartError(`The settings are wrong: ${problems.join('; ')}.`);
   return parsed.data!;
@@ -37,6 +39,17 @@ export function fullNeeds(variable: string, reason: string): Rule {
       : [];
 }
 
+/** What a StartError of `work` says, as a clause. */
+export function startProblem(work: () => unknown): string | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    return error.message.replace(/\.$/, '');
+  }
+}
+
 // A URL of a server may hold a password, and a password may be set as the wrong variable.
 const mayBeSecret = /(DATABASE_URL|REDIS_URL|PASSWORD|SECRET|TOKEN|PIN)$/;
 
@@ -46,7 +59,7 @@ function describe({ path, code, message }: z.core.$ZodIssue, given: Given): stri
   if (value === undefined) return `${name} is not set, and this service needs it`;
   // These name their file themselves.
   if (code === 'custom') return `${name}: ${message}`;
-  return mayBeSecret.test(name) ? `${name} ${message}` : `${name} is "${value}", and it ${message}`;
+  return mayBeSecret.test(name) ? `${name} ${message}` : `${name} ${message}, not "${value}"`;
 }
 
 /** What zod would say in its own terms, such as "Invalid input: expected number, received NaN". */

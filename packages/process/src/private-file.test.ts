@@ -17,7 +17,7 @@ afterAll(() => rm(folder, { recursive: true }));
 const readings = {
   readPrivateFile: () => readPrivateFile({ path }),
   readPrivateFileSync: async () => readPrivateFileSync({ path }),
-  checkPrivateFile: () => checkPrivateFile({ path }),
+  checkPrivateFile: async () => checkPrivateFile({ path }),
 };
 
 describe.each(Object.entries(readings))('%s', (_name, reading) => {

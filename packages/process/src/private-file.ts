@@ -1,6 +1,6 @@
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { accessSync, closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import type { Stats } from 'node:fs';
-import { access, constants, open, stat } from 'node:fs/promises';
+import { constants, open } from 'node:fs/promises';
 import { StartError } from './config.ts';
 
 /** A file with a password, a key, a PIN or a token. */
@@ -44,10 +44,10 @@ export function readPrivateFileSync(file: PrivateFile): string {
 }
 
 /** Says the same of the file as reading it would, and does not take from a pipe what can be read only once. */
-export async function checkPrivateFile(file: PrivateFile): Promise<void> {
+export function checkPrivateFile(file: PrivateFile): void {
   try {
-    await access(file.path, constants.R_OK);
-    refuseShared(file, await stat(file.path));
+    accessSync(file.path, constants.R_OK);
+    refuseShared(file, statSync(file.path));
   } catch (error) {
     throw explain(file, error);
   }

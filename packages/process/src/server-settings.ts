@@ -1,20 +1,22 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { StartError } from './config.ts';
+import { startProblem } from './config.ts';
 import type { Rule } from './config.ts';
-import { readPrivateFileSync } from './private-file.ts';
+import { checkPrivateFile, readPrivateFileSync } from './private-file.ts';
 
 /** A variable with the path of a file that holds one secret. Its value is the secret. */
 export const SecretFile = z.string().transform((path, ctx) => {
-  try {
-    const text = readPrivateFileSync({ path, subject: `the file ${path}` });
-    if (text !== '') return text;
-    ctx.addIssue(`the file ${path} is empty`);
-  } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    ctx.addIssue(error.message.replace(/\.$/, ''));
-  }
+  let text = '';
+  const problem = startProblem(() => (text = readPrivateFileSync({ path, subject: `the file ${path}` })));
+  if (problem === undefined && text !== '') return text;
+  ctx.addIssue(problem ?? `the file ${path} is empty`);
   return z.NEVER;
+});
+
+/** The same, of a file that is read later, because it may be a pipe. Its value is the path. */
+export const SecretPath = z.string().superRefine((path, ctx) => {
+  const problem = startProblem(() => checkPrivateFile({ path, subject: `the file ${path}` }));
+  if (problem !== undefined) ctx.addIssue(problem);
 });
 
 /** A variable with the path of a file of certificates. Its value is their text. */

@@ -1,5 +1,5 @@
 import type { RedisServer } from '@cardea/jobs/redis-options';
-import { commonSettings, fullNeeds } from '@cardea/process/config';
+import { commonSettings, fullNeeds, startProblem } from '@cardea/process/config';
 import type { Rule } from '@cardea/process/config';
 import { databaseRules, databaseVariables, redisRules, redisVariables } from '@cardea/process/server-settings';
 import type { PostgresServer } from '@cardea/storage/postgres-server';
@@ -41,6 +41,11 @@ export const vaultConfigRules: Rule[] = [
   fullNeeds('CARDEA_REDIS_URL', 'the Redis that api-service and worker share'),
   databaseRules('DATABASE'),
   redisRules(),
+  // Read again when everything is right. Here its problems come with those of the other settings.
+  ({ CARDEA_WEBHOOKS_FILE: file, ...env }) => {
+    const problem = file === undefined ? undefined : startProblem(() => readWebhooksFile(file, env));
+    return problem === undefined ? [] : [problem];
+  },
 ];
 
 const Variables = z.object(vaultConfigVariables);

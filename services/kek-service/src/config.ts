@@ -1,4 +1,6 @@
 import { Port, commonSettings, readConfig } from '@cardea/process/config';
+import type { Rule } from '@cardea/process/config';
+import { SecretPath } from '@cardea/process/server-settings';
 import { z } from 'zod';
 import type { TokenConfig } from './seals/token.ts';
 import type { UnwrapBudgetLimits } from './unwrap-budget.ts';
@@ -28,17 +30,25 @@ const Settings = z.object({
   ...commonSettings,
   CARDEA_KEK_PORT: Port,
   CARDEA_SEAL: z.enum(['file', 'passphrase']).optional(),
-  CARDEA_SEAL_PASSPHRASE_FILE: z.string().min(1).optional(),
+  CARDEA_SEAL_PASSPHRASE_FILE: SecretPath.optional(),
   CARDEA_PKCS11_MODULE: z.string().min(1).optional(),
-  CARDEA_PKCS11_PIN_FILE: z.string().min(1).optional(),
+  CARDEA_PKCS11_PIN_FILE: SecretPath.optional(),
   CARDEA_UNWRAP_VAULTS_PER_MINUTE: z.coerce.number().int().positive().default(300),
   CARDEA_UNWRAPS_PER_MINUTE: z.coerce.number().int().positive().default(6_000),
   CARDEA_AUDIT_URL: z.url({ protocol: /^https$/ }).optional(),
 });
 
+// With one of them only, the seal of a token would be ignored, and kek-service would start sealed.
+const tokenNeedsBoth: Rule = (given) => {
+  const both = ['CARDEA_PKCS11_MODULE', 'CARDEA_PKCS11_PIN_FILE'];
+  const [missing, ...others] = both.filter((name) => !(name in given));
+  if (missing === undefined || others.length > 0) return [];
+  return [`${missing} is not set, and ${both.find((name) => name !== missing)} is nothing without it`];
+};
+
 /** Reads the settings of kek-service. @throws StartError that names every wrong variable */
 export function readKekConfig(env: NodeJS.ProcessEnv): KekConfig {
-  const settings = readConfig(Settings, env);
+  const settings = readConfig(Settings, env, [tokenNeedsBoth]);
   const { CARDEA_PKCS11_MODULE: module, CARDEA_PKCS11_PIN_FILE: pinFile } = settings;
   const { CARDEA_SEAL: seal, CARDEA_SEAL_PASSPHRASE_FILE: passphraseFile, CARDEA_AUDIT_URL: auditUrl } = settings;
   return {

@@ -15,19 +15,16 @@ import { ownCaller, replacementEvent } from './records.ts';
 import { makeFileSeal } from './seals/file.ts';
 import { enterSeal } from './seals/new-seal.ts';
 import type { NewSeal } from './seals/new-seal.ts';
-import { checkPassphraseFile, makePassphraseSeal, readPassphraseFile } from './seals/passphrase.ts';
+import { makePassphraseSeal, readPassphraseFile } from './seals/passphrase.ts';
 
 /** The settings that say where the keyring is and how it is sealed. */
 export type SealConfig = Pick<KekConfig, 'dataDir' | 'seal' | 'passphraseFile' | 'token'>;
 
-/**
- * Looks whether the passphrase that this start needs is where the settings say, without reading it.
- * @throws StartError
- */
-export async function refuseMissingPassphrase(config: SealConfig): Promise<void> {
+/** Looks whether the settings have the passphrase that a first start needs. @throws StartError */
+export function refuseMissingPassphrase(config: SealConfig): void {
   const { seal, passphraseFile } = config;
-  if (passphraseFile !== undefined) await checkPassphraseFile(passphraseFile);
-  else if (seal === 'passphrase' && !existsSync(keyringFolder(config))) throw needsPassphrase();
+  if (seal !== 'passphrase' || passphraseFile !== undefined) return;
+  if (!existsSync(keyringFolder(config))) throw needsPassphrase();
 }
 
 /**

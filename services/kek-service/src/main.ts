@@ -3,8 +3,8 @@ import { readKekConfig } from './config.ts';
 import { refuseMissingPassphrase } from './first-keyring.ts';
 import { startKekService } from './start.ts';
 
-await run(async (env) => {
+await run((env) => {
   const config = readKekConfig(env);
-  await refuseMissingPassphrase(config);
+  refuseMissingPassphrase(config);
   return config;
 }, startKekService);

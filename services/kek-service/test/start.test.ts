@@ -193,21 +193,28 @@ describe('with one sentence that says what to do, a start refuses', () => {
         /passphrase .* can be read by other users of this machine: run chmod 400 .*passphrase\.$/,
         withPassphrase,
       );
-      const refused = refuseMissingPassphrase({ dataDir, ...withPassphrase });
-      await expect(refused).rejects.toMatchObject({ message: expect.stringContaining(`run chmod 400 ${path}.`) });
     }
     await chmod(path, 0o400);
-    await refuseMissingPassphrase({ dataDir, ...withPassphrase });
     await startAndStop(withPassphrase);
   });
 
+  test('a file of a secret that is missing or shared, with the variable, before anything is made', async () => {
+    const shared = await passphraseFile('correct horse battery staple');
+    await chmod(shared, 0o440);
+    const env = { CARDEA_TLS_DIR: dataDir, CARDEA_OPS_PORT: '0', CARDEA_KEK_PORT: '0' };
+    const files = { CARDEA_SEAL_PASSPHRASE_FILE: shared, CARDEA_PKCS11_PIN_FILE: join(dataDir, 'nowhere') };
+    expect(() => readKekConfig({ ...env, ...files })).toThrow(
+      `CARDEA_SEAL_PASSPHRASE_FILE: the file ${shared} can be read by other users of this machine: run chmod 400 ${shared}; ` +
+        `CARDEA_PKCS11_PIN_FILE: the file ${dataDir}/nowhere cannot be read (ENOENT); ` +
+        'CARDEA_PKCS11_MODULE is not set, and CARDEA_PKCS11_PIN_FILE is nothing without it.',
+    );
+  });
+
   test('a missing passphrase, before anything is made', async () => {
-    const nowhere = join(dataDir, 'nowhere');
     const later = { dataDir, seal: 'passphrase' } as const;
-    await expect(refuseMissingPassphrase(later)).rejects.toThrow(/The first start .* CARDEA_SEAL_PASSPHRASE_FILE/);
-    await expect(refuseMissingPassphrase({ ...later, passphraseFile: nowhere })).rejects.toThrow(/nowhere .*ENOENT/);
+    expect(() => refuseMissingPassphrase(later)).toThrow(/The first start .* CARDEA_SEAL_PASSPHRASE_FILE/);
     await startAndStop({ seal: 'passphrase', passphraseFile: await passphraseFile('correct horse battery staple') });
-    await refuseMissingPassphrase(later);
+    refuseMissingPassphrase(later);
   });
 
   test('a wrong passphrase', async () => {

@@ -6,7 +6,7 @@ import type { PasswordCost } from '@cardea/crypto/password';
 import type { SealOf } from '../keyring/format.ts';
 import { ONLY_VERSION, toKey } from '../keyring/keyring.ts';
 import type { NewSeal } from './new-seal.ts';
-import { checkPrivateFile, namedBy, readPrivateFile } from '@cardea/process/private-file';
+import { namedBy, readPrivateFile } from '@cardea/process/private-file';
 
 const SALT_BYTES = 16;
 const LENGTH_MIN = 12;
@@ -38,9 +38,4 @@ const VARIABLE = 'CARDEA_SEAL_PASSPHRASE_FILE';
  */
 export function readPassphraseFile(path: string): Promise<string> {
   return readPrivateFile(namedBy(VARIABLE, path));
-}
-
-/** Checks the file without reading it, because a pipe can be read only once. @throws StartError as reading would */
-export function checkPassphraseFile(path: string): Promise<void> {
-  return checkPrivateFile(namedBy(VARIABLE, path));
 }

@@ -1,0 +1,75 @@
+/**
+ * Every variable that some service or command of Cardea reads. One environment may serve several services, so each of
+ * them accepts the variables of the others. tests/repository compares the list with the code.
+ */
+export const knownVariables: readonly string[] = [
+  'CARDEA_AUDIT_DATABASE_URL',
+  'CARDEA_AUDIT_ORIGIN',
+  'CARDEA_AUDIT_PORT',
+  'CARDEA_AUDIT_URL',
+  'CARDEA_DATABASE_CA_FILE',
+  'CARDEA_DATABASE_PASSWORD_FILE',
+  'CARDEA_DATABASE_URL',
+  'CARDEA_DATA_DIR',
+  'CARDEA_DEK_ROTATION_HOURS',
+  'CARDEA_EXPIRY_LEAD_DAYS',
+  'CARDEA_HOST',
+  'CARDEA_KEK_PORT',
+  'CARDEA_KEK_ROTATION_DAYS',
+  'CARDEA_KEK_URL',
+  'CARDEA_LOG_LEVEL',
+  'CARDEA_OPS_HOST',
+  'CARDEA_OPS_PORT',
+  'CARDEA_PKCS11_MODULE',
+  'CARDEA_PKCS11_PIN_FILE',
+  'CARDEA_PORT',
+  'CARDEA_PROFILE',
+  'CARDEA_READS_PER_SECOND',
+  'CARDEA_READ_DATABASE_PASSWORD_FILE',
+  'CARDEA_READ_DATABASE_URL',
+  'CARDEA_REDIS_CA_FILE',
+  'CARDEA_REDIS_PASSWORD_FILE',
+  'CARDEA_REDIS_URL',
+  'CARDEA_REFUSALS_PER_MINUTE',
+  'CARDEA_REQUESTS_PER_MINUTE',
+  'CARDEA_SEAL',
+  'CARDEA_SEAL_PASSPHRASE_FILE',
+  'CARDEA_SIGN_INS_PER_MINUTE',
+  'CARDEA_TLS_DIR',
+  'CARDEA_TRASH_DAYS',
+  'CARDEA_TRUSTED_PROXIES',
+  'CARDEA_UNWRAPS_PER_MINUTE',
+  'CARDEA_UNWRAP_VAULTS_PER_MINUTE',
+  'CARDEA_WEBHOOKS_FILE',
+];
+
+// The tests put these into the environment of the services that they start.
+const OF_TESTS = 'CARDEA_TEST_';
+
+/** The variables of this environment that look like Cardea's and that nothing reads, each with the nearest one. */
+export function findUnknown(names: string[]): { name: string; nearest: string }[] {
+  return names
+    .filter((name) => /^CARDEA_/i.test(name) && !name.startsWith(OF_TESTS) && !knownVariables.includes(name))
+    .map((name) => ({ name, nearest: nearestTo(name) }));
+}
+
+function nearestTo(name: string): string {
+  const upper = name.toUpperCase();
+  return knownVariables
+    .map((known) => ({ known, edits: distance(upper, known) }))
+    .reduce((best, one) => (one.edits < best.edits ? one : best)).known;
+}
+
+/** How many characters must be added, left out or replaced (Levenshtein). */
+function distance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, i) => i);
+  for (const [i, letter] of from.split('').entries()) {
+    const next = [i + 1];
+    for (const [j, other] of to.split('').entries()) {
+      const replaced = row[j]! + (letter === other ? 0 : 1);
+      next.push(Math.min(replaced, row[j + 1]! + 1, next[j]! + 1));
+    }
+    row = next;
+  }
+  return row.at(-1)!;
+}
