@@ -5,9 +5,11 @@
 import { readFile } from 'node:fs/promises';
 import { StartError, readConfig } from '@cardea/process/config';
 import type { Rule } from '@cardea/process/config';
+import { createLogger } from '@cardea/process/logger';
 import { runToEnd } from '@cardea/process/run';
 import { PostgresUrl, databaseRules, databaseVariables } from '@cardea/process/server-settings';
-import { DbUnavailable } from '@cardea/storage/db';
+import { untilThere } from '@cardea/process/until-there';
+import { DbRefused, DbUnavailable, isAway } from '@cardea/storage/db';
 import type { Db } from '@cardea/storage/db';
 import { SchemaRefused } from '@cardea/storage/migrate';
 import { openDatabase } from '@cardea/storage/open';
@@ -102,5 +104,10 @@ async function refuseMissingRoles(db: Db, roles: string[]): Promise<void> {
 }
 
 if (import.meta.main) {
-  await runToEnd(() => migrateAll(readMigrateConfig(process.env)), [SchemaRefused, DbUnavailable]);
+  const waiting = { what: 'PostgreSQL', isAway, logger: createLogger('migrate', 'info') };
+  const migrate = async () => migrateAll(readMigrateConfig(process.env));
+  await runToEnd(() => untilThere(waiting, migrate), {
+    cannotStart: [SchemaRefused, DbRefused],
+    away: [DbUnavailable],
+  });
 }

@@ -179,6 +179,15 @@ describe('a service whose role may make no tables', () => {
     });
   });
 
+  test('refuses a database whose tables it may not read', async () => {
+    const superuser = urlOf(server.url, undefined, older.api);
+    await runSql(superuser, 'revoke all on schema_migration from cardea_api');
+    await expect(open('api', older.api, 'packages/vault')).rejects.toMatchObject({
+      name: 'SchemaRefused',
+      message: expect.stringMatching(/has no rights to the tables of its database: run deploy\/migrate\.ts/),
+    });
+  });
+
   test('refuses a database without tables', async () => {
     const empty = { api: 'empty_api', audit: 'empty_audit' };
     await makeRoles(server.url, empty);

@@ -14,6 +14,8 @@ export interface Running {
 
 /** Exit code: the service cannot start, and another try would not help. */
 export const EXIT_BAD_START = 78;
+/** Exit code: something that the service needs is away, and another try may help (EX_TEMPFAIL of sysexits.h). */
+const EXIT_AWAY = 75;
 /** Exit code: a commit or fsync failed, so the next start must read the state from disk (I5). */
 export const EXIT_FAIL_STOP = 74;
 
@@ -21,28 +23,41 @@ export const EXIT_FAIL_STOP = 74;
 const CHECK_SETTINGS = '--check-settings';
 const ORPHAN_MS = 1_000;
 
+/** Errors of other packages that `run` explains by their messages. */
+export interface ExpectedErrors {
+  /** Another try would not help. As for a StartError, the exit code is 78. */
+  cannotStart?: (new () => Error)[];
+  /** Something is away, and another try may help. The exit code is 75. */
+  away?: (new () => Error)[];
+}
+
 /**
  * Runs a service's process: reads the settings, starts the service, reports that it is ready, and stops on a signal or
  * when the supervisor has ended. If the start throws a StartError, the process prints the message and exits with 78.
- * `cannotStart` lists errors of other packages that are treated like a StartError.
  */
 export async function run<Config>(
   readSettings: (env: NodeJS.ProcessEnv) => Config | Promise<Config>,
   start: (config: Config) => Promise<Running>,
-  cannotStart: (new () => Error)[] = [],
+  expected: ExpectedErrors = {},
 ): Promise<void> {
   // Nobody reads the pipes of a killed supervisor. An error of the last log lines must not interrupt the stop.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   endWithSupervisor();
-  let running: Running;
+  let running: Running | undefined;
+  // A start may wait for what it needs. The first process of a container ignores a signal that it does not handle.
+  process.on('SIGTERM', () => {
+    if (!running) process.exit(0);
+  });
   try {
     const config = await readSettings(process.env);
     if (process.argv[2] === CHECK_SETTINGS) return;
     running = await start(config);
   } catch (error) {
-    process.stderr.write(`${explain(error, [StartError, ...cannotStart])}\n`);
-    process.exit(EXIT_BAD_START);
+    const { message, exitCode } = explain(error, expected);
+    process.stderr.write(`${message}\n`);
+    process.exit(exitCode);
   }
+  const { stop: stopService } = running;
   process.send?.({ type: 'ready', url: running.url, sealed: running.sealed });
   // Written now, because a killed process never writes it, and the next start would be slow again.
   flushCompileCache();
@@ -51,7 +66,7 @@ export async function run<Config>(
   const stop = () => {
     if (stopping) return;
     stopping = true;
-    running.stop().then(
+    stopService().then(
       () => process.exit(0),
       (error: unknown) => {
         process.stderr.write(`The service did not stop cleanly: ${inOrder(error).join('; ')}\n`);
@@ -65,13 +80,14 @@ export async function run<Config>(
   process.on('SIGINT', process.send ? () => {} : stop);
 }
 
-/** Runs a command to its end. Prints an expected error, as `run` does, and then the exit code is 78. */
-export async function runToEnd(work: () => Promise<void>, cannotStart: (new () => Error)[] = []): Promise<void> {
+/** Runs a command to its end. Prints an expected error and sets the exit code, as `run` does. */
+export async function runToEnd(work: () => Promise<void>, expected: ExpectedErrors = {}): Promise<void> {
   try {
     await work();
   } catch (error) {
-    process.stderr.write(`${explain(error, [StartError, ...cannotStart])}\n`);
-    process.exitCode = EXIT_BAD_START;
+    const { message, exitCode } = explain(error, expected);
+    process.stderr.write(`${message}\n`);
+    process.exitCode = exitCode;
   }
 }
 
@@ -81,14 +97,19 @@ function endWithSupervisor(): void {
   process.on('disconnect', () => setTimeout(() => process.exit(1), ORPHAN_MS));
 }
 
-/** Returns one sentence that says what to do. @throws `thrown` if it is not an expected error */
-function explain(thrown: unknown, expected: (new () => Error)[]): string {
+/** Returns one sentence that says what to do, and the exit code. @throws `thrown` if it is not an expected error */
+function explain(thrown: unknown, expected: ExpectedErrors): { message: string; exitCode: number } {
+  const { cannotStart = [], away = [] } = expected;
   // An error of the clean-up is not the reason why the start failed.
   const [error] = inOrder(thrown);
-  if (error instanceof Error && expected.some((kind) => error instanceof kind)) return error.message;
+  const isOf = (kinds: (new (...args: never[]) => Error)[]) => kinds.some((kind) => error instanceof kind);
+  // The first list first: it may have special cases of the second.
+  if (isOf([StartError, ...cannotStart])) return { message: (error as Error).message, exitCode: EXIT_BAD_START };
+  if (isOf(away)) return { message: (error as Error).message, exitCode: EXIT_AWAY };
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'SQLITE_NOTADB' || code === 'SQLITE_CORRUPT') {
-    return `The database of this service is damaged (${code}): put the data folder back from a backup.`;
+    const message = `The database of this service is damaged (${code}): put the data folder back from a backup.`;
+    return { message, exitCode: EXIT_BAD_START };
   }
   throw thrown;
 }

@@ -100,3 +100,17 @@ export function throwAfter(onCommitError: OnCommitError | undefined): (error: un
 export class DbUnavailable extends Error {
   override name = 'DbUnavailable';
 }
+
+/**
+ * The database answers, and does not let this process in: a wrong role, password, database or certificate, or a SQLite
+ * file that another process owns. For a request it is as unavailable as one that does not answer. A start ends with it,
+ * because it takes somebody to change something.
+ */
+export class DbRefused extends DbUnavailable {
+  override name = 'DbRefused';
+}
+
+/** True if the database is away and may come back by itself. */
+export function isAway(error: unknown): boolean {
+  return error instanceof DbUnavailable && !(error instanceof DbRefused);
+}

@@ -39,13 +39,18 @@ export async function migrate(db: Db, migrations: Migration[]): Promise<{ applie
 
 /**
  * Resolves if the database has every migration. For roles that may not change the schema.
- * @throws SchemaRefused if it has fewer or others, and says what to run
+ * @throws SchemaRefused if it has fewer or others, or if this role may not look, and says what to run
  */
 export async function requireMigrated(db: Db, migrations: Migration[]): Promise<void> {
-  const [{ found } = { found: 0 }] = await db.query<{ found: number }>(
-    `select to_regclass('schema_migration') is not null as found`,
+  const [row] = await db.query<{ may_read: number | null }>(
+    `select has_table_privilege(to_regclass('schema_migration'), 'select') as may_read`,
   );
-  const applied = found === 1 ? await readApplied(db) : [];
+  if (row?.may_read === 0) {
+    throw new SchemaRefused(
+      'The role of this service has no rights to the tables of its database: run deploy/migrate.ts.',
+    );
+  }
+  const applied = row?.may_read === 1 ? await readApplied(db) : [];
   refuseMismatch(applied, migrations);
   const missing = migrations.find(({ name }) => !applied.some((row) => row.name === name));
   if (!missing) return;

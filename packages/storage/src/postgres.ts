@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { DatabaseError, Pool, types } from 'pg';
 import type { PoolClient, QueryResult } from 'pg';
-import { CommitError, DbUnavailable, UniqueViolation, throwAfter } from './db.ts';
+import { CommitError, DbRefused, DbUnavailable, UniqueViolation, throwAfter } from './db.ts';
 import type { Db, OnCommitError, SqlValue, Transaction, TransactionCounts } from './db.ts';
 import { LOCK, lockKey, sqlOfLocks } from './postgres-locks.ts';
 import { SharedReads, isSharable } from './shared-reads.ts';
@@ -132,8 +132,19 @@ async function connect(pool: Pool): Promise<PoolClient> {
   try {
     return await pool.connect();
   } catch (error) {
+    if (isRefusal(error)) {
+      throw new DbRefused(`PostgreSQL does not let this service in: ${(error as Error).message}.`, { cause: error });
+    }
     throw new DbUnavailable('PostgreSQL cannot be reached', { cause: error });
   }
+}
+
+/** Class 28 is a wrong login, 3D000 a database that does not exist, 42501 a role that may not connect. */
+function isRefusal(error: unknown): boolean {
+  if (error instanceof DatabaseError) return /^(28|3D000|42501)/.test(error.code ?? '');
+  // What OpenSSL and Node say of a certificate that does not verify. Codes of sockets begin with E too, but not so.
+  const { code = '' } = error as NodeJS.ErrnoException;
+  return /^(ERR_TLS_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/.test(code);
 }
 
 async function untilNoConflict<T>(counts: TransactionCounts, attempt: () => Promise<T>): Promise<T> {

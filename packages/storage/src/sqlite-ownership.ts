@@ -2,7 +2,7 @@ import { closeSync, openSync, realpathSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
-import { DbUnavailable } from './db.ts';
+import { DbRefused } from './db.ts';
 
 const WAIT_MS = 5_000;
 const RETRY_MS = 50;
@@ -22,13 +22,13 @@ const owned = new Map<string, Owned>();
  * next to the file, `<path>-lock`: a lock on the file itself would keep out the second connection of this process, and an
  * operator who looks into the database of a running service.
  * @returns a function that releases the file, to be called after the file is closed
- * @throws DbUnavailable if another process owns the file
+ * @throws DbRefused if another process owns the file
  */
 export async function ownSqliteFile(path: string, waitMs = WAIT_MS): Promise<() => void> {
   const file = join(realpathSync(dirname(path)), basename(path));
   if (!owned.has(file)) {
     const lock = await takeLock(`${file}-lock`, waitMs);
-    if (!lock) throw new DbUnavailable(`The database ${path} is in use by another process: stop that process first.`);
+    if (!lock) throw new DbRefused(`The database ${path} is in use by another process: stop that process first.`);
     owned.set(file, { lock, holders: 0 });
   }
   const own = owned.get(file)!;

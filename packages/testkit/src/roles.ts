@@ -49,6 +49,10 @@ export async function copyTemplates(url: string, templates: DatabaseNames): Prom
   const copies = { api: `test_api_${suffix}`, audit: `test_audit_${suffix}` };
   for (const kind of ['api', 'audit'] as const) {
     await runSql(url, `create database ${copies[kind]} template ${templates[kind]} owner cardea_migrate`);
+    // A copy does not have the rights to the database itself.
+    const roles = kind === 'api' ? 'cardea_api, cardea_worker' : 'cardea_audit_append, cardea_audit_read';
+    await runSql(url, `revoke all on database ${copies[kind]} from public`);
+    await runSql(url, `grant connect on database ${copies[kind]} to ${roles}`);
   }
   return copies;
 }

@@ -36,6 +36,9 @@ export interface PostgresServer {
   createDatabase(): Promise<string>;
   /** Kills all its processes, as a power cut does, and starts it again on the same data. */
   crash(): Promise<void>;
+  /** Kills all its processes. `up` starts it again on the same data. */
+  down(): Promise<void>;
+  up(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -84,16 +87,22 @@ export async function startPostgres({ fsync = 'off', tls }: PostgresOptions = {}
   const url = `postgresql://postgres@localhost/postgres?host=${encodeURIComponent(folder)}${socketOf}`;
   const answers = () => ready(guard, folder, () => runSql(url, 'select 1'));
   await answers();
+  const down = () => killWithChildren(Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]));
+  const up = async () => {
+    guard.stdin?.write('again\n');
+    await answers();
+  };
   return {
     url,
     dataFolder: data,
     tlsHost: port === undefined ? undefined : `localhost:${port}`,
     createDatabase: () => createDatabase(url),
     async crash() {
-      await killWithChildren(Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]));
-      guard.stdin?.write('again\n');
-      await answers();
+      await down();
+      await up();
     },
+    down,
+    up,
     stop: () => stop(guard),
   };
 }

@@ -13,6 +13,8 @@ import type { JobObserver, OnJobError, Queue } from '@cardea/jobs/queue';
 import type { Logger } from '@cardea/process/logger';
 import { repeat } from '@cardea/process/repeat';
 import { failStop } from '@cardea/process/run';
+import { untilThere } from '@cardea/process/until-there';
+import { isAway } from '@cardea/storage/db';
 import type { Db } from '@cardea/storage/db';
 import { openDatabase } from '@cardea/storage/open';
 import type { VaultContext } from '@cardea/vault/context';
@@ -46,9 +48,10 @@ export interface OpenVault {
 }
 
 /**
- * Opens everything a service needs to work on vaults, in profile mini and in profile full. `close` closes it in the
+ * Opens everything a service needs to work on vaults, in profile mini and in profile full. Waits for a database that does
+ * not answer yet. `close` closes it in the
  * opposite order. If opening fails half way, everything opened so far is closed in the same way.
- * @throws DbUnavailable, SchemaRefused
+ * @throws DbRefused, SchemaRefused
  */
 export async function openVault(config: VaultConfig, service: Service): Promise<OpenVault> {
   const { identity, logger, registry, passwords, now, auditDeadlineMs } = service;
@@ -59,7 +62,7 @@ export async function openVault(config: VaultConfig, service: Service): Promise<
   opening.defer(() => auditService.close());
   const audit = createAuditClient(auditService, auditDeadlineMs, createAppendObserver(registry));
   opening.defer(() => audit.close());
-  const db = await openStore(config);
+  const db = await openStore(config, logger);
   opening.defer(() => db.close());
 
   let vaultsPerMinute = Infinity;
@@ -91,13 +94,15 @@ export async function openVault(config: VaultConfig, service: Service): Promise<
   return { vault, queue, kekService, auditService, close: () => opened.disposeAsync() };
 }
 
-function openStore({ database, allowFsyncOff }: VaultConfig): Promise<Db> {
-  return openDatabase({
-    target: database,
-    migrations: migrationsFolder,
-    onCommitError: (error) => failStop('The database could not commit', error),
-    allowFsyncOff,
-  });
+function openStore({ database, allowFsyncOff }: VaultConfig, logger: Logger): Promise<Db> {
+  const open = () =>
+    openDatabase({
+      target: database,
+      migrations: migrationsFolder,
+      onCommitError: (error) => failStop('The database could not commit', error),
+      allowFsyncOff,
+    });
+  return untilThere({ what: 'the database', isAway, logger }, open);
 }
 
 function createQueue({ redis }: VaultConfig, { logger, observer }: { logger: Logger; observer: JobObserver }): Queue {

@@ -1,7 +1,7 @@
 import { run } from '@cardea/process/run';
-import { DbUnavailable } from '@cardea/storage/db';
+import { DbRefused, DbUnavailable } from '@cardea/storage/db';
 import { SchemaRefused } from '@cardea/storage/migrate';
 import { readApiConfig } from './config.ts';
 import { startApiService } from './start.ts';
 
-await run(readApiConfig, startApiService, [SchemaRefused, DbUnavailable]);
+await run(readApiConfig, startApiService, { cannotStart: [SchemaRefused, DbRefused], away: [DbUnavailable] });

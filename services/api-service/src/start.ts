@@ -8,6 +8,7 @@ import { listen } from '@cardea/http/server/serve';
 import { StartError } from '@cardea/process/config';
 import { repeat } from '@cardea/process/repeat';
 import type { Running } from '@cardea/process/run';
+import { untilThere } from '@cardea/process/until-there';
 import type { VaultContext } from '@cardea/vault/context';
 import { SECOND_MS } from '@cardea/contracts/durations';
 import { jobConcurrency, jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
@@ -43,8 +44,10 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   starting.defer(() => ctx.close());
 
   const { vault, logger, queue } = ctx;
-  await refuseLostDatabase(ctx);
-  await ensureAdmin(vault, initialPasswordIn(config.initialPasswordFile));
+  await untilThere({ what: 'the audit log', isAway: isUnavailable, logger }, async () => {
+    await refuseLostDatabase(ctx);
+    await ensureAdmin(vault, initialPasswordIn(config.initialPasswordFile));
+  });
   const keys = createTokenKeys(ctx);
   await keys.openIfPossible().catch(refuseForeignKeyring);
 
@@ -73,6 +76,10 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   logger.info('api-service is ready', { url: api.url });
   const started = starting.move();
   return { url: api.url, opsUrl: ops.url, vault, endpoints, stop: () => started.disposeAsync() };
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'unavailable';
 }
 
 // A database without users is new, or the old one is lost. The audit log tells which. If it is lost, a new admin with a

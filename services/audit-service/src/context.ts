@@ -4,7 +4,8 @@ import type { Logger } from '@cardea/process/logger';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import type { TlsIdentity } from '@cardea/http/mtls';
 import { failStop } from '@cardea/process/run';
-import { CommitError } from '@cardea/storage/db';
+import { untilThere } from '@cardea/process/until-there';
+import { CommitError, isAway } from '@cardea/storage/db';
 import type { Db } from '@cardea/storage/db';
 import { openSigner } from './sign/checkpoint.ts';
 import type { Signer } from './sign/checkpoint.ts';
@@ -52,7 +53,7 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
   const now = () => (overrides.now?.() ?? new Date()).getTime();
   const identity = readTlsIdentity(config.tlsDir, 'audit-service');
   makeDataFolder(config.folder);
-  const databases = await openAuditDatabases(config);
+  const databases = await untilThere({ what: 'the database', isAway, logger }, () => openAuditDatabases(config));
   const { db, readDb } = databases;
   const stopIfFatal = (error: unknown) => {
     if (error instanceof FatalLogError || error instanceof CommitError) onFatal(error);

@@ -1,7 +1,7 @@
 import { run } from '@cardea/process/run';
-import { DbUnavailable } from '@cardea/storage/db';
+import { DbRefused, DbUnavailable } from '@cardea/storage/db';
 import { SchemaRefused } from '@cardea/storage/migrate';
 import { readAuditConfig } from './config.ts';
 import { startAuditService } from './start.ts';
 
-await run(readAuditConfig, startAuditService, [SchemaRefused, DbUnavailable]);
+await run(readAuditConfig, startAuditService, { cannotStart: [SchemaRefused, DbRefused], away: [DbUnavailable] });

@@ -1,7 +1,7 @@
 import { run } from '@cardea/process/run';
-import { DbUnavailable } from '@cardea/storage/db';
+import { DbRefused, DbUnavailable } from '@cardea/storage/db';
 import { SchemaRefused } from '@cardea/storage/migrate';
 import { readWorkerConfig } from './config.ts';
 import { startWorker } from './start.ts';
 
-await run(readWorkerConfig, startWorker, [SchemaRefused, DbUnavailable]);
+await run(readWorkerConfig, startWorker, { cannotStart: [SchemaRefused, DbRefused], away: [DbUnavailable] });

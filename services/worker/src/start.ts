@@ -1,5 +1,7 @@
 import { openOpsPort } from '@cardea/http/server/ops-port';
+import { QueueUnavailable } from '@cardea/jobs/queue';
 import type { Running } from '@cardea/process/run';
+import { untilThere } from '@cardea/process/until-there';
 import { jobConcurrency, jobHandlers, scheduleJobs } from '@cardea/vault/jobs';
 import type { WorkerConfig } from './config.ts';
 import { createContext } from './context.ts';
@@ -12,6 +14,10 @@ export async function startWorker(config: WorkerConfig): Promise<Running> {
   const ctx = await createContext(config);
   starting.defer(() => ctx.close());
 
+  const { queue, logger } = ctx;
+  await untilThere({ what: 'Redis', isAway: (error) => error instanceof QueueUnavailable, logger }, () =>
+    queue.countWaiting(),
+  );
   await ctx.queue.work(jobHandlers(ctx.vault), { concurrency: jobConcurrency });
   // api-service registers them too. So they are there again within a minute if Redis has lost its data, whichever runs.
   await scheduleJobs(ctx.queue);
