@@ -11,7 +11,7 @@ import type { PostgresServer, RedisServer } from '@cardea/testkit/servers';
 import { prepareTestSystem } from '@cardea/testkit/system';
 import type { PreparedSystem, ServiceName } from '@cardea/testkit/system';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { expectEventually } from '../access/probes.ts';
+import { expectEventually, readiness } from '../access/probes.ts';
 
 const REDIS_PASSWORD = 'a-password-of-Redis';
 
@@ -118,6 +118,22 @@ describe('a service that starts before PostgreSQL', () => {
     await postgres.up();
     await system.startService('api');
   });
+});
+
+test('a PostgreSQL that restarts costs at most a 503, and everything reaches it again by itself', async () => {
+  const admin = await system.as('admin');
+  await admin.createVault('payments');
+  await admin.putSecret('payments', 's', 'v');
+  await postgres.down();
+  await admin.get('/vaults/payments/secrets/s').expect(503);
+  expect(await readiness(system)).toMatchObject({ status: 503, failed: expect.arrayContaining(['database']) });
+  await postgres.up();
+  await expectEventually(async () => {
+    expect(await readiness(system)).toEqual({ status: 200, failed: [] });
+  });
+  expect(await admin.readSecret('payments', 's')).toBe('v');
+  await admin.putSecret('payments', 's', 'after all');
+  await admin.get('/audit/entries?action=secret.write').expect(200);
 });
 
 test('a worker that starts before Redis waits for it', async () => {

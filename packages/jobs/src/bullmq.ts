@@ -13,6 +13,7 @@ const ANSWER_WITHIN_MS = 5000;
 const PROBE_WITHIN_MS = 1000;
 const RECONNECT_MAX_MS = 2000;
 const LOCK_MS = 15_000;
+const SILENT_MS = 30_000;
 
 export interface BullmqOptions {
   redis: RedisServer;
@@ -26,6 +27,8 @@ export interface BullmqOptions {
   checkSchedulesMs?: number;
   /** How long `add`, `every`, `work` and `countWaiting` wait for Redis. */
   answerWithinMs?: number;
+  /** A connection on which an answer is late for this long is given up. */
+  silentMs?: number;
   /** Another process runs a job again if the process that ran it has not been heard of for this long. */
   lockMs?: number;
 }
@@ -42,6 +45,9 @@ export function createBullmqQueue(options: BullmqOptions): Queue {
   const connection = new Redis({
     ...connectionTo(options.redis),
     maxRetriesPerRequest: null,
+    // More than a worker waits for the next job. Without it, a network that swallows everything stops the jobs for as
+    // long as the system tries to send again, which is a quarter of an hour.
+    socketTimeout: options.silentMs ?? SILENT_MS,
     // A clean close needs an answer from Redis, and a process that must end cannot wait until Redis is back.
     retryStrategy: (attempts: number) => (leaving ? null : Math.min(attempts * 100, RECONNECT_MAX_MS)),
   });

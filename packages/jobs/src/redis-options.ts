@@ -17,13 +17,20 @@ export interface RedisConnectionOptions {
   password?: string;
   db?: number;
   tls?: { ca?: string };
+  connectTimeout?: number;
+  keepAlive?: number;
 }
+
+const CONNECT_WITHIN_MS = 5_000;
+const KEEP_ALIVE_MS = 10_000;
 
 /** The options for a connection to this Redis. With TLS, its certificate must name the host of the URL. */
 export function connectionTo({ url, password, ca }: RedisServer): RedisConnectionOptions {
   const options = parseRedisUrl(url);
   return {
     ...options,
+    connectTimeout: CONNECT_WITHIN_MS,
+    keepAlive: KEEP_ALIVE_MS,
     ...(password === undefined ? {} : { password }),
     ...(options.tls && ca !== undefined ? { tls: { ca } } : {}),
   };

@@ -245,6 +245,20 @@ describe('a BullMQ queue', () => {
     expect(performance.now() - begun).toBeLessThan(4000);
   });
 
+  test('goes on when its network has swallowed everything and recovers', async () => {
+    const runs = new Runs();
+    const proxy = await openProxy(queues.where.redis.url);
+    const queue = queues.open({ redis: { url: proxy.url }, silentMs: 6_000, onError: ignore });
+    await queue.work(runs.handlers());
+    await queue.add('outbox.relay', {});
+    await runs.reach('outbox.relay', 1);
+    proxy.swallow();
+    await queues.open({ onError: ignore }).add('outbox.relay', {});
+    await runs.reach('outbox.relay', 2);
+    await queue.close();
+    await proxy.close();
+  });
+
   test('refuses a job when there is no Redis, does not wait forever, and closes', async () => {
     const errors: unknown[] = [];
     const redis = { url: 'unix:///nonexistent/redis.sock' };
@@ -268,7 +282,7 @@ describe('a Redis URL', () => {
   test('has a password and certificates beside it, which are not in the URL', () => {
     const redis = { url: 'rediss://cardea@cache.example/1', password: 'p@ss/word', ca: 'PEM' };
     const login = { username: 'cardea', password: 'p@ss/word', tls: { ca: 'PEM' } };
-    expect(connectionTo(redis)).toEqual({ host: 'cache.example', port: 6379, db: 1, ...login });
+    expect(connectionTo(redis)).toMatchObject({ host: 'cache.example', port: 6379, db: 1, ...login });
   });
 
   test('of another kind is refused without showing its password', () => {
@@ -325,19 +339,28 @@ async function startForever(where: { redis: RedisServer; prefix: string }): Prom
 }
 
 /** Opens a proxy between a queue and Redis. Its end cuts the queue off from Redis. */
-async function openProxy(redisUrl: string): Promise<{ url: string; close(): Promise<void> }> {
+async function openProxy(redisUrl: string): Promise<{ url: string; swallow(): void; close(): Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'cardea-jobs-'));
   const sockets = new Set<Socket>();
+  const pairs: [Socket, Socket][] = [];
   const { path, host = 'localhost', port = 6379 } = parseRedisUrl(redisUrl);
   const server = createServer((client) => {
     const redis = path === undefined ? createConnection(port, host) : createConnection(path);
     for (const socket of [client, redis]) sockets.add(socket.on('error', () => undefined));
     client.pipe(redis).pipe(client);
+    pairs.push([client, redis]);
   });
   server.listen(join(folder, 'proxy.sock'));
   await once(server, 'listening');
   return {
     url: `unix://${folder}/proxy.sock`,
+    /** Lets nothing more pass on the connections that exist, and closes none of them. */
+    swallow() {
+      for (const [client, redis] of pairs) {
+        client.unpipe(redis).resume();
+        redis.unpipe(client).resume();
+      }
+    },
     async close() {
       server.close();
       for (const socket of sockets) socket.destroy();

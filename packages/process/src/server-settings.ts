@@ -47,6 +47,8 @@ export const databaseVariables = {
   CARDEA_DATABASE_URL: PostgresUrl.optional(),
   CARDEA_DATABASE_PASSWORD_FILE: SecretFile.optional(),
   CARDEA_DATABASE_CA_FILE: CertificateFile.optional(),
+  /** A pool that is too small makes requests wait for each other, and PostgreSQL refuses more than it has room for. */
+  CARDEA_DATABASE_CONNECTIONS: z.coerce.number().int().min(2).max(500).default(20),
 };
 
 /** The variables of Redis in profile full. */

@@ -1,7 +1,7 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
-import { UniqueViolation } from './db.ts';
+import { DbUnavailable, UniqueViolation } from './db.ts';
 import type { Db, Queryable, Transaction } from './db.ts';
 import { splitStatements } from './statements.ts';
 
@@ -129,6 +129,7 @@ async function applyOnce(db: Db, migration: Migration): Promise<boolean> {
   } catch (error) {
     // Either another migrator inserted the row first, or a statement of the migration violated a constraint.
     if (error instanceof UniqueViolation && (await isApplied(db, migration))) return false;
+    if (error instanceof DbUnavailable) throw error;
     throw new Error(`migration ${migration.name} failed`, { cause: error });
   }
 }
@@ -156,7 +157,10 @@ async function apply(tx: Transaction, engine: Db['engine'], migration: Migration
 async function waitForOtherMigrators(tx: Transaction, engine: Db['engine']): Promise<void> {
   if (engine === 'sqlite') return;
   await tx.query('set local statement_timeout = 0');
+  await tx.query('set local lock_timeout = 0');
   await tx.query('select pg_advisory_xact_lock($1) is null', [ADVISORY_LOCK]);
+  // A statement that waits for the lock of a table makes all requests to the table wait behind it.
+  await tx.query('set local lock_timeout to default');
 }
 
 /** Protects against mistakes, not attackers: anybody who can change a migration can change the code that reads it. */

@@ -1,7 +1,6 @@
 import type { Db, OnCommitError } from './db.ts';
 import { checkDurability } from './durability.ts';
 import { migrate, readMigrations, requireMigrated } from './migrate.ts';
-import type { Migration } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
 import type { PostgresServer } from './postgres-server.ts';
 import { ownSqliteFile } from './sqlite-ownership.ts';
@@ -24,12 +23,12 @@ export interface OpenOptions {
  * @throws DbUnavailable, SchemaRefused
  */
 export async function openDatabase(options: OpenOptions): Promise<Db> {
-  const { target, migrations, onCommitError, allowFsyncOff = false } = options;
+  const { target, onCommitError, allowFsyncOff = false } = options;
   const db =
     typeof target === 'string' ? await openOwnSqlite(target, onCommitError) : openPostgres(target, { onCommitError });
   try {
     await checkDurability(db, { allowFsyncOff });
-    await bringUpToDate(db, await readMigrations(migrations, db.engine));
+    await bringUpToDate(db, options);
   } catch (error) {
     await db.close();
     throw error;
@@ -38,9 +37,16 @@ export async function openDatabase(options: OpenOptions): Promise<Db> {
 }
 
 /** Migrates if the role of this connection may make tables. A role of a service may not, and only looks. */
-async function bringUpToDate(db: Db, migrations: Migration[]): Promise<void> {
-  if (db.engine === 'sqlite' || (await mayMakeTables(db))) await migrate(db, migrations);
-  else await requireMigrated(db, migrations);
+async function bringUpToDate(db: Db, { target, migrations: folder }: OpenOptions): Promise<void> {
+  const migrations = await readMigrations(folder, db.engine);
+  if (typeof target === 'string') return void (await migrate(db, migrations));
+  if (!(await mayMakeTables(db))) return await requireMigrated(db, migrations);
+  const patient = openPostgres(target, { max: 1, answerWithinMs: 0 });
+  try {
+    await migrate(patient, migrations);
+  } finally {
+    await patient.close();
+  }
 }
 
 async function mayMakeTables(db: Db): Promise<boolean> {

@@ -9,6 +9,8 @@ export interface PostgresServer {
   password?: string | undefined;
   /** The certificates (PEM) that may have signed that of the server. With them the connection is TLS. */
   ca?: string | undefined;
+  /** At most this many connections are open. The default is 20. */
+  connections?: number | undefined;
 }
 
 /** The part of pg's options that says where the server is. */

@@ -11,10 +11,15 @@ import { OpenTransactions, TransactionScope } from './transaction-scope.ts';
 
 const ATTEMPTS_MAX = 50;
 const NAMED_STATEMENTS_MAX = 1000;
+const CONNECTIONS = 20;
+// More than a statement may take on the server.
+const ANSWER_WITHIN_MS = 15_000;
 
 export interface PostgresOptions {
-  /** At most this many connections are open. */
+  /** At most this many connections are open. The default is what the server says, or 20. */
   max?: number;
+  /** How long a statement may take on the way to the server and back. 0 for a migration, which takes its time. */
+  answerWithinMs?: number;
   /** Called with a CommitError before the caller gets it. */
   onCommitError?: OnCommitError;
 }
@@ -22,10 +27,11 @@ export interface PostgresOptions {
 /**
  * Opens a pool of connections to PostgreSQL 15 or later. The first statement makes the first connection. Statements are
  * prepared by name on each connection, so a pooler in between must support that (PgBouncer: `max_prepared_statements`).
- * A statement may take at most 10 s, and waiting for a connection at most 5 s.
+ * A statement may take at most 10 s, of which it may wait 5 s for a lock. Waiting for a connection may take 5 s. A
+ * connection that is dead, although nobody has closed it, is given up after 15 s.
  */
 export function openPostgres(server: PostgresServer | string, options: PostgresOptions = {}): Db {
-  const pool = openPool(typeof server === 'string' ? { url: server } : server, options.max ?? 20);
+  const pool = openPool(typeof server === 'string' ? { url: server } : server, options);
   const openTransactions = new OpenTransactions();
   const rethrow = throwAfter(options.onCommitError);
   const counts: TransactionCounts = { committed: 0, conflict: 0, failed: 0 };
@@ -82,16 +88,23 @@ export function openPostgres(server: PostgresServer | string, options: PostgresO
   };
 }
 
-function openPool(server: PostgresServer, max: number): Pool {
+function openPool(
+  server: PostgresServer,
+  { max = server.connections ?? CONNECTIONS, answerWithinMs = ANSWER_WITHIN_MS }: PostgresOptions,
+): Pool {
   const pool = new Pool({
     ...connectionTo(server),
     max,
     connectionTimeoutMillis: 5000,
     statement_timeout: 10_000,
+    lock_timeout: 5000,
     idle_in_transaction_session_timeout: 30_000,
+    // The server cannot tell this side that its answer is late if nothing arrives at all.
+    query_timeout: answerWithinMs,
     keepAlive: true,
     // The statements of a transaction that do not need each other's rows are sent together.
     pipeline: true,
+    keepAliveInitialDelayMillis: 10_000,
     types: { getTypeParser },
   });
   // A connection that breaks while it is idle emits an error event, and without a listener the event ends the process.
@@ -282,10 +295,11 @@ function translate(error: unknown): unknown {
 /**
  * An error without a SQLSTATE came from the connection, not from the server. Class 08 is a connection error, 53 no room
  * on disk, in memory or among connections, 57P a server that shuts down, 58 an I/O error, 57014 a statement that took
- * too long, 25006 a server that became a standby.
+ * too long, 55P03 a lock that took too long, 25006 a server that became a standby, 25P03 a transaction that was idle for
+ * too long.
  */
 function isUnavailable(sqlState: string): boolean {
-  return sqlState === '' || /^(08|53|57P|57014|58|25006)/.test(sqlState);
+  return sqlState === '' || /^(08|53|57P|57014|55P03|58|25006|25P03)/.test(sqlState);
 }
 
 function isConflict(error: unknown): boolean {

@@ -1,3 +1,7 @@
+import { once } from 'node:events';
+import { createConnection, createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CommitError, DbUnavailable, UniqueViolation } from '../src/db.ts';
 import type { Db, Transaction } from '../src/db.ts';
@@ -97,6 +101,49 @@ describe('a PostgreSQL database', () => {
     expect(heard).toEqual(['process', 'caller']);
   });
 
+  test('opens no more connections than the server of the settings allows', async () => {
+    const small = openPostgres({ url: database.url, connections: 2 });
+    let most = 0;
+    const work = async (n: number) => {
+      // Equal reads would share a connection.
+      await small.query('select pg_sleep($1 * 0.001) is null', [20 + n]);
+      most = Math.max(most, small.connections!().open);
+    };
+    await Promise.all(Array.from({ length: 8 }, (_, n) => work(n)));
+    expect(most).toBe(2);
+    await small.close();
+  });
+
+  test('has limits for statements, locks and idle transactions on each connection', async () => {
+    const limits = ['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout'];
+    const values = await Promise.all(limits.map((name) => db.query(`select current_setting('${name}') as value`)));
+    expect(values.flat()).toEqual([{ value: '10s' }, { value: '5s' }, { value: '30s' }]);
+  });
+
+  test('whose lock another transaction holds for too long is unavailable', async () => {
+    const other = database.open();
+    await db.transaction(async (holder) => {
+      await holder.query('lock table t in access exclusive mode');
+      const waiting = other.transaction(async (tx) => {
+        await tx.query(`set local lock_timeout = '20ms'`);
+        await tx.query('select a from t');
+      });
+      await expect(waiting).rejects.toBeInstanceOf(DbUnavailable);
+    });
+    await other.close();
+  });
+
+  test('whose network swallows everything is given up, and the next statement has a new connection', async () => {
+    const network = await openNetwork(database.url);
+    const far = openPostgres(network.url, { max: 1, answerWithinMs: 200 });
+    await far.ping();
+    network.swallow();
+    await expect(far.query('select a from t')).rejects.toBeInstanceOf(DbUnavailable);
+    expect(await far.query('select a from t')).toEqual([]);
+    await far.close();
+    await network.close();
+  });
+
   test('that finds a duplicate only at COMMIT throws a UniqueViolation', async () => {
     const attempt = db.transaction((tx) => tx.query('insert into t (a) values (1), (1)'));
     await expect(attempt).rejects.toBeInstanceOf(UniqueViolation);
@@ -137,4 +184,36 @@ describe('a PostgreSQL database', () => {
 async function readThenWrite(tx: Transaction): Promise<void> {
   const [row] = await tx.query<{ n: number }>('select n from tally');
   await tx.query('update tally set n = $1', [row!.n + 1]);
+}
+
+/** A TCP port in front of the socket of PostgreSQL. */
+async function openNetwork(url: string): Promise<{ url: string; swallow(): void; close(): Promise<void> }> {
+  const target = new URL(url);
+  const socket = join(target.searchParams.get('host')!, '.s.PGSQL.5432');
+  const pairs: [Socket, Socket][] = [];
+  const server = createServer((near) => {
+    const far = createConnection(socket);
+    for (const end of [near, far]) end.on('error', () => undefined);
+    pairs.push([near, far]);
+    near.pipe(far).pipe(near);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  target.searchParams.delete('host');
+  target.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return {
+    url: target.href,
+    /** Lets nothing more pass on the connections that exist, and closes none of them. */
+    swallow() {
+      for (const [near, far] of pairs) {
+        near.unpipe(far).resume();
+        far.unpipe(near).resume();
+      }
+    },
+    async close() {
+      for (const end of pairs.flat()) end.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
 }

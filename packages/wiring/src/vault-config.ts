@@ -75,6 +75,7 @@ export function serversOf(variables: z.output<typeof Variables>): Pick<VaultConf
       url: variables.CARDEA_DATABASE_URL!,
       password: variables.CARDEA_DATABASE_PASSWORD_FILE,
       ca: variables.CARDEA_DATABASE_CA_FILE,
+      connections: variables.CARDEA_DATABASE_CONNECTIONS,
     },
     redis: {
       url: variables.CARDEA_REDIS_URL!,

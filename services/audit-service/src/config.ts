@@ -63,8 +63,11 @@ export function readAuditConfig(env: NodeJS.ProcessEnv): AuditConfig {
 }
 
 function databasesOf(settings: z.output<typeof Settings>): Pick<AuditConfig, 'database' | 'readDatabase'> {
-  const { CARDEA_DATABASE_CA_FILE: ca, CARDEA_READ_DATABASE_URL: readUrl } = settings;
-  const database = { url: settings.CARDEA_DATABASE_URL!, password: settings.CARDEA_DATABASE_PASSWORD_FILE, ca };
+  const { CARDEA_READ_DATABASE_URL: readUrl } = settings;
+  const common = { ca: settings.CARDEA_DATABASE_CA_FILE, connections: settings.CARDEA_DATABASE_CONNECTIONS };
+  const password = settings.CARDEA_DATABASE_PASSWORD_FILE;
+  const database = { url: settings.CARDEA_DATABASE_URL!, password, ...common };
   if (readUrl === undefined) return { database };
-  return { database, readDatabase: { url: readUrl, password: settings.CARDEA_READ_DATABASE_PASSWORD_FILE, ca } };
+  const readPassword = settings.CARDEA_READ_DATABASE_PASSWORD_FILE;
+  return { database, readDatabase: { url: readUrl, password: readPassword, ...common } };
 }
