@@ -25,8 +25,11 @@ export interface Endpoint<
   signed?: boolean;
   /** The statuses of success. The first is the usual one. */
   statuses: readonly [number, ...number[]];
-  /** Also accepts application/x-www-form-urlencoded, as OAuth 2.0 requires. */
-  form?: boolean;
+  /**
+   * A token endpoint of OAuth 2.0 (RFC 6749): also takes a form, ignores unknown parameters (the schema of its body must
+   * allow them), takes an empty one as not sent, and names its errors as OAuth does.
+   */
+  oauth?: boolean;
   /** Supports If-Match and If-None-Match (RFC 9110 section 13). Other endpoints refuse a change with a condition. */
   conditional?: Conditional;
   params: Params;

@@ -22,6 +22,11 @@ export const errorCodes = [
 
 export type ErrorCode = (typeof errorCodes)[number];
 
+/** How a token endpoint names an error in its member `error` (RFC 6749 section 5.2). */
+export const oauthErrors = ['invalid_request', 'invalid_client', 'unsupported_grant_type'] as const;
+
+export type OauthError = (typeof oauthErrors)[number];
+
 /** A wrong field of the request: its JSON path, and what is wrong. Never repeats the value. */
 export interface FieldError {
   path: string;
@@ -42,6 +47,8 @@ export interface AppErrorOptions extends ErrorOptions {
   /** The resource of the request, if the request itself does not name it. Only for the audit record. */
   resource?: AuditResource;
   retryAfterSeconds?: number;
+  /** The name of this error at a token endpoint, if the code does not decide it. */
+  oauthError?: OauthError;
 }
 
 /** An error that a client may see. A client never sees the message of any other error. */
@@ -54,6 +61,7 @@ export class AppError extends Error {
   readonly actor: AuditActor | undefined;
   readonly resource: AuditResource | undefined;
   readonly retryAfterSeconds: number | undefined;
+  readonly oauthError: OauthError | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, options);
@@ -64,5 +72,6 @@ export class AppError extends Error {
     this.actor = options.actor;
     this.resource = options.resource;
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.oauthError = options.oauthError;
   }
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { roles } from '../caller.ts';
 import { endpoint } from '../endpoint.ts';
+import type { OauthError } from '../errors.ts';
 import { Grant } from '../grants.ts';
 import { NewPassword, Page, PageOf, PlainName, Text, Time } from '../names.ts';
 
@@ -51,10 +52,14 @@ export const clientCredentials = endpoint({
   summary:
     'Get an access token for an application (RFC 6749, 4.4). The body is a form or JSON; the client secret is in the body or in HTTP Basic.',
   auth: 'none',
-  form: true,
+  oauth: true,
   statuses: [200],
-  body: z.strictObject({
-    grant_type: z.literal('client_credentials'),
+  // Not strict: a token endpoint ignores what it does not know (RFC 6749 section 3.2).
+  body: z.object({
+    grant_type: Text.refine((type) => type === 'client_credentials', {
+      message: 'must be client_credentials',
+      params: { oauthError: 'unsupported_grant_type' satisfies OauthError },
+    }).meta({ enum: ['client_credentials'] }),
     client_id: Text.min(1).max(128).optional(),
     client_secret: Text.min(1).max(256).optional(),
   }),

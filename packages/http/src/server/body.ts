@@ -1,30 +1,40 @@
 import type { IncomingMessage } from 'node:http';
 import { AppError } from '@cardea/contracts/errors';
 import { parseJson } from './json.ts';
+import { timesSent } from './odd-requests.ts';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Reads a request's JSON, or its form if the endpoint takes one. A request without a body gives undefined.
+ * Reads a request's JSON. A request without a body gives undefined.
  * @throws AppError `unsupported_media_type`, `too_large`, `invalid_request`
  */
-export async function readJson(req: IncomingMessage, bytesMax: number, takesForm = false): Promise<unknown> {
+export async function readJson(req: IncomingMessage, bytesMax: number): Promise<unknown> {
   const bytes = await readBody(req, bytesMax);
   if (bytes.length === 0) return undefined;
-  const contentType = req.headers['content-type'];
-  if (takesForm && contentType?.split(';')[0]?.trim() === 'application/x-www-form-urlencoded') return parseForm(bytes);
-  requireJson(contentType);
+  requireJson(contentTypeOf(req));
   return parseJson(decode(bytes));
 }
 
-function parseForm(bytes: Uint8Array): Record<string, string> {
-  const fields = [...new URLSearchParams(decode(bytes))];
-  const form = Object.fromEntries(fields);
-  if (Object.keys(form).length === fields.length) return form;
-  throw new AppError('invalid_request', 'the form has the same field twice', { suspicious: 'malformed_json' });
+/**
+ * The value of Content-Type. Of two, Node takes the first and a program in front may take the last, so they could
+ * disagree about what the body is.
+ * @throws AppError `invalid_request` for more than one
+ */
+export function contentTypeOf({ headers, rawHeaders }: IncomingMessage): string | undefined {
+  if (timesSent(rawHeaders, 'content-type') > 1) {
+    throw new AppError('invalid_request', 'there must be one Content-Type header', { suspicious: 'broken_request' });
+  }
+  return headers['content-type'];
 }
 
-function decode(bytes: Uint8Array): string {
+/** The media type in lower case, without parameters (RFC 9110 section 8.3.1). */
+export function mediaType(contentType: string | undefined): string | undefined {
+  return contentType?.split(';')[0]?.trim().toLowerCase();
+}
+
+/** @throws AppError `invalid_request` for bytes that are not UTF-8 */
+export function decode(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes);
   } catch {
@@ -58,7 +68,7 @@ export async function readBody(req: IncomingMessage, bytesMax: number): Promise<
 
 /** @throws AppError `unsupported_media_type` unless the type is JSON in UTF-8 */
 export function requireJson(contentType: string | undefined): void {
-  const type = contentType?.split(';')[0]?.trim().toLowerCase();
+  const type = mediaType(contentType);
   const charset = /charset="?([^";]+)/i.exec(contentType ?? '')?.[1]?.toLowerCase();
   if ((type === 'application/json' || type === 'application/merge-patch+json') && (charset ?? 'utf-8') === 'utf-8')
     return;

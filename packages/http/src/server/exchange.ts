@@ -9,6 +9,7 @@ import type { Metrics } from '@cardea/process/metrics';
 import { z } from 'zod';
 import { readBody, readJson } from './body.ts';
 import { conditionsOf } from './conditions.ts';
+import { BASIC_CHALLENGE, oauthErrorOf, readParameters } from './oauth.ts';
 import { retryAfterSeconds, toProblem } from './problem.ts';
 import { parseQuery } from './query.ts';
 import { requestSeries } from './request-metrics.ts';
@@ -92,6 +93,8 @@ function send(exchange: Exchange, status: number, headers: Record<string, string
   const { res } = exchange;
   headers['X-Request-Id'] = exchange.requestId;
   headers['Cache-Control'] = 'no-store';
+  // RFC 6749 section 5.1 asks for it beside Cache-Control.
+  if (exchange.route?.endpoint.oauth) headers['Pragma'] = 'no-cache';
   if ('empty' in payload) {
     res.writeHead(status, headers).end();
   } else if ('stream' in payload) {
@@ -127,11 +130,12 @@ export async function refuse(ctx: ServerContext, exchange: Exchange, thrown: unk
     res.destroy();
     return;
   }
-  const problem = toProblem(error, exchange.requestId);
+  const isOauth = exchange.route?.endpoint.oauth === true;
+  const problem = toProblem(error, exchange.requestId, isOauth ? oauthErrorOf(error) : undefined);
   const headers: Record<string, string | number> = { ...exchange.headers };
   const retryAfter = retryAfterSeconds(error);
   if (retryAfter !== undefined) headers['Retry-After'] = retryAfter;
-  if (error.code === 'unauthenticated') headers['WWW-Authenticate'] = 'Bearer';
+  if (error.code === 'unauthenticated') headers['WWW-Authenticate'] = isOauth ? BASIC_CHALLENGE : 'Bearer';
   // The unread rest of a body would be taken for the next request.
   if (!req.complete) headers['Connection'] = 'close';
   send(exchange, problem.status, headers, { text: JSON.stringify(problem), contentType: 'application/problem+json' });
@@ -190,7 +194,10 @@ async function parseBody(req: IncomingMessage, route: Route): Promise<unknown> {
   ) {
     return parseInput(endpoint.body, undefined, 'body');
   }
-  const body = await readJson(req, bodyBytesMax, endpoint.form);
+  if (endpoint.oauth) {
+    return parseInput(endpoint.body, await readParameters(req, endpoint.body, bodyBytesMax), 'body');
+  }
+  const body = await readJson(req, bodyBytesMax);
   return parseInput(endpoint.body, isNothing(endpoint, body) ? undefined : body, 'body');
 }
 

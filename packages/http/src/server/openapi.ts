@@ -1,5 +1,5 @@
 import type { Endpoint } from '@cardea/contracts/endpoint';
-import { errorCodes } from '@cardea/contracts/errors';
+import { errorCodes, oauthErrors } from '@cardea/contracts/errors';
 import { z } from 'zod';
 import { createDocument } from 'zod-openapi';
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject, ZodOpenApiResponseObject } from 'zod-openapi';
@@ -14,6 +14,7 @@ const Problem = z
     code: z.enum(errorCodes),
     requestId: z.uuid(),
     errors: z.array(z.strictObject({ path: z.string(), message: z.string() })).optional(),
+    error: z.enum(oauthErrors).optional().meta({ description: 'At a token endpoint: the error of RFC 6749' }),
   })
   .meta({ id: 'Problem', description: 'RFC 9457 problem details' });
 
@@ -64,13 +65,18 @@ function toOperation(endpoint: Endpoint): ZodOpenApiOperationObject {
       ...(endpoint.conditional ? { header: Conditions } : {}),
       ...(endpoint.signed ? { header: Signature } : {}),
     },
-    ...(hasBody ? { requestBody: { content: { 'application/json': { schema: body } } } } : {}),
+    ...(hasBody ? { requestBody: { content: bodyContentOf(endpoint) } } : {}),
     responses: {
       ...Object.fromEntries(endpoint.statuses.map((status) => [status, toSuccess(endpoint, status)])),
       ...(endpoint.conditional ? { 412: toRefusal('The condition does not hold') } : {}),
       default: toRefusal('Refused'),
     },
   };
+}
+
+function bodyContentOf({ oauth, body }: Endpoint): Record<string, { schema: z.ZodType }> {
+  const types = oauth ? ['application/x-www-form-urlencoded', 'application/json'] : ['application/json'];
+  return Object.fromEntries(types.map((type) => [type, { schema: body }]));
 }
 
 function toSuccess(endpoint: Endpoint, status: number): ZodOpenApiResponseObject {

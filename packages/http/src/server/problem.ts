@@ -1,4 +1,4 @@
-import type { AppError, ErrorCode } from '@cardea/contracts/errors';
+import type { AppError, ErrorCode, OauthError } from '@cardea/contracts/errors';
 
 const problems: Record<ErrorCode, { status: number; title: string }> = {
   invalid_request: { status: 400, title: 'The request is not valid' },
@@ -26,9 +26,11 @@ export interface Problem {
   code: ErrorCode;
   requestId: string;
   errors?: { path: string; message: string }[];
+  /** At a token endpoint: the name of the error in OAuth 2.0. */
+  error?: OauthError;
 }
 
-export function toProblem(error: AppError, requestId: string): Problem {
+export function toProblem(error: AppError, requestId: string, oauthError?: OauthError): Problem {
   const { status, title } = problems[error.code];
   return {
     type: `urn:cardea:error:${error.code}`,
@@ -38,6 +40,7 @@ export function toProblem(error: AppError, requestId: string): Problem {
     code: error.code,
     requestId,
     ...(error.errors ? { errors: error.errors } : {}),
+    ...(oauthError ? { error: oauthError } : {}),
   };
 }
 

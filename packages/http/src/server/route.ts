@@ -5,6 +5,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
+import type { OauthError } from '@cardea/contracts/errors';
 import type { z } from 'zod';
 import { plainMessage } from './plain-message.ts';
 
@@ -106,8 +107,15 @@ export function parseInput<S extends z.ZodType>(
     path: [where, ...issue.path.map(String)].join('.'),
     message: issue.message,
   }));
-  const tooLarge = parsed.error.issues.find((issue) => issue.code === 'custom' && issue.params?.['tooLarge'] === true);
-  throw new AppError(tooLarge ? 'too_large' : 'invalid_request', describe(errors), { errors });
+  const params = parsed.error.issues.flatMap((issue) =>
+    issue.code === 'custom' && issue.params ? [issue.params] : [],
+  );
+  const tooLarge = params.some((param) => param['tooLarge'] === true);
+  const oauthError = params.find((param) => 'oauthError' in param)?.['oauthError'] as OauthError | undefined;
+  throw new AppError(tooLarge ? 'too_large' : 'invalid_request', describe(errors), {
+    errors,
+    ...(oauthError ? { oauthError } : {}),
+  });
 }
 
 function describe(errors: { path: string; message: string }[]): string {

@@ -112,8 +112,8 @@ function sessionToWire(row: ListedSession, { actor }: Caller) {
   };
 }
 
-// RFC 6749, 2.3.1: by HTTP Basic or in the body, but not both. In Basic both parts are form-encoded, which does not
-// change the ids and secrets that Cardea makes.
+// RFC 6749, 2.3.1: by HTTP Basic or in the body, but not both. A client_id in the body beside Basic is no secret and is
+// allowed (section 3.2.1), but it must be the same.
 function clientOf(
   body: { client_id?: string | undefined; client_secret?: string | undefined },
   authorization: string | undefined,
@@ -122,6 +122,9 @@ function clientOf(
   if (basic && body.client_secret !== undefined) {
     throw new AppError('invalid_request', 'the client id and secret must be in HTTP Basic or in the body, not in both');
   }
+  if (basic && body.client_id !== undefined && body.client_id !== basic.clientId) {
+    throw new AppError('invalid_request', 'the client_id of the body differs from the client id in HTTP Basic');
+  }
   const { clientId = body.client_id, clientSecret = body.client_secret } = basic ?? {};
   if (clientId === undefined || clientSecret === undefined) {
     throw new AppError('unauthenticated', 'client_id and client_secret are required', { rule: 'no-credential' });
@@ -129,10 +132,23 @@ function clientOf(
   return { clientId, clientSecret };
 }
 
-// A header without two parts gives an empty client id, which is refused like any other wrong id.
+// A malformed header gives an empty client id, which is refused like any other wrong id.
 function parseBasic(authorization = ''): { clientId: string; clientSecret: string } | undefined {
   if (!/^Basic( |$)/i.test(authorization)) return undefined;
-  const decoded = Buffer.from(authorization.slice('Basic '.length), 'base64').toString('utf8');
-  const [, clientId = '', clientSecret = ''] = /^([^:]*):(.*)$/s.exec(decoded) ?? [];
-  return { clientId, clientSecret };
+  const text = authorization.slice('Basic '.length).trim();
+  const bytes = Buffer.from(text, 'base64');
+  // Buffer skips characters that base64 does not have, and loose bits, so it takes many spellings of one credential.
+  const isBase64 = bytes.toString('base64') === text;
+  const [, id = '', secret = ''] = (isBase64 && /^([^:]*):(.*)$/s.exec(bytes.toString('utf8'))) || [];
+  return { clientId: formDecoded(id), clientSecret: formDecoded(secret) };
+}
+
+// In Basic both parts are form-encoded (RFC 6749, 2.3.1). Some clients encode more than is needed.
+function formDecoded(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '));
+  } catch (error) {
+    if (error instanceof URIError) return '';
+    throw error;
+  }
 }
