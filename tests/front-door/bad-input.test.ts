@@ -253,13 +253,7 @@ describe('a request without a route is refused and recorded:', () => {
       detail: /this path takes .*PUT/,
       event: refused,
     });
-    expect(answer.headers['allow']?.split(', ').sort()).toEqual(['DELETE', 'GET', 'PATCH', 'PUT']);
-  });
-
-  test('HEAD', async () => {
-    const answer = await send({ method: 'HEAD', target: SECRET });
-    expect([answer.status, answer.body]).toEqual([405, '']);
-    expectHeaders(answer);
+    expect(answer.headers['allow']?.split(', ').sort()).toEqual(['DELETE', 'GET', 'HEAD', 'PATCH', 'PUT']);
   });
 
   test.each(['/', '/api', '/api/v1/', `/api/v1/${CANARY}`, '/api/v1/vaults/', `${SECRET}:explode`, '/metrics', '*'])(
@@ -299,6 +293,48 @@ describe('broken HTTP is refused and recorded:', () => {
 
   test('two Host headers', async () => {
     await expectRefusal(system, () => send({ target: SECRET, headers: { host: 'other' } }), broken('no_host'));
+  });
+
+  test('two Content-Type headers', async () => {
+    const headers = { 'Content-Type': 'application/json', 'content-type': 'text/plain' };
+    await expectRefusal(
+      system,
+      () => send({ method: 'PUT', target: SECRET, headers, body: good }),
+      invalid({ ...written, suspicious: 'broken_request' }),
+    );
+  });
+
+  test.each(['a b/c', 'x/y', 'user@x', 'x:y', '[::1', 'x\\y', 'x?', '[::1]x'])('the Host %s', async (host) => {
+    await expectRefusal(system, () => send({ target: SECRET, headers: { Host: host } }), broken('no_host'));
+  });
+
+  test.each(['x', 'cardea.example:443', '[::1]:8400', '[2001:db8::1]', 'x:', 'a_b'])(
+    'but not the Host %s',
+    async (host) => {
+      expect((await send({ target: SECRET, headers: { Host: host } })).status).toBe(200);
+    },
+  );
+
+  test.each(['2.0', '0.9'])('HTTP/%s in clear', async (version) => {
+    const bytes = () => sendBytes(system.url, `GET ${SECRET} HTTP/${version}\r\n${withToken()}\r\n`);
+    await expectRefusal(system, bytes, broken('broken_request', 505));
+  });
+
+  test.each([
+    ['1.1', 'gzip, chunked', 501],
+    ['1.1', 'identity, chunked', 501],
+    ['1.0', 'chunked', 400],
+  ])('in HTTP/%s the transfer coding %s', async (version, coding, status) => {
+    const chunks = `${good.length.toString(16)}\r\n${good}\r\n0\r\n\r\n`;
+    const head = `PUT ${SECRET} HTTP/${version}\r\n${withToken()}Content-Type: application/json\r\n`;
+    const bytes = () => sendBytes(system.url, `${head}Transfer-Encoding: ${coding}\r\n\r\n${chunks}`);
+    await expectRefusal(system, bytes, broken('broken_request', status));
+  });
+
+  test('a header of more than 1,000 fields', async () => {
+    const bytes = `GET ${SECRET} HTTP/1.1\r\n${'a:\r\n'.repeat(1_200)}\r\n`;
+    const expected = { ...broken('oversized_header', 431), detail: /more than 1000 fields/ };
+    await expectRefusal(system, () => sendBytes(system.url, bytes), expected);
   });
 
   test('a header of more than 16 KiB', async () => {
@@ -352,4 +388,8 @@ describe('broken HTTP is refused and recorded:', () => {
 
 function toValue(value: string, encoding?: string): string {
   return JSON.stringify({ value, encoding });
+}
+
+function withToken(): string {
+  return `Host: x\r\nAuthorization: Bearer ${admin.token}\r\nConnection: close\r\n`;
 }

@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { AuditEvent, AuditTime } from './audit-event.ts';
 import { endpoint } from './endpoint.ts';
-import { WholeNumber, WholeNumberOr } from './names.ts';
+import { Base64, WholeNumber, WholeNumberOr } from './names.ts';
 
 /** The most events one append may carry. */
 export const APPEND_EVENTS_MAX = 256;
 
-const Receipt = z.strictObject({ id: z.uuid(), seq: z.int().min(0), leaf: z.base64() });
+const Receipt = z.strictObject({ id: z.uuid(), seq: z.int().min(0), leaf: Base64 });
 
 /**
  * The body of an append must be in canonical form (JCS, RFC 8785). The service parses it, writes it again and compares

@@ -47,6 +47,8 @@ export interface AppErrorOptions extends ErrorOptions {
   /** The resource of the request, if the request itself does not name it. Only for the audit record. */
   resource?: AuditResource;
   retryAfterSeconds?: number;
+  /** A status that says more than that of the code. For what HTTP itself refuses: 408, 431, 501, 505. */
+  status?: number;
   /** The name of this error at a token endpoint, if the code does not decide it. */
   oauthError?: OauthError;
 }
@@ -61,6 +63,7 @@ export class AppError extends Error {
   readonly actor: AuditActor | undefined;
   readonly resource: AuditResource | undefined;
   readonly retryAfterSeconds: number | undefined;
+  readonly status: number | undefined;
   readonly oauthError: OauthError | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
@@ -72,6 +75,7 @@ export class AppError extends Error {
     this.actor = options.actor;
     this.resource = options.resource;
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.status = options.status;
     this.oauthError = options.oauthError;
   }
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { endpoint } from './endpoint.ts';
-import { Time, WholeNumber } from './names.ts';
+import { Base64, Time, WholeNumber } from './names.ts';
 
 /** Names a DEK. The wrapping is bound to this name: a wrapped DEK does not open under another name. */
 export const DekRef = z.strictObject({
@@ -13,9 +13,9 @@ export type DekRef = z.output<typeof DekRef>;
 /** The DEK chain for the system's own values. No vault can have this id: every new UUIDv7 sorts after it. */
 export const SYSTEM_VAULT_ID = '00000000-0000-7000-8000-000000000001';
 
-const Dek = z.base64().length(44);
+const Dek = Base64.length(44);
 const WrappedDek = z.strictObject({
-  wrappedDekBase64: z.base64().max(512),
+  wrappedDekBase64: Base64.max(512),
   kekVersion: z.int().positive(),
 });
 

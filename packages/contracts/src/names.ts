@@ -22,6 +22,14 @@ export const Text = z
   .string()
   .refine((text) => text.isWellFormed() && !text.includes('\0'), 'must be well-formed text without NUL');
 
+/**
+ * Standard base64 (RFC 4648 section 4) in its one spelling. The bits that a last character does not need are 0: a decoder
+ * drops them, and what was sent would come back changed.
+ */
+export const Base64 = z
+  .base64('must be standard base64')
+  .refine((text) => !/(?:[^AQgw]==|[^AEIMQUYcgkosw048=]=)$/.test(text), 'must be standard base64 without spare bits');
+
 /** Text without control characters and lone surrogates. */
 export const printable = /^[^\p{Cc}\p{Cs}]*$/u;
 

@@ -18,7 +18,7 @@ export const readHealth = endpoint({
   response: z.strictObject({ status: z.literal('ok') }),
 });
 
-/** For clients that only check for an answer. No other endpoint accepts HEAD. */
+/** For clients that only check for an answer. Every other GET endpoint also accepts HEAD, which the document leaves out. */
 export const probeHealth = endpoint({ ...readHealth, method: 'HEAD' });
 
 export const readOpenApi = endpoint({

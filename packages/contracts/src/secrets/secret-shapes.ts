@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { PlainName, SecretName, Time, printable } from '../names.ts';
+import { Base64, PlainName, SecretName, Time, printable } from '../names.ts';
 import { MaxVersions, VaultParams } from '../vaults.ts';
 
 /** The most bytes of a value. */
@@ -63,8 +63,9 @@ export function checkValue(
   { value, encoding }: { value: string; encoding: 'utf8' | 'base64' },
   context: z.RefinementCtx,
 ): void {
-  if (encoding === 'base64' && !z.base64().safeParse(value).success) {
-    context.addIssue({ code: 'custom', path: ['value'], message: 'must be standard base64' });
+  const malformed = encoding === 'base64' ? Base64.safeParse(value).error?.issues[0]?.message : undefined;
+  if (malformed !== undefined) {
+    context.addIssue({ code: 'custom', path: ['value'], message: malformed });
   } else if (encoding === 'utf8' && !value.isWellFormed()) {
     context.addIssue({ code: 'custom', path: ['value'], message: 'must be well-formed text' });
   } else if (byteLength(value, encoding) > SECRET_BYTES_MAX) {

@@ -5,6 +5,7 @@ import type { ErrorRequestHandler, RequestHandler, Response } from 'express';
 import { answer, beginExchange, refuse } from './exchange.ts';
 import type { Exchange, ServerContext } from './exchange.ts';
 import { originForm, refuseOddRequests } from './odd-requests.ts';
+import { takes } from './route.ts';
 import type { Route } from './route.ts';
 import { startAtZero } from './start-at-zero.ts';
 import { securityHeaders } from './security-headers.ts';
@@ -42,7 +43,7 @@ export function createApp({ ctx, routes, before = [] }: AppOptions): RequestList
 
 function serve(ctx: ServerContext, route: Route): RequestHandler {
   return async (req, res, next) => {
-    const match = req.method === route.endpoint.method ? route.pattern.exec(req.path) : null;
+    const match = takes(route.endpoint, req.method) ? route.pattern.exec(req.path) : null;
     if (!match) return next();
     const exchange = exchangeOf(res);
     if (match.groups) exchange.params = { ...match.groups };
@@ -59,7 +60,8 @@ function refuseUnrouted(routes: Route[]): RequestHandler {
   return (req, res) => {
     const known = routes.filter((route) => route.pattern.test(req.path));
     if (known.length === 0) throw new AppError('not_found', 'there is nothing at this path');
-    const methods = known.map((route) => route.endpoint.method).join(', ');
+    const taken = known.map((route) => route.endpoint.method);
+    const methods = [...new Set(taken.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])))].join(', ');
     res.setHeader('Allow', methods);
     throw new AppError('method_not_allowed', `this path takes ${methods}`);
   };

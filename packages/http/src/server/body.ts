@@ -1,31 +1,25 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError } from '@cardea/contracts/errors';
 import { parseJson } from './json.ts';
 import { timesSent } from './odd-requests.ts';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** A request whose body may still be on its way. */
+export interface Arriving {
+  req: IncomingMessage;
+  res: ServerResponse;
+}
+
 /**
  * Reads a request's JSON. A request without a body gives undefined.
  * @throws AppError `unsupported_media_type`, `too_large`, `invalid_request`
  */
-export async function readJson(req: IncomingMessage, bytesMax: number): Promise<unknown> {
-  const bytes = await readBody(req, bytesMax);
+export async function readJson(arriving: Arriving, bytesMax: number): Promise<unknown> {
+  const bytes = await readBody(arriving, bytesMax);
   if (bytes.length === 0) return undefined;
-  requireJson(contentTypeOf(req));
+  requireJson(arriving.req.headers['content-type']);
   return parseJson(decode(bytes));
-}
-
-/**
- * The value of Content-Type. Of two, Node takes the first and a program in front may take the last, so they could
- * disagree about what the body is.
- * @throws AppError `invalid_request` for more than one
- */
-export function contentTypeOf({ headers, rawHeaders }: IncomingMessage): string | undefined {
-  if (timesSent(rawHeaders, 'content-type') > 1) {
-    throw new AppError('invalid_request', 'there must be one Content-Type header', { suspicious: 'broken_request' });
-  }
-  return headers['content-type'];
 }
 
 /** The media type in lower case, without parameters (RFC 9110 section 8.3.1). */
@@ -42,13 +36,21 @@ export function decode(bytes: Uint8Array): string {
   }
 }
 
-/** @throws AppError `too_large` (and reads no further); `unsupported_media_type` for a compressed body. */
-export async function readBody(req: IncomingMessage, bytesMax: number): Promise<Buffer> {
+/**
+ * Reads a body, and asks for it if the client waits to be asked (`Expect: 100-continue`).
+ * @throws AppError `too_large` (and reads no further); `unsupported_media_type` for a compressed body; `invalid_request`
+ */
+export async function readBody({ req, res }: Arriving, bytesMax: number): Promise<Buffer> {
+  // Of two, Node takes the first and a program in front may take the last, so they could disagree about the body.
+  if (timesSent(req.rawHeaders, 'content-type') > 1) {
+    throw new AppError('invalid_request', 'there must be one Content-Type header', { suspicious: 'broken_request' });
+  }
   const declared = Number(req.headers['content-length'] ?? 0);
   if (declared > bytesMax) throw tooLarge(bytesMax);
   if (req.headers['content-encoding'] !== undefined) {
     throw new AppError('unsupported_media_type', 'a compressed body is not accepted');
   }
+  if (/(?:^|\W)100-continue(?:$|\W)/i.test(req.headers.expect ?? '')) res.writeContinue();
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;

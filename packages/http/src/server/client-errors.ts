@@ -1,4 +1,4 @@
-import { IncomingMessage } from 'node:http';
+import { IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -6,6 +6,7 @@ import { AppError } from '@cardea/contracts/errors';
 import type { ServerContext } from './exchange.ts';
 import { toProblem } from './problem.ts';
 import { constantHeaders } from './security-headers.ts';
+import { HEADER_BYTES_MAX, HEADER_FIELDS_MAX } from './serve.ts';
 
 const LINGER_MS = 1_000;
 
@@ -43,28 +44,29 @@ async function refuseConnection(ctx: ServerContext, socket: Socket, code: string
   }
   ctx.metrics.refusals.inc({ code: error.code });
   ctx.metrics.suspicious.inc({ rule: error.suspicious ?? 'broken_request' });
-  if (socket.writable) socket.end(toAnswer(statuses.get(code) ?? '400 Bad Request', error, requestId));
+  if (socket.writable) socket.end(toAnswer(error, requestId));
   // Closing at once, with unread bytes of the client, would reset the connection and lose the answer.
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
-const statuses = new Map([
-  ['HPE_HEADER_OVERFLOW', '431 Request Header Fields Too Large'],
-  ['ERR_HTTP_REQUEST_TIMEOUT', '408 Request Timeout'],
-]);
-
 function toAppError(code: string): AppError {
   if (code === 'HPE_HEADER_OVERFLOW') {
-    return new AppError('invalid_request', 'the header is larger than 16384 bytes', { suspicious: 'oversized_header' });
+    // Node says no more than that one of its two limits was passed.
+    const message = `the header is larger than ${HEADER_BYTES_MAX} bytes, or has more than ${HEADER_FIELDS_MAX} fields`;
+    return new AppError('invalid_request', message, { status: 431, suspicious: 'oversized_header' });
   }
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
-    return new AppError('invalid_request', 'the request did not arrive in time', { suspicious: 'slow_request' });
+    return new AppError('invalid_request', 'the request did not arrive in time', {
+      status: 408,
+      suspicious: 'slow_request',
+    });
   }
   return new AppError('invalid_request', 'this is not valid HTTP', { suspicious: 'broken_request' });
 }
 
-function toAnswer(status: string, error: AppError, requestId: string): string {
-  const body = JSON.stringify({ ...toProblem(error, requestId), status: Number(status.slice(0, 3)) });
+function toAnswer(error: AppError, requestId: string): string {
+  const problem = toProblem(error, requestId);
+  const body = JSON.stringify(problem);
   const headers = {
     ...constantHeaders,
     'Content-Type': 'application/problem+json',
@@ -74,5 +76,5 @@ function toAnswer(status: string, error: AppError, requestId: string): string {
     Connection: 'close',
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  return `HTTP/1.1 ${status}\r\n${lines.join('')}\r\n${body}`;
+  return `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}\r\n${lines.join('')}\r\n${body}`;
 }

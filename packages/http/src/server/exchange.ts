@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
 import { Audited, NotModified } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
@@ -59,7 +60,7 @@ export async function answer(ctx: ServerContext, exchange: Exchange, route: Rout
   exchange.caller = caller;
   const params = parseInput(endpoint.params, exchange.params, 'path');
   const query = parseInput(endpoint.query, parseQuery(req.url), 'query');
-  const body = await parseBody(req, route);
+  const body = await parseBody(exchange, route);
   exchange.body = body;
   const conditions = conditionsOf(req.headers, endpoint);
   const input = { caller, params, query, body, conditions, headers: req.headers };
@@ -90,7 +91,7 @@ function release(
 type Payload = { text: string; contentType: string } | Extract<Reply<unknown>, { stream: unknown } | { empty: true }>;
 
 function send(exchange: Exchange, status: number, headers: Record<string, string | number>, payload: Payload): void {
-  const { res } = exchange;
+  const { req, res } = exchange;
   headers['X-Request-Id'] = exchange.requestId;
   headers['Cache-Control'] = 'no-store';
   // RFC 6749 section 5.1 asks for it beside Cache-Control.
@@ -99,6 +100,7 @@ function send(exchange: Exchange, status: number, headers: Record<string, string
     res.writeHead(status, headers).end();
   } else if ('stream' in payload) {
     res.writeHead(status, { ...headers, 'Content-Type': payload.contentType });
+    if (req.method === 'HEAD') return endUnread(res, payload.stream);
     payload.stream.on('error', (error) => res.destroy(error));
     // If the client has already disconnected, `res` emits no further `close`.
     if (res.destroyed) payload.stream.destroy();
@@ -110,6 +112,13 @@ function send(exchange: Exchange, status: number, headers: Record<string, string
     // The body is text, so that header and body leave in one write.
     res.writeHead(status, headers).end(payload.text);
   }
+}
+
+// An answer to HEAD ends before its body. A stream that is not read to its end reports that as an error.
+function endUnread(res: ServerResponse, stream: Readable): void {
+  stream.on('error', () => {});
+  stream.destroy();
+  res.end();
 }
 
 // Only the fields of the contract are sent. An extra field is our bug and must not reach the client.
@@ -184,25 +193,26 @@ function observe(ctx: ServerContext, exchange: Exchange): void {
   series.observe((performance.now() - startedAt) / 1000);
 }
 
-async function parseBody(req: IncomingMessage, route: Route): Promise<unknown> {
+async function parseBody(exchange: Exchange, route: Route): Promise<unknown> {
+  const { req } = exchange;
   const { endpoint, bodyBytesMax } = route;
-  if (route.rawBody) return readBody(req, bodyBytesMax);
+  if (route.rawBody) return readBody(exchange, bodyBytesMax);
   if (
-    req.method === 'GET' &&
+    endpoint.method === 'GET' &&
     req.headers['content-length'] === undefined &&
     req.headers['transfer-encoding'] === undefined
   ) {
     return parseInput(endpoint.body, undefined, 'body');
   }
   if (endpoint.oauth) {
-    return parseInput(endpoint.body, await readParameters(req, endpoint.body, bodyBytesMax), 'body');
+    return parseInput(endpoint.body, await readParameters(exchange, endpoint.body, bodyBytesMax), 'body');
   }
-  const body = await readJson(req, bodyBytesMax);
+  const body = await readJson(exchange, bodyBytesMax);
   return parseInput(endpoint.body, isNothing(endpoint, body) ? undefined : body, 'body');
 }
 
 // Many clients send an empty object with every POST. If the endpoint takes no body, it counts as no body.
 function isNothing({ method, body: schema }: Endpoint, body: unknown): boolean {
   if (method !== 'POST' || !(schema instanceof z.ZodUndefined)) return false;
-  return typeof body === 'object' && body !== null && Object.keys(body).length === 0;
+  return typeof body === 'object' && body !== null && !Array.isArray(body) && Object.keys(body).length === 0;
 }

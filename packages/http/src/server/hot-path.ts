@@ -2,7 +2,8 @@ import type { IncomingMessage, RequestListener } from 'node:http';
 import type { AuditActor } from '@cardea/contracts/audit-event';
 import { answer, beginExchange, refuse } from './exchange.ts';
 import type { Exchange, ServerContext } from './exchange.ts';
-import { hasOneHost, isOddPath } from './odd-requests.ts';
+import { isOddPath, oddityOf } from './odd-requests.ts';
+import { takes } from './route.ts';
 import type { Route } from './route.ts';
 import { constantHeaders } from './security-headers.ts';
 
@@ -64,11 +65,11 @@ function createMatcher(routes: Route[]) {
   return {
     find(req: IncomingMessage): Match | undefined {
       const url = req.url ?? '';
-      if (!hasOneHost(req) || url.includes('#')) return undefined;
+      if (oddityOf(req) || url.includes('#')) return undefined;
       const mark = url.indexOf('?');
       const path = mark < 0 ? url : url.slice(0, mark);
       const before = known.get(path);
-      return before?.route.endpoint.method === req.method ? before : match(routes, req.method, path);
+      return before && takes(before.route.endpoint, req.method) ? before : match(routes, req.method, path);
     },
     remember(found: Match): void {
       if (found.path.length > PATH_CHARACTERS_MAX || known.get(found.path) === found) return;
@@ -82,7 +83,7 @@ function createMatcher(routes: Route[]) {
 export function match(routes: Route[], method: string | undefined, path: string): Match | undefined {
   if (isOddPath(path)) return undefined;
   for (const route of routes) {
-    const found = method === route.endpoint.method ? route.pattern.exec(path) : null;
+    const found = takes(route.endpoint, method) ? route.pattern.exec(path) : null;
     if (found) return { path, route, ...(found.groups ? { params: Object.freeze({ ...found.groups }) } : {}) };
   }
   return undefined;

@@ -2,7 +2,8 @@ import type { IncomingMessage } from 'node:http';
 import { AppError } from '@cardea/contracts/errors';
 import type { OauthError } from '@cardea/contracts/errors';
 import { z } from 'zod';
-import { contentTypeOf, decode, mediaType, readBody, requireJson } from './body.ts';
+import { decode, mediaType, readBody, requireJson } from './body.ts';
+import type { Arriving } from './body.ts';
 import { parseJson } from './json.ts';
 import { timesSent } from './odd-requests.ts';
 
@@ -14,11 +15,11 @@ export const BASIC_CHALLENGE = 'Basic realm="Cardea", charset="UTF-8"';
  * unknown one is ignored (RFC 6749 section 3.2).
  * @throws AppError `unsupported_media_type`, `too_large`, `invalid_request`
  */
-export async function readParameters(req: IncomingMessage, schema: z.ZodType, bytesMax: number): Promise<unknown> {
-  refuseTwoCredentials(req);
-  const bytes = await readBody(req, bytesMax);
+export async function readParameters(arriving: Arriving, schema: z.ZodType, bytesMax: number): Promise<unknown> {
+  refuseTwoCredentials(arriving.req);
+  const bytes = await readBody(arriving, bytesMax);
   if (bytes.length === 0) return undefined;
-  const contentType = contentTypeOf(req);
+  const contentType = arriving.req.headers['content-type'];
   if (mediaType(contentType) === 'application/x-www-form-urlencoded') return parseForm(decode(bytes), schema);
   requireJson(contentType);
   return withoutEmpty(parseJson(decode(bytes)));

@@ -5,9 +5,8 @@ import type { RequestHandler } from 'express';
 // No name holds a character that needs percent-encoding, so one spelling of a path is enough. A second spelling would
 // bypass a program that compares paths, such as a proxy.
 export const refuseOddRequests: RequestHandler = (req, _res, next) => {
-  if (!hasOneHost(req)) {
-    throw new AppError('invalid_request', 'there must be one Host header', { suspicious: 'no_host' });
-  }
+  const oddity = oddityOf(req);
+  if (oddity) throw oddity;
   if (isOddPath(req.path) || req.url.includes('#')) {
     const message =
       'the target must be a path, or a URL with a host; the path must not be percent-encoded nor hold //, \\ or #';
@@ -15,6 +14,35 @@ export const refuseOddRequests: RequestHandler = (req, _res, next) => {
   }
   next();
 };
+
+/** Why a request is refused by its header, whatever it asks for. Node's parser is more lenient than the RFCs. */
+export function oddityOf({ headers, httpVersion, rawHeaders }: IncomingMessage): AppError | undefined {
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    return broken('this server speaks HTTP/1.1 and HTTP/1.0', 505);
+  }
+  if (!hasOneHost(headers.host, httpVersion, rawHeaders)) {
+    return new AppError('invalid_request', 'there must be one valid Host header', { suspicious: 'no_host' });
+  }
+  const coding = headers['transfer-encoding'];
+  if (coding === undefined) return undefined;
+  // Who spoke HTTP/1.0 did not know the field, so the length of the body is in doubt (RFC 9112 section 6.1).
+  if (httpVersion === '1.0') return broken('HTTP/1.0 has no Transfer-Encoding', 400);
+  // Node reads a body in `gzip, chunked` as if gzip did not stand there (the same section).
+  return coding.toLowerCase() === 'chunked' ? undefined : broken('the only transfer coding is chunked', 501);
+}
+
+function broken(message: string, status: number): AppError {
+  return new AppError('invalid_request', message, { status, suspicious: 'broken_request' });
+}
+
+// RFC 3986 section 3.2.2 and 3.2.3.
+const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::\d*)?$/;
+
+// HTTP/1.1 wants exactly one valid Host (RFC 9112 section 3.2). Node takes the first of several, a proxy maybe the last.
+function hasOneHost(host: string | undefined, httpVersion: string, rawHeaders: string[]): boolean {
+  if (host === undefined) return httpVersion === '1.0';
+  return timesSent(rawHeaders, 'host') === 1 && HOST.test(host);
+}
 
 // Stands for a target that is refused as odd. Express would answer one that it cannot parse by itself, without a record.
 const ODD_TARGET = '/%';
@@ -30,11 +58,6 @@ export function originForm(target: string): string {
   if (!absolute) return ODD_TARGET;
   const path = absolute.groups!['path'] ?? '/';
   return path.startsWith('/') ? path : `/${path}`;
-}
-
-/** HTTP/1.1 wants exactly one Host (RFC 9112 section 3.2). Node takes the first of several, a proxy maybe the last. */
-export function hasOneHost({ headers, httpVersion, rawHeaders }: IncomingMessage): boolean {
-  return headers.host === undefined ? httpVersion === '1.0' : timesSent(rawHeaders, 'host') === 1;
 }
 
 /** Counts how often a field (in lower case) was sent. Node shows only the first of some fields and joins others. */

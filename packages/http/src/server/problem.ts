@@ -35,7 +35,7 @@ export function toProblem(error: AppError, requestId: string, oauthError?: Oauth
   return {
     type: `urn:cardea:error:${error.code}`,
     title,
-    status,
+    status: error.status ?? status,
     detail: error.code === 'internal' ? 'internal error' : error.message,
     code: error.code,
     requestId,

@@ -85,6 +85,11 @@ function bind(endpoint: Endpoint, handle: unknown, options: { bodyBytesMax: numb
   return { endpoint, pattern: toPattern(endpoint.path), handle: handle as Route['handle'], ...options };
 }
 
+/** Whether an endpoint answers a method. What answers GET also answers HEAD (RFC 9110 section 9.1). */
+export function takes({ method }: Endpoint, asked: string | undefined): boolean {
+  return asked === method || (asked === 'HEAD' && method === 'GET');
+}
+
 /** `/vaults/{vault}/secrets/{+name}:versions` as a regular expression with named groups; see `Endpoint.path`. */
 export function toPattern(path: string): RegExp {
   const source = path.replace(/\{([+*]?)(\w+)\}|[.*+?^$()[\]\\|]/g, (token, kind: string | undefined, name: string) => {

@@ -23,9 +23,14 @@ export interface ListenOptions {
   identity?: TlsIdentity;
 }
 
-// Node's own limit for the header is also 16 KiB. It is stated here on purpose.
+/** The most bytes in the header of a request. Node's own limit is the same; it is stated here on purpose. */
+export const HEADER_BYTES_MAX = 16 * 1024;
+
+/** The most fields in the header of a request. Node has no setting for it. */
+export const HEADER_FIELDS_MAX = 1_000;
+
 const httpOptions = {
-  maxHeaderSize: 16 * 1024,
+  maxHeaderSize: HEADER_BYTES_MAX,
   requestTimeout: 30_000,
   headersTimeout: 10_000,
   keepAliveTimeout: 65_000,
@@ -40,11 +45,9 @@ export async function listen(
 ): Promise<Listening & { server: Server }> {
   const { identity, host, port } = options;
   const server = identity
-    ? createTlsServer({ ...httpOptions, handshakeTimeout: 10_000, ...mtlsServerOptions(identity) }, listener)
-    : createServer(httpOptions, listener);
-  // An unknown expectation may be ignored (RFC 9110 section 10.1.1). Node itself would refuse it without a record.
-  server.on('checkExpectation', listener);
-  const unfinished = unfinishedAnswers(server);
+    ? createTlsServer({ ...httpOptions, handshakeTimeout: 10_000, ...mtlsServerOptions(identity) })
+    : createServer(httpOptions);
+  const unfinished = listenTo(server, listener);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, options)));
     server.listen({ host, port }, resolve);
@@ -70,12 +73,20 @@ function explain(error: NodeJS.ErrnoException, { host, port, variable }: ListenO
   return error;
 }
 
-function unfinishedAnswers(server: Server): ReadonlySet<ServerResponse> {
+/** Hands every request to `listener`. Returns the answers that are not finished. */
+function listenTo(server: Server, listener: RequestListener): ReadonlySet<ServerResponse> {
   const unfinished = new Set<ServerResponse>();
-  server.prependListener('request', (_req, res) => {
+  const answer: RequestListener = (req, res) => {
     unfinished.add(res);
     res.once('close', () => unfinished.delete(res));
-  });
+    listener(req, res);
+  };
+  server.on('request', answer);
+  // Without this listener, Node itself would ask for the body, also of a request that its header already refuses.
+  // `readBody` asks instead (RFC 9110 section 10.1.1).
+  server.on('checkContinue', answer);
+  // An unknown expectation may be ignored (the same section). Node itself would refuse it without a record.
+  server.on('checkExpectation', answer);
   return unfinished;
 }
 

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { AuditTime } from '@cardea/contracts/audit-event';
+import { Base64 } from '@cardea/contracts/names';
 import { CheckpointError, openCheckpoint } from '@cardea/crypto/checkpoint';
 import { toBase64 } from '@cardea/crypto/encoding';
 import { StartError } from '@cardea/process/config';
@@ -9,8 +10,7 @@ import { z } from 'zod';
 const LastSigned = z.strictObject({
   origin: z.string(),
   size: z.int().min(0),
-  /** Base64. */
-  root: z.base64(),
+  root: Base64,
   /** The chain hash of the last entry at that size in hex, or the genesis if the size is 0. */
   chain: z.string().regex(/^[0-9a-f]{64}$/),
   /** The signed note. */

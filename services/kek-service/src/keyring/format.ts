@@ -1,6 +1,6 @@
 import { AuditEvent } from '@cardea/contracts/audit-event';
+import { Base64 } from '@cardea/contracts/names';
 import { canonicalize } from '@cardea/crypto/canonical-json';
-import { parseBase64 } from '@cardea/crypto/encoding';
 import { sha256 } from '@cardea/crypto/ids';
 import { z } from 'zod';
 
@@ -8,9 +8,6 @@ import { z } from 'zod';
 export const SEALS_MAX = 16;
 /** How many records may wait in a keyring for the audit log. */
 export const RECORDS_MAX = 16;
-
-// Base64 has spare bits before its padding: without this, another spelling of the same bytes would pass.
-const Base64 = z.base64().refine((text) => parseBase64(text) !== undefined, 'spare bits');
 
 // Read before anything is authenticated, so bounded: a changed file must not make a start take all memory.
 const Cost = z.strictObject({
