@@ -1,11 +1,67 @@
 import { useSystem } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
-import { describe, expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication } from '../access/granting.ts';
+import { endpoints } from './served-endpoints.ts';
 import { createUser, expectRecords, signIn } from '../identity/identity.ts';
 
 type Item = Record<string, unknown>;
+
+const lists = endpoints.filter(({ method, query }) => {
+  return method === 'GET' && 'shape' in query && 'cursor' in (query.shape as object);
+});
+
+describe('a cursor of another list is refused and recorded:', () => {
+  const [system, { admin }] = useSystem('mini');
+  // A name, a uuid, a principal, a version, a folded prefix, the positions of a search and of a list by expiry.
+  const cursors = {
+    none: 'zz!!',
+    name: 'alice',
+    id: '01a2278c-8e87-73c2-b5c8-480356e69ecc',
+    principal: 'user:alice',
+    prefix: 'db/',
+    position: Buffer.from('[7,"a","b","c"]').toString('base64url'),
+  };
+  // A uuid, and a position, have the form of a secret's name; a uuid has the form of any name.
+  const mayBe: Record<string, (keyof typeof cursors)[]> = {
+    '/api/v1/users': ['name', 'id'],
+    '/api/v1/applications': ['name', 'id'],
+    '/api/v1/applications/{name}/credentials': ['id'],
+    '/api/v1/auth/sessions': ['id'],
+    '/api/v1/vaults': ['name', 'id'],
+    '/api/v1/vaults/{vault}/events': ['id'],
+    '/api/v1/events': ['id'],
+    '/api/v1/vaults/{vault}/grants': ['principal'],
+    '/api/v1/vaults/{vault}/secrets': ['name', 'id', 'position'],
+    '/api/v1/webhooks/deliveries': ['id'],
+  };
+
+  beforeAll(async () => {
+    await admin.createVault('paged');
+    await admin.putSecret('paged', 'app', 'v');
+    await admin.post('/applications', { name: 'app' }).expect(201);
+  });
+
+  test.each(lists.map((list) => [list.path, list] as const))('%s', async (path, { action }) => {
+    const url = path
+      .replace('/api/v1', '')
+      .replace('{vault}', 'paged')
+      .replace(/\{\W?name\}/, 'app');
+    const question = path === '/api/v1/secrets' ? 'q=a&cursor=' : 'cursor=';
+    for (const [kind, cursor] of Object.entries(cursors)) {
+      const answer = await admin.get(`${url}?${question}${encodeURIComponent(cursor)}`);
+      const isRefused = !mayBe[path]?.includes(kind as keyof typeof cursors);
+      expect([kind, answer.status]).toEqual([kind, isRefused ? 400 : 200]);
+      if (isRefused) await expectRecords(system, answer, { action, decision: 'deny', reason: 'invalid_request' });
+    }
+  });
+
+  test('a folded prefix is a cursor only of a list that folds', async () => {
+    await admin.get('/vaults/paged/secrets?delimiter=/&cursor=db/').expect(200);
+    await admin.get('/vaults/paged/secrets?delimiter=/&cursor=db//').expect(400);
+  });
+});
 
 describe.each(['mini', 'full'] as const)('a list, page by page, in profile %s:', (profile) => {
   const [system, { admin }] = useSystem(profile);

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Cidr } from './cidr.ts';
 import { endpoint } from './endpoint.ts';
-import { Page, PageOf, PlainName, SecretName, Time } from './names.ts';
+import { PageAfter, PageOf, PlainName, SecretName, Time } from './names.ts';
 import { VaultParams } from './vaults.ts';
 
 /** The rights on the secrets of a vault. The rights on its keys are independent. */
@@ -67,7 +67,7 @@ export const listGrants = endpoint({
   summary: 'List the grants in a vault by principal.',
   statuses: [200],
   params: VaultParams,
-  query: Page,
+  query: PageAfter(Principal),
   body: z.undefined(),
   response: PageOf(Grant),
 });

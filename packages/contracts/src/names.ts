@@ -66,10 +66,26 @@ function fromDigits(text: unknown): unknown {
   return typeof text === 'string' && /^\d{1,16}$/.test(text) ? Number(text) : text;
 }
 
+/** The query of a list whose cursor only its feature can check, because it holds more than one key. */
 export const Page = z.strictObject({
   limit: WholeNumberOr(100, { min: 1, max: 500 }),
   cursor: z.string().max(1024).optional(),
 });
+
+/**
+ * The query of a list whose cursor is the key of the last item of a page. An empty cursor is the start. A cursor of
+ * another form is refused: the client took it from another list, and would get a page from somewhere.
+ */
+export function PageAfter(key: z.ZodType) {
+  const isCursor = (cursor: string) => cursor === '' || key.safeParse(cursor).success;
+  return Page.extend({ cursor: z.string().max(1024).refine(isCursor, NO_CURSOR).optional() });
+}
+
+/** The message about a cursor that is none of the list's. */
+export const NO_CURSOR = 'is not a cursor of this list';
+
+/** The id of an item as the key of a list: lists by id are in the order of its lower-case text. */
+export const IdKey = z.uuid().lowercase();
 
 /** A page of a list. It has a `nextCursor` if there are more items. */
 export function PageOf<T extends z.ZodType>(item: T) {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { endpoint } from './endpoint.ts';
-import { Page, PlainName, Text, Time } from './names.ts';
+import { PageAfter, PlainName, Text, Time } from './names.ts';
 
 export const VaultDescription = Text.max(1024);
 
@@ -56,7 +56,7 @@ export const listVaults = endpoint({
   auth: 'bearer',
   statuses: [200],
   params: z.undefined(),
-  query: Page,
+  query: PageAfter(PlainName),
   body: z.undefined(),
   response: z.strictObject({ items: z.array(Vault), nextCursor: z.string().optional() }),
 });

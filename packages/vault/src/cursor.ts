@@ -1,4 +1,5 @@
 import { AppError } from '@cardea/contracts/errors';
+import { NO_CURSOR } from '@cardea/contracts/names';
 
 /** The position of a page in a list that is ordered by more than one column: the keys of the last item. */
 export type CursorKeys = readonly (string | number)[];
@@ -18,8 +19,13 @@ export function fromCursor<P extends CursorKeys>(cursor: string, first: P): P {
   const isValid = Array.isArray(keys) && keys.length === first.length && first.every((key, i) => isLike(keys[i], key));
   // Each position has one encoding. Another text that decodes to the same keys was not made by `toCursor`.
   if (isValid && toCursor(keys) === cursor) return keys as unknown as P;
-  const message = 'is not a cursor of this list';
-  throw new AppError('invalid_request', `query.cursor: ${message}`, { errors: [{ path: 'query.cursor', message }] });
+  throw notACursor();
+}
+
+/** The refusal of a cursor that is none of the list's. */
+export function notACursor(): AppError {
+  const errors = [{ path: 'query.cursor', message: NO_CURSOR }];
+  return new AppError('invalid_request', `query.cursor: ${NO_CURSOR}`, { errors });
 }
 
 function parse(cursor: string): unknown {

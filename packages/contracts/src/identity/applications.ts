@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Cidr } from '../cidr.ts';
 import { endpoint } from '../endpoint.ts';
-import { Page, PageOf, PlainName, Text, Time } from '../names.ts';
+import { IdKey, PageAfter, PageOf, PlainName, Text, Time } from '../names.ts';
 
 export const Application = z.strictObject({
   clientId: z.uuid(),
@@ -49,7 +49,7 @@ export const listApplications = endpoint({
   summary: 'List applications by name.',
   statuses: [200],
   params: z.undefined(),
-  query: Page,
+  query: PageAfter(PlainName),
   body: z.undefined(),
   response: PageOf(Application),
 });
@@ -118,7 +118,7 @@ export const listCredentials = endpoint({
     'List the client secrets of an application: when each was made, was last used and expires. The secrets are not shown.',
   statuses: [200],
   params: ApplicationParams,
-  query: Page,
+  query: PageAfter(IdKey),
   body: z.undefined(),
   response: PageOf(Credential),
 });

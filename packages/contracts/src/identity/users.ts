@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { roles } from '../caller.ts';
 import { endpoint } from '../endpoint.ts';
-import { NewPassword, Page, PageOf, PlainName, Time } from '../names.ts';
+import { NewPassword, PageAfter, PageOf, PlainName, Time } from '../names.ts';
 
 export const User = z.strictObject({
   id: z.uuid(),
@@ -55,7 +55,7 @@ export const listUsers = endpoint({
   summary: 'List users by name.',
   statuses: [200],
   params: z.undefined(),
-  query: Page,
+  query: PageAfter(PlainName),
   body: z.undefined(),
   response: PageOf(User),
 });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { endpoint } from '../endpoint.ts';
-import { Page, PageOf, PlainName, Time } from '../names.ts';
+import { NO_CURSOR, Page, PageOf, PlainName, SecretName, Time } from '../names.ts';
 import { Metadata, SECRETS_PATH, SecretSummary, allSecrets } from './secret-shapes.ts';
 
 /** The words of a search. Separators alone are not a word. */
@@ -35,16 +35,30 @@ export const listSecrets = endpoint({
   response: PageOf(z.union([SecretSummary, z.strictObject({ prefix: z.string() })])),
 });
 
+interface Filters {
+  prefix?: unknown;
+  delimiter?: unknown;
+  q?: unknown;
+  deleted: string;
+  expiringBefore?: unknown;
+  cursor?: string | undefined;
+}
+
 /** Refuses filters that cannot be combined: each kind of list has its own order and cursor. */
-function checkCombination(
-  query: { prefix?: unknown; delimiter?: unknown; q?: unknown; deleted: string; expiringBefore?: unknown },
-  context: z.RefinementCtx,
-): void {
+function checkCombination(query: Filters, context: z.RefinementCtx): void {
   const deleted = query.deleted === 'true' ? true : undefined;
   const { prefix, delimiter, q, expiringBefore } = query;
   refuseBeside(context, 'q', q, { prefix, delimiter, deleted, expiringBefore });
   refuseBeside(context, 'expiringBefore', expiringBefore, { prefix, delimiter, deleted });
   refuseBeside(context, 'deleted', deleted, { delimiter });
+  if (q === undefined && expiringBefore === undefined) checkNameCursor(query, context);
+}
+
+// The cursor of a list by name is a name, or the folded prefix at the end of a page.
+function checkNameCursor({ cursor = '', delimiter }: Filters, context: z.RefinementCtx): void {
+  const name = delimiter === undefined ? cursor : cursor.replace(/\/$/, '');
+  if (cursor === '' || SecretName.safeParse(name).success) return;
+  context.addIssue({ code: 'custom', path: ['cursor'], message: NO_CURSOR });
 }
 
 function refuseBeside(context: z.RefinementCtx, name: string, value: unknown, others: Record<string, unknown>): void {

@@ -1,7 +1,7 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
-import { AppError } from '@cardea/contracts/errors';
 import { authorize } from '../authorize.ts';
+import { notACursor } from '../cursor.ts';
 import type { LastRead, VaultContext } from '../context.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
@@ -61,7 +61,7 @@ export async function listVersions(
 function beforeOf(cursor: string | undefined): number {
   if (cursor === undefined) return Number.MAX_SAFE_INTEGER;
   if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
-  throw new AppError('invalid_request', 'query.cursor: is not a cursor of this list');
+  throw notACursor();
 }
 
 function withNoted(row: ListedVersion, noted: LastRead[]): ListedVersion {
