@@ -193,6 +193,23 @@ describe('a limit', () => {
     expect(answer.headers['ratelimit']).toMatch(/"sign-in"; r=0; t=\d+/);
   });
 
+  // The sign-in of the admin comes from the proxy's own address.
+  test.each([
+    ['its port', (i: number) => `203.0.113.7:${40_000 + i}`, '203.0.113.7', 6],
+    ['brackets and its port', (i: number) => `[2001:db8::7]:${40_000 + i}`, '2001:db8::7', 6],
+    ['what is no address', (i: number) => `unknown-${i}`, '127.0.0.1', 5],
+  ])('of sign-ins counts a client once, if the proxy writes %s for each connection', async (_what, entry, ip, left) => {
+    system = await createTestSystem('mini', { CARDEA_SIGN_INS_PER_MINUTE: '6', CARDEA_TRUSTED_PROXIES: '1' });
+    const admin = await system.as('admin');
+    const statuses: number[] = [];
+    for (let i = 0; i < 8; i += 1) {
+      statuses.push((await signIn(system, `nobody-${i}`, CANARY, { 'X-Forwarded-For': entry(i) })).status);
+    }
+    expect(statuses).toEqual(statuses.map((_, i) => (i < left ? 401 : 429)));
+    const [limit] = await admin.auditEntries({ action: 'request.refuse' });
+    expect(limit!.event).toMatchObject({ reason: 'rate_limited', source: { ip } });
+  });
+
   test('of one read a second holds on the hot path, separately for each session', async () => {
     system = await createTestSystem('mini', { CARDEA_READS_PER_SECOND: '1' });
     const [admin, alice] = [await system.as('admin'), await system.as('alice')];

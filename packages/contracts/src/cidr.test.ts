@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { Cidr, clientNetwork, isInside } from './cidr.ts';
+import { Cidr, addressIn, clientNetwork, isInside } from './cidr.ts';
 
 const isAccepted = (text: string) => Cidr.safeParse(text).success;
 
@@ -257,4 +257,27 @@ describe('a client counts', () => {
   ])('separately at %s and at %s', (one, other) => {
     expect(clientNetwork(one)).not.toBe(clientNetwork(other));
   });
+});
+
+describe('the address', () => {
+  test.each([
+    ['192.0.2.1', '192.0.2.1'],
+    ['192.0.2.1:443', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['[::ffff:192.0.2.1]:443', '192.0.2.1'],
+    ['2001:db8::1', '2001:db8::1'],
+    ['2001:db8::1:443', '2001:db8::1:443'],
+    ['[2001:db8::1]', '2001:db8::1'],
+    ['[2001:db8::1]:65535', '2001:db8::1'],
+    ['fe80::1%eth0', 'fe80::1'],
+  ])('in %s', (text, address) => {
+    expect(addressIn(text)).toBe(address);
+  });
+
+  test.each(['', 'unknown', '_hidden', '192.0.2.1:', '192.0.2.1:x', '192.0.2.1:123456', '[192.0.2.1', '[]:1', '1.2.3'])(
+    'is not in %p',
+    (text) => {
+      expect(addressIn(text)).toBeUndefined();
+    },
+  );
 });

@@ -53,9 +53,21 @@ export function isInside(address: string, cidrs: readonly string[]): boolean {
  */
 export function clientNetwork(address: string): string {
   if (!address.includes(':')) return address;
-  const parsed = parseAddress(address.replace(/%.*$/, ''));
+  const parsed = parseAddress(addressIn(address) ?? '');
   if (!parsed) return address;
   return parsed.family === 4 ? dotted(parsed.value) : `${(parsed.value >> 64n).toString(16)}/64`;
+}
+
+/**
+ * The address in a text that names a client: that of a connection, or an entry of X-Forwarded-For. Some proxies add the
+ * port, which is another for each connection, or brackets; a connection may add the zone of a link-local address, or
+ * write IPv4 as `::ffff:192.0.2.1`. Undefined if what is left is no address.
+ */
+export function addressIn(text: string): string | undefined {
+  const bare =
+    /^\[(?<v6>[^\]]*)\](?::\d{1,5})?$/.exec(text)?.groups?.['v6'] ?? text.replace(/^([0-9.]+):\d{1,5}$/, '$1');
+  const address = bare.replace(/%[A-Za-z0-9._-]+$/, '').replace(/^::ffff:(?=\d+\.)/i, '');
+  return parseAddress(address) ? address : undefined;
 }
 
 // Every request asks for one of a few lists. The cache is bounded and drops its oldest entry first.

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { AuditActor } from '@cardea/contracts/audit-event';
 import type { Caller } from '@cardea/contracts/caller';
+import { addressIn } from '@cardea/contracts/cidr';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
 import { changePassword, logout, readMe } from '@cardea/contracts/identity/auth';
@@ -71,19 +72,15 @@ function bearerToken(req: IncomingMessage): string {
 
 /**
  * The address of the client. It is the address of the connection. Behind `trustedProxies` proxies, it is the entry of
- * X-Forwarded-For that the outermost proxy wrote: the client itself can write all entries to the left of it.
+ * X-Forwarded-For that the outermost proxy wrote: the client itself can write all entries to the left of it. A request
+ * whose entry is no address counts as the proxy's own, so that such requests share one limit.
  */
 export function clientAddress(req: IncomingMessage, trustedProxies: number): string {
-  const own = plainAddress(req.socket.remoteAddress ?? 'unknown');
+  const own = addressIn(req.socket.remoteAddress ?? '') ?? 'unknown';
   if (trustedProxies === 0) return own;
   const forwarded = String(req.headers['x-forwarded-for'] ?? '')
     .split(',')
     .map((entry) => entry.trim())
     .filter((entry) => entry !== '');
-  return plainAddress(forwarded.at(-trustedProxies) ?? own).slice(0, 64);
-}
-
-// An IPv4 client has the address ::ffff:192.0.2.1 on a dual-stack socket.
-function plainAddress(address: string): string {
-  return address.replace(/^::ffff:(?=\d+\.)/i, '');
+  return addressIn(forwarded.at(-trustedProxies) ?? '') ?? own;
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { Caller } from '@cardea/contracts/caller';
+import { addressIn } from '@cardea/contracts/cidr';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
 import type { Logger } from '@cardea/process/logger';
@@ -26,7 +27,7 @@ export function identifyPeer(
 
 /** The holder of the certificate of the connection, as a caller. */
 export function certificateHolder(req: IncomingMessage, requestId: string): Caller {
-  const ip = req.socket.remoteAddress;
+  const ip = addressIn(req.socket.remoteAddress ?? '');
   return {
     actor: { id: peerName(req) ?? 'unknown', type: 'service' },
     source: ip === undefined ? {} : { ip },
