@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { AppError } from '@cardea/contracts/errors';
 import type { ServerContext } from './exchange.ts';
+import { whenAnswered } from './in-order.ts';
 import { toProblem } from './problem.ts';
 import { constantHeaders } from './security-headers.ts';
 import { HEADER_BYTES_MAX, HEADER_FIELDS_MAX } from './serve.ts';
@@ -44,6 +45,8 @@ async function refuseConnection(ctx: ServerContext, socket: Socket, code: string
   }
   ctx.metrics.refusals.inc({ code: error.code });
   ctx.metrics.suspicious.inc({ rule: error.suspicious ?? 'broken_request' });
+  // An answer to what is broken must not be taken for that to a request before it, which may have changed something.
+  await whenAnswered(socket);
   if (socket.writable) socket.end(toAnswer(error, requestId));
   // Closing at once, with unread bytes of the client, would reset the connection and lose the answer.
   setTimeout(() => socket.destroy(), LINGER_MS).unref();

@@ -3,6 +3,7 @@ import type { RequestListener, Server, ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { StartError } from '@cardea/process/config';
+import { inOrder } from './in-order.ts';
 import { mtlsServerOptions, renewServerCertificates } from '../mtls.ts';
 import type { TlsIdentity } from '../mtls.ts';
 
@@ -76,11 +77,11 @@ function explain(error: NodeJS.ErrnoException, { host, port, variable }: ListenO
 /** Hands every request to `listener`. Returns the answers that are not finished. */
 function listenTo(server: Server, listener: RequestListener): ReadonlySet<ServerResponse> {
   const unfinished = new Set<ServerResponse>();
-  const answer: RequestListener = (req, res) => {
+  const answer = inOrder((req, res) => {
     unfinished.add(res);
     res.once('close', () => unfinished.delete(res));
     listener(req, res);
-  };
+  });
   server.on('request', answer);
   // Without this listener, Node itself would ask for the body, also of a request that its header already refuses.
   // `readBody` asks instead (RFC 9110 section 10.1.1).
