@@ -15,10 +15,24 @@ export interface AuditLog {
    */
   admit(): void;
   /**
-   * Resolves once the entry is durable. An event may be appended again with the same id and the same content.
-   * @throws AppError `unavailable` if the log does not answer in time or is full: then the caller must show nothing
+   * Keeps room for all events of one request, so that none of them is refused later for want of room. Many events wait
+   * for those of others that sent many; they take no room from callers who send a few. A log that lets no event wait
+   * needs no such function.
+   * @throws AppError `unavailable` if the log is known not to answer, or if there is no room in time
    */
-  append(event: AuditEvent): Promise<Receipt>;
+  reserve?(count: number): Promise<AuditRoom>;
+  /**
+   * Resolves once the entry is durable. An event may be appended again with the same id and the same content.
+   * @throws AppError `unavailable` if the log does not answer in time, or if no room was kept and none is left: then the
+   * caller must show nothing
+   */
+  append(event: AuditEvent, room?: AuditRoom): Promise<Receipt>;
+}
+
+/** Room for events that wait for the audit log. Each append takes one place of it. */
+export interface AuditRoom {
+  /** Gives back the places that were not taken. */
+  release(): void;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { maySubmit } from '@cardea/contracts/audit-actions';
 import { AuditEvent } from '@cardea/contracts/audit-event';
-import type { AuditLog } from '@cardea/contracts/audited';
+import type { AuditLog, AuditRoom } from '@cardea/contracts/audited';
 import type { JobRun } from '@cardea/jobs/queue';
 import type { Db, Queryable, Transaction } from '@cardea/storage/db';
 import { jsonRows } from '@cardea/storage/json-rows';
@@ -57,7 +57,9 @@ export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date },
   const before = ctx.now().getTime() - RELAY_AFTER_MS;
   for (;;) {
     const rows = await listUnsent(ctx.db, { before, limit: RELAY_PAGE });
-    const outcomes = await Promise.allSettled(rows.map(async (row) => appendRow(ctx.audit, row)));
+    const room = await ctx.audit.reserve?.(rows.length);
+    const outcomes = await Promise.allSettled(rows.map(async (row) => appendRow(ctx.audit, row, room)));
+    room?.release();
     const delivered = rows.filter((_row, index) => outcomes[index]!.status === 'fulfilled');
     await deleteRows(
       ctx.db,
@@ -94,8 +96,8 @@ export async function findOldestUnsent({ db, now }: { db: Db; now(): Date }): Pr
   return due <= now().getTime() ? due : undefined;
 }
 
-async function appendRow(audit: AuditLog, row: { event: string }): Promise<void> {
-  await audit.append(AuditEvent.parse(JSON.parse(row.event)));
+async function appendRow(audit: AuditLog, row: { event: string }, room: AuditRoom | undefined): Promise<void> {
+  await audit.append(AuditEvent.parse(JSON.parse(row.event)), room);
 }
 
 async function deleteRows(db: Db, ids: string[]): Promise<void> {

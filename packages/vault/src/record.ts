@@ -1,6 +1,6 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { Audited } from '@cardea/contracts/audited';
-import type { Receipt } from '@cardea/contracts/audited';
+import type { AuditRoom, Receipt } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { toAuditEvent } from '@cardea/contracts/to-audit-event';
@@ -32,10 +32,16 @@ export async function audited<T>(
 ): Promise<Audited<T>> {
   ctx.audit.admit();
   const events = eventsOf(ctx, caller, facts);
-  // The work starts before the records: work that throws at once has shown nothing, so nothing is recorded.
-  const prepared = work();
-  const [shown, receipt] = await Promise.all([prepared, ...events.map((event) => ctx.audit.append(event))]);
-  return new Audited(receipt!, shown);
+  // Room for all: if one record were refused for want of room, the others would say that something was shown.
+  const room = await ctx.audit.reserve?.(events.length);
+  try {
+    // The work starts before the records: work that throws at once has shown nothing, so nothing is recorded.
+    const prepared = work();
+    const [shown, receipt] = await Promise.all([prepared, ...events.map((event) => ctx.audit.append(event, room))]);
+    return new Audited(receipt!, shown);
+  } finally {
+    room?.release();
+  }
 }
 
 /**
@@ -51,15 +57,23 @@ export async function changed<T>(
   locks?: Locks,
 ): Promise<Audited<T>> {
   ctx.audit.admit();
+  let room: AuditRoom | undefined;
   const recorded = async (tx: Transaction) => {
     const { value, facts } = await work(tx);
     const events = eventsOf(ctx, caller, facts);
+    // Before the commit, which promises a record. A transaction that is tried again has other events.
+    room?.release();
+    room = await ctx.audit.reserve?.(events.length);
     await addToOutbox(tx, ctx.db.engine, events);
     return { value, events };
   };
-  const { value, events } = await (locks ? ctx.db.lockingTransaction(locks, recorded) : ctx.db.transaction(recorded));
-  const [receipt] = await Promise.all(events.map(async (event) => appendFromOutbox(ctx, event)));
-  return new Audited(receipt!, value);
+  try {
+    const { value, events } = await (locks ? ctx.db.lockingTransaction(locks, recorded) : ctx.db.transaction(recorded));
+    const [receipt] = await Promise.all(events.map(async (event) => appendFromOutbox(ctx, event, room)));
+    return new Audited(receipt!, value);
+  } finally {
+    room?.release();
+  }
 }
 
 function eventsOf(ctx: VaultContext, caller: Caller, facts: EventFacts | EventFactsList): AuditEvent[] {
@@ -67,9 +81,9 @@ function eventsOf(ctx: VaultContext, caller: Caller, facts: EventFacts | EventFa
 }
 
 // Each event is sent by itself: if the log takes some and then stops answering, only the others are sent again.
-async function appendFromOutbox(ctx: VaultContext, event: AuditEvent): Promise<Receipt> {
+async function appendFromOutbox(ctx: VaultContext, event: AuditEvent, room: AuditRoom | undefined): Promise<Receipt> {
   try {
-    const receipt = await ctx.audit.append(event);
+    const receipt = await ctx.audit.append(event, room);
     ctx.outbox.acknowledge(event.id);
     return receipt;
   } catch (cause) {

@@ -1,6 +1,7 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
+import type { AuditRoom } from '@cardea/contracts/audited';
 import { AppError } from '@cardea/contracts/errors';
-import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { createAuditClient } from './audit-client.ts';
 
 const event: AuditEvent = {
@@ -105,4 +106,93 @@ test('an observer learns of the receipt that an event got or did not get, and ho
   await expect(answering.append(event)).resolves.toEqual({ seq: 7, leaf: 'leaf' });
   expect(ended.map(([outcome]) => outcome)).toEqual(['failed', 'acknowledged']);
   answering.close();
+});
+
+const idOf = (n: number) => `01900000-0000-7000-8000-${String(n).padStart(12, '0')}`;
+
+/** A log that answers a batch only when it is told to. */
+function slowLog() {
+  const batches: { ids: string[]; answer(): void }[] = [];
+  const post = (_path: string, body: string) => {
+    const ids = (JSON.parse(body) as { events: AuditEvent[] }).events.map(({ id }) => id);
+    return new Promise((resolve) => {
+      const answer = () => resolve({ items: ids.map((id, seq) => ({ id, seq, leaf: '' })) });
+      batches.push({ ids, answer });
+    });
+  };
+  return { log: createAuditClient({ ...connection, post }), batches };
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+async function answerAll(batches: { answer(): void }[]): Promise<void> {
+  for (let quiet = 0; quiet < 3; quiet += 1) {
+    while (batches.length > 0) {
+      batches.shift()!.answer();
+      quiet = 0;
+      await turn();
+    }
+    await turn();
+  }
+}
+
+describe('a log that is slow', () => {
+  let next = 0;
+  const appendMany = (log: ReturnType<typeof createAuditClient>, count: number, room?: AuditRoom) =>
+    Array.from({ length: count }, () => log.append({ ...event, id: idOf((next += 1)) }, room));
+
+  test('takes every event that has room, however many others came in between, and refuses one without', async () => {
+    const { log, batches } = slowLog();
+    const room = await log.reserve!(10);
+    const others = appendMany(log, 4_086);
+    expect(() => log.admit()).toThrow(expect.objectContaining(unavailable));
+    await expect(log.append(event)).rejects.toMatchObject(unavailable);
+    await expect(log.reserve!(2)).rejects.toMatchObject(unavailable);
+    const promised = appendMany(log, 10, room);
+    await answerAll(batches);
+    expect(await Promise.all([...others, ...promised])).toHaveLength(4_096);
+    // All places are free again.
+    expect(log.waiting()).toBe(0);
+    const again = appendMany(log, 4_096);
+    await answerAll(batches);
+    await Promise.all(again);
+  });
+
+  test('lets a bulk request wait for those of others, and leaves room for small ones meanwhile', async () => {
+    const { log, batches } = slowLog();
+    const first = appendMany(log, 1_000, await log.reserve!(1_000));
+    const second = appendMany(log, 1_000, await log.reserve!(1_000));
+    let hasEntered = false;
+    const third = log.reserve!(1_000).then((room) => {
+      hasEntered = true;
+      return room;
+    });
+    await turn();
+    expect(hasEntered).toBe(false);
+    log.admit();
+    const few = appendMany(log, 100);
+
+    // The two batches under way are of bulk. The next one has the small requests, and bulk gets a part of it.
+    batches[0]!.answer();
+    await turn();
+    await turn();
+    const firstOfFew = idOf(next - 99);
+    expect(batches.at(-1)!.ids.slice(0, 100)).toContain(firstOfFew);
+    expect(batches.at(-1)!.ids).toHaveLength(256);
+    await answerAll(batches);
+    await Promise.all([...first, ...second, ...few]);
+    expect(hasEntered).toBe(true);
+    (await third).release();
+  });
+
+  test('refuses a bulk request that gets no room in time, before any of its events is sent', async () => {
+    const { log, batches } = slowLog();
+    const held = await log.reserve!(3_000);
+    const refused = expect(log.reserve!(17)).rejects.toMatchObject(unavailable);
+    await jest.advanceTimersByTimeAsync(5_000);
+    await refused;
+    expect(batches).toEqual([]);
+    held.release();
+    (await log.reserve!(17)).release();
+  });
 });

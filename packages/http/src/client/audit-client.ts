@@ -1,13 +1,17 @@
 import { APPEND_EVENTS_MAX, appendEvents, readCheckpoint } from '@cardea/contracts/audit-api';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
-import type { AuditLog, Receipt } from '@cardea/contracts/audited';
+import type { AuditLog, AuditRoom, Receipt } from '@cardea/contracts/audited';
 import { AppError } from '@cardea/contracts/errors';
 import { canonicalize } from '@cardea/crypto/canonical-json';
 import { z } from 'zod';
+import { FEW_EVENTS_MAX, createAuditRooms } from './audit-rooms.ts';
+import type { Room } from './audit-rooms.ts';
 import type { Client } from './peer-client.ts';
 
 const BATCHES_UNDER_WAY = 2;
 const WAITING_MAX = 4_096;
+/** The places of a batch that bulk events get, if so many wait. The events of small requests go before the others. */
+const BULK_IN_BATCH = APPEND_EVENTS_MAX / 4;
 const ATTEMPT_MS = 2_000;
 const RETRY_MS = 50;
 const PROBE_MS = 250;
@@ -48,15 +52,26 @@ export function createAuditClient(
   deadlineMs: () => number = () => AUDIT_DEADLINE_MS,
   observer?: AppendObserver,
 ): AuditClient {
-  const queue: Waiting[] = [];
+  const rooms = createAuditRooms(WAITING_MAX);
+  const few: Waiting[] = [];
+  const bulk: Waiting[] = [];
   const underWay = new Set<Waiting[]>();
   const closing = new AbortController();
   let away = false;
   let isPumping = false;
 
-  function admit(): void {
+  function refuseAway(): void {
     if (away || closing.signal.aborted) throw new AppError('unavailable', 'the audit log does not answer');
-    if (queue.length >= WAITING_MAX) throw new AppError('unavailable', 'too many events wait for the audit log');
+  }
+
+  function admit(): void {
+    refuseAway();
+    rooms.admit();
+  }
+
+  async function reserve(count: number): Promise<AuditRoom> {
+    admit();
+    return count > FEW_EVENTS_MAX ? rooms.keepMany(count, deadlineMs()) : rooms.keepFew(count);
   }
 
   // Pumps at the end of this turn of the event loop, so that events that arrive together go out together.
@@ -70,8 +85,8 @@ export function createAuditClient(
   }
 
   function pump(): void {
-    while (queue.length > 0 && mayGo()) {
-      const batch = queue.splice(0, APPEND_EVENTS_MAX);
+    while (queued() > 0 && mayGo()) {
+      const batch = nextBatch();
       underWay.add(batch);
       void send(batch).finally(() => {
         underWay.delete(batch);
@@ -80,11 +95,18 @@ export function createAuditClient(
     }
   }
 
+  const queued = () => few.length + bulk.length;
+
+  function nextBatch(): Waiting[] {
+    const first = few.splice(0, APPEND_EVENTS_MAX - Math.min(BULK_IN_BATCH, bulk.length));
+    return [...first, ...bulk.splice(0, APPEND_EVENTS_MAX - first.length)];
+  }
+
   // The log writes one batch after the other and waits for its disk each time. A second batch is worth sending only
   // if it has at least half as many events as the first. Until then its events gather.
   function mayGo(): boolean {
     const [first] = underWay;
-    return first === undefined || (underWay.size < BATCHES_UNDER_WAY && queue.length * 2 >= first.length);
+    return first === undefined || (underWay.size < BATCHES_UNDER_WAY && queued() * 2 >= first.length);
   }
 
   async function send(batch: Waiting[]): Promise<void> {
@@ -110,7 +132,7 @@ export function createAuditClient(
   }
 
   function giveUp(batch: Waiting[]): void {
-    for (const event of [...batch, ...queue.splice(0)]) {
+    for (const event of [...batch, ...few.splice(0), ...bulk.splice(0)]) {
       event.reject(new AppError('unavailable', 'the audit log does not answer'));
     }
     if (!away && !closing.signal.aborted) {
@@ -131,19 +153,36 @@ export function createAuditClient(
     }
   }
 
-  function append(event: AuditEvent): Promise<Receipt> {
+  function append(event: AuditEvent, room?: AuditRoom): Promise<Receipt> {
     return new Promise((resolve, reject) => {
-      admit();
-      queue.push({ id: event.id, json: canonicalize(event), deadline: Date.now() + deadlineMs(), resolve, reject });
+      refuseAway();
+      // Rooms come from `reserve` alone.
+      const { isBulk, take } = (room as Room | undefined) ?? rooms.keepFew(1);
+      const lane = isBulk ? bulk : few;
+      const json = canonicalize(event);
+      const leave = take();
+      lane.push({
+        id: event.id,
+        json,
+        deadline: Date.now() + deadlineMs(),
+        resolve(receipt) {
+          leave();
+          resolve(receipt);
+        },
+        reject(error) {
+          leave();
+          reject(error);
+        },
+      });
       pumpSoon();
     });
   }
 
-  async function observed(event: AuditEvent, { ended }: AppendObserver): Promise<Receipt> {
+  async function observed(event: AuditEvent, room: AuditRoom | undefined, { ended }: AppendObserver): Promise<Receipt> {
     const began = performance.now();
     let outcome: 'acknowledged' | 'failed' = 'failed';
     try {
-      const receipt = await append(event);
+      const receipt = await append(event, room);
       outcome = 'acknowledged';
       return receipt;
     } finally {
@@ -153,8 +192,9 @@ export function createAuditClient(
 
   return {
     admit,
-    append: observer === undefined ? append : (event) => observed(event, observer),
-    waiting: () => [...underWay].reduce((sum, batch) => sum + batch.length, queue.length),
+    reserve,
+    append: observer === undefined ? append : (event, room) => observed(event, room, observer),
+    waiting: () => [...underWay].reduce((sum, batch) => sum + batch.length, queued()),
     close() {
       closing.abort();
       giveUp([]);
