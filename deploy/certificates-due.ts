@@ -3,6 +3,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 
 import { CannotStart, errorCode } from './cannot-start.ts';
@@ -18,7 +19,25 @@ export interface CertificateOptions {
    * DNS names in addition to `localhost`, by certificate name. In a compose network a service has another host name.
    */
   extraDnsNames?: Record<string, string[]>;
+  /**
+   * The hosts (DNS names and IP addresses) of servers that are no services, by certificate name. Their certificates last
+   * for 824 days, because such a server reads a new one only when it is told to. Apple's systems accept up to 825 days.
+   */
+  servers?: Record<string, string[]>;
 }
+
+/** What a leaf is for. */
+export interface LeafPlan {
+  name: string;
+  days: number;
+  dnsNames: string[];
+  ipAddresses: string[];
+  /** True for a service, which is also a client of other services. */
+  isClient: boolean;
+}
+
+const serviceDays = 90;
+const serverDays = 824;
 
 export interface CertificatesDue {
   /** True if the CA's certificate is missing. Then every existing leaf is in `renew`, because a new CA must issue it. */
@@ -38,9 +57,9 @@ export interface CertificatesDue {
 export function certificatesDue(folder: string, now: Date, options: CertificateOptions = {}): CertificatesDue {
   const ca = readCa(folder, now);
   const due: CertificatesDue = { ca: ca === undefined, make: [], renew: [] };
-  for (const name of certificateNames) {
-    const state = leafState(folder, name, { ca, now, dnsNames: dnsNamesOf(name, options) });
-    if (state !== 'good') due[state].push(name);
+  for (const plan of leafPlans(options)) {
+    const state = leafState(folder, plan, { ca, now });
+    if (state !== 'good') due[state].push(plan.name);
   }
   return due;
 }
@@ -50,9 +69,29 @@ export function isAnythingDue(due: CertificatesDue): boolean {
   return due.ca || due.make.length > 0 || due.renew.length > 0;
 }
 
-/** Returns the DNS names for the certificate of `name`. */
-export function dnsNamesOf(name: string, options: CertificateOptions): string[] {
-  return [...new Set(['localhost', ...(options.extraDnsNames?.[name] ?? [])])];
+/** Returns every leaf: one for each service and for each server of `options`. */
+export function leafPlans(options: CertificateOptions): LeafPlan[] {
+  const services = certificateNames.map((name) => ({
+    name,
+    days: serviceDays,
+    isClient: true,
+    ...sortHosts(['localhost', '127.0.0.1', ...(options.extraDnsNames?.[name] ?? [])]),
+  }));
+  const servers = Object.entries(options.servers ?? {}).map(([name, hosts]) => ({
+    name,
+    days: serverDays,
+    isClient: false,
+    ...sortHosts(hosts),
+  }));
+  return [...services, ...servers];
+}
+
+function sortHosts(hosts: string[]): { dnsNames: string[]; ipAddresses: string[] } {
+  const all = [...new Set(hosts)];
+  return {
+    dnsNames: all.filter((host) => isIP(host) === 0),
+    ipAddresses: all.filter((host) => isIP(host) !== 0),
+  };
 }
 
 function readCa(folder: string, now: Date): X509Certificate | undefined {
@@ -88,20 +127,19 @@ function refuseWrongTime(folder: string, ca: X509Certificate, now: Date): void {
 interface Wanted {
   ca: X509Certificate | undefined;
   now: Date;
-  dnsNames: string[];
 }
 
-function leafState(folder: string, name: string, wanted: Wanted): 'good' | 'make' | 'renew' {
-  const leaf = readCertificate(folder, name);
-  const key = readKey(folder, name);
+function leafState(folder: string, plan: LeafPlan, { ca, now }: Wanted): 'good' | 'make' | 'renew' {
+  const leaf = readCertificate(folder, plan.name);
+  const key = readKey(folder, plan.name);
   if (!leaf || !key) return 'make';
 
-  const { ca, now, dnsNames } = wanted;
   // A crash after a CA or a key was written and before the leaf was written leaves a leaf that no longer matches.
   if (!ca || !leaf.checkIssued(ca) || !leaf.verify(ca.publicKey) || !leaf.checkPrivateKey(key)) return 'renew';
 
   const names = leaf.subjectAltName?.split(', ') ?? [];
-  if (!dnsNames.every((dnsName) => names.includes(`DNS:${dnsName}`))) return 'renew';
+  if (!plan.dnsNames.every((dnsName) => names.includes(`DNS:${dnsName}`))) return 'renew';
+  if (!plan.ipAddresses.every((address) => leaf.checkIP(address) !== undefined)) return 'renew';
 
   // A leaf that is not valid yet was made while the clock was ahead.
   if (leaf.validFromDate > now) return 'renew';

@@ -93,6 +93,29 @@ describe('the certificates of a first start', () => {
   });
 });
 
+describe('the certificate of a server that is no service', () => {
+  const options = { servers: { nginx: ['cardea.example.com', '192.0.2.7', '2001:db8::1'] } };
+
+  test('lasts for 824 days, has its hosts, and is no identity of a client', async () => {
+    expect(await ensureCertificates(folder, now, options)).toEqual({ made: ['nginx'], renewed: [] });
+    const leaf = certificate('nginx');
+    expect(leaf.subjectAltName).toBe('DNS:cardea.example.com, IP Address:192.0.2.7, IP Address:2001:DB8:0:0:0:0:0:1');
+    expect(leaf.validToDate).toEqual(inDays(824));
+    expect(leaf.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1']);
+    expect(leaf.verify(certificate('ca').publicKey)).toBe(true);
+  });
+
+  test.each(['cardea.example.org', '192.0.2.8', '2001:db8::2'])(
+    'is renewed when it lacks the host %s',
+    async (host) => {
+      await ensureCertificates(folder, now, options);
+      const more = { servers: { nginx: [...options.servers.nginx, host] } };
+      expect(await ensureCertificates(folder, now, more)).toEqual({ made: [], renewed: ['nginx'] });
+      expect(await ensureCertificates(folder, now, more)).toEqual({ made: [], renewed: [] });
+    },
+  );
+});
+
 describe('a later start', () => {
   test('makes nothing while every leaf has 30 days left', async () => {
     expect(await ensureCertificates(folder, inDays(59))).toEqual({ made: [], renewed: [] });

@@ -7,21 +7,20 @@ import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
 
 import { replaceFile } from '@cardea/process/durable-file';
-import { certificatesDue, DAY_MS, dnsNamesOf, isAnythingDue } from './certificates-due.ts';
-import type { CertificateOptions } from './certificates-due.ts';
+import { certificatesDue, DAY_MS, isAnythingDue, leafPlans } from './certificates-due.ts';
+import type { CertificateOptions, LeafPlan } from './certificates-due.ts';
 import { errorCode } from './cannot-start.ts';
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
 const signing = { name: 'ECDSA', hash: 'SHA-256' };
 const MINUTE_MS = 60_000;
 const caDays = 3652;
-const leafDays = 90;
 // The clocks of two machines differ, and a certificate that was just made must be valid on both.
 const backdateMs = 5 * MINUTE_MS;
 
 /**
  * Makes the missing certificates in `folder` (a CA for 10 years, a leaf for each service for 90 days; ECDSA P-256, RFC
- * 5280) and renews leaves with less than 30 days left. Renewal keeps the CA. Resolves with the names made and renewed
+ * 5280; a leaf for each other server for 824 days) and renews leaves with less than 30 days left. Renewal keeps the CA. Resolves with the names made and renewed
  * once the files are durable.
  *
  * A renewed leaf keeps its key. A certificate and a key cannot be replaced in one step: with a new key, a service could
@@ -41,8 +40,8 @@ export async function ensureCertificates(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   if (due.ca) await makeCa(folder, now);
   const ca = await readCa(folder);
-  for (const name of [...due.make, ...due.renew]) {
-    await makeLeaf({ folder, ca, now }, name, dnsNamesOf(name, options));
+  for (const plan of leafPlans(options)) {
+    if (due.make.includes(plan.name) || due.renew.includes(plan.name)) await makeLeaf({ folder, ca, now }, plan);
   }
   return { made: due.ca ? ['ca', ...due.make] : due.make, renewed: due.renew };
 }
@@ -82,10 +81,11 @@ async function readCa(folder: string): Promise<Ca> {
   return { certificate, privateKey };
 }
 
-async function makeLeaf(from: { folder: string; ca: Ca; now: Date }, name: string, dnsNames: string[]): Promise<void> {
+async function makeLeaf(from: { folder: string; ca: Ca; now: Date }, plan: LeafPlan): Promise<void> {
   const { folder, ca, now } = from;
+  const { name } = plan;
   const keys = await readOrMakeKeys(join(folder, `${name}.key`));
-  const wantedExpiryMs = now.getTime() + leafDays * DAY_MS;
+  const wantedExpiryMs = now.getTime() + plan.days * DAY_MS;
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: randomSerial(),
     subject: [{ CN: [name] }],
@@ -95,21 +95,22 @@ async function makeLeaf(from: { folder: string; ca: Ca; now: Date }, name: strin
     publicKey: keys.publicKey,
     signingKey: ca.privateKey,
     signingAlgorithm: signing,
-    extensions: await leafExtensions(name, dnsNames, { publicKey: keys.publicKey, ca }),
+    extensions: await leafExtensions(plan, { publicKey: keys.publicKey, ca }),
   });
   await replaceFile(join(folder, `${name}.pem`), pemFile(certificate), 0o644);
 }
 
-async function leafExtensions(name: string, dnsNames: string[], keys: { publicKey: CryptoKey; ca: Ca }) {
+async function leafExtensions(plan: LeafPlan, keys: { publicKey: CryptoKey; ca: Ca }) {
+  const { serverAuth, clientAuth } = x509.ExtendedKeyUsage;
   return [
     new x509.BasicConstraintsExtension(false, undefined, true),
     new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
     // A service can be server and client: kek-service answers api-service and calls audit-service.
-    new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
+    new x509.ExtendedKeyUsageExtension(plan.isClient ? [serverAuth, clientAuth] : [serverAuth]),
     new x509.SubjectAlternativeNameExtension([
-      { type: 'url', value: `spiffe://cardea/${name}` },
-      ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
-      { type: 'ip', value: '127.0.0.1' },
+      ...(plan.isClient ? [{ type: 'url' as const, value: `spiffe://cardea/${plan.name}` }] : []),
+      ...plan.dnsNames.map((value) => ({ type: 'dns' as const, value })),
+      ...plan.ipAddresses.map((value) => ({ type: 'ip' as const, value })),
     ]),
     await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     await x509.AuthorityKeyIdentifierExtension.create(await keys.ca.certificate.publicKey.export()),
