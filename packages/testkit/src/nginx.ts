@@ -1,8 +1,9 @@
-import { chmodSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { findFreePort, findServer, ready, startGuarded, stop, temporaryFolder } from './servers.ts';
 
-const product = new URL('../../../nginx/cardea.conf', import.meta.url);
+const product = fileURLToPath(new URL('../../../nginx/', import.meta.url));
 
 /** A real nginx with the product's own configuration. */
 export interface NginxServer {
@@ -16,46 +17,97 @@ export interface NginxServer {
   stop(): Promise<void>;
 }
 
+/** A real nginx as it runs in a container, with TLS. */
+export interface TlsNginxServer extends NginxServer {
+  /** Where it answers without TLS. */
+  plainUrl: string;
+}
+
 /**
- * Starts an nginx in front of an api-service with `nginx/cardea.conf`, of which only the addresses and the path of the
- * log are changed. It cannot write to the folders for bodies, so a body that does not fit into memory fails. The nginx
- * ends with this process, even after SIGKILL.
+ * Starts an nginx in front of api-services with `nginx/plain.conf`, of which only the addresses and the path of the log
+ * are changed. It cannot write to the folders for bodies, so a body that does not fit into memory fails. The nginx ends
+ * with this process, even after SIGKILL.
  * @throws Error that says what to do if there is no nginx and none can be installed
  */
-export async function startNginx(apiUrl: string): Promise<NginxServer> {
+export async function startNginx(...apiUrls: string[]): Promise<NginxServer> {
+  const [port, statusPort] = [await findFreePort(), await findFreePort()];
+  const statusUrl = `http://127.0.0.1:${statusPort}/stub_status`;
+  const server = await start(statusUrl, (folder) => {
+    change(join(folder, 'cardea/plain.conf'), {
+      'server 127.0.0.1:8400 max_fails=1 fail_timeout=5s;': upstreams(apiUrls),
+      'listen 127.0.0.1:8080;': `listen 127.0.0.1:${port};`,
+    });
+    return mainOf(folder, statusPort);
+  });
+  for (const name of readdirSync(server.folder)) {
+    if (name.startsWith('spool')) chmodSync(join(server.folder, name), 0);
+  }
+  return { ...server, url: `http://127.0.0.1:${port}` };
+}
+
+/**
+ * Starts an nginx with `nginx/nginx.conf`, the configuration of the container, of which only the addresses and the paths
+ * are changed. `consoleFolder` has the files of the console.
+ * @throws Error that says what to do if there is no nginx and none can be installed
+ */
+export async function startTlsNginx(
+  apiUrls: string[],
+  files: { certificate: string; key: string; consoleFolder?: string },
+): Promise<TlsNginxServer> {
+  const ports = { tls: await findFreePort(), plain: await findFreePort(), status: await findFreePort() };
+  const statusUrl = `http://127.0.0.1:${ports.status}/stub_status`;
+  const server = await start(statusUrl, (folder) => {
+    writeFileSync(join(folder, 'api-services.conf'), upstreams(apiUrls));
+    writeFileSync(join(folder, 'nginx.pem'), readFileSync(files.certificate));
+    writeFileSync(join(folder, 'nginx.key'), readFileSync(files.key));
+    if (files.consoleFolder) cpSync(files.consoleFolder, join(folder, 'console'), { recursive: true });
+    change(join(folder, 'cardea/server.conf'), { 'root /srv/cardea;': `root ${folder};` });
+    const main = readFileSync(join(product, 'nginx.conf'), 'utf8').replaceAll('/tmp/', `${folder}/`);
+    return replace(main, {
+      'listen 8443 ssl http2;': `listen 127.0.0.1:${ports.tls} ssl http2;`,
+      'listen 8080;': `listen 127.0.0.1:${ports.plain};`,
+      'listen 8480;': `listen 127.0.0.1:${ports.status};`,
+      'ssl_certificate /run/cardea/nginx.pem;': `ssl_certificate ${folder}/nginx.pem;`,
+      'ssl_certificate_key /run/cardea/nginx.key;': `ssl_certificate_key ${folder}/nginx.key;`,
+    });
+  });
+  return { ...server, url: `https://localhost:${ports.tls}`, plainUrl: `http://127.0.0.1:${ports.plain}` };
+}
+
+/** Starts an nginx with the main configuration that `configure` returns. It is ready before an api-service is asked. */
+async function start(statusUrl: string, configure: (folder: string) => string) {
   const binary = findServer('nginx');
   const folder = temporaryFolder('nginx');
-  const port = await findFreePort();
-  const statusPort = await findFreePort();
+  mkdirSync(join(folder, 'cardea'));
+  for (const file of readdirSync(product)) cpSync(join(product, file), join(folder, 'cardea', file));
   const accessLog = join(folder, 'access.log');
+  change(join(folder, 'cardea/server.conf'), { 'access_log /dev/stdout cardea;': `access_log ${accessLog} cardea;` });
   const main = join(folder, 'nginx.conf');
-  writeFileSync(join(folder, 'cardea.conf'), toTest(readFileSync(product, 'utf8'), { apiUrl, port, accessLog }));
-  writeFileSync(main, mainOf(folder, statusPort));
+  writeFileSync(main, configure(folder));
 
-  const guard = startGuarded(folder, 'TERM', [binary, '-e', 'stderr', '-p', folder, '-c', main]);
-  const url = `http://127.0.0.1:${port}`;
-  await ready(guard, folder, () => fetch(`${url}/healthz`));
-  for (const name of readdirSync(folder)) if (name.startsWith('spool')) chmodSync(join(folder, name), 0);
+  const command = [binary, '-e', 'stderr', '-p', folder, '-c', main, '-g', 'daemon off;'];
+  const guard = startGuarded(folder, 'TERM', command);
+  await ready(guard, folder, () => fetch(statusUrl));
   return {
-    url,
-    statusUrl: `http://127.0.0.1:${statusPort}/stub_status`,
+    folder,
+    statusUrl,
     accessLog: () => readFileSync(accessLog, 'utf8'),
     errorLog: () => readFileSync(join(folder, 'log'), 'utf8'),
     stop: () => stop(guard),
   };
 }
 
-function toTest(
-  conf: string,
-  { apiUrl, port, accessLog }: { apiUrl: string; port: number; accessLog: string },
-): string {
-  const replacements = {
-    'server 127.0.0.1:8400;': `server ${new URL(apiUrl).host};`,
-    'listen 127.0.0.1:8080;': `listen 127.0.0.1:${port};`,
-    'access_log /dev/stdout cardea;': `access_log ${accessLog} cardea;`,
-  };
+function upstreams(apiUrls: string[]): string {
+  return apiUrls.map((url) => `server ${new URL(url).host} max_fails=1 fail_timeout=5s;`).join('\n    ');
+}
+
+function change(file: string, replacements: Record<string, string>): void {
+  writeFileSync(file, replace(readFileSync(file, 'utf8'), replacements));
+}
+
+function replace(conf: string, replacements: Record<string, string>): string {
   return Object.entries(replacements).reduce((text, [from, to]) => {
-    if (text.split(from).length !== 2) throw new Error(`nginx/cardea.conf must contain "${from}" exactly once`);
+    if (text.split(from).length !== 2) throw new Error(`the configuration of nginx must have "${from}" exactly once`);
     return text.replace(from, to);
   }, conf);
 }
@@ -63,14 +115,13 @@ function toTest(
 function mainOf(folder: string, statusPort: number): string {
   const modules = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `
-daemon off;
 worker_processes 1;
 error_log stderr crit;
 pid ${folder}/nginx.pid;
 events { worker_connections 512; }
 http {
     ${modules.map((module) => `${module}_temp_path ${folder}/spool-${module};`).join('\n    ')}
-    include ${folder}/cardea.conf;
+    include ${folder}/cardea/plain.conf;
     server {
         listen 127.0.0.1:${statusPort};
         access_log off;

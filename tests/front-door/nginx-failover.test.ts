@@ -1,0 +1,86 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { MINUTE_MS } from '@cardea/contracts/durations';
+import { startNginx } from '@cardea/testkit/nginx';
+import type { NginxServer } from '@cardea/testkit/nginx';
+import { sendRequest } from '@cardea/testkit/raw-http';
+import type { RawAnswer } from '@cardea/testkit/raw-http';
+import { useSystem } from '@cardea/testkit/use-system';
+
+const SECRETS = '/api/v1/vaults/payments/secrets';
+
+const [system, { admin }] = useSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
+// The other api-service takes a request and dies before it answers. Only what it has taken is known.
+let dying: Server;
+let taken: string[] = [];
+let nginx: NginxServer;
+
+beforeAll(async () => {
+  dying = createServer((socket) => {
+    socket.once('data', (bytes) => {
+      taken.push(bytes.toString('latin1').split(' HTTP/')[0]!);
+      socket.resetAndDestroy();
+    });
+  });
+  dying.listen(0, '127.0.0.1');
+  await once(dying, 'listening');
+  await admin.createVault('payments');
+}, MINUTE_MS);
+afterAll(() => void dying.close());
+
+// A new nginx knows of no failure.
+beforeEach(async () => {
+  taken = [];
+  nginx = await startNginx(`http://127.0.0.1:${(dying.address() as AddressInfo).port}`, system.url);
+});
+afterEach(() => nginx.stop());
+
+function send(method: string, target: string, body = ''): Promise<RawAnswer> {
+  const type: Record<string, string> = body === '' ? {} : { 'Content-Type': 'application/json' };
+  return sendRequest(nginx.url, { method, target, body, headers: { Authorization: `Bearer ${admin.token}`, ...type } });
+}
+
+/** Sends the same request until the dying api-service has taken one. The first two go to different ones. */
+async function sendUntilTaken(method: string, target: string, body?: string): Promise<RawAnswer[]> {
+  const answers = [];
+  while (taken.length === 0 && answers.length < 10) answers.push(await send(method, target, body));
+  return answers;
+}
+
+test('a read that one api-service does not answer goes to the other one', async () => {
+  const answers = await sendUntilTaken('GET', '/healthz');
+  expect(taken).toEqual(['GET /healthz']);
+  expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
+});
+
+test.each([
+  ['PUT', `${SECRETS}/put`, '{"value":"x"}'],
+  ['PUT', `${SECRETS}/put`, ''],
+  ['POST', `${SECRETS}:import`, '{"format":"dotenv","content":"A=1"}'],
+  ['POST', `${SECRETS}/none:purge`, ''],
+  ['DELETE', `${SECRETS}/none`, ''],
+])('a %s of %s that was sent is sent to nobody else, and the client is told', async (method, target, body) => {
+  const answers = await sendUntilTaken(method, target, body);
+  expect(taken).toEqual([`${method} ${target}`]);
+  const last = answers.at(-1)!;
+  expect([last.status, JSON.parse(last.body)]).toMatchObject([503, { code: 'unavailable' }]);
+  expect(last.headers['retry-after']).toBe('1');
+  // The api-service that works had one record for each of the answers before.
+  const { body: page } = await admin.get('/audit/entries?limit=20').expect(200);
+  const ids = (page.items as { event: { requestId?: string } }[]).map(({ event }) => event.requestId);
+  expect(answers.filter(({ headers }) => ids.includes(headers['x-request-id']))).toHaveLength(answers.length - 1);
+});
+
+test('an api-service that failed gets no request for a while', async () => {
+  await sendUntilTaken('GET', '/healthz');
+  for (let count = 0; count < 20; count++) expect((await send('PUT', `${SECRETS}/none`, '{}')).status).toBe(400);
+  expect(taken).toHaveLength(1);
+});
+
+test('a write is answered although an api-service is not there, if nginx knows it', async () => {
+  await sendUntilTaken('DELETE', `${SECRETS}/none`);
+  const answer = await send('PUT', `${SECRETS}/there`, '{"value":"x"}');
+  expect(answer.status).toBe(201);
+});
