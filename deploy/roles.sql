@@ -20,7 +20,8 @@ select format('create role %I', name)
  where not exists (select from pg_roles where rolname = name)
 \gexec
 
-alter role cardea_migrate login nosuperuser nocreatedb nocreaterole noreplication nobypassrls noinherit
+-- The owner of a database may make tables in it through the role pg_database_owner, which in PostgreSQL 15 needs `inherit`.
+alter role cardea_migrate login nosuperuser nocreatedb nocreaterole noreplication nobypassrls inherit
   password :'migrate_password';
 alter role cardea_api login nosuperuser nocreatedb nocreaterole noreplication nobypassrls noinherit
   password :'api_password';
@@ -31,7 +32,7 @@ alter role cardea_audit_append login nosuperuser nocreatedb nocreaterole norepli
 alter role cardea_audit_read login nosuperuser nocreatedb nocreaterole noreplication nobypassrls noinherit
   password :'audit_read_password';
 
--- The owner of a database may make tables in it. The others get rights to the tables from deploy/migrate.ts.
+-- cardea_migrate makes the tables. The others get rights to the tables from deploy/migrate.ts.
 select format('create database %I owner cardea_migrate', name)
   from unnest(array[:'database', :'audit_database']) name
  where not exists (select from pg_database where datname = name)
