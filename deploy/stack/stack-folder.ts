@@ -44,11 +44,12 @@ async function deriveRedisFiles(folder: string): Promise<string[]> {
     'redis-users.acl': [
       'user default off',
       // Not the commands that stop Redis, load code into it or change its settings and its users.
-      `user cardea on #${await sha256(cardea)} ~* &* +@all -@admin -@dangerous +info +keys +client|setname +client|setinfo +client|id +config|get`,
+      `user cardea on #${await sha256(cardea)} ~* &* +@all -@admin -@dangerous +info`,
       `user exporter on #${await sha256(exporter)} +ping +info +client|setname +config|get +slowlog|len +slowlog|get +latency|latest +latency|histogram`,
       '',
     ].join('\n'),
-    'redis-exporter.json': `${JSON.stringify({ 'rediss://exporter@redis:6379': exporter })}\n`,
+    // Versions of the exporter differ in whether they look for the address with the name of the user.
+    'redis-exporter.json': `${JSON.stringify({ 'rediss://redis:6379': exporter, 'rediss://exporter@redis:6379': exporter })}\n`,
   };
   const made = [];
   for (const [name, content] of Object.entries(files)) {

@@ -46,6 +46,38 @@ const edges: Record<string, Record<string, string[]>> = {
     'kek-audit': ['audit', 'kek'],
     'api-out': ['api', 'OUTSIDE'],
   },
+  full: {
+    front: ['nginx', 'OUTSIDE'],
+    'nginx-api': ['api-1', 'api-2', 'nginx'],
+    'api-kek': ['api-1', 'api-2', 'kek'],
+    'worker-kek': ['kek', 'worker-1', 'worker-2'],
+    'api-audit': ['api-1', 'api-2', 'audit'],
+    'worker-audit': ['audit', 'worker-1', 'worker-2'],
+    'kek-audit': ['audit', 'kek'],
+    'api-postgres': ['api-1', 'api-2', 'postgres'],
+    'worker-postgres': ['postgres', 'worker-1', 'worker-2'],
+    'audit-postgres': ['audit', 'postgres'],
+    'roles-postgres': ['postgres', 'roles'],
+    'migrate-postgres': ['migrate', 'postgres'],
+    'exporter-postgres': ['postgres', 'postgres-exporter'],
+    'api-redis': ['api-1', 'api-2', 'redis'],
+    'worker-redis': ['redis', 'worker-1', 'worker-2'],
+    'exporter-redis': ['redis', 'redis-exporter'],
+    'exporter-nginx': ['nginx', 'nginx-exporter'],
+    'worker-out': ['worker-1', 'worker-2', 'OUTSIDE'],
+    'metrics-api': ['api-1', 'api-2', 'prometheus'],
+    'metrics-worker': ['prometheus', 'worker-1', 'worker-2'],
+    'metrics-kek': ['kek', 'prometheus'],
+    'metrics-audit': ['audit', 'prometheus'],
+    'metrics-postgres': ['postgres-exporter', 'prometheus'],
+    'metrics-redis': ['prometheus', 'redis-exporter'],
+    'metrics-nginx': ['nginx-exporter', 'prometheus'],
+    'metrics-node': ['node-exporter', 'prometheus'],
+    'prometheus-alertmanager': ['alertmanager', 'prometheus'],
+    'prometheus-grafana': ['grafana', 'prometheus'],
+    'grafana-out': ['grafana', 'OUTSIDE'],
+    'alertmanager-out': ['alertmanager', 'OUTSIDE'],
+  },
 };
 
 describe.each(Object.keys(edges))('docker-compose.%s.yml', (profile) => {
@@ -79,10 +111,11 @@ describe.each(Object.keys(edges))('docker-compose.%s.yml', (profile) => {
     }
   });
 
-  test.each(each)('the files that %s mounts are there', (_name, { volumes: mounts = [] }) => {
+  test.each(each)('the files that %s mounts are there', (name, { volumes: mounts = [] }) => {
     for (const mount of mounts) {
       const source = mount.split(':')[0]!;
-      if (source.startsWith('./')) expect([source, existsSync(join(root, source))]).toEqual([source, true]);
+      if (source === '/') expect([name, mount]).toEqual(['node-exporter', '/:/host:ro']);
+      else if (source.startsWith('./')) expect([source, existsSync(join(root, source))]).toEqual([source, true]);
       else if (!mount.startsWith('${CARDEA_STACK_DIR')) expect(Object.keys(volumes)).toContain(source);
     }
   });
@@ -123,6 +156,19 @@ describe.each(Object.keys(edges))('docker-compose.%s.yml', (profile) => {
       for (const mount of own) expect(mount).toMatch(/:\/run\/cardea:ro$/);
     }
   });
+});
+
+test('Prometheus shares a network with each of its targets', () => {
+  const { services } = read('full');
+  const { scrape_configs: jobs } = parse(readFileSync(join(root, 'prometheus/prometheus.yml'), 'utf8')) as {
+    scrape_configs: { static_configs: { targets: string[] }[] }[];
+  };
+  const targets = jobs.flatMap((job) => job.static_configs.flatMap((it) => it.targets.map((at) => at.split(':')[0]!)));
+  expect(targets.length).toBeGreaterThan(10);
+  const own = namesOf(services['prometheus']!);
+  for (const target of targets.filter((it) => it !== 'localhost')) {
+    expect([target, namesOf(services[target]!).some((network) => own.includes(network))]).toEqual([target, true]);
+  }
 });
 
 function namesOf({ networks = [] }: Service): string[] {
