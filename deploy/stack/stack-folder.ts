@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { readIfThere, replaceFile, syncFolder, writeNewFile } from '@cardea/process/durable-file';
@@ -22,6 +22,9 @@ export interface StackSettings {
  */
 export async function ensureStackFolder(folder: string, settings: StackSettings, now: Date): Promise<string[]> {
   await mkdir(join(folder, 'secrets'), { recursive: true, mode: 0o700 });
+  // certbot writes there, and nginx reads.
+  await mkdir(join(folder, 'acme'), { recursive: true });
+  await chmod(join(folder, 'acme'), 0o755);
   const { profile, hosts } = settings;
   const certificates = await ensureCertificates(join(folder, 'tls'), now, stackCertificates(profile, hosts));
   const made = [...certificates.made, ...certificates.renewed].map((name) => `tls/${name}.pem`);

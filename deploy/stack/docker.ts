@@ -1,0 +1,100 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+import { CannotStart } from '../cannot-start.ts';
+import { errorOutput } from '../settings-check.ts';
+
+/** The top of the checkout, where the compose files are. */
+export const root = fileURLToPath(new URL('../../', import.meta.url));
+
+const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Runs `docker` with these words and returns what it printed. @throws Error with what it said */
+export async function docker(...words: string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)('docker', words, { cwd: root, maxBuffer: OUTPUT_BYTES_MAX });
+  return stdout;
+}
+
+/** Docker Compose with the settings of one stack. */
+export interface Compose {
+  /** @throws Error with what it said */
+  run(...words: string[]): Promise<string>;
+  /** Runs it and prints what it says as it says it. @throws CannotStart that says what to do */
+  show(words: string[], whatNext: string): Promise<void>;
+  containers(): Promise<Container[]>;
+}
+
+/** One container of a stack. */
+export interface Container {
+  service: string;
+  state: string;
+  /** Empty if the container has no check. */
+  health: string;
+  exitCode: number;
+}
+
+/** Docker Compose with the file `.env` of the stack's folder. */
+export function composeOf(folder: string): Compose {
+  const before = ['compose', '--env-file', join(folder, '.env')];
+  return {
+    run: (...words) => docker(...before, ...words),
+    async show(words, whatNext) {
+      if ((await inheritingOutput([...before, ...words])) !== 0) {
+        throw new CannotStart(`"docker compose ${words.join(' ')}" failed, as it says above: ${whatNext}`);
+      }
+    },
+    async containers() {
+      const lines = (await docker(...before, 'ps', '--all', '--format', 'json')).trim().split('\n');
+      return lines.filter((line) => line !== '').flatMap(parseContainers);
+    },
+  };
+}
+
+/** Builds the image of all services from this checkout, and prints how it goes. @throws CannotStart */
+export async function buildImage(image: string): Promise<void> {
+  const words = ['build', '--file', 'deploy/Dockerfile', '--tag', image, '.'];
+  if ((await inheritingOutput(words)) !== 0) {
+    throw new CannotStart('the image could not be built, as it says above: when it can, run this command again');
+  }
+}
+
+export async function hasImage(image: string): Promise<boolean> {
+  return (await docker('image', 'ls', '--quiet', image)).trim() !== '';
+}
+
+/** The user of an image, as `uid:gid`. Gets the image if it is not there. */
+export async function userIn(image: string, user: string): Promise<string> {
+  try {
+    const words = ['run', '--rm', '--network', 'none', '--entrypoint', 'sh', image];
+    return (await docker(...words, '-c', `echo "$(id -u ${user}):$(id -g ${user})"`)).trim();
+  } catch (error) {
+    throw new CannotStart(`Docker cannot run the image ${image}: ${errorOutput(error)}`, { cause: error });
+  }
+}
+
+// Older versions of Compose print one list, newer ones a line for each container.
+function parseContainers(line: string): Container[] {
+  const parsed = JSON.parse(line) as ComposeContainer | ComposeContainer[];
+  return [parsed].flat().map(({ Service, State, Health, ExitCode }) => ({
+    service: Service,
+    state: State,
+    health: Health,
+    exitCode: ExitCode,
+  }));
+}
+
+interface ComposeContainer {
+  Service: string;
+  State: string;
+  Health: string;
+  ExitCode: number;
+}
+
+async function inheritingOutput(words: string[]): Promise<number | null> {
+  const child = spawn('docker', words, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  return code;
+}

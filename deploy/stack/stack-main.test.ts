@@ -1,0 +1,121 @@
+import { execFile } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, test } from '@jest/globals';
+import { readEnv, writeEnv } from './env-file.ts';
+import { isWell } from './health.ts';
+
+const script = fileURLToPath(new URL('stack-main.ts', import.meta.url));
+const scratch = mkdtempSync(join(tmpdir(), 'cardea-stack-main-'));
+let count = 0;
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+interface Outcome {
+  code: unknown;
+  stderr: string;
+  folder: string;
+}
+
+/** Runs the command on a machine whose `docker` is this shell script, or that has none. */
+function stack(docker: string | undefined, ...words: string[]): Promise<Outcome> {
+  const home = join(scratch, `${++count}`);
+  mkdirSync(join(home, 'bin'), { recursive: true });
+  const folder = join(home, 'stack');
+  if (docker !== undefined) {
+    writeFileSync(join(home, 'bin/docker'), `#!/bin/sh\n${docker}\n`);
+    chmodSync(join(home, 'bin/docker'), 0o755);
+  }
+  const env = { ...process.env, PATH: join(home, 'bin') };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [script, '--folder', folder, ...words], { env }, (error, _stdout, stderr) => {
+      resolve({ code: error?.code ?? 0, stderr, folder });
+    });
+  });
+}
+
+const mini = ['--profile', 'mini', '--domain', 'localhost', '--yes'];
+
+test('a machine without Docker is told where to get it, and nothing is made', async () => {
+  const { code, stderr, folder } = await stack(undefined, ...mini, '--https-port', '1443', '--http-port', '1080');
+  expect(code).toBe(78);
+  expect(stderr).toContain(
+    'there is no docker: install Docker Engine with the Compose plugin (https://docs.docker.com',
+  );
+  expect(existsSync(folder)).toBe(false);
+});
+
+test('a Docker that does not run, and one without Compose 2, are named', async () => {
+  const stopped = await stack('exit 1', ...mini);
+  expect(stopped.stderr).toContain('the Docker engine does not answer: start it');
+  const withoutCompose = await stack('[ "$1" != compose ]', ...mini);
+  expect(withoutCompose.stderr).toContain('`docker compose` does not work: install docker-compose-plugin');
+  const old = await stack('[ "$1" != compose ] || echo 1.29.2', ...mini);
+  expect(old.stderr).toContain('Docker Compose is 1.29.2, and version 2 is needed');
+});
+
+test('everything that is missing is said at once', async () => {
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, resolve));
+  const { port } = taken.address() as AddressInfo;
+  const own = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses);
+  const address = own.find(({ family }) => family === 'IPv4')!.address;
+  const subnet = address.split('.').slice(0, 3).join('.');
+  const { code, stderr } = await stack(undefined, ...mini, '--https-port', `${port}`, '--subnet', subnet);
+  taken.close();
+  expect(code).toBe(78);
+  expect(stderr).toMatch(/^this machine is not ready:\n- there is no docker/);
+  expect(stderr).toContain(`- port ${port} is in use by another program`);
+  expect(stderr).toContain(`- this machine has the address ${address} already`);
+});
+
+test('without a terminal it says what to say', async () => {
+  const { code, stderr } = await stack(undefined, '--profile', 'mini');
+  expect([code, stderr]).toEqual([78, expect.stringContaining('say --profile and --domain')]);
+});
+
+test.each(['--upgrade', '--uninstall'])('%s without a stack says so', async (action) => {
+  const { code, stderr } = await stack('exit 0', action);
+  expect([code, stderr]).toEqual([78, expect.stringContaining('there is no stack in')]);
+});
+
+test('deleting data needs a terminal or --yes', async () => {
+  const { code, stderr } = await stack('exit 0', '--uninstall', '--delete-data');
+  expect([code, stderr]).toEqual([78, expect.stringContaining('nobody can bring deleted data back')]);
+});
+
+test('the settings are replaced in place: what an operator added or commented stays', async () => {
+  const folder = mkdtempSync(join(scratch, 'env-'));
+  expect(await readEnv(folder)).toBeUndefined();
+  await writeEnv(folder, { CARDEA_IMAGE: 'cardea:1', CARDEA_DOMAIN: 'a' });
+  const path = join(folder, '.env');
+  writeFileSync(path, `${readFileSync(path, 'utf8')}# ours\nCARDEA_TRASH_DAYS=7\n`);
+  await writeEnv(folder, { CARDEA_IMAGE: 'cardea:2', CARDEA_DOMAIN: 'a', CARDEA_SUBNET: '10.1.2' });
+  expect(readFileSync(path, 'utf8').split('\n').slice(1)).toEqual([
+    'CARDEA_IMAGE=cardea:2',
+    'CARDEA_DOMAIN=a',
+    '# ours',
+    'CARDEA_TRASH_DAYS=7',
+    'CARDEA_SUBNET=10.1.2',
+    '',
+  ]);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  expect(await readEnv(folder)).toMatchObject({ CARDEA_IMAGE: 'cardea:2', CARDEA_TRASH_DAYS: '7' });
+});
+
+test.each([
+  [{ service: 'api', state: 'running', health: 'healthy', exitCode: 0 }, true],
+  [{ service: 'nginx-exporter', state: 'running', health: '', exitCode: 0 }, true],
+  [{ service: 'migrate', state: 'exited', health: '', exitCode: 0 }, true],
+  [{ service: 'migrate', state: 'exited', health: '', exitCode: 78 }, false],
+  [{ service: 'migrate', state: 'running', health: '', exitCode: 0 }, false],
+  [{ service: 'api', state: 'running', health: 'starting', exitCode: 0 }, false],
+  [{ service: 'api', state: 'running', health: 'unhealthy', exitCode: 0 }, false],
+  [{ service: 'api', state: 'restarting', health: '', exitCode: 78 }, false],
+  [{ service: 'api', state: 'exited', health: '', exitCode: 0 }, false],
+])('a container %j is well: %s', (container, expected) => {
+  expect(isWell(container)).toBe(expected);
+});

@@ -1,0 +1,98 @@
+/** `pnpm run stack` installs, upgrades and removes Cardea with Docker Compose: docs/install.md. */
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline/promises';
+
+import { CannotStart, exitCannotStart } from '../cannot-start.ts';
+import { parseChoices, parseHosts, parseProfile } from './choices.ts';
+import type { Choices } from './choices.ts';
+import { root } from './docker.ts';
+import type { StackEnv } from './env-file.ts';
+import { install } from './install.ts';
+import type { Ask } from './install.ts';
+import { apiService, installedStack } from './stack-env.ts';
+import { uninstall } from './uninstall.ts';
+import { upgrade } from './upgrade.ts';
+
+process.umask(0o077);
+try {
+  await run(parseChoices(process.argv.slice(2)));
+} catch (error) {
+  if (!(error instanceof CannotStart)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exit(exitCannotStart);
+}
+
+async function run(choices: Choices): Promise<void> {
+  const folder = resolve(root, choices.folder);
+  if (choices.action === 'install') return printInstalled(folder, await install(folder, choices, { ask, say }));
+  if (choices.action === 'upgrade')
+    return say(`the new version runs; the backup is in ${await upgrade(folder, { ...choices, say })}`);
+  if (choices.deleteData && !choices.yes) await confirmDeletion(folder);
+  await uninstall(folder, choices);
+  say(choices.deleteData ? 'removed, with all data' : `removed; the data and ${folder} are still there`);
+}
+
+async function ask(choices: Choices): ReturnType<Ask> {
+  const { profile, hosts } = choices;
+  if (profile && hosts) return { ...choices, profile, hosts };
+  if (choices.yes || !process.stdin.isTTY) {
+    throw new CannotStart('say --profile and --domain, or run this in a terminal without --yes, and it asks');
+  }
+  const terminal = createInterface(process.stdin, process.stdout);
+  try {
+    return {
+      ...choices,
+      profile:
+        profile ??
+        parseProfile(
+          (await terminal.question('Profile mini (SQLite) or full (PostgreSQL, Redis, dashboards)? [mini] ')) || 'mini',
+        ),
+      hosts:
+        hosts ??
+        parseHosts(
+          (await terminal.question('Under which name or address will people reach it? [localhost] ')) || 'localhost',
+        ),
+    };
+  } finally {
+    terminal.close();
+  }
+}
+
+async function confirmDeletion(folder: string): Promise<void> {
+  if (!process.stdin.isTTY) throw new CannotStart('say --yes too: nobody can bring deleted data back');
+  const terminal = createInterface(process.stdin, process.stdout);
+  const question = `This deletes all secrets, keys, records and backups of the stack in ${folder}. Type "delete": `;
+  const answer = await terminal.question(question);
+  terminal.close();
+  if (answer !== 'delete') throw new CannotStart('nothing was deleted');
+}
+
+function printInstalled(folder: string, env: StackEnv): void {
+  const { profile, hosts } = installedStack(env);
+  const port = env['CARDEA_HTTPS_PORT'] === '443' ? '' : `:${env['CARDEA_HTTPS_PORT']}`;
+  const compose = `docker compose --env-file ${join(folder, '.env')}`;
+  const lines = [
+    `Cardea is ready: https://${hosts[0]}${port}`,
+    '',
+    `Password of the user admin, until it is changed:`,
+    `  ${compose} exec ${apiService(profile)} cat /data/initial-admin-password`,
+    ...(profile === 'full'
+      ? [
+          `Dashboards, on this machine only: http://127.0.0.1:${env['CARDEA_GRAFANA_PORT']}  (user admin, password in ${join(folder, 'secrets/grafana-admin')})`,
+        ]
+      : []),
+    '',
+    'Next:',
+    `- Back up the key that opens everything: ${compose} cp kek:/data/kek kek-backup   (docs/backup-restore.md)`,
+    `- Let clients trust the certificate of ${join(folder, 'tls/ca.pem')}, or install your own (docs/install.md)`,
+    ...(profile === 'full' ? [`- Say who is told of alerts: ${join(folder, 'alertmanager.yml')}`] : []),
+    `- The webhook that rotates the keys is signed with ${join(folder, 'webhook-secret')} (docs/webhooks.md)`,
+    `- Look at it with: ${compose} ps`,
+    '',
+  ];
+  process.stdout.write(`\n${lines.map((line) => `  ${line}`.trimEnd()).join('\n')}\n`);
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,124 @@
+import { rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+
+import { readIfThere, replaceFile } from '@cardea/process/durable-file';
+import { CannotStart } from '../cannot-start.ts';
+import { backUp, restore } from './backup.ts';
+import { buildImage, composeOf } from './docker.ts';
+import type { Compose } from './docker.ts';
+import { readEnv, writeEnv } from './env-file.ts';
+import type { StackEnv } from './env-file.ts';
+import { untilHealthy } from './health.ts';
+import type { Progress } from './health.ts';
+import { installedStack } from './stack-env.ts';
+import { ensureStackFolder } from './stack-folder.ts';
+import { keepVersionFiles, nameNewImage } from './version-files.ts';
+
+/** The file that says that an upgrade is under way, and how to go back. */
+interface Note {
+  /** The settings before. */
+  from: StackEnv;
+  to: StackEnv;
+  /** The folder of the backup. */
+  backup: string;
+  /** From then on the data may have changed. */
+  isBackedUp: boolean;
+}
+
+const noteIn = (folder: string) => join(folder, 'upgrade.json');
+
+/**
+ * Replaces the stack's version by that of this checkout: stops everything, makes a backup, migrates and starts all but
+ * nginx. When all are healthy, nginx starts, and with it the first request. If they do not get healthy, the backup and
+ * the old version come back, and nothing is lost, because nobody was answered in between. Resolves with the folder of the
+ * backup.
+ * @throws CannotStart if there is no stack, or if it went back
+ */
+export async function upgrade(folder: string, progress: Progress): Promise<string> {
+  const from = await readEnv(folder);
+  if (!from) throw new CannotStart(`there is no stack in ${folder}: run this command without --upgrade to install one`);
+  await finishInterruptedUpgrade(folder, progress);
+
+  const now = new Date();
+  const image = await nameNewImage(now);
+  progress.say(`building ${image}`);
+  await buildImage(image);
+  const versionFolder = await keepVersionFiles(folder, image);
+  const composeFile = join(versionFolder, basename(from['COMPOSE_FILE']!));
+  const note: Note = {
+    from,
+    to: { ...from, CARDEA_IMAGE: image, COMPOSE_FILE: composeFile },
+    backup: join(folder, 'backups', now.toISOString().slice(0, 19).replaceAll(':', '-')),
+    isBackedUp: false,
+  };
+  await writeNote(folder, note);
+  try {
+    await replaceVersion(folder, note, progress);
+  } catch (error) {
+    progress.say(`the new version did not get healthy: ${error instanceof Error ? error.message : String(error)}`);
+    await goBack(folder, (await readNote(folder)) ?? note, progress);
+    throw new CannotStart(`the upgrade failed, and the version before runs again; the backup is in ${note.backup}`, {
+      cause: error,
+    });
+  }
+  // From here on requests are answered, so there is no way back without losing what they wrote.
+  await rm(noteIn(folder));
+  await startAll(composeOf(folder), progress);
+  return note.backup;
+}
+
+/** Goes back to the version before if an upgrade was interrupted, by a power cut for example. */
+export async function finishInterruptedUpgrade(folder: string, progress: Progress): Promise<void> {
+  const note = await readNote(folder);
+  if (note === undefined) return;
+  progress.say('an upgrade was interrupted: going back to the version before');
+  await goBack(folder, note, progress);
+}
+
+async function replaceVersion(folder: string, note: Note, progress: Progress): Promise<void> {
+  const compose = composeOf(folder);
+  progress.say('stopping the stack');
+  await compose.run('stop');
+  progress.say(`backing up to ${note.backup}`);
+  await backUp(stopped(note.from), note.backup);
+  await writeNote(folder, { ...note, isBackedUp: true });
+
+  await writeEnv(folder, note.to);
+  await ensureStackFolder(folder, installedStack(note.to), new Date());
+  progress.say('migrating and starting the new version, without nginx');
+  const services = (await compose.run('config', '--services')).trim().split('\n');
+  const behind = services.filter((service) => !service.startsWith('nginx'));
+  await compose.run('up', '--detach', '--no-build', '--quiet-pull', ...behind);
+  await untilHealthy(compose, progress, behind);
+}
+
+async function goBack(folder: string, note: Note, progress: Progress): Promise<void> {
+  await composeOf(folder).run('stop');
+  if (note.isBackedUp) {
+    progress.say(`bringing back the data of ${note.backup}`);
+    await restore(stopped(note.from), note.backup);
+  }
+  await writeEnv(folder, note.from);
+  await rm(noteIn(folder));
+  progress.say('starting the version before');
+  await startAll(composeOf(folder), progress);
+}
+
+async function startAll(compose: Compose, progress: Progress): Promise<void> {
+  await compose.run('up', '--detach', '--no-build', '--quiet-pull', '--remove-orphans');
+  await untilHealthy(compose, progress);
+}
+
+function stopped(env: StackEnv) {
+  const { profile } = installedStack(env);
+  return { profile, project: env['COMPOSE_PROJECT_NAME']!, image: env['CARDEA_IMAGE']! };
+}
+
+function writeNote(folder: string, note: Note): Promise<void> {
+  return replaceFile(noteIn(folder), `${JSON.stringify(note, undefined, 2)}\n`, 0o600);
+}
+
+async function readNote(folder: string): Promise<Note | undefined> {
+  const text = await readIfThere(noteIn(folder));
+  return text === undefined ? undefined : (JSON.parse(text) as Note);
+}
