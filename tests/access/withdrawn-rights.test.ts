@@ -1,3 +1,6 @@
+import { connect } from 'node:net';
+import type { Person } from '@cardea/testkit/person';
+import { PASSWORD } from '@cardea/testkit/system';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Db } from '@cardea/storage/db';
 import { afterEach, describe, expect, test } from '@jest/globals';
@@ -71,6 +74,69 @@ inEachProfile((system, { admin, alice }) => {
     expect([401, 403, 404]).toContain(refused.status);
   });
 
+  describe('and so it is with every other change', () => {
+    test.each([
+      [
+        'a user',
+        'role',
+        403,
+        (by: Person) => by.post('/users', { username: 'planted', role: 'admin', password: PASSWORD }),
+      ],
+      [
+        'a user',
+        'session',
+        401,
+        (by: Person) => by.post('/users', { username: 'planted', role: 'admin', password: PASSWORD }),
+      ],
+      ['an application', 'account', 401, (by: Person) => by.post('/applications', { name: 'planted' })],
+      ['a rotation', 'role', 403, (by: Person) => by.post('/rotations', { kind: 'dek' })],
+      ['a grant', 'ownership', 404, (by: Person) => grant(by, 'owned', 'user:bob', { secrets: ['read'] })],
+      ['a vault', 'ownership', 404, (by: Person) => by.patch('/vaults/owned', { description: 'planted' })],
+    ] as const)('%s is not made or changed by whoever loses the %s meanwhile', async (_what, lost, status, change) => {
+      const mallory = await newUser(system, 'mallory', lost === 'ownership' ? 'developer' : 'admin');
+      if ((await alice.get('/vaults/owned')).status === 404) await alice.createVault('owned');
+      await grant(alice, 'owned', 'user:mallory', { owner: true });
+      const { reached, goOn } = holdBeforeTransaction('transaction');
+      const changing = change(mallory).then((answer) => answer);
+      await reached;
+      if (lost === 'role') await admin.patch('/users/mallory', { role: 'developer' }).expect(200);
+      if (lost === 'session') await admin.post('/users/mallory:revokeSessions').expect(204);
+      if (lost === 'account') await admin.delete('/users/mallory').expect(204);
+      if (lost === 'ownership') await alice.delete('/vaults/owned/grants/user:mallory').expect(204);
+      goOn();
+      expect((await changing).status).toBe(status);
+      const [record] = await admin.auditEntries({ decision: 'deny' });
+      expect(record!.event).toMatchObject({ actor: { name: 'mallory' } });
+      await admin.get('/users/planted').expect(404);
+      await admin.get('/applications/planted').expect(404);
+      expect((await alice.get('/vaults/owned').expect(200)).body.description).not.toBe('planted');
+    });
+  });
+
+  test('an admin who is disabled while the end of a body is held back makes no user', async () => {
+    const mallory = await newUser(system, 'mallory', 'admin');
+    const body = JSON.stringify({ username: 'planted', role: 'admin', password: PASSWORD });
+    const { hostname, port } = new URL(system.url);
+    const socket = connect(Number(port), hostname);
+    const head = [
+      'POST /api/v1/users HTTP/1.1',
+      `Host: ${hostname}`,
+      `Authorization: Bearer ${mallory.token}`,
+      'Content-Type: application/json',
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      'Connection: close',
+    ];
+    socket.write(`${head.join('\r\n')}\r\n\r\n${body.slice(0, -1)}`);
+    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    await admin.patch('/users/mallory', { disabled: true }).expect(200);
+    socket.write(body.slice(-1));
+    const answer = (await socket.toArray()).join('');
+    expect(answer).toMatch(/^HTTP\/1\.1 401 /);
+    await admin.get('/users/planted').expect(404);
+    const [record] = await admin.auditEntries({ decision: 'deny', action: 'user.create' });
+    expect(record!.event).toMatchObject({ rule: 'session-ended', actor: { name: 'mallory' } });
+  });
+
   test('the deletion of a vault that is written to all the time does not wait for its writers to stop', async () => {
     await alice.createVault('busy');
     const stop = new AbortController();
@@ -89,13 +155,15 @@ inEachProfile((system, { admin, alice }) => {
     expect(answers.length).toBeGreaterThan(8);
   });
 
-  function holdBeforeTransaction() {
-    return hold((db, wait) => (locks, work) => wait().then(() => db.lockingTransaction(locks, work)));
+  type Begin = Db['lockingTransaction'];
+
+  function holdBeforeTransaction(kind: 'lockingTransaction' | 'transaction' = 'lockingTransaction') {
+    return hold(kind, (begin, wait) => (locks, work) => wait().then(() => begin(locks, work)));
   }
 
   function holdBeforeCommit() {
-    return hold((db, wait) => (locks, work) => {
-      return db.lockingTransaction(locks, async (tx) => {
+    return hold('lockingTransaction', (begin, wait) => (locks, work) => {
+      return begin(locks, async (tx) => {
         const result = await work(tx);
         await wait();
         return result;
@@ -103,23 +171,29 @@ inEachProfile((system, { admin, alice }) => {
     });
   }
 
-  /** Stops the next transaction of a change of secrets, until `goOn`. */
-  function hold(stopping: (db: Db, wait: () => Promise<void>) => Db['lockingTransaction']) {
+  /** Stops the next transaction of a change by somebody, until `goOn`. */
+  function hold(
+    kind: 'lockingTransaction' | 'transaction',
+    stopping: (begin: Begin, wait: () => Promise<void>) => Begin,
+  ) {
     const { db } = system.vault;
-    const original = { ...db };
+    const { transaction, lockingTransaction } = db;
+    const original: Begin = kind === 'transaction' ? (locks, work) => transaction(work, locks) : lockingTransaction;
     const [stopped, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    const letGo = () => void (db.lockingTransaction = original.lockingTransaction);
+    const letGo = () => void Object.assign(db, { transaction, lockingTransaction });
     restore = letGo;
     const stopOnce = stopping(original, () => {
       stopped.resolve();
       return released.promise;
     });
-    db.lockingTransaction = (locks, work) => {
-      // Notes of the last reads lock nothing.
-      if (locks.shared === undefined) return original.lockingTransaction(locks, work);
+    const begin: Begin = (locks = {}, work) => {
+      // Cardea itself holds nobody's account.
+      if (locks.shared === undefined || locks.shared.length === 0) return original(locks, work);
       letGo();
       return stopOnce(locks, work);
     };
+    if (kind === 'transaction') db.transaction = (work, locks) => begin(locks ?? {}, work);
+    else db.lockingTransaction = begin;
     return { reached: stopped.promise, goOn: () => released.resolve() };
   }
 });

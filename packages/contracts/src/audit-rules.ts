@@ -8,6 +8,7 @@ import type { VaultAction } from './grants.ts';
 export const auditRules = {
   // Why a caller may do something, or may not.
   'default-deny': 'No role and no grant allows it.',
+  'role-changed': 'The role of the caller changed while the request was under way.',
   'break-glass': 'A ceo used break-glass and gave a reason.',
   'client-credentials': 'An application gave its client secret.',
   password: 'A user gave the password.',

@@ -38,10 +38,11 @@ export interface Db extends Queryable {
   /**
    * Commits everything that `work` wrote, or nothing if `work` throws. Transactions are serializable on both engines.
    * `work` may run again after a conflict, so it must change nothing but `tx`. After a failed statement nothing
-   * commits, even if `work` continues.
+   * commits, even if `work` continues. `locks` are taken before the transaction begins, so it sees what was committed
+   * under them.
    * @throws CommitError if it is unknown whether the commit is on disk; any error of `work`; the errors of `query`
    */
-  transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  transaction<T>(work: (tx: Transaction) => Promise<T>, locks?: Locks): Promise<T>;
   /**
    * Like `transaction`, but on PostgreSQL it is not serializable: each statement sees what others have committed before
    * it (`read committed`). `work` may begin before the locks are held; its statements wait. So everything that `work` decides by must be held: by one of `locks`, or by `for update` in

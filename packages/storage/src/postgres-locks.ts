@@ -9,11 +9,30 @@ export const LOCK = 'select pg_advisory_xact_lock($1)';
  * do not wait for each other. PostgreSQL's advisory locks are in memory and fair; `for share` of a row would write, and
  * a stream of sharers would keep out who wants the row alone.
  */
-export function sqlOfLocks({ shared = [], exclusive = [] }: Locks): string {
-  const functions = new Map(shared.map((name) => [lockKey(name), 'pg_advisory_xact_lock_shared']));
-  for (const name of exclusive) functions.set(lockKey(name), 'pg_advisory_xact_lock');
-  const inOrder = [...functions].toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return inOrder.map(([key, take]) => `; select ${take}(${key})`).join('');
+export function sqlOfLocks(locks: Locks): string {
+  return inOrder(locks)
+    .map(({ key, isShared }) => `; select pg_advisory_xact_lock${isShared ? '_shared' : ''}(${key})`)
+    .join('');
+}
+
+/**
+ * The statement that takes these locks for the connection, until `UNLOCK`. A serializable transaction sees the rows as
+ * they were at its first statement, also if that statement waits for a lock, so it cannot take them itself.
+ */
+export function sqlOfHeldLocks(locks: Locks): string {
+  return inOrder(locks)
+    .map(({ key, isShared }) => `select pg_advisory_lock${isShared ? '_shared' : ''}(${key})`)
+    .join('; ');
+}
+
+/** Gives back what `sqlOfHeldLocks` took. */
+export const UNLOCK = 'select pg_advisory_unlock_all()';
+
+function inOrder({ shared = [], exclusive = [] }: Locks): { key: bigint; isShared: boolean }[] {
+  const keys = new Map(shared.map((name) => [lockKey(name), true]));
+  for (const name of exclusive) keys.set(lockKey(name), false);
+  const locks = [...keys].map(([key, isShared]) => ({ key, isShared }));
+  return locks.toSorted((a, b) => (a.key < b.key ? -1 : 1));
 }
 
 /** The key of a lock: 64 bits of a hash of its name. Two names with one key would wait for each other, no more. */

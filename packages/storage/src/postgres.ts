@@ -3,7 +3,7 @@ import { DatabaseError, Pool, types } from 'pg';
 import type { PoolClient, QueryResult } from 'pg';
 import { CommitError, DbRefused, DbUnavailable, UniqueViolation, throwAfter } from './db.ts';
 import type { Db, OnCommitError, SqlValue, Transaction, TransactionCounts } from './db.ts';
-import { LOCK, lockKey, sqlOfLocks } from './postgres-locks.ts';
+import { LOCK, UNLOCK, lockKey, sqlOfHeldLocks, sqlOfLocks } from './postgres-locks.ts';
 import { SharedReads, isSharable } from './shared-reads.ts';
 import { connectionTo } from './postgres-server.ts';
 import type { PostgresServer } from './postgres-server.ts';
@@ -52,11 +52,12 @@ export function openPostgres(server: PostgresServer | string, options: PostgresO
     return (await rows.catch(rethrow)) as Row[];
   }
 
-  async function run<T>(begin: string, work: (tx: Transaction) => Promise<T>): Promise<T> {
+  async function run<T>(begin: string, work: (tx: Transaction) => Promise<T>, held = ''): Promise<T> {
     openTransactions.refuseInside();
     const attempt = (client: PoolClient) =>
       untilNoConflict(counts, () => runTransaction(client, { begin, openTransactions }, work));
-    return await withClient(pool, attempt).catch(rethrow);
+    const attemptHolding = (client: PoolClient, spoil: () => void) => holding(client, { held, spoil }, attempt);
+    return await withClient(pool, held === '' ? attempt : attemptHolding).catch(rethrow);
   }
 
   async function ping(): Promise<void> {
@@ -79,7 +80,7 @@ export function openPostgres(server: PostgresServer | string, options: PostgresO
     engine: 'postgres',
     query,
     // SQLite has only serializable transactions. With the same level on PostgreSQL, "transaction" has one meaning.
-    transaction: (work) => run('begin isolation level serializable', work),
+    transaction: (work, locks = {}) => run('begin isolation level serializable', work, sqlOfHeldLocks(locks)),
     lockingTransaction: (locks, work) => run(`begin isolation level read committed${sqlOfLocks(locks)}`, work),
     ping,
     connections,
@@ -126,18 +127,34 @@ function getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
   return defaultTypeParser(oid, format);
 }
 
-async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
+/** Work that calls `spoil` returns its result, and its connection is closed. */
+async function withClient<T>(pool: Pool, work: (client: PoolClient, spoil: () => void) => Promise<T>): Promise<T> {
   const client = await connect(pool);
   let broken = true;
+  let isSpoilt = false;
   try {
-    const result = await work(client);
+    const result = await work(client, () => (isSpoilt = true));
     broken = false;
     return result;
   } catch (error) {
     broken = error instanceof DbUnavailable || error instanceof CommitError || error instanceof RollbackFailed;
     throw error instanceof RollbackFailed ? error.first : error;
   } finally {
-    client.release(broken);
+    client.release(broken || isSpoilt);
+  }
+}
+
+/** Holds locks during `work`. A connection that does not give them back is closed, and PostgreSQL gives them back. */
+async function holding<T>(
+  client: PoolClient,
+  { held, spoil }: { held: string; spoil: () => void },
+  work: (client: PoolClient) => Promise<T>,
+): Promise<T> {
+  try {
+    await runPlain(client, held);
+    return await work(client);
+  } finally {
+    await runPlain(client, UNLOCK).catch(spoil);
   }
 }
 
@@ -186,7 +203,7 @@ async function runTransaction<T>(
     lock: async (name) => void (await scope.query(LOCK, [lockKey(name)])),
   });
   // If a lock is refused, the transaction has begun and has failed: no statement behind it runs.
-  const begun = beginWith(client, begin);
+  const begun = runPlain(client, begin);
   try {
     const result = await after(begun, openTransactions.run(scope, work));
     await scope.finish();
@@ -211,9 +228,9 @@ async function after<T>(first: Promise<void>, work: Promise<T>): Promise<T> {
 }
 
 // Without a name and parameters, several statements are one message. It throws a conflict if its locks are a deadlock.
-async function beginWith(client: PoolClient, begin: string): Promise<void> {
+async function runPlain(client: PoolClient, statements: string): Promise<void> {
   try {
-    await client.query(begin);
+    await client.query(statements);
   } catch (error) {
     throw translate(error);
   }

@@ -1,12 +1,10 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Transaction } from '@cardea/storage/db';
-import { principalOf } from './authorize.ts';
 import type { Allowed } from './authorize.ts';
-import { confirmRights } from './confirm-rights.ts';
 import type { VaultContext } from './context.ts';
 import { changeSealed } from './deks/change-sealed.ts';
-import { REFERENCES_LOCK, principalLock, vaultLock } from './locks.ts';
+import { REFERENCES_LOCK, vaultLock } from './locks.ts';
 import type { ChangeOutcome } from './record.ts';
 
 /** What a change of secrets relies on. */
@@ -23,7 +21,7 @@ export interface VaultChange {
  * Changes secrets in vaults that the caller was allowed to change, in a `lockingTransaction` that confirms the rights.
  * `work` must read a secret that it changes by `lockSecret` and its kind. A rotation of the vault's DEK, the deletion of
  * the vault and a withdrawal of the rights come before or after the change as a whole.
- * @throws what `changeSealed` and `confirmRights` throw
+ * @throws what `changeSealed` throws
  */
 export function changeInVaults<T>(
   ctx: VaultContext,
@@ -32,15 +30,7 @@ export function changeInVaults<T>(
   work: (tx: Transaction) => Promise<ChangeOutcome<T>>,
 ): Promise<Audited<T>> {
   const vaults = rights.map(({ vault }) => vaultLock(vault.id));
-  const own = principalLock(principalOf(caller));
   const alone = [...(whole ? vaults : []), ...(references ? [REFERENCES_LOCK] : [])];
-  const locks = { shared: [own, ...(whole ? [] : vaults)], exclusive: alone };
-  const confirmed = async (tx: Transaction) => {
-    // Both are sent at once. Without the rights, nobody learns what the work has found.
-    const [confirmed, done] = await Promise.allSettled([confirmRights(ctx, tx, caller, rights), work(tx)]);
-    if (confirmed.status === 'rejected') throw confirmed.reason;
-    if (done.status === 'rejected') throw done.reason;
-    return done.value;
-  };
-  return changeSealed(ctx, caller, confirmed, locks);
+  const vaultLocks = { shared: whole ? [] : vaults, exclusive: alone };
+  return changeSealed(ctx, caller, work, { rights, vaultLocks });
 }

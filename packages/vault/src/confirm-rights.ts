@@ -1,16 +1,22 @@
 import type { Caller } from '@cardea/contracts/caller';
+import { AppError } from '@cardea/contracts/errors';
 import type { Transaction } from '@cardea/storage/db';
 import { findGrantedIn } from './access-store.ts';
-import { callerOfCredential } from './applications/client-credentials.ts';
+import { callerOfCredential } from './applications/live-credential.ts';
 import { principalOf } from './authorize.ts';
 import type { Allowed } from './authorize.ts';
 import type { VaultContext } from './context.ts';
-import { callerOfSession } from './users/sessions.ts';
+import { callerOfSession } from './users/live-session.ts';
+
+/** Whether a caller has an account here: Cardea itself and whoever signs in have none to be confirmed. */
+export function hasAccount({ actor }: Caller): boolean {
+  return actor.session !== undefined || actor.credential !== undefined;
+}
 
 /**
  * Decides again about rights that were given before the transaction began, by what the transaction sees: the session or
- * the credential, the role, and the grants. The transaction must hold the lock of the principal and those of the vaults.
- * @throws AppError `unauthenticated`, and what `authorize` throws
+ * the credential, the role, and the grants. The transaction must hold the lock of the principal.
+ * @throws AppError `unauthenticated`, `access_denied`; what `authorize` throws
  */
 export async function confirmRights(
   ctx: VaultContext,
@@ -22,6 +28,10 @@ export async function confirmRights(
     callerNow({ db: tx, now: () => ctx.now() }, caller),
     ...rights.map(({ vault }) => findGrantedIn(tx, vault.name, principalOf(caller))),
   ]);
+  // A right that is not in a vault comes from the role alone.
+  if (rights.length === 0 && now.role !== caller.role) {
+    throw new AppError('access_denied', 'your role has just changed', { rule: 'role-changed' });
+  }
   for (const [index, { vault, confirm }] of rights.entries()) {
     const found = granted[index];
     // Another vault may have the name by now.
@@ -30,8 +40,8 @@ export async function confirmRights(
 }
 
 function callerNow(ctx: Parameters<typeof callerOfSession>[0], caller: Caller): Promise<Caller> {
-  const { id, type, session, credential } = caller.actor;
+  const { id, session, credential } = caller.actor;
   if (session !== undefined) return callerOfSession(ctx, caller, session);
   if (credential !== undefined) return callerOfCredential(ctx, caller, { applicationId: id, credentialId: credential });
-  throw new TypeError(`a ${type} cannot change secrets`);
+  throw new TypeError('a caller without an account has no rights to confirm');
 }

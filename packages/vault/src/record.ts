@@ -8,7 +8,24 @@ import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
 import type { Locks, Transaction } from '@cardea/storage/db';
 import type { VaultContext } from './context.ts';
+import { principalOf } from './authorize.ts';
+import type { Allowed } from './authorize.ts';
+import { confirmRights, hasAccount } from './confirm-rights.ts';
+import { principalLock } from './locks.ts';
 import { addToOutbox } from './outbox.ts';
+
+/** What a change relies on. */
+export interface ChangeTerms {
+  /** The rights in vaults that the caller was given. Without any, the change relies on the role of the caller. */
+  rights?: Allowed[];
+  /**
+   * How the account of the caller is held. The default is `shared`: it is confirmed, and nobody takes rights from it
+   * meanwhile. `alone`: the change itself takes rights from it. `unchecked`: the caller has shown a secret just now.
+   */
+  account?: 'shared' | 'alone' | 'unchecked';
+  /** The locks of a change of secrets. With them, it is a `lockingTransaction`; otherwise it is serializable. */
+  vaultLocks?: Locks;
+}
 
 /** The facts of one or more events. The receipt is for the first event. */
 export type EventFactsList = [EventFacts, ...EventFacts[]];
@@ -45,8 +62,8 @@ export async function audited<T>(
 }
 
 /**
- * Changes the database and writes what happened into the outbox, in one transaction: a serializable one, or with `locks`
- * a `lockingTransaction`. Resolves once the audit log has the records too. If the log does not answer, the change stands
+ * Changes the database and writes what happened into the outbox, in one transaction. The transaction confirms the rights
+ * of the caller, and while it runs, nobody takes them away (I8). Resolves once the audit log has the records too. If the log does not answer, the change stands
  * and the relay sends its records later.
  * @throws AppError `unavailable` before anything is changed, or after the change: then the message says so
  */
@@ -54,12 +71,14 @@ export async function changed<T>(
   ctx: VaultContext,
   caller: Caller,
   work: (tx: Transaction) => Promise<ChangeOutcome<T>>,
-  locks?: Locks,
+  terms: ChangeTerms = {},
 ): Promise<Audited<T>> {
   ctx.audit.admit();
+  const { account = 'shared', rights = [], vaultLocks } = terms;
+  const isChecked = account !== 'unchecked' && hasAccount(caller);
   let room: AuditRoom | undefined;
   const recorded = async (tx: Transaction) => {
-    const { value, facts } = await work(tx);
+    const { value, facts } = await (isChecked ? withRights(ctx, tx, { caller, rights, work }) : work(tx));
     const events = eventsOf(ctx, caller, facts);
     // Before the commit, which promises a record. A transaction that is tried again has other events.
     room?.release();
@@ -68,12 +87,37 @@ export async function changed<T>(
     return { value, events };
   };
   try {
-    const { value, events } = await (locks ? ctx.db.lockingTransaction(locks, recorded) : ctx.db.transaction(recorded));
+    const locks = locksOf(caller, { isChecked, account, vaultLocks });
+    const transaction = vaultLocks ? ctx.db.lockingTransaction(locks, recorded) : ctx.db.transaction(recorded, locks);
+    const { value, events } = await transaction;
     const [receipt] = await Promise.all(events.map(async (event) => appendFromOutbox(ctx, event, room)));
     return new Audited(receipt!, value);
   } finally {
     room?.release();
   }
+}
+
+// Both are sent at once. Without the rights, nobody learns what the work has found.
+async function withRights<T>(
+  ctx: VaultContext,
+  tx: Transaction,
+  { caller, rights, work }: { caller: Caller; rights: Allowed[]; work: (tx: Transaction) => Promise<T> },
+): Promise<T> {
+  const [confirmed, done] = await Promise.allSettled([confirmRights(ctx, tx, caller, rights), work(tx)]);
+  if (confirmed.status === 'rejected') throw confirmed.reason;
+  if (done.status === 'rejected') throw done.reason;
+  return done.value;
+}
+
+function locksOf(
+  caller: Caller,
+  { isChecked, account, vaultLocks }: { isChecked: boolean; account: string; vaultLocks: Locks | undefined },
+): Locks {
+  const own = isChecked ? [principalLock(principalOf(caller))] : [];
+  const { shared = [], exclusive = [] } = vaultLocks ?? {};
+  return account === 'alone'
+    ? { shared, exclusive: [...exclusive, ...own] }
+    : { shared: [...shared, ...own], exclusive };
 }
 
 function eventsOf(ctx: VaultContext, caller: Caller, facts: EventFacts | EventFactsList): AuditEvent[] {

@@ -6,9 +6,9 @@ import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
 import { changePassword, logout, readMe } from '@cardea/contracts/identity/auth';
 import { timesSent } from '@cardea/http/server/odd-requests';
-import { callerOfCredential } from '@cardea/vault/applications/client-credentials';
+import { callerOfCredential } from '@cardea/vault/applications/live-credential';
 import type { VaultContext } from '@cardea/vault/context';
-import { callerOfSession } from '@cardea/vault/users/sessions';
+import { callerOfSession } from '@cardea/vault/users/live-session';
 import type { Tokens } from './tokens.ts';
 
 /** The endpoints for a user who has signed in with a one-time password. */

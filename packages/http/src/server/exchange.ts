@@ -56,14 +56,16 @@ export async function answer(ctx: ServerContext, exchange: Exchange, route: Rout
   const { endpoint } = route;
   exchange.route = route;
 
-  const caller = await ctx.identify(req, endpoint, exchange.requestId);
-  exchange.caller = caller;
+  exchange.caller = await ctx.identify(req, endpoint, exchange.requestId);
   const params = parseInput(endpoint.params, exchange.params, 'path');
   const query = parseInput(endpoint.query, parseQuery(req.url), 'query');
+  const isLate = !req.complete;
   const body = await parseBody(exchange, route);
   exchange.body = body;
+  // A client can hold back the end of a body for as long as it likes: what counts is who may do this now.
+  if (isLate) exchange.caller = await ctx.identify(req, endpoint, exchange.requestId);
   const conditions = conditionsOf(req.headers, endpoint);
-  const input = { caller, params, query, body, conditions, headers: req.headers };
+  const input = { caller: exchange.caller, params, query, body, conditions, headers: req.headers };
   const outcome = await route.handle(input as Input<never, never, never, true>);
   release(ctx, exchange, outcome);
 }

@@ -1,23 +1,16 @@
-import type { AuditActor } from '@cardea/contracts/audit-event';
-import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
-import { isInside } from '@cardea/contracts/cidr';
 import { AppError } from '@cardea/contracts/errors';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { credentialHash, isCredential } from '@cardea/crypto/credential';
-import type { Queryable } from '@cardea/storage/db';
+import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
-import { findApplicationById, findByCredentialId, findBySecretHash, touchCredential } from './application-store.ts';
-import type { CredentialOwner } from './application-store.ts';
+import { findBySecretHash, touchCredential } from './application-store.ts';
+import { callerOf, whyClosed } from './live-credential.ts';
+import type { AuthenticatedApplication } from './live-credential.ts';
 
 const WRONG = 'the client id or the client secret is wrong';
-
-/** An application that has presented its secret. */
-export interface AuthenticatedApplication {
-  applicationId: string;
-  credentialId: string;
-}
 
 /**
  * Checks an application's secret (RFC 6749, 4.4). The secret has 256 random bits, so a plain SHA-256 is enough, and the
@@ -38,54 +31,15 @@ export async function authenticateApplication(
   const rule = whyClosed(ctx, stranger, owner);
   // The secret is right, so the record names the application. The answer must not tell that the secret is right.
   if (rule !== undefined) throw new AppError('unauthenticated', WRONG, { rule, actor: caller.actor });
-  return changed(ctx, caller, async (tx) => {
+  const work = async (tx: Transaction) => {
     await touchCredential(tx, owner.credential_id, ctx.now().getTime());
-    return {
-      value: { applicationId: owner.id, credentialId: owner.credential_id },
-      facts: { action: 'auth.token', rule: 'client-credentials', resource: { application: owner.name } },
+    const facts: EventFacts = {
+      action: 'auth.token',
+      rule: 'client-credentials',
+      resource: { application: owner.name },
     };
-  });
-}
-
-/**
- * The application of a token's credential, as it is now.
- * @throws AppError `unauthenticated` if the credential was withdrawn, or the application may not be used now or from
- * there
- */
-export async function callerOfCredential(
-  ctx: { db: Queryable; now(): Date },
-  stranger: Caller,
-  { applicationId, credentialId }: AuthenticatedApplication,
-): Promise<Caller> {
-  const owner = await findByCredentialId(ctx.db, credentialId);
-  if (!owner) throw hasEnded('credential-withdrawn', await withoutCredential(ctx, applicationId));
-  const caller = callerOf(stranger, owner);
-  const rule = whyClosed(ctx, stranger, owner);
-  if (rule !== undefined) throw hasEnded(rule, caller.actor);
-  return caller;
-}
-
-// The application of a withdrawn credential; undefined if the application is deleted too.
-async function withoutCredential({ db }: { db: Queryable }, id: string): Promise<AuditActor | undefined> {
-  const application = await findApplicationById(db, id);
-  return application && { id, type: 'application', name: application.name };
-}
-
-// One message for every rule: the holder of a stolen token must not learn from where, or until when, it was valid.
-function hasEnded(rule: AuditRule, actor?: AuditActor): AppError {
-  const message = 'the token is no longer valid, or it is not valid from this address';
-  return new AppError('unauthenticated', message, { rule, ...(actor ? { actor } : {}) });
-}
-
-function callerOf(stranger: Caller, { id, name, credential_id: credential }: CredentialOwner): Caller {
-  return { ...stranger, actor: { credential, id, name, type: 'application' } };
-}
-
-function whyClosed(ctx: Pick<VaultContext, 'now'>, { source }: Caller, owner: CredentialOwner): AuditRule | undefined {
-  const now = ctx.now().getTime();
-  if (owner.disabled === 1) return 'application-disabled';
-  if (owner.expires_at !== null && owner.expires_at <= now) return 'application-expired';
-  if (owner.credential_expires_at !== null && owner.credential_expires_at <= now) return 'credential-expired';
-  const isNear = isInside(source.ip ?? '', JSON.parse(owner.allowed_cidrs) as string[]);
-  return isNear ? undefined : 'application-network';
+    return { value: { applicationId: owner.id, credentialId: owner.credential_id }, facts };
+  };
+  // A token of a credential that is withdrawn meanwhile is worth nothing.
+  return changed(ctx, caller, work, { account: 'unchecked' });
 }

@@ -2,10 +2,10 @@ import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { UniqueViolation } from '@cardea/storage/db';
-import type { Locks, Transaction } from '@cardea/storage/db';
+import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
-import type { ChangeOutcome } from '../record.ts';
+import type { ChangeOutcome, ChangeTerms } from '../record.ts';
 import { DekNotLoaded } from './dek-cache.ts';
 import { isMissingDek } from './open-or-reread.ts';
 
@@ -21,12 +21,12 @@ export async function changeSealed<T>(
   ctx: VaultContext,
   caller: Caller,
   work: (tx: Transaction) => Promise<ChangeOutcome<T>>,
-  locks?: Locks,
+  terms?: ChangeTerms,
 ): Promise<Audited<T>> {
   const gone = new Set<string>();
   for (let outrun = 0; ;) {
     try {
-      return await changed(ctx, caller, work, locks);
+      return await changed(ctx, caller, work, terms);
     } catch (error) {
       if (error instanceof DekNotLoaded) await loadOrNote(ctx, error, gone);
       else if (error instanceof UniqueViolation && outrun < ATTEMPTS_MAX) outrun += 1;

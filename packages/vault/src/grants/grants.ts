@@ -52,30 +52,36 @@ export async function putGrant(
   ref: GrantRef,
   granted: Granted,
 ): Promise<Audited<{ grant: PrincipalGrant; isNew: boolean }>> {
-  const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: ref.vault });
+  const allowed = await authorize(ctx, caller, 'vault.manage', { vault: ref.vault });
+  const { vault, rule } = allowed;
   refusePast(ctx, granted.expiresAt);
-  return changed(ctx, caller, async (tx) => {
-    const found = await findPrincipal(tx, ref.principal);
-    if (!found) throw new AppError('not_found', 'no such user or application', { rule: 'no-such-principal' });
-    refuseWhatNeverCounts(found, granted);
-    if (!staysOwner(granted)) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
-    const createdAt = ctx.now().getTime();
-    const { principal } = found;
-    const before = await upsertGrant(tx, {
-      vaultId: vault.id,
-      principal,
-      granted,
-      announceAt: nextAnnouncement(ctx, granted.expiresAt ?? null, createdAt),
-      createdAt,
-      createdBy: caller.actor.id,
-    });
-    const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
-    const changes = changesBetween(grantFields(before), grantFields(granted));
-    return {
-      value: { grant: { ...granted, principal: ref.principal }, isNew: before === undefined },
-      facts: { action: 'grant.write', rule, resource, ...touched(changes) },
-    };
-  });
+  return changed(
+    ctx,
+    caller,
+    async (tx) => {
+      const found = await findPrincipal(tx, ref.principal);
+      if (!found) throw new AppError('not_found', 'no such user or application', { rule: 'no-such-principal' });
+      refuseWhatNeverCounts(found, granted);
+      if (!staysOwner(granted)) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
+      const createdAt = ctx.now().getTime();
+      const { principal } = found;
+      const before = await upsertGrant(tx, {
+        vaultId: vault.id,
+        principal,
+        granted,
+        announceAt: nextAnnouncement(ctx, granted.expiresAt ?? null, createdAt),
+        createdAt,
+        createdBy: caller.actor.id,
+      });
+      const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
+      const changes = changesBetween(grantFields(before), grantFields(granted));
+      return {
+        value: { grant: { ...granted, principal: ref.principal }, isNew: before === undefined },
+        facts: { action: 'grant.write', rule, resource, ...touched(changes) },
+      };
+    },
+    { rights: [allowed] },
+  );
 }
 
 // The role of a user comes before any grant. A grant to an admin takes effect once they are no longer an admin; until
@@ -93,17 +99,23 @@ function refuseWhatNeverCounts({ role }: { role: string | undefined }, { owner }
 
 /** @throws AppError `not_found`, `conflict` for the last owner */
 export async function deleteGrant(ctx: VaultContext, caller: Caller, ref: GrantRef): Promise<Audited<undefined>> {
-  const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: ref.vault });
-  return changed(ctx, caller, async (tx) => {
-    const found = await findPrincipal(tx, ref.principal);
-    if (found) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
-    const removed = found && (await removeGrant(tx, { vaultId: vault.id, principal: found.principal }));
-    if (!removed)
-      throw new AppError('not_found', 'the principal has no grant in this vault', { rule: 'no-such-grant' });
-    const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
-    const changes = changesBetween(grantFields(removed), {});
-    return { value: undefined, facts: { action: 'grant.delete', rule, resource, changes } };
-  });
+  const allowed = await authorize(ctx, caller, 'vault.manage', { vault: ref.vault });
+  const { vault, rule } = allowed;
+  return changed(
+    ctx,
+    caller,
+    async (tx) => {
+      const found = await findPrincipal(tx, ref.principal);
+      if (found) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
+      const removed = found && (await removeGrant(tx, { vaultId: vault.id, principal: found.principal }));
+      if (!removed)
+        throw new AppError('not_found', 'the principal has no grant in this vault', { rule: 'no-such-grant' });
+      const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
+      const changes = changesBetween(grantFields(removed), {});
+      return { value: undefined, facts: { action: 'grant.delete', rule, resource, changes } };
+    },
+    { rights: [allowed] },
+  );
 }
 
 async function keepAnOwner(

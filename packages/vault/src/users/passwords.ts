@@ -53,13 +53,18 @@ async function choosePassword(
   { user, to }: { user: UserRow; to: string },
 ): Promise<Audited<undefined>> {
   const { id, username, password_hash: from } = user;
-  return changed(ctx, caller, async (tx) => {
-    const replaced = await replacePassword(tx, { id, from, to, state: 'chosen', updatedAt: ctx.now().getTime() });
-    if (!replaced) throw new AppError('conflict', 'another request has just changed the password');
-    await forgetFailures(tx, username);
-    await endAllSessions(ctx, tx, { userId: id, except: caller.actor.session });
-    return { value: undefined, facts: { action: 'auth.password', rule: 'self' } };
-  });
+  return changed(
+    ctx,
+    caller,
+    async (tx) => {
+      const replaced = await replacePassword(tx, { id, from, to, state: 'chosen', updatedAt: ctx.now().getTime() });
+      if (!replaced) throw new AppError('conflict', 'another request has just changed the password');
+      await forgetFailures(tx, username);
+      await endAllSessions(ctx, tx, { userId: id, except: caller.actor.session });
+      return { value: undefined, facts: { action: 'auth.password', rule: 'self' } };
+    },
+    { account: 'alone' },
+  );
 }
 
 /** Makes a one-time password, ends every session and turns TOTP off: for a user who lost their password or device. */

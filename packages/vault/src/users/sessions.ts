@@ -1,5 +1,3 @@
-import type { AuditActor } from '@cardea/contracts/audit-event';
-import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -7,7 +5,7 @@ import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { refreshSuccessor } from '@cardea/crypto/credential';
 import { sha256 } from '@cardea/crypto/ids';
 import type { JobRun } from '@cardea/jobs/queue';
-import type { Queryable, Transaction } from '@cardea/storage/db';
+import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { DAY_MS } from '@cardea/contracts/durations';
 import { pageOf } from '../page.ts';
@@ -15,11 +13,11 @@ import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
 import type { ChangeOutcome } from '../record.ts';
 import { removePages } from '../sweep.ts';
+import { actorOf, getLiveSession } from './live-session.ts';
 import {
   endSession,
   endSessionsOf,
   findRefreshToken,
-  findSession,
   insertRefreshToken,
   listLiveSessions,
   removeEndedSessions,
@@ -36,45 +34,6 @@ const GRACE_MS = 10_000;
 
 /** Ended sessions are kept for this long: a client with a token of an ended session is late, and does not guess. */
 const REMEMBERED_MS = 7 * DAY_MS;
-
-/** The owner of a session, with their current role and state. @throws AppError `unauthenticated` if it has ended */
-export async function callerOfSession(
-  ctx: { db: Queryable; now(): Date },
-  stranger: Caller,
-  sessionId: string,
-): Promise<Caller> {
-  const session = await getLiveSession(ctx, sessionId);
-  return {
-    ...stranger,
-    actor: actorOf(session),
-    role: session.role,
-    ...(session.password_state === 'chosen' ? {} : { mustChangePassword: true }),
-  };
-}
-
-async function getLiveSession(ctx: { db: Queryable; now(): Date }, id: string): Promise<SessionRow> {
-  const session = await findSession(ctx.db, id);
-  if (!session) throw hasEnded('session-ended');
-  const rule = whyDead(session, ctx.now().getTime());
-  // A client with a token of an ended session has proved who it is, so the record names its user.
-  if (rule !== undefined) throw hasEnded(rule, actorOf(session));
-  return session;
-}
-
-function hasEnded(rule: AuditRule, actor?: AuditActor): AppError {
-  return new AppError('unauthenticated', 'the session has ended', { rule, ...(actor ? { actor } : {}) });
-}
-
-function actorOf({ id: session, user_id: id, username: name }: SessionRow): AuditActor {
-  return { id, name, session, type: 'user' };
-}
-
-function whyDead(session: SessionRow, now: number): AuditRule | undefined {
-  if (session.ended_at !== null) return 'session-ended';
-  if (session.expires_at <= now) return 'session-expired';
-  if (session.disabled === 1) return 'user-disabled';
-  return session.user_expires_at !== null && session.user_expires_at <= now ? 'user-expired' : undefined;
-}
 
 /**
  * Uses up a refresh token and returns its successor (RFC 9700, 4.14.2). A token that was used before ends the session,
@@ -100,7 +59,13 @@ export async function refreshSession(
   const caller: Caller = { ...stranger, actor: actorOf(session) };
   const refreshToken = refreshSuccessor(successorKey, token);
   const signedIn = { userId: session.user_id, sessionId: session.id, refreshToken };
-  const outcome = await changed(ctx, caller, (tx) => useOrRepeat(ctx, tx, { hash, session, stranger, refreshToken }));
+  const outcome = await changed(
+    ctx,
+    caller,
+    (tx) => useOrRepeat(ctx, tx, { hash, session, stranger, refreshToken }),
+    // The refresh token is what the caller has, and a token of an ended session is worth nothing.
+    { account: 'unchecked' },
+  );
   if (outcome.value === 'reused') {
     throw new AppError('unauthenticated', 'the refresh token was used before: the session has ended', {
       rule: 'refresh-reuse',
@@ -146,10 +111,15 @@ function isSameClient(session: SessionRow, { source }: Caller): boolean {
 export async function signOut(ctx: VaultContext, caller: Caller): Promise<Audited<undefined>> {
   const { session, id: userId } = caller.actor;
   if (session === undefined) throw new AppError('access_denied', 'only users can do this', { rule: 'users-only' });
-  return changed(ctx, caller, async (tx) => {
-    await endSession(tx, { id: session, userId, endedAt: ctx.now().getTime() });
-    return { value: undefined, facts: { action: 'auth.logout', rule: 'self' } };
-  });
+  return changed(
+    ctx,
+    caller,
+    async (tx) => {
+      await endSession(tx, { id: session, userId, endedAt: ctx.now().getTime() });
+      return { value: undefined, facts: { action: 'auth.logout', rule: 'self' } };
+    },
+    { account: 'alone' },
+  );
 }
 
 /** The caller's own live sessions, newest first, after the session with the id in `cursor`. */
@@ -171,11 +141,16 @@ export async function listSessions(
 
 /** Ends one of the caller's own sessions. @throws AppError `not_found` for a session of another user */
 export async function endOwnSession(ctx: VaultContext, caller: Caller, id: string): Promise<Audited<undefined>> {
-  return changed(ctx, caller, async (tx) => {
-    const ended = await endSession(tx, { id, userId: caller.actor.id, endedAt: ctx.now().getTime() });
-    if (!ended) throw new AppError('not_found', 'no such session', { rule: 'no-such-session' });
-    return { value: undefined, facts: { action: 'session.end', rule: 'self', resource: { name: id } } };
-  });
+  return changed(
+    ctx,
+    caller,
+    async (tx) => {
+      const ended = await endSession(tx, { id, userId: caller.actor.id, endedAt: ctx.now().getTime() });
+      if (!ended) throw new AppError('not_found', 'no such session', { rule: 'no-such-session' });
+      return { value: undefined, facts: { action: 'session.end', rule: 'self', resource: { name: id } } };
+    },
+    { account: 'alone' },
+  );
 }
 
 /** Ends every session of a user except `except`. */

@@ -95,15 +95,21 @@ export async function changeVault(
   name: string,
   change: VaultChange,
 ): Promise<Audited<Vault>> {
-  const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: name });
-  return changed(ctx, caller, async (tx) => {
-    const before = await findVault(tx, vault.id);
-    const after = await updateVault(tx, { id: vault.id, ...change });
-    if (!before || !after) throw vaultNotThere();
-    const changes = changesBetween(vaultFields(before), vaultFields(after));
-    const resource = { vault: vault.name, vaultId: vault.id };
-    return { value: toVault(after), facts: { action: 'vault.change', rule, ...touched(changes), resource } };
-  });
+  const allowed = await authorize(ctx, caller, 'vault.manage', { vault: name });
+  const { vault, rule } = allowed;
+  return changed(
+    ctx,
+    caller,
+    async (tx) => {
+      const before = await findVault(tx, vault.id);
+      const after = await updateVault(tx, { id: vault.id, ...change });
+      if (!before || !after) throw vaultNotThere();
+      const changes = changesBetween(vaultFields(before), vaultFields(after));
+      const resource = { vault: vault.name, vaultId: vault.id };
+      return { value: toVault(after), facts: { action: 'vault.change', rule, ...touched(changes), resource } };
+    },
+    { rights: [allowed] },
+  );
 }
 
 /** The fields of a change that an audit record shows. */

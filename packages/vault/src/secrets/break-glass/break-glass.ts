@@ -8,6 +8,7 @@ import { uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultRow } from '../../access-store.ts';
 import { authorize } from '../../authorize.ts';
+import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeSealed } from '../../deks/change-sealed.ts';
 import { addEvents } from '../../events/events.ts';
@@ -34,8 +35,9 @@ export interface BreakGlass {
  * IntegrityError if the row is not the one that was asked for
  */
 export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGlass): Promise<Audited<Secret>> {
-  const vault = await authorizeOversight(ctx, caller, ask);
-  const noted = await changeSealed(ctx, caller, async (tx) => {
+  const allowed = await authorizeOversight(ctx, caller, ask);
+  const { vault } = allowed;
+  const note = async (tx: Transaction) => {
     const row = await getReadable(ctx, tx, { vaultId: vault.id, name: ask.name });
     const dekVersion = envelopeKeyVersion(row.ciphertext);
     // Throws if Cardea is sealed: then the value cannot be opened, and the owners need no announcement.
@@ -44,7 +46,8 @@ export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGl
     const resource = { vault: vault.name, vaultId: vault.id, name: ask.name, version: row.version };
     const facts: EventFacts = { action: 'secret.breakGlass', resource, rule: 'break-glass', dekVersion };
     return { value: row, facts: { ...facts, reason: ask.reason } };
-  });
+  };
+  const noted = await changeSealed(ctx, caller, note, { rights: [allowed] });
   const { secret_id: secretId, version } = noted.value;
   // Vault and name come from the request, not from the row. So a row that was moved does not open.
   const bytes = await openVersion(ctx, { vault, name: ask.name, secretId, version }, noted.value);
@@ -53,10 +56,12 @@ export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGl
 }
 
 // All other roles have a right to read, or can be given one. Break-glass is for the role that never has one.
-async function authorizeOversight(ctx: VaultContext, caller: Caller, ask: BreakGlass): Promise<VaultRow> {
-  const { vault, rule } = await authorize(ctx, caller, 'vault.read', ask);
-  if (caller.role === 'ceo') return vault;
-  throw new AppError('access_denied', 'break-glass is for oversight: read the secret the normal way', { rule });
+async function authorizeOversight(ctx: VaultContext, caller: Caller, ask: BreakGlass): Promise<Allowed> {
+  const allowed = await authorize(ctx, caller, 'vault.read', ask);
+  if (caller.role === 'ceo') return allowed;
+  throw new AppError('access_denied', 'break-glass is for oversight: read the secret the normal way', {
+    rule: allowed.rule,
+  });
 }
 
 async function noteUse(
