@@ -1,7 +1,7 @@
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createDenialWatch } from '@cardea/api-service/limits/denial-watch';
 import type { Caller } from '@cardea/contracts/caller';
-import { createTestSystem, PASSWORD } from '@cardea/testkit/system';
+import { createTestSystem, PASSWORD, profiles } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { MINUTE_MS } from '@cardea/contracts/durations';
 import { clientAt, expectRecords, recordsOf, signIn } from '../identity/identity.ts';
@@ -9,11 +9,6 @@ import { clientAt, expectRecords, recordsOf, signIn } from '../identity/identity
 const SECRET = '/vaults/payments/secrets/db/password';
 
 let system: TestSystem;
-
-// The limit for names that do not exist is a third of this one, so the fifth is too many.
-async function startWatching(): Promise<void> {
-  system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: '1', CARDEA_REFUSALS_PER_MINUTE: '12' });
-}
 
 const read = (address: string) => clientAt(system, address).get(SECRET);
 
@@ -23,13 +18,16 @@ async function countOf(rule: string): Promise<number> {
   return Number(value ?? 0);
 }
 
-describe('a caller who is refused too often', () => {
+describe.each(profiles)('in profile %s, a caller who is refused too often', (profile) => {
+  beforeEach(async () => {
+    // The limit for names that do not exist is a third of this one, so the fifth is too many.
+    system = await createTestSystem(profile, { CARDEA_TRUSTED_PROXIES: '1', CARDEA_REFUSALS_PER_MINUTE: '12' });
+  });
   afterEach(async () => {
     await system[Symbol.asyncDispose]();
   });
 
   test('is blocked for a minute, by name, and the log says which rule tripped and who is blocked', async () => {
-    await startWatching();
     const [alice, bob] = [await system.as('alice'), await system.as('bob')];
     const scans = [];
     for (let i = 0; i < 5; i += 1) scans.push(await bob.get(`/vaults/guess-${i}`).expect(404));
@@ -57,7 +55,6 @@ describe('a caller who is refused too often', () => {
   });
 
   test('and trips another rule each time has a record of both and counts for both', async () => {
-    await startWatching();
     const from = clientAt(system, '192.0.2.1');
     const answers = [];
     for (let i = 0; i < 13; i += 1) {
@@ -73,7 +70,6 @@ describe('a caller who is refused too often', () => {
   });
 
   test('from many IPv6 addresses is blocked with the whole network, and no other network is', async () => {
-    await startWatching();
     for (let i = 0; i < 13; i += 1) await read(`2001:db8:0:1::${i.toString(16)}`).expect(401);
     await read('2001:db8:0:1:ffff::7').expect(429);
     await read('2001:db8:0:2::1').expect(401);
@@ -83,7 +79,6 @@ describe('a caller who is refused too often', () => {
   });
 
   test('does not block sign-in from the same address, whose own limits still hold', async () => {
-    await startWatching();
     const admin = await system.as('admin');
     const { body: app } = await admin.post('/applications', { name: 'ci' }).expect(201);
     const office = clientAt(system, '192.0.2.20');
@@ -105,7 +100,6 @@ describe('a caller who is refused too often', () => {
   });
 
   test('with a revoked token is blocked by address, and the user it was stolen from is not', async () => {
-    await startWatching();
     const thief = clientAt(system, '192.0.2.30');
     const stolen = await signIn(system, { username: 'alice' });
     await stolen.person.post('/auth/logout').expect(204);

@@ -1,6 +1,6 @@
 import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
-import type { TestSystem } from '@cardea/testkit/system';
+import { createTestSystem, profiles } from '@cardea/testkit/system';
+import type { Profile, TestSystem } from '@cardea/testkit/system';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { grant, newUser } from './granting.ts';
 
@@ -17,8 +17,8 @@ afterEach(async () => {
 });
 
 /** A system behind this many proxies, with a vault that bob may read and olga owns, from some networks only. */
-async function behind(proxies: number, allowedCidrs: string[]): Promise<void> {
-  system = await createTestSystem('mini', { CARDEA_TRUSTED_PROXIES: String(proxies) });
+async function behind(profile: Profile, proxies: number, allowedCidrs: string[]): Promise<void> {
+  system = await createTestSystem(profile, { CARDEA_TRUSTED_PROXIES: String(proxies) });
   [admin, bob, olga] = [await system.as('admin'), await system.as('bob'), await newUser(system, 'olga')];
   const alice = await system.as('alice');
   await alice.createVault('near');
@@ -41,9 +41,9 @@ async function comingBy(forwarded: string | undefined): Promise<[given: string, 
   return [{ 200: 'yes', 404: 'no' }[status] ?? String(status), entry!.event.source?.ip];
 }
 
-describe('a grant for networks', () => {
+describe.each(profiles)('in profile %s, a grant for networks', (profile) => {
   test('behind one proxy trusts what that proxy wrote, and nothing to the left of it', async () => {
-    await behind(1, ['203.0.113.0/24', '2001:db8::/32']);
+    await behind(profile, 1, ['203.0.113.0/24', '2001:db8::/32']);
     for (const [forwarded, given, ip] of [
       ['203.0.113.7', 'yes', '203.0.113.7'],
       ['198.51.100.1', 'no', '198.51.100.1'],
@@ -82,7 +82,7 @@ describe('a grant for networks', () => {
   });
 
   test('behind two proxies trusts what the outer one wrote', async () => {
-    await behind(2, ['203.0.113.0/24']);
+    await behind(profile, 2, ['203.0.113.0/24']);
     for (const [forwarded, given, ip] of [
       ['203.0.113.7, 10.0.0.1', 'yes', '203.0.113.7'],
       ['198.51.100.1, 203.0.113.7, 10.0.0.1', 'yes', '203.0.113.7'],
@@ -96,7 +96,7 @@ describe('a grant for networks', () => {
   });
 
   test('without a proxy ignores the header, from outside and from inside', async () => {
-    await behind(0, ['203.0.113.0/24']);
+    await behind(profile, 0, ['203.0.113.0/24']);
     for (const forwarded of ['203.0.113.7', '203.0.113.7, 203.0.113.7', '::ffff:203.0.113.7']) {
       expect(await comingBy(forwarded)).toEqual(['no', HERE]);
     }

@@ -6,128 +6,145 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { Refusal } from '@cardea/contracts/refusal';
 import { createLogger } from '@cardea/process/logger';
-import { useSystem } from '@cardea/testkit/use-system';
+import { inEachProfile } from '@cardea/testkit/use-system';
 import { clientAt, countStatuses } from '../identity/identity.ts';
 import { expectEventually } from './probes.ts';
 
 const SECRET = '/vaults/payments/secrets/db/password';
 const FLOOD_MS = 1_000;
 
-const [system, { admin }] = useSystem('mini', { CARDEA_TRUSTED_PROXIES: '1', CARDEA_SIGN_INS_PER_MINUTE: '10' });
+inEachProfile(
+  (system, { admin }) => {
+    /** The refusals of an address, oldest first. */
+    async function refusalsFrom(address: string): Promise<AuditEvent[]> {
+      const entries = await admin.auditEntries({ decision: 'deny' });
+      return entries
+        .map(({ event }) => event)
+        .filter(({ source }) => source?.ip === address)
+        .toReversed();
+    }
 
-/** The refusals of an address, oldest first. */
-async function refusalsFrom(address: string): Promise<AuditEvent[]> {
-  const entries = await admin.auditEntries({ decision: 'deny' });
-  return entries
-    .map(({ event }) => event)
-    .filter(({ source }) => source?.ip === address)
-    .toReversed();
-}
+    function forge(address: string, count: number) {
+      const from = clientAt(system, address);
+      return Promise.all(Array.from({ length: count }, (_, i) => from.withToken(`forged.${i}`).get(SECRET)));
+    }
 
-function forge(address: string, count: number) {
-  const from = clientAt(system, address);
-  return Promise.all(Array.from({ length: count }, (_, i) => from.withToken(`forged.${i}`).get(SECRET)));
-}
+    const forged = {
+      action: 'secret.read',
+      decision: 'deny',
+      reason: 'unauthenticated',
+      suspicious: 'token_malformed',
+    };
 
-const forged = { action: 'secret.read', decision: 'deny', reason: 'unauthenticated', suspicious: 'token_malformed' };
+    test('a flood of forged tokens has one record at once and one with the number that followed, and none is lost', async () => {
+      const [one] = await forge('192.0.2.1', 1);
+      const alone = await refusalsFrom('192.0.2.1');
+      expect(alone).toEqual([expect.objectContaining({ ...forged, requestId: one!.headers['x-request-id'] })]);
+      expect(alone[0]!.resource).not.toHaveProperty('count');
 
-test('a flood of forged tokens has one record at once and one with the number that followed, and none is lost', async () => {
-  const [one] = await forge('192.0.2.1', 1);
-  const alone = await refusalsFrom('192.0.2.1');
-  expect(alone).toEqual([expect.objectContaining({ ...forged, requestId: one!.headers['x-request-id'] })]);
-  expect(alone[0]!.resource).not.toHaveProperty('count');
+      expect(countStatuses(await forge('192.0.2.1', 60))).toEqual({ 401: 60 });
+      await expectEventually(async () => {
+        const records = await refusalsFrom('192.0.2.1');
+        const recorded = records.map(({ resource }) => resource?.count ?? 1).reduce((sum, count) => sum + count);
+        expect(recorded).toBe(61);
+        for (const record of records) expect(record).toMatchObject(forged);
+        // On a slow machine the sixty may take more than the second.
+        expect(records.length).toBeLessThanOrEqual(8);
+      });
+    });
 
-  expect(countStatuses(await forge('192.0.2.1', 60))).toEqual({ 401: 60 });
-  await expectEventually(async () => {
-    const records = await refusalsFrom('192.0.2.1');
-    const recorded = records.map(({ resource }) => resource?.count ?? 1).reduce((sum, count) => sum + count);
-    expect(recorded).toBe(61);
-    for (const record of records) expect(record).toMatchObject(forged);
-    // On a slow machine the sixty may take more than the second.
-    expect(records.length).toBeLessThanOrEqual(8);
-  });
-});
+    test('a refusal after the second is recorded at once again', async () => {
+      await forge('192.0.2.2', 3);
+      system.passTime(FLOOD_MS);
+      const [later] = await forge('192.0.2.2', 1);
+      const records = await refusalsFrom('192.0.2.2');
+      expect(records.map(({ resource }) => resource?.count)).toEqual(expect.arrayContaining([undefined, 2, undefined]));
+      expect(records.map(({ requestId }) => requestId)).toContain(later!.headers['x-request-id']);
+    });
 
-test('a refusal after the second is recorded at once again', async () => {
-  await forge('192.0.2.2', 3);
-  system.passTime(FLOOD_MS);
-  const [later] = await forge('192.0.2.2', 1);
-  const records = await refusalsFrom('192.0.2.2');
-  expect(records.map(({ resource }) => resource?.count)).toEqual(expect.arrayContaining([undefined, 2, undefined]));
-  expect(records.map(({ requestId }) => requestId)).toContain(later!.headers['x-request-id']);
-});
+    test('a flood of sign-ins beyond the limit is recorded together too, apart from other networks, actions and rules', async () => {
+      const login = (address: string) =>
+        clientAt(system, address).post('/auth/login', { username: 'x', password: 'x' });
+      for (let i = 0; i < 10; i += 1) await login('192.0.2.3');
+      const refused = await Promise.all(Array.from({ length: 30 }, () => login('192.0.2.3')));
+      expect(countStatuses(refused)).toEqual({ 429: 30 });
+      await Promise.all([forge('192.0.2.3', 1), forge('192.0.2.4', 1)]);
+      const at = clientAt(system, '192.0.2.3');
+      await at.withToken('forged').get('/vaults').expect(401);
+      await at.withToken('A'.repeat(5_000)).get('/vaults').expect(401);
+      const rules = (await refusalsFrom('192.0.2.3')).map(({ action, rule, resource }) => [
+        action,
+        rule,
+        resource?.count,
+      ]);
+      for (const apart of [
+        ['request.refuse', 'rate-limit', undefined],
+        ['secret.read', 'token-malformed', undefined],
+        ['vault.list', 'token-malformed', undefined],
+        ['vault.list', 'token-too-long', undefined],
+      ]) {
+        expect(rules.filter((rule) => JSON.stringify(rule) === JSON.stringify(apart))).toHaveLength(1);
+      }
+      expect(await refusalsFrom('192.0.2.4')).toHaveLength(1);
+      await expectEventually(async () => {
+        const records = (await refusalsFrom('192.0.2.3')).filter(({ rule }) => rule === 'rate-limit');
+        expect(records.map(({ resource }) => resource?.count ?? 1).reduce((sum, count) => sum + count)).toBe(30);
+      });
+    });
 
-test('a flood of sign-ins beyond the limit is recorded together too, apart from other networks, actions and rules', async () => {
-  const login = (address: string) => clientAt(system, address).post('/auth/login', { username: 'x', password: 'x' });
-  for (let i = 0; i < 10; i += 1) await login('192.0.2.3');
-  const refused = await Promise.all(Array.from({ length: 30 }, () => login('192.0.2.3')));
-  expect(countStatuses(refused)).toEqual({ 429: 30 });
-  await Promise.all([forge('192.0.2.3', 1), forge('192.0.2.4', 1)]);
-  const at = clientAt(system, '192.0.2.3');
-  await at.withToken('forged').get('/vaults').expect(401);
-  await at.withToken('A'.repeat(5_000)).get('/vaults').expect(401);
-  const rules = (await refusalsFrom('192.0.2.3')).map(({ action, rule, resource }) => [action, rule, resource?.count]);
-  for (const apart of [
-    ['request.refuse', 'rate-limit', undefined],
-    ['secret.read', 'token-malformed', undefined],
-    ['vault.list', 'token-malformed', undefined],
-    ['vault.list', 'token-too-long', undefined],
-  ]) {
-    expect(rules.filter((rule) => JSON.stringify(rule) === JSON.stringify(apart))).toHaveLength(1);
-  }
-  expect(await refusalsFrom('192.0.2.4')).toHaveLength(1);
-  await expectEventually(async () => {
-    const records = (await refusalsFrom('192.0.2.3')).filter(({ rule }) => rule === 'rate-limit');
-    expect(records.map(({ resource }) => resource?.count ?? 1).reduce((sum, count) => sum + count)).toBe(30);
-  });
-});
+    test('a known caller has a record for each vault that is denied', async () => {
+      const bob = await system.as('bob');
+      const answers = await Promise.all(Array.from({ length: 20 }, () => bob.get('/vaults/none').expect(404)));
+      const records = await admin.auditEntries({ vault: 'none' });
+      expect(records).toHaveLength(20);
+      const ids = answers.map(({ headers }) => headers['x-request-id']);
+      expect(new Set(records.map(({ event }) => event.requestId))).toEqual(new Set(ids));
+    });
 
-test('a known caller has a record for each vault that is denied', async () => {
-  const bob = await system.as('bob');
-  const answers = await Promise.all(Array.from({ length: 20 }, () => bob.get('/vaults/none').expect(404)));
-  const records = await admin.auditEntries({ vault: 'none' });
-  expect(records).toHaveLength(20);
-  const ids = answers.map(({ headers }) => headers['x-request-id']);
-  expect(new Set(records.map(({ event }) => event.requestId))).toEqual(new Set(ids));
-});
+    test('counted refusals are recorded before the process ends', async () => {
+      await forge('192.0.2.5', 40);
+      await system.stopService('api');
+      await system.startService('api');
+      const counts = (await refusalsFrom('192.0.2.5')).map(({ resource }) => resource?.count ?? 1);
+      expect(counts.reduce((sum, count) => sum + count)).toBe(40);
+    });
 
-test('counted refusals are recorded before the process ends', async () => {
-  await forge('192.0.2.5', 40);
-  await system.stopService('api');
-  await system.startService('api');
-  const counts = (await refusalsFrom('192.0.2.5')).map(({ resource }) => resource?.count ?? 1);
-  expect(counts.reduce((sum, count) => sum + count)).toBe(40);
-});
+    test('once the audit log is known not to answer, a refusal that would only be counted is answered 503', async () => {
+      let away = false;
+      const appended: AuditEvent[] = [];
+      const audit: AuditLog = {
+        admit() {
+          if (away) throw new AppError('unavailable', 'the audit log does not answer');
+        },
+        async append(event) {
+          appended.push(event);
+          return { seq: appended.length, leaf: '' };
+        },
+      };
+      const logger = createLogger('test', 'none');
+      const floods = createRefusalFloods({ vault: { audit, now: () => new Date(0) }, logger });
+      const error = new AppError('rate_limited', 'too many requests', { rule: 'rate-limit' });
+      const caller: Caller = {
+        actor: { id: 'anonymous', type: 'anonymous' },
+        source: { ip: '192.0.2.9' },
+        requestId: 'r',
+      };
+      const refusal: Refusal = { caller, action: 'request.refuse', params: {}, body: undefined, error };
+      await floods.record(refusal);
+      await floods.record(refusal);
+      away = true;
+      await expect(floods.record(refusal)).rejects.toMatchObject({ code: 'unavailable' });
+      away = false;
+      await floods.flush();
+      expect(appended.map(({ resource }) => resource?.count)).toEqual([undefined, 1]);
+    });
 
-test('once the audit log is known not to answer, a refusal that would only be counted is answered 503', async () => {
-  let away = false;
-  const appended: AuditEvent[] = [];
-  const audit: AuditLog = {
-    admit() {
-      if (away) throw new AppError('unavailable', 'the audit log does not answer');
-    },
-    async append(event) {
-      appended.push(event);
-      return { seq: appended.length, leaf: '' };
-    },
-  };
-  const logger = createLogger('test', 'none');
-  const floods = createRefusalFloods({ vault: { audit, now: () => new Date(0) }, logger });
-  const error = new AppError('rate_limited', 'too many requests', { rule: 'rate-limit' });
-  const caller: Caller = { actor: { id: 'anonymous', type: 'anonymous' }, source: { ip: '192.0.2.9' }, requestId: 'r' };
-  const refusal: Refusal = { caller, action: 'request.refuse', params: {}, body: undefined, error };
-  await floods.record(refusal);
-  await floods.record(refusal);
-  away = true;
-  await expect(floods.record(refusal)).rejects.toMatchObject({ code: 'unavailable' });
-  away = false;
-  await floods.flush();
-  expect(appended.map(({ resource }) => resource?.count)).toEqual([undefined, 1]);
-});
-
-test('while the audit log does not answer, every request of a flood is answered 503', async () => {
-  await system.stopService('audit');
-  expect(countStatuses(await forge('192.0.2.6', 5))).toEqual({ 503: 5 });
-  expect(countStatuses(await forge('192.0.2.6', 5))).toEqual({ 503: 5 });
-  await system.startService('audit');
-});
+    test('while the audit log does not answer, every request of a flood is answered 503', async () => {
+      await system.stopService('audit');
+      expect(countStatuses(await forge('192.0.2.6', 5))).toEqual({ 503: 5 });
+      expect(countStatuses(await forge('192.0.2.6', 5))).toEqual({ 503: 5 });
+      await system.startService('audit');
+    });
+  },
+  { CARDEA_TRUSTED_PROXIES: '1', CARDEA_SIGN_INS_PER_MINUTE: '10' },
+);

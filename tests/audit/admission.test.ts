@@ -1,5 +1,5 @@
 import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
+import { createTestSystem, profiles } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { at, query, untilAnswers } from '../secrets/ground.ts';
@@ -8,7 +8,7 @@ const REFERENCE = 'application/vnd.cardea.reference+json';
 const unavailable = expect.objectContaining({ code: 'unavailable' });
 
 // invariants.test.ts has the other half of I1: a log that stops answering in between lets nothing out.
-describe('while the audit log is known not to answer', () => {
+describe.each(profiles)('in profile %s, while the audit log is known not to answer', (profile) => {
   let system: TestSystem;
   let alice: Person;
   let carla: Person;
@@ -16,7 +16,7 @@ describe('while the audit log is known not to answer', () => {
   let [known, unknown] = ['', ''];
 
   beforeAll(async () => {
-    system = await createTestSystem('mini');
+    system = await createTestSystem(profile);
     [alice, carla] = [await system.as('alice'), await system.as('carla')];
     for (const vault of ['plain', 'pointing', 'known']) {
       await alice.createVault(vault);

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sendBytes, sendRequest, toBytes } from '@cardea/testkit/raw-http';
 import type { RawAnswer, RawRequest } from '@cardea/testkit/raw-http';
 import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
+import { createTestSystem, profiles } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { CANARY, expectHeaders, expectRefusal } from '../access/refusals.ts';
 import type { ExpectedRefusal } from '../access/refusals.ts';
@@ -10,26 +10,6 @@ import type { ExpectedRefusal } from '../access/refusals.ts';
 const SECRET = '/api/v1/vaults/payments/secrets/db/password';
 let system: TestSystem;
 let admin: Person;
-
-beforeAll(async () => {
-  system = await createTestSystem('mini');
-  admin = await system.as('admin');
-  await admin.createVault('payments');
-  await admin.putSecret('payments', 'db/password', 'as it was');
-});
-afterAll(async () => {
-  expect(await admin.readSecret('payments', 'db/password')).toBe('as it was');
-  await system[Symbol.asyncDispose]();
-});
-
-/** Sends as admin, so that only the input can be the reason of a refusal. */
-function send({ headers, ...request }: RawRequest): Promise<RawAnswer> {
-  return sendRequest(system.url, { ...request, headers: { Authorization: `Bearer ${admin.token}`, ...headers } });
-}
-
-function put(body: string | Uint8Array, headers: RawRequest['headers'] = {}): Promise<RawAnswer> {
-  return send({ method: 'PUT', target: SECRET, body, headers: { 'Content-Type': 'application/json', ...headers } });
-}
 
 const written = { action: 'secret.write', actor: expect.objectContaining({ name: 'admin' }) as never };
 const invalid = (event: ExpectedRefusal['event'], detail?: RegExp): ExpectedRefusal => ({
@@ -53,6 +33,18 @@ const tooLarge = (detail: RegExp, event = {}): ExpectedRefusal => ({
 });
 
 const good = JSON.stringify({ value: CANARY });
+
+describe.each(profiles)('in profile %s', (profile) => {
+  beforeAll(async () => {
+    system = await createTestSystem(profile);
+    admin = await system.as('admin');
+    await admin.createVault('payments');
+    await admin.putSecret('payments', 'db/password', 'as it was');
+  });
+  afterAll(async () => {
+    expect(await admin.readSecret('payments', 'db/password')).toBe('as it was');
+    await system[Symbol.asyncDispose]();
+  });
 
 describe('a body that is refused, changes nothing and is recorded:', () => {
   const bodies: [string, string | Uint8Array, ExpectedRefusal, RawRequest['headers']?][] = [
@@ -158,7 +150,8 @@ describe('a query that is refused and recorded:', () => {
   test.each(queries)('%s, for reading and writing', async (_what, query) => {
     const target = `${SECRET}?${query}`;
     await expectRefusal(system, () => send({ target }), invalid({ action: 'secret.read' }));
-    const putting = () => send({ method: 'PUT', target, body: good, headers: { 'Content-Type': 'application/json' } });
+      const putting = () =>
+        send({ method: 'PUT', target, body: good, headers: { 'Content-Type': 'application/json' } });
     await expectRefusal(system, putting, invalid(written));
   });
 
@@ -196,7 +189,8 @@ describe('a name that is refused and recorded, for reading and writing:', () => 
   test.each(names)('%s', async (_what, name, event = {}) => {
     const target = `/api/v1/vaults/payments/secrets/${name}`;
     await expectRefusal(system, () => send({ target }), invalid({ action: 'secret.read', ...event }));
-    const putting = () => send({ method: 'PUT', target, body: good, headers: { 'Content-Type': 'application/json' } });
+      const putting = () =>
+        send({ method: 'PUT', target, body: good, headers: { 'Content-Type': 'application/json' } });
     await expectRefusal(system, putting, invalid({ action: 'secret.write', ...event }));
   });
 
@@ -238,7 +232,10 @@ describe('a target that hides its path from a program in front is refused and re
     'but %s before it is not',
     async (origin) => {
       const answer = await send({ target: `${origin}${SECRET}` });
-      expect([answer.status, JSON.parse(answer.body)]).toEqual([200, expect.objectContaining({ name: 'db/password' })]);
+        expect([answer.status, JSON.parse(answer.body)]).toEqual([
+          200,
+          expect.objectContaining({ name: 'db/password' }),
+        ]);
     },
   );
 });
@@ -343,7 +340,11 @@ describe('broken HTTP is refused and recorded:', () => {
   });
 
   test('a malformed chunk of a body', async () => {
-    const headers = { 'Content-Type': 'application/json', 'Transfer-Encoding': 'chunked', 'Content-Length': undefined };
+      const headers = {
+        'Content-Type': 'application/json',
+        'Transfer-Encoding': 'chunked',
+        'Content-Length': undefined,
+      };
     const sent = () => send({ method: 'PUT', target: SECRET, headers, body: `${CANARY}\r\n\r\n` });
     await expectRefusal(system, sent, broken('broken_request'));
   });
@@ -385,6 +386,16 @@ describe('broken HTTP is refused and recorded:', () => {
     expect(entry!.event).toMatchObject({ reason: 'invalid_request', resource: { name: 'half' } });
   });
 });
+});
+
+/** Sends as admin, so that only the input can be the reason of a refusal. */
+function send({ headers, ...request }: RawRequest): Promise<RawAnswer> {
+  return sendRequest(system.url, { ...request, headers: { Authorization: `Bearer ${admin.token}`, ...headers } });
+}
+
+function put(body: string | Uint8Array, headers: RawRequest['headers'] = {}): Promise<RawAnswer> {
+  return send({ method: 'PUT', target: SECRET, body, headers: { 'Content-Type': 'application/json', ...headers } });
+}
 
 function toValue(value: string, encoding?: string): string {
   return JSON.stringify({ value, encoding });

@@ -7,7 +7,7 @@ import { Person, Stranger } from '@cardea/testkit/person';
 import { parseAnswer, sendRequest, toBytes } from '@cardea/testkit/raw-http';
 import { startRedis } from '@cardea/testkit/servers';
 import type { RedisServer } from '@cardea/testkit/servers';
-import { prepareTestSystem } from '@cardea/testkit/system';
+import { prepareTestSystem, profiles } from '@cardea/testkit/system';
 import type { PreparedSystem, TestSystem } from '@cardea/testkit/system';
 import { inEachProfile, useSystem } from '@cardea/testkit/use-system';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -93,7 +93,7 @@ inEachProfile((system, { admin }) => {
   });
 });
 
-describe('a sealed kek-service', () => {
+describe.each(profiles)('in profile %s, a sealed kek-service', (profile) => {
   const settings: NodeJS.ProcessEnv = { CARDEA_SEAL: 'passphrase' };
   let folder: string;
 
@@ -103,7 +103,7 @@ describe('a sealed kek-service', () => {
     await writeFile(file, 'a long enough passphrase\n', { mode: 0o600 });
     settings['CARDEA_SEAL_PASSPHRASE_FILE'] = file;
   });
-  const [system, { admin }] = useSystem('mini', settings);
+  const [system, { admin }] = useSystem(profile, settings);
   beforeAll(async () => {
     await admin.createVault('payments');
     await admin.putSecret('payments', 's', 'v');

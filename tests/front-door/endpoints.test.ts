@@ -8,6 +8,7 @@ const contracts = new URL('../../packages/contracts/src/', import.meta.url);
 let system: TestSystem;
 
 beforeAll(async () => {
+  // In one profile: the routes are those of the code, and no database has a part in them.
   system = await createTestSystem('mini');
 });
 afterAll(async () => {

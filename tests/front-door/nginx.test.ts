@@ -14,6 +14,7 @@ import { CANARY } from '../access/refusals.ts';
 
 const SECRETS = '/api/v1/vaults/names/secrets';
 
+// In one profile: this is about what nginx passes on, which is the same to any api-service.
 const [system, { admin }] = useSystem('mini', { CARDEA_TRUSTED_PROXIES: '1' });
 let nginx: NginxServer;
 

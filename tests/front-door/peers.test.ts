@@ -14,6 +14,7 @@ import type { Entry } from '@cardea/testkit/person';
 import { expect, test } from '@jest/globals';
 import { callAs } from '../access/probes.ts';
 
+// In one profile: this is about certificates, and no database has a part in it.
 const [system] = useSystem('mini');
 
 const list = (client: Client) => client.call(listEntries, {});

@@ -3,6 +3,7 @@ import { useSystem } from '@cardea/testkit/use-system';
 import type { Entry, Person } from '@cardea/testkit/person';
 import { CANARY } from '../access/refusals.ts';
 
+// In one profile: this is about the words of refusals, which are in code that knows no profile.
 const [system, { admin }] = useSystem('mini');
 
 beforeAll(async () => {

@@ -6,7 +6,7 @@ import { createTestSystem } from '@cardea/testkit/system';
  */
 export const endpoints = await servedEndpoints();
 
-// Only a running system knows all its routes.
+// Only a running system knows all its routes. They are the same in both profiles.
 async function servedEndpoints() {
   await using system = await createTestSystem('mini');
   return system.endpoints;

@@ -9,6 +9,7 @@ import { startApiService } from '@cardea/api-service/start';
 import { createTestSystem } from '@cardea/testkit/system';
 import { expect, test } from '@jest/globals';
 
+// In one profile: what is released is the SQLite file, which has one owner.
 test('an api-service that cannot start releases everything it has opened, so that another one can start', async () => {
   await using system = await createTestSystem('mini');
   const port = Number(new URL(system.url).port);

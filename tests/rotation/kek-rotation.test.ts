@@ -1,4 +1,4 @@
-import { createTestSystem } from '@cardea/testkit/system';
+import { createTestSystem, profiles } from '@cardea/testkit/system';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { insertDek } from '@cardea/vault/deks/dek-store';
 import { DAY_MS, MINUTE_MS } from '@cardea/contracts/durations';
@@ -195,22 +195,25 @@ inEachProfile((system, { admin, carla }) => {
   }
 });
 
-test('by schedule, the KEK rotates once after its days, however many turns were missed', async () => {
-  await using system = await createTestSystem('mini');
-  const admin = await system.as('admin');
-  const rotations = async () =>
-    (await admin.get('/rotations').expect(200)).body.items as { kind: string; id: string }[];
-  await pass(system, 89 * DAY_MS);
-  await system.runJob('rotation.schedule', {});
-  expect((await rotations()).filter(({ kind }) => kind === 'kek')).toEqual([]);
-  await pass(system, 400 * DAY_MS);
-  for (let turn = 0; turn < 3; turn += 1) {
+test.each(profiles)(
+  'in profile %s, by schedule, the KEK rotates once after its days, however many turns were missed',
+  async (profile) => {
+    await using system = await createTestSystem(profile);
+    const admin = await system.as('admin');
+    const rotations = async () =>
+      (await admin.get('/rotations').expect(200)).body.items as { kind: string; id: string }[];
+    await pass(system, 89 * DAY_MS);
     await system.runJob('rotation.schedule', {});
-    await pass(system, 6 * MINUTE_MS);
-  }
-  const [rotation, ...more] = (await rotations()).filter(({ kind }) => kind === 'kek');
-  expect(more).toEqual([]);
-  expect(await show(admin, rotation!.id)).toMatchObject({ startedBy: 'service:cardea', state: 'running' });
-  await system.runJob('rotation.run', { rotationId: rotation!.id });
-  expect(await show(admin, rotation!.id)).toMatchObject({ state: 'finished' });
-});
+    expect((await rotations()).filter(({ kind }) => kind === 'kek')).toEqual([]);
+    await pass(system, 400 * DAY_MS);
+    for (let turn = 0; turn < 3; turn += 1) {
+      await system.runJob('rotation.schedule', {});
+      await pass(system, 6 * MINUTE_MS);
+    }
+    const [rotation, ...more] = (await rotations()).filter(({ kind }) => kind === 'kek');
+    expect(more).toEqual([]);
+    expect(await show(admin, rotation!.id)).toMatchObject({ startedBy: 'service:cardea', state: 'running' });
+    await system.runJob('rotation.run', { rotationId: rotation!.id });
+    expect(await show(admin, rotation!.id)).toMatchObject({ state: 'finished' });
+  },
+);

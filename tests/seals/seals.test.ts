@@ -4,7 +4,7 @@ import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { inEachProfile, useSystem } from '@cardea/testkit/use-system';
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { PASSWORD } from '@cardea/testkit/system';
+import { PASSWORD, profiles } from '@cardea/testkit/system';
 import { callAs, expectEventually } from '../access/probes.ts';
 import { createUser, signIn, turnOnTotp } from '../identity/identity.ts';
 import { send, signed } from '../webhooks/sender.ts';
@@ -146,6 +146,7 @@ inEachProfile((system, { admin, alice }) => {
 
 describe('a thief of api-service’s certificate', () => {
   const VAULTS_MAX = 20;
+  // In one profile: kek-service, which has no database, keeps this budget alone.
   const [system, { admin }] = useSystem('mini', { CARDEA_UNWRAP_VAULTS_PER_MINUTE: String(VAULTS_MAX) });
 
   afterEach(() => system.passTime(MINUTE_MS));
@@ -218,9 +219,9 @@ describe('a thief of api-service’s certificate', () => {
   }
 });
 
-describe('api-service', () => {
+describe.each(profiles)('in profile %s, api-service', (profile) => {
   const VAULTS_MAX = 20;
-  const [system, { admin }] = useSystem('mini', { CARDEA_UNWRAP_VAULTS_PER_MINUTE: String(VAULTS_MAX) });
+  const [system, { admin }] = useSystem(profile, { CARDEA_UNWRAP_VAULTS_PER_MINUTE: String(VAULTS_MAX) });
 
   test('itself keeps below its budget: more vaults than that are told to try again, and nothing is frozen', async () => {
     for (let i = 0; i < 2 * VAULTS_MAX; i += 1) await admin.createVault(`vault-${i}`);
@@ -239,6 +240,7 @@ describe('api-service', () => {
 });
 
 describe('the answer without an end', () => {
+  // In one profile: only kek-service answers.
   const [system] = useSystem('mini');
 
   test('says at once what is so, and then what changes', async () => {

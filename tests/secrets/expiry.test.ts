@@ -1,6 +1,6 @@
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Person } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
+import { createTestSystem, profiles } from '@cardea/testkit/system';
 import { DAY_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { getReadable } from '@cardea/vault/secrets/readable';
 import { describe, expect, test } from '@jest/globals';
@@ -342,8 +342,8 @@ inEachProfile((system) => {
   });
 });
 
-test('the setting decides how long before an expiry it is announced', async () => {
-  await using system = await createTestSystem('mini', { CARDEA_EXPIRY_LEAD_DAYS: '3' });
+test.each(profiles)('in profile %s, the setting decides how long before an expiry it is announced', async (profile) => {
+  await using system = await createTestSystem(profile, { CARDEA_EXPIRY_LEAD_DAYS: '3' });
   const alice = await system.as('alice');
   await alice.createVault('payments');
   await alice.put(at('payments', 's'), { value: 'v', ttlSeconds: (7 * DAY_MS) / 1_000 }).expect(201);

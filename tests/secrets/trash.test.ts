@@ -1,5 +1,5 @@
 import { inEachProfile } from '@cardea/testkit/use-system';
-import { createTestSystem } from '@cardea/testkit/system';
+import { createTestSystem, profiles } from '@cardea/testkit/system';
 import { DAY_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { expect, test } from '@jest/globals';
 import { countStatuses, recordsOf } from '../identity/identity.ts';
@@ -335,8 +335,8 @@ inEachProfile((system, { alice }) => {
   });
 });
 
-test('the setting decides how long the trash is kept', async () => {
-  await using system = await createTestSystem('mini', { CARDEA_TRASH_DAYS: '2' });
+test.each(profiles)('in profile %s, the setting decides how long the trash is kept', async (profile) => {
+  await using system = await createTestSystem(profile, { CARDEA_TRASH_DAYS: '2' });
   const alice = await system.as('alice');
   await alice.createVault('payments');
   await alice.putSecret('payments', 's', 'v');

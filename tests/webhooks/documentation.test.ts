@@ -17,6 +17,7 @@ const root = new URL('../../', import.meta.url).pathname;
 // Where the package standardwebhooks is installed.
 const NODE_PATH = join(root, 'packages/crypto/node_modules');
 
+// In one profile: this is about the programs in the documentation. kek-rotation.test.ts has the calls in both.
 const [system, { admin }] = useSystem('mini');
 let folder: string;
 let secret: string;

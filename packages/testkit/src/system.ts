@@ -31,6 +31,8 @@ import { makeStores } from './stores.ts';
 import type { OwnServers, Stores } from './stores.ts';
 
 export type Profile = 'mini' | 'full';
+/** For `describe.each` and `test.each`. Most tests use `inEachProfile`. */
+export const profiles: readonly Profile[] = ['mini', 'full'];
 export type Username = 'admin' | 'alice' | 'bob' | 'carla';
 export type ServiceName = 'kek' | 'audit' | 'api';
 

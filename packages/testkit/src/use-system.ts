@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe } from '@jest/globals';
 import type { Person } from './person.ts';
-import { prepareTestSystem } from './system.ts';
+import { prepareTestSystem, profiles } from './system.ts';
 import type { Profile, TestSystem, Username } from './system.ts';
 
 /** The people of a system. Each person that a block of tests uses is signed in before its first test. */
@@ -12,10 +12,15 @@ export type People = Readonly<Record<Username, Person>>;
  *     inEachProfile((system, { alice }) => {
  *       test('…', async () => { await alice.createVault('payments'); … });
  *     });
+ *
+ * `settings` are environment variables of the systems.
  */
-export function inEachProfile(tests: (system: TestSystem, people: People) => void): void {
-  describe.each<Profile>(['mini', 'full'])('in profile %s', (profile) => {
-    const system = prepareTestSystem(profile);
+export function inEachProfile(
+  tests: (system: TestSystem, people: People) => void,
+  settings: NodeJS.ProcessEnv = {},
+): void {
+  describe.each(profiles)('in profile %s', (profile) => {
+    const system = prepareTestSystem(profile, { ...settings });
     beforeAll(async () => system.start());
     tests(system, peopleOf(system));
     // Registered last, so that it runs after the `afterAll` hooks of the tests.
