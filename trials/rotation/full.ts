@@ -5,6 +5,8 @@ import { ensureCertificates } from '@cardea/deploy/certificates';
 import type { ChildSpec } from '@cardea/deploy/child';
 import { planMini } from '@cardea/deploy/mini';
 import { openPostgres } from '@cardea/storage/postgres';
+import { makeTemplates, urlOf } from '@cardea/testkit/roles';
+import type { DatabaseNames, RoleName } from '@cardea/testkit/roles';
 import { startPostgres, startRedis } from '@cardea/testkit/servers';
 import type { PostgresServer, RedisServer } from '@cardea/testkit/servers';
 import { findPorts, root, testEnvironment } from '../kill/cardea.ts';
@@ -25,9 +27,11 @@ const START_WITHIN_MS = 60_000;
 interface Stores {
   postgres: PostgresServer;
   redis: RedisServer;
-  /** The URL of the database of api-service and the worker. */
+  /** The URL of the database of api-service and the worker, for the superuser. */
   api: string;
+  /** The same of the database of audit-service. */
   audit: string;
+  names: DatabaseNames;
 }
 
 /** An installation of profile full. */
@@ -59,8 +63,9 @@ export interface FullOptions {
 export async function startFull(folder: string, options: FullOptions = {}): Promise<FullInstallation> {
   const { durable = false, apis = 1, settings = {} } = options;
   const [postgres, redis] = await Promise.all([startPostgres({ fsync: durable ? 'on' : 'off' }), startRedis()]);
-  const [api, audit] = await Promise.all([postgres.createDatabase(), postgres.createDatabase()]);
-  const stores = { postgres, redis, api, audit };
+  const names = await makeTemplates(postgres.url);
+  const [api, audit] = [urlOf(postgres.url, undefined, names.api), urlOf(postgres.url, undefined, names.audit)];
+  const stores = { postgres, redis, api, audit, names };
   const port = await findPorts();
   const dataDir = join(folder, 'data');
   await ensureCertificates(join(dataDir, 'tls'), new Date());
@@ -120,21 +125,23 @@ export async function startFull(folder: string, options: FullOptions = {}): Prom
 }
 
 /** The services of profile mini and a worker, on PostgreSQL and Redis. A stage starts when the one before is ready. */
-function planFull(env: NodeJS.ProcessEnv, { redis, api, audit }: Stores, apis: number): ChildSpec[][] {
+function planFull(env: NodeJS.ProcessEnv, { postgres, redis, names }: Stores, apis: number): ChildSpec[][] {
   const [keys = [], [mini] = []] = planMini(env, root).stages;
-  const inFull = (spec: ChildSpec, database: string): ChildSpec => ({
+  const urlFor = (role: RoleName) => urlOf(postgres.url, role, role.startsWith('audit') ? names.audit : names.api);
+  const inFull = (spec: ChildSpec, role: RoleName): ChildSpec => ({
     ...spec,
     env: {
       ...definedOf(env),
       ...spec.env,
       CARDEA_PROFILE: 'full',
-      CARDEA_DATABASE_URL: database,
+      CARDEA_DATABASE_URL: urlFor(role),
+      CARDEA_READ_DATABASE_URL: urlFor('audit_read'),
       CARDEA_REDIS_URL: redis.url,
       CARDEA_TEST_ALLOW_FSYNC_OFF: 'true',
     },
   });
-  const first = keys.map((spec) => inFull(spec, audit));
-  const front = inFull(mini!, api);
+  const first = keys.map((spec) => inFull(spec, 'audit_append'));
+  const front = inFull(mini!, 'api');
   const portAfter = (offset: number) => String(Number(front.env['CARDEA_PORT']) + offset);
   const ports = { CARDEA_PORT: portAfter(SECOND_API_PORT), CARDEA_OPS_PORT: portAfter(SECOND_API_OPS_PORT) };
   const second = { ...front, name: 'api-service-2', env: { ...front.env, ...ports } };
@@ -142,7 +149,7 @@ function planFull(env: NodeJS.ProcessEnv, { redis, api, audit }: Stores, apis: n
     ...front,
     name: 'worker',
     script: join(root, 'services', 'worker', 'src', 'main.ts'),
-    env: { ...front.env, CARDEA_OPS_PORT: portAfter(WORKER_OPS_PORT) },
+    env: { ...front.env, CARDEA_DATABASE_URL: urlFor('worker'), CARDEA_OPS_PORT: portAfter(WORKER_OPS_PORT) },
   };
   return [first, [front], apis === 1 ? [worker] : [second, worker]];
 }
