@@ -3,7 +3,9 @@ import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { CannotStart, errorCode, exitCannotStart } from './cannot-start.ts';
+import { createLogOutput, writerTo } from '@cardea/process/log-output';
+
+import { CannotStart, exitCannotStart } from './cannot-start.ts';
 import { renewCertificates, renewWhileRunning } from './certificate-renewal.ts';
 import { SupervisedChild } from './child.ts';
 import type { ChildSpec, ReadyMessage, Say } from './child.ts';
@@ -30,12 +32,21 @@ export async function startMini(): Promise<void> {
   const { stop, kill } = stopSignals();
   try {
     const plan = planMini(process.env, root);
-    process.exit(await runSupervisor({ ...plan, out: process.stdout, stop, kill }));
+    process.exit(await runSupervisor({ ...plan, out: logOutput(), stop, kill }));
   } catch (error) {
     if (!(error instanceof CannotStart)) throw error;
     process.stderr.write(`${error.message}\n`);
     process.exit(exitCannotStart);
   }
+}
+
+// A reader that goes away, such as a log shipper that crashed, must not take Cardea with it. Nor must a full disk.
+function logOutput(): SupervisorOptions['out'] {
+  const { stdout, stderr } = process;
+  stdout.on('error', (error) => stderr.write(`The log is not written any more (${error.message}). Cardea runs on.\n`));
+  stderr.on('error', () => {});
+  const loss = (count: number, code: string) => `${prefixOf('cardea', stdout)}${count} log lines were lost (${code})`;
+  return Object.assign(createLogOutput(writerTo(stdout), loss), { isTTY: stdout.isTTY });
 }
 
 export interface SupervisorOptions extends MiniPlan {
@@ -144,8 +155,6 @@ function stopSignals(): { stop: AbortSignal; kill: AbortSignal } {
     (stop.signal.aborted ? kill : stop).abort();
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ask);
-  // EPIPE means that nobody reads the output any more, as in `pnpm start | head`.
-  process.stdout.on('error', (error) => errorCode(error) === 'EPIPE' && stop.abort());
   return { stop: stop.signal, kill: kill.signal };
 }
 

@@ -17,6 +17,8 @@ export interface StartOptions {
   dataDir: string;
   port: number;
   env?: NodeJS.ProcessEnv;
+  /** A file descriptor for stdout, which `output` and `ready` then do not see. */
+  stdout?: number;
 }
 
 /** The start command as a separate process, as people run it. */
@@ -32,16 +34,16 @@ export interface Installation {
   stop(): Promise<number | null>;
 }
 
-export function start({ dataDir, port, env = {} }: StartOptions): Installation {
+export function start({ dataDir, port, env = {}, stdout }: StartOptions): Installation {
   const child = spawn(process.execPath, [command], {
     env: { PATH: process.env['PATH'], CARDEA_DATA_DIR: dataDir, CARDEA_PORT: String(port), ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
   });
   running.add(child);
   let said = '';
   const seen = Promise.withResolvers<string>();
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
+    stream?.setEncoding('utf8').on('data', (text: string) => {
       said += text;
       const [, url] = READY.exec(said) ?? [];
       if (url !== undefined) seen.resolve(url);

@@ -1,4 +1,5 @@
 import winston from 'winston';
+import { createLogOutput, writerTo } from './log-output.ts';
 
 export type Logger = Pick<winston.Logger, 'error' | 'warn' | 'info' | 'debug'>;
 
@@ -48,12 +49,24 @@ export function createLogger(service: string, level: string): Logger {
     silent: level === 'none',
     format: winston.format((info) => allowed(info, service))(),
     transports: [
-      new winston.transports.Console({
+      new winston.transports.Stream({
         format: winston.format.printf((info) => JSON.stringify(info)),
-        stderrLevels: [],
-        forceConsole: false,
+        stream: createLogOutput(writerTo(process.stdout), (count, code) => lossLine(service, count, code)),
+        eol: '\n',
       }),
     ],
+  });
+}
+
+function lossLine(service: string, count: number, code: string): string {
+  const level = 'warn';
+  return JSON.stringify({
+    time: new Date().toISOString(),
+    service,
+    level,
+    message: 'log lines were lost',
+    count,
+    code,
   });
 }
 
