@@ -186,7 +186,7 @@ inEachProfile((system, { admin, alice }) => {
       stopped.resolve();
       return released.promise;
     });
-    const begin: Begin = (locks = {}, work) => {
+    const begin: Begin = (locks, work) => {
       // Cardea itself holds nobody's account.
       if (locks.shared === undefined || locks.shared.length === 0) return original(locks, work);
       letGo();
