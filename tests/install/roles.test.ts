@@ -1,3 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import { migrateAll } from '@cardea/deploy/migrate';
 import { copyTemplates, makeRoles, makeTemplates, urlOf } from '@cardea/testkit/roles';
 import type { DatabaseNames, RoleName } from '@cardea/testkit/roles';
@@ -157,6 +161,48 @@ test('both scripts may run again, and take back rights that somebody added', asy
   await expect(as('audit_append', 'audit', 'delete from audit_entry')).rejects.toThrow(DENIED);
 });
 
+describe('node deploy/migrate.ts', () => {
+  test('makes the tables of both databases and grants the rights', async () => {
+    const fresh = { api: 'fresh_api', audit: 'fresh_audit' };
+    await makeRoles(server.url, fresh);
+    expect(await runMigrate(urlsOf(fresh))).toEqual({ code: 0, output: '' });
+    for (const [role, database, table] of [
+      ['worker', fresh.api, 'secret'],
+      ['audit_read', fresh.audit, 'audit_entry'],
+    ] as const) {
+      const db = openPostgres(urlOf(server.url, role, database), { max: 1 });
+      expect(await db.query(`select count(*) as n from ${table}`)).toEqual([{ n: 0 }]);
+      await db.close();
+    }
+  });
+
+  test('names every wrong setting, and ends with 78', async () => {
+    const { code, output } = await runMigrate({
+      ...urlsOf(names),
+      CARDEA_DATABASE_URL: '',
+      CARDEA_DATABASE_PASSWORD: 'x',
+    });
+    expect([code, output]).toEqual([
+      78,
+      'The settings are wrong: CARDEA_DATABASE_URL is not set, and this service needs it; ' +
+        'CARDEA_DATABASE_PASSWORD is no setting, CARDEA_DATABASE_PASSWORD_FILE is the nearest one.\n',
+    ]);
+  });
+
+  test('says what to run if the roles are not there', async () => {
+    const bare = await startPostgres();
+    const databases = { api: 'bare_api', audit: 'bare_audit' };
+    for (const name of Object.values(databases)) await runSql(bare.url, `create database ${name}`);
+    const { code, output } = await runMigrate({
+      ...urlsOf(databases),
+      CARDEA_DATABASE_URL: urlOf(bare.url, undefined, databases.api),
+      CARDEA_AUDIT_DATABASE_URL: urlOf(bare.url, undefined, databases.audit),
+    });
+    await bare.stop();
+    expect([code, output]).toEqual([78, 'The role cardea_api does not exist: run deploy/roles.sql first.\n']);
+  });
+});
+
 describe('a service whose role may make no tables', () => {
   let older: DatabaseNames;
   beforeAll(async () => {
@@ -205,4 +251,23 @@ function open(role: RoleName, database: string, migrations: string): Promise<Db>
     },
     allowFsyncOff: true,
   });
+}
+
+/** Runs the migration as an operator does. */
+async function runMigrate(env: NodeJS.ProcessEnv): Promise<{ code: number; output: string }> {
+  const script = fileURLToPath(import.meta.resolve('@cardea/deploy/migrate'));
+  const program = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
+    env: { PATH: process.env['PATH'], ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const [output, [code]] = await Promise.all([text(program.stderr), once(program, 'exit')]);
+  return { code: code as number, output };
+}
+
+function urlsOf(of: DatabaseNames): NodeJS.ProcessEnv {
+  return {
+    CARDEA_DATABASE_URL: urlOf(server.url, 'migrate', of.api),
+    CARDEA_AUDIT_DATABASE_URL: urlOf(server.url, 'migrate', of.audit),
+    CARDEA_TEST_ALLOW_FSYNC_OFF: 'true',
+  };
 }

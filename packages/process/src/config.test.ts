@@ -74,7 +74,7 @@ describe('a variable that nothing reads', () => {
     ['CARDEA_LOGLEVEL', 'CARDEA_LOG_LEVEL'],
     ['cardea_port', 'CARDEA_PORT'],
   ])('is refused with the nearest one, and its value is not shown: %s', (name, nearest) => {
-    expect(problems({ [name]: 'hunter2' })).toEqual([`${name} is no setting: did you mean ${nearest}?`]);
+    expect(problems({ [name]: 'hunter2' })).toEqual([`${name} is no setting, ${nearest} is the nearest one`]);
   });
 
   test('of another service is none', () => {

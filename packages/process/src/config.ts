@@ -25,7 +25,9 @@ export function readConfig<S extends z.ZodObject>(schema: S, env: NodeJS.Process
   const problems = [
     ...(parsed.error?.issues.map((issue) => describe(issue, given)) ?? []),
     ...rules.flatMap((rule) => rule(given)),
-    ...findUnknown(Object.keys(given)).map(({ name, nearest }) => `${name} is no setting: did you mean ${nearest}?`),
+    ...findUnknown(Object.keys(given)).map(
+      ({ name, nearest }) => `${name} is no setting, ${nearest} is the nearest one`,
+    ),
   ];
   if (problems.length > 0) throw new StartError(`The settings are wrong: ${problems.join('; ')}.`);
   return parsed.data!;
