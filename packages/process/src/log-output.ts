@@ -72,12 +72,23 @@ const NEW_LINE = 0x0a;
 
 // A pipe, a socket or a terminal.
 function streamWriter(target: LogTarget): Write {
-  let broken: string | undefined;
-  target.on('error', (error: NodeJS.ErrnoException) => (broken ??= error.code ?? 'unknown'));
+  const error = errorOf(target);
   return (text) => {
-    if (broken !== undefined) return broken;
+    if (error.code !== undefined) return error.code;
     if (target.writableLength + text.length > WAITING_BYTES_MAX) return 'EAGAIN';
     target.write(text);
     return undefined;
   };
+}
+
+/** The first error of each target. Several services in one process share its stdout, and one listener. */
+const errors = new WeakMap<LogTarget, { code?: string }>();
+
+function errorOf(target: LogTarget): { code?: string } {
+  const known = errors.get(target);
+  if (known) return known;
+  const first: { code?: string } = {};
+  target.on('error', ({ code }: NodeJS.ErrnoException) => (first.code ??= code ?? 'unknown'));
+  errors.set(target, first);
+  return first;
 }
