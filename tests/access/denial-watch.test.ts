@@ -54,6 +54,22 @@ describe.each(profiles)('in profile %s, a caller who is refused too often', (pro
     await bob.get('/vaults').expect(200);
   });
 
+  test('is blocked for no more than a minute if the clock was ahead and is set right', async () => {
+    await startWatching();
+    const bob = await system.as('bob');
+    system.passTime(3 * MINUTE_MS);
+    for (let i = 0; i < 5; i += 1) await bob.get(`/vaults/guess-${i}`).expect(404);
+    system.passTime(-3 * MINUTE_MS);
+    const answer = await bob.get(SECRET).expect(429);
+    expect(Number(answer.headers['retry-after'])).toBeLessThanOrEqual(60);
+    await expectRecords(system, answer, { action: 'secret.read', rule: 'denial-watch' });
+    system.passTime(MINUTE_MS);
+    await bob.get('/vaults').expect(200);
+    // Counting begins anew: refusals of the time ahead do not count with these.
+    for (let i = 0; i < 4; i += 1) await bob.get(`/vaults/guess-${i}`).expect(404);
+    await bob.get('/vaults').expect(200);
+  });
+
   test('and trips another rule each time has a record of both and counts for both', async () => {
     const from = clientAt(system, '192.0.2.1');
     const answers = [];

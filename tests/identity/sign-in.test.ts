@@ -251,6 +251,32 @@ inEachProfile((system) => {
       await fail(5);
     });
 
+    test('lasts as long as it should after a clock that ran ahead was set right', async () => {
+      await createUser(system, { username: 'clara', password: PASSWORD });
+      const right = () => login({ username: 'clara', password: PASSWORD }, somewhere());
+      const from = somewhere();
+      system.passTime(2 * HOUR_MS);
+      for (let i = 0; i < 6; i += 1)
+        await login({ username: 'clara', password: `guess ${i}` }, somewhere()).expect(401);
+      for (let i = 0; i < 51; i += 1) await login({ username: `clara-${i}`, password: 'guess' }, from).expect(401);
+      system.passTime(-2 * HOUR_MS);
+
+      const [name, address] = [
+        await right().expect(429),
+        await login({ username: 'x', password: 'x' }, from).expect(429),
+      ];
+      for (const { headers } of [name, address]) expect(Number(headers['retry-after'])).toBeLessThanOrEqual(5);
+      const record = { action: 'auth.login', decision: 'deny', rule: 'sign-in-throttle' } as const;
+      await expectRecords(system, name, { ...record, resource: { user: 'clara' } });
+      await expectRecords(system, address, record);
+      // A lock of five seconds, which the tries in between do not make longer.
+      system.passTime(3_000);
+      await right().expect(429);
+      system.passTime(2_000);
+      await right().expect(200);
+      await signIn(system, { username: 'alice' }, from);
+    });
+
     test('a hundred passwords at once counts as a hundred guesses: six are checked', async () => {
       await createUser(system, { username: 'hugo', password: PASSWORD });
       for (const username of ['hugo', 'hugo-who-is-not']) {

@@ -31,13 +31,14 @@ export interface TlsIdentity {
 export function readTlsIdentity(folder: string, name: ServiceName): TlsIdentity {
   const certPath = join(folder, `${name}.pem`);
   let files = readFiles(folder, name);
-  let readAt = Date.now();
+  // Not the time of day: a clock that is set back would delay a renewed certificate.
+  let readAt = performance.now();
   let modified = modifiedAt(certPath);
   return {
     name,
     current() {
-      if (Date.now() - readAt < MINUTE_MS) return files;
-      readAt = Date.now();
+      if (performance.now() - readAt < MINUTE_MS) return files;
+      readAt = performance.now();
       const now = modifiedAt(certPath);
       if (now === undefined || now === modified) return files;
       try {

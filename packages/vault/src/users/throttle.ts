@@ -98,14 +98,38 @@ function isFailure(error: unknown): boolean {
 
 async function refuseLockedAddress(ctx: VaultContext, attempt: Attempt): Promise<void> {
   const now = ctx.now().getTime();
-  const [row] = await ctx.db.query<{ locked_until: number | null }>(
-    `select max(locked_until) as locked_until
-       from sign_in_failure
+  const subjects = [addressOf(attempt.caller), 'everybody'] as const;
+  const find = () =>
+    ctx.db.query<{ last_at: number; locked_until: number }>(
+      `select last_at, locked_until
+         from sign_in_failure
+        where subject = $1
+           or subject = $2`,
+      [...subjects],
+    );
+  let rows = await find();
+  if (rows.some((row) => row.last_at > now)) {
+    await ctx.db.transaction(async (tx) => {
+      for (const subject of subjects) await bringToPresent(tx, subject, now);
+    });
+    rows = await find();
+  }
+  refuseLocked(attempt, Math.max(0, ...rows.map((row) => row.locked_until)), now);
+}
+
+/**
+ * The clock was ahead when this was counted, and is right now. The lock would last until the clock gets there again, so
+ * it begins now and is as long as it was.
+ */
+async function bringToPresent(tx: Transaction, subject: string, now: number): Promise<void> {
+  await tx.query(
+    `update sign_in_failure
+        set last_at = $2,
+            locked_until = case when locked_until > last_at then $2 + locked_until - last_at else 0 end
       where subject = $1
-         or subject = 'everybody'`,
-    [addressOf(attempt.caller)],
+        and last_at > $2`,
+    [subject, now],
   );
-  refuseLocked(attempt, row?.locked_until ?? 0, now);
 }
 
 async function countName(ctx: VaultContext, attempt: Attempt): Promise<{ subject: string; lockEnd: number }> {
@@ -155,10 +179,16 @@ async function countOne(
   limit: Limit,
   now: number,
 ): Promise<{ lockedUntil: number; lockEnd: number }> {
-  const [row] = await tx.query<{ failures: number; last_at: number; locked_until: number }>(
-    `select failures, last_at, locked_until from sign_in_failure where subject = $1`,
-    [subject],
-  );
+  const find = () =>
+    tx.query<{ failures: number; last_at: number; locked_until: number }>(
+      `select failures, last_at, locked_until from sign_in_failure where subject = $1`,
+      [subject],
+    );
+  let [row] = await find();
+  if (row && row.last_at > now) {
+    await bringToPresent(tx, subject, now);
+    [row] = await find();
+  }
   if (row && row.locked_until > now) return { lockedUntil: row.locked_until, lockEnd: 0 };
   const failures = row && row.last_at > now - FORGET_MS ? row.failures + 1 : 1;
   const lockEnd = lockEndAfter(failures, limit, now);

@@ -55,7 +55,7 @@ export function createDenialWatch(options: { refusalsPerMinute: number; now: () 
 
   function watch(key: string, time: number): Watched {
     const known = watched.get(key);
-    if (known && time - known.since < MINUTE_MS) return known;
+    if (known && time >= known.since && time - known.since < MINUTE_MS) return known;
     const fresh = { since: time, counts: new Map<SuspiciousRule, number>() };
     putLast(watched, key, fresh);
     return fresh;
@@ -64,8 +64,12 @@ export function createDenialWatch(options: { refusalsPerMinute: number; now: () 
   return {
     admit(caller, known = caller.actor) {
       // Most callers were never refused: for them this is only one lookup.
-      const left = (droppedUntil.get(keyOf(caller)) ?? 0) - now().getTime();
-      if (left <= 0) return;
+      const [key, time] = [keyOf(caller), now().getTime()];
+      const until = droppedUntil.get(key);
+      if (until === undefined || until <= time) return;
+      const left = Math.min(until - time, MINUTE_MS);
+      // The clock was set back. The drop ends a minute from now, and not when the clock gets there again.
+      if (left < until - time) droppedUntil.set(key, time + left);
       throw new AppError('rate_limited', 'too many requests were refused', {
         rule: 'denial-watch',
         retryAfterSeconds: Math.ceil(left / 1000),
