@@ -32,7 +32,7 @@ export async function backUp(stack: Stopped, target: string): Promise<void> {
     await inContainer(
       stack.image,
       [...mounts, '--volume', `${target}:/to`],
-      `umask 077; tar -C /from --numeric-owner -cpf /to/${archive}.new . && chown ${uid}:${gid} /to/${archive}.new && mv /to/${archive}.new /to/${archive} && sync /to/${archive}`,
+      `umask 077; tar -C /from --numeric-owner -cpf /to/${archive}.new ${volumes.join(' ')} && chown ${uid}:${gid} /to/${archive}.new && mv /to/${archive}.new /to/${archive} && sync /to/${archive}`,
     );
   }
 }

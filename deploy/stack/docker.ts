@@ -25,13 +25,21 @@ export interface Compose {
   /** Runs it and prints what it says as it says it. @throws CannotStart that says what to do */
   show(words: string[], whatNext: string): Promise<void>;
   containers(): Promise<Container[]>;
+  /** What the compose file plans, by service. */
+  planned(): Promise<Planned[]>;
+}
+
+/** One service of a compose file. */
+export interface Planned {
+  service: string;
+  hasCheck: boolean;
 }
 
 /** One container of a stack. */
 export interface Container {
   service: string;
   state: string;
-  /** Empty if the container has no check. */
+  /** Empty if the container has no check, or has just been started. */
   health: string;
   exitCode: number;
 }
@@ -49,6 +57,13 @@ export function composeOf(folder: string): Compose {
     async containers() {
       const lines = (await docker(...before, 'ps', '--all', '--format', 'json')).trim().split('\n');
       return lines.filter((line) => line !== '').flatMap(parseContainers);
+    },
+    async planned() {
+      const { services } = JSON.parse(await docker(...before, 'config', '--format', 'json')) as ComposeConfig;
+      return Object.entries(services).map(([service, { healthcheck }]) => ({
+        service,
+        hasCheck: healthcheck !== undefined,
+      }));
     },
   };
 }
@@ -84,6 +99,10 @@ function parseContainers(line: string): Container[] {
     health: Health,
     exitCode: ExitCode,
   }));
+}
+
+interface ComposeConfig {
+  services: Record<string, { healthcheck?: unknown }>;
 }
 
 interface ComposeContainer {

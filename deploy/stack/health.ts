@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { CannotStart } from '../cannot-start.ts';
 import type { Say } from '../child.ts';
-import type { Compose, Container } from './docker.ts';
+import type { Compose, Container, Planned } from './docker.ts';
 
 const SECOND_MS = 1_000;
 
@@ -22,11 +22,11 @@ export interface Progress {
  */
 export async function untilHealthy(compose: Compose, progress: Progress, services?: string[]): Promise<void> {
   const { say, patienceSeconds } = progress;
+  const planned = (await compose.planned()).filter(({ service }) => services?.includes(service) ?? true);
   const giveUpAt = performance.now() + patienceSeconds * SECOND_MS;
   let said = '';
   for (;;) {
-    const all = (await compose.containers()).filter(({ service }) => services?.includes(service) ?? true);
-    const waiting = all.filter((container) => !isWell(container));
+    const waiting = findWaiting(planned, await compose.containers());
     if (waiting.length === 0) return;
     const line = waiting.map(stateOf).join(', ');
     if (line !== said) say(`waiting for ${line}`);
@@ -36,14 +36,27 @@ export async function untilHealthy(compose: Compose, progress: Progress, service
   }
 }
 
-/** True if a container is as it should be: it runs and is healthy, or it has ended with 0 if it does only one thing. */
-export function isWell({ service, state, health, exitCode }: Container): boolean {
+/** Returns the containers that are not as they should be. Docker does not show a container that it is replacing. */
+export function findWaiting(planned: Planned[], found: Container[]): Container[] {
+  return planned.flatMap(({ service, hasCheck }) => {
+    const container = found.find((it) => it.service === service) ?? missing(service);
+    return isWell(container, hasCheck) ? [] : [container];
+  });
+}
+
+// A container runs and is healthy, or it has ended with 0 if it does only one thing. Just after its start a container
+// with a check has no health yet.
+function isWell({ service, state, health, exitCode }: Container, hasCheck: boolean): boolean {
   if (ending.has(service)) return state === 'exited' && exitCode === 0;
-  return state === 'running' && (health === '' || health === 'healthy');
+  return state === 'running' && (hasCheck ? health === 'healthy' : true);
+}
+
+function missing(service: string): Container {
+  return { service, state: 'missing', health: '', exitCode: 0 };
 }
 
 function stateOf({ service, state, health }: Container): string {
-  return `${service} (${state === 'running' ? health : state})`;
+  return `${service} (${state === 'running' ? health || 'starting' : state})`;
 }
 
 async function notHealthy(compose: Compose, waiting: Container[], seconds: number): Promise<CannotStart> {

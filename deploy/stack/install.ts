@@ -52,8 +52,9 @@ export async function install(folder: string, choices: Choices, { ask, say }: { 
   say('starting the containers');
   await compose.show(['up', '--detach', '--no-build', '--quiet-pull', '--remove-orphans'], whatNext);
   await untilHealthy(compose, progress);
-  // nginx reads a new certificate only when it is told to.
-  await compose.run('kill', '--signal', 'HUP', 'nginx');
+  // nginx reads a new certificate only when it is told to. Not by `docker compose kill`: after any signal of that kind
+  // Docker takes a later crash for a stop by hand, and does not start the container again.
+  await compose.run('exec', '--no-TTY', 'nginx', 'nginx', '-e', 'stderr', '-s', 'reload');
   await keepWebhookSecret(folder, compose, apiService(stack.profile));
   return env;
 }

@@ -5,9 +5,9 @@ import type { AddressInfo } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, expect, test } from '@jest/globals';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { readEnv, writeEnv } from './env-file.ts';
-import { isWell } from './health.ts';
+import { findWaiting } from './health.ts';
 
 const script = fileURLToPath(new URL('stack-main.ts', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'cardea-stack-main-'));
@@ -106,16 +106,28 @@ test('the settings are replaced in place: what an operator added or commented st
   expect(await readEnv(folder)).toMatchObject({ CARDEA_IMAGE: 'cardea:2', CARDEA_TRASH_DAYS: '7' });
 });
 
-test.each([
-  [{ service: 'api', state: 'running', health: 'healthy', exitCode: 0 }, true],
-  [{ service: 'nginx-exporter', state: 'running', health: '', exitCode: 0 }, true],
-  [{ service: 'migrate', state: 'exited', health: '', exitCode: 0 }, true],
-  [{ service: 'migrate', state: 'exited', health: '', exitCode: 78 }, false],
-  [{ service: 'migrate', state: 'running', health: '', exitCode: 0 }, false],
-  [{ service: 'api', state: 'running', health: 'starting', exitCode: 0 }, false],
-  [{ service: 'api', state: 'running', health: 'unhealthy', exitCode: 0 }, false],
-  [{ service: 'api', state: 'restarting', health: '', exitCode: 78 }, false],
-  [{ service: 'api', state: 'exited', health: '', exitCode: 0 }, false],
-])('a container %j is well: %s', (container, expected) => {
-  expect(isWell(container)).toBe(expected);
+describe('a container is waited for', () => {
+  const running = { state: 'running', health: 'healthy', exitCode: 0 };
+  const waitingFor = (service: string, hasCheck: boolean, state: Partial<typeof running>) =>
+    findWaiting([{ service, hasCheck }], [{ service, ...running, ...state }]).length > 0;
+
+  test.each([
+    ['api', true, {}, false],
+    ['nginx-exporter', false, { health: '' }, false],
+    ['migrate', false, { state: 'exited', health: '' }, false],
+    ['migrate', false, { state: 'exited', health: '', exitCode: 78 }, true],
+    ['migrate', false, { health: '' }, true],
+    ['api', true, { health: 'starting' }, true],
+    ['api', true, { health: 'unhealthy' }, true],
+    // Just after its start, also after a crash.
+    ['api', true, { health: '' }, true],
+    ['api', true, { state: 'restarting', health: '' }, true],
+    ['api', false, { state: 'exited', health: '' }, true],
+  ])('%s, check: %s, %j: %s', (service, hasCheck, state, expected) => {
+    expect(waitingFor(service, hasCheck, state)).toBe(expected);
+  });
+
+  test('also if Docker does not show it', () => {
+    expect(findWaiting([{ service: 'api', hasCheck: true }], [])).toMatchObject([{ service: 'api', state: 'missing' }]);
+  });
 });

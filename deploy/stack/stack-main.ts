@@ -17,9 +17,11 @@ process.umask(0o077);
 try {
   await run(parseChoices(process.argv.slice(2)));
 } catch (error) {
-  if (!(error instanceof CannotStart)) throw error;
+  // The message of a failed command has what the command said.
+  const isExpected = error instanceof CannotStart || (error instanceof Error && 'cmd' in error);
+  if (!isExpected) throw error;
   process.stderr.write(`${error.message}\n`);
-  process.exit(exitCannotStart);
+  process.exit(error instanceof CannotStart ? exitCannotStart : 1);
 }
 
 async function run(choices: Choices): Promise<void> {

@@ -239,6 +239,18 @@ test('the client address is that of the connection, whatever the client claims',
   expect((await recordsOf(direct))[0]!.source?.ip).toBe(forged);
 });
 
+test('the access log has the method that was sent, also if nginx answers by itself', async () => {
+  const tooLarge = { 'Content-Length': String(13 * 1024 * 1024 + 1) };
+  const answer = await send(nginx.url, { method: 'PUT', target: `${SECRETS}/there`, headers: tooLarge });
+  await system.stopService('api');
+  const away = await sendRequest(nginx.url, { method: 'DELETE', target: `${SECRETS}/there` });
+  await system.startService('api');
+  const lines = nginx.accessLog().trim().split('\n');
+  const lineOf = ({ headers }: RawAnswer) => lines.find((line) => line.includes(headers['x-request-id']!))!;
+  expect(JSON.parse(lineOf(answer))).toMatchObject({ method: 'PUT', status: 413 });
+  expect(JSON.parse(lineOf(away))).toMatchObject({ method: 'DELETE', status: 503 });
+});
+
 test('the access log has a line for each request, without its query, its token and values', async () => {
   const answer = await send(nginx.url, {
     target: `${SECRETS}?q=${CANARY}`,
