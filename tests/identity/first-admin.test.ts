@@ -67,7 +67,7 @@ describe.each(['mini', 'full'] as const)('the first start, in profile %s,', (pro
   test('refuses a password file that it has not made', async () => {
     await forgetUsers();
     const file = join(folder, 'edited');
-    await writeFile(file, 'letmein\n');
+    await writeFile(file, 'letmein\n', { mode: 0o600 });
     await expect(startWith([file])).rejects.toThrow(/has no password that Cardea made: delete the file/);
     expect(await readFile(file, 'utf8')).toBe('letmein\n');
     await rm(file);

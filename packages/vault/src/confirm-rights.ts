@@ -8,9 +8,10 @@ import type { Allowed } from './authorize.ts';
 import type { VaultContext } from './context.ts';
 import { callerOfSession } from './users/live-session.ts';
 
-/** Whether a caller has an account here: Cardea itself and whoever signs in have none to be confirmed. */
+/** Whether a caller has signed in. Cardea itself, whoever signs in just now and the sender of a webhook have not. */
 export function hasAccount({ actor }: Caller): boolean {
-  return actor.session !== undefined || actor.credential !== undefined;
+  if (actor.type === 'application') return actor.credential !== undefined;
+  return actor.type === 'user' && actor.session !== undefined;
 }
 
 /**
