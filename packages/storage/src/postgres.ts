@@ -54,10 +54,13 @@ export function openPostgres(server: PostgresServer | string, options: PostgresO
 
   async function run<T>(begin: string, work: (tx: Transaction) => Promise<T>, held = ''): Promise<T> {
     openTransactions.refuseInside();
-    const attempt = (client: PoolClient) =>
-      untilNoConflict(counts, () => runTransaction(client, { begin, openTransactions }, work));
-    const attemptHolding = (client: PoolClient, spoil: () => void) => holding(client, { held, spoil }, attempt);
-    return await withClient(pool, held === '' ? attempt : attemptHolding).catch(rethrow);
+    const attempts = (client: PoolClient, spoil: () => void) =>
+      untilNoConflict(counts, () => {
+        const attempt = () => runTransaction(client, { begin, openTransactions }, work);
+        // Given back after each attempt: otherwise two that wait for each other would do so again.
+        return held === '' ? attempt() : holding(client, { held, spoil }, attempt);
+      });
+    return await withClient(pool, attempts).catch(rethrow);
   }
 
   async function ping(): Promise<void> {
@@ -148,11 +151,11 @@ async function withClient<T>(pool: Pool, work: (client: PoolClient, spoil: () =>
 async function holding<T>(
   client: PoolClient,
   { held, spoil }: { held: string; spoil: () => void },
-  work: (client: PoolClient) => Promise<T>,
+  work: () => Promise<T>,
 ): Promise<T> {
   try {
     await runPlain(client, held);
-    return await work(client);
+    return await work();
   } finally {
     await runPlain(client, UNLOCK).catch(spoil);
   }

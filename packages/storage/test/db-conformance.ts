@@ -256,6 +256,35 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect(await counter()).toBe(20);
     });
 
+    test('two transactions that each hold what the other wants both end', async () => {
+      const [first, second] = [['a', 'b'] as const, ['b', 'a'] as const];
+      const take = (own: string, wanted: string) =>
+        db.transaction(
+          async (tx) => {
+            await readThenWrite(tx);
+            await tx.lock(wanted);
+          },
+          { shared: [own] },
+        );
+      await Promise.all([take(...first), take(...second)]);
+      expect(await counter()).toBe(2);
+    });
+
+    test('a transaction sees what was committed under the lock that it waited for', async () => {
+      const [locked, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      const holder = db.lockingTransaction({ exclusive: ['a'] }, async (tx) => {
+        await increment(tx);
+        locked.resolve();
+        await goOn.promise;
+      });
+      await locked.promise;
+      const waiter = db.transaction((tx) => counter(tx), { shared: ['a'] });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      goOn.resolve();
+      await holder;
+      expect(await waiter).toBe(1);
+    });
+
     test('equal reads at the same time have the same rows, which cannot be changed', async () => {
       const read = () => db.query<{ value: number }>('select value from counter where name = $1', ['c']);
       const [one, ...others] = await Promise.all(Array.from({ length: 50 }, read));
