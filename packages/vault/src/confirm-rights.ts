@@ -2,11 +2,9 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { Transaction } from '@cardea/storage/db';
 import { findGrantedIn } from './access-store.ts';
-import { callerOfCredential } from './applications/live-credential.ts';
 import { principalOf } from './authorize.ts';
 import type { Allowed } from './authorize.ts';
 import type { VaultContext } from './context.ts';
-import { callerOfSession } from './users/live-session.ts';
 
 /** Whether a caller has signed in. Cardea itself, whoever signs in just now and the sender of a webhook have not. */
 export function hasAccount({ actor }: Caller): boolean {
@@ -26,7 +24,7 @@ export async function confirmRights(
   rights: Allowed[],
 ): Promise<void> {
   const [now, ...granted] = await Promise.all([
-    callerNow({ db: tx, now: () => ctx.now() }, caller),
+    ctx.callerNow(tx, caller),
     ...rights.map(({ vault }) => findGrantedIn(tx, vault.name, principalOf(caller))),
   ]);
   // A right that is not in a vault comes from the role alone.
@@ -38,11 +36,4 @@ export async function confirmRights(
     // Another vault may have the name by now.
     confirm(now, found?.vault.id === vault.id ? found : undefined);
   }
-}
-
-function callerNow(ctx: Parameters<typeof callerOfSession>[0], caller: Caller): Promise<Caller> {
-  const { id, session, credential } = caller.actor;
-  if (session !== undefined) return callerOfSession(ctx, caller, session);
-  if (credential !== undefined) return callerOfCredential(ctx, caller, { applicationId: id, credentialId: credential });
-  throw new TypeError('a caller without an account has no rights to confirm');
 }

@@ -1,4 +1,5 @@
 import type { AuditLog } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { KekSeals } from '@cardea/contracts/kek-seals';
 import type { Keks } from '@cardea/contracts/keks';
@@ -6,7 +7,7 @@ import type { WebhookEndpoint, WebhookSender } from '@cardea/contracts/webhooks/
 import type { EnvelopeKey } from '@cardea/crypto/envelope';
 import type { PasswordHasher } from '@cardea/crypto/password';
 import type { Queue } from '@cardea/jobs/queue';
-import type { Db } from '@cardea/storage/db';
+import type { Db, Queryable } from '@cardea/storage/db';
 
 /** What the operator may set. */
 export interface VaultSettings {
@@ -32,6 +33,8 @@ export interface VaultContext {
   outbox: Outbox;
   passwords: PasswordHasher;
   lastReads: LastReads;
+  /** A caller who has signed in, as the database has them now. @throws AppError `unauthenticated` if they may not act */
+  callerNow(db: Queryable, caller: Caller): Promise<Caller>;
   webhookSender: WebhookSender;
   settings: VaultSettings;
   /** Starts a job soon. A job that is lost is found again by a schedule: due work is in the database. */

@@ -1,4 +1,5 @@
 import type { VaultContext } from './context.ts';
+import { callerNow } from './caller-now.ts';
 import { admittedKeks } from './deks/admitted-keks.ts';
 import { createDekCache } from './deks/dek-cache.ts';
 import { createOutbox } from './outbox.ts';
@@ -19,5 +20,6 @@ export function createVaultContext(world: World): VaultContext {
     deks: createDekCache({ db, keks, audit, now }),
     outbox: createOutbox(db),
     lastReads: createLastReads(db),
+    callerNow: (from, caller) => callerNow({ db: from, now }, caller),
   };
 }
