@@ -34,6 +34,8 @@ export interface Endpoint<
   conditional?: Conditional;
   params: Params;
   query: Query;
+  /** For the document: parameters of the query whose names the client chooses, each under a name that is an example. */
+  freeQuery?: z.ZodObject;
   body: Body;
   response: Response;
 }

@@ -88,6 +88,14 @@ export const searchSecrets = endpoint({
   })
     .catchall(z.string())
     .superRefine(checkCriteria),
+  freeQuery: z.object({
+    'metadata.key': z
+      .string()
+      .optional()
+      .meta({
+        description: `The value of the metadata \`key\`. Any other key may stand there, up to ${SEARCH_LABELS_MAX}.`,
+      }),
+  }),
   body: z.undefined(),
   response: PageOf(SecretSummary.extend({ vault: PlainName })),
 });

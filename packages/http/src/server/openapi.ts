@@ -52,20 +52,19 @@ export function toOpenApi(endpoints: Endpoint[]): { openapi: string } {
 }
 
 function toOperation(endpoint: Endpoint): ZodOpenApiOperationObject {
-  const { action, method, summary, params, query, body } = endpoint;
-  const hasBody = !(body instanceof z.ZodUndefined);
+  const { action, method, summary } = endpoint;
   return {
     operationId: `${action}:${method.toLowerCase()}:${endpoint.path.split('/').slice(3).join('/')}`,
     summary,
     tags: [action.split('.')[0]!],
     ...(endpoint.auth === 'bearer' ? { security: [{ bearer: [] }] } : {}),
     requestParams: {
-      ...(params instanceof z.ZodObject ? { path: params } : {}),
-      ...(query instanceof z.ZodObject ? { query } : {}),
+      ...pathOf(endpoint),
+      ...queryOf(endpoint),
       ...(endpoint.conditional ? { header: Conditions } : {}),
       ...(endpoint.signed ? { header: Signature } : {}),
     },
-    ...(hasBody ? { requestBody: { content: bodyContentOf(endpoint) } } : {}),
+    ...(saysSomething(endpoint.body) ? { requestBody: { required: true, content: bodyContentOf(endpoint) } } : {}),
     responses: {
       ...Object.fromEntries(endpoint.statuses.map((status) => [status, toSuccess(endpoint, status)])),
       ...(endpoint.conditional ? { 412: toRefusal('The condition does not hold') } : {}),
@@ -74,8 +73,37 @@ function toOperation(endpoint: Endpoint): ZodOpenApiOperationObject {
   };
 }
 
-function bodyContentOf({ oauth, body }: Endpoint): Record<string, { schema: z.ZodType }> {
-  const types = oauth ? ['application/x-www-form-urlencoded', 'application/json'] : ['application/json'];
+// By OpenAPI a client percent-encodes what it puts into a path. Cardea refuses that (docs/decisions/006), and a colon or a
+// slash in a name needs it only by OpenAPI.
+const AS_IT_IS = 'Goes into the path as it is: a colon or a slash in it is not percent-encoded.';
+
+function pathOf({ path, params }: Endpoint): { path?: z.ZodObject } {
+  if (!(params instanceof z.ZodObject)) return {};
+  const shape = Object.entries(params.shape as Record<string, z.ZodType>).map(([name, schema]) => {
+    const mayNeedEncoding = path.includes(`{+${name}}`) || path.includes(`{*${name}}`);
+    return [name, mayNeedEncoding ? schema.meta({ description: AS_IT_IS }) : schema] as const;
+  });
+  return { path: z.object(Object.fromEntries(shape)) };
+}
+
+function queryOf({ query, freeQuery }: Endpoint): { query?: z.ZodObject } {
+  if (!(query instanceof z.ZodObject)) return {};
+  return { query: freeQuery ? z.object({ ...query.shape, ...freeQuery.shape }) : query };
+}
+
+// A body that may only be empty is taken, because many clients send one. The document need not ask for it. A client may
+// leave out a body whose fields are all optional, but one that sends it is never wrong, and generators handle it better.
+function saysSomething(body: z.ZodType): boolean {
+  const inner = body instanceof z.ZodOptional ? (body.unwrap() as z.ZodType) : body;
+  if (inner instanceof z.ZodUndefined) return false;
+  return !(inner instanceof z.ZodObject) || Object.keys(inner.shape).length > 0;
+}
+
+function bodyContentOf({ oauth, method, body }: Endpoint): Record<string, { schema: z.ZodType }> {
+  const types = ['application/json'];
+  if (oauth) types.unshift('application/x-www-form-urlencoded');
+  // RFC 7396: a field that is left out stays as it is, and null removes it.
+  if (method === 'PATCH') types.push('application/merge-patch+json');
   return Object.fromEntries(types.map((type) => [type, { schema: body }]));
 }
 
