@@ -256,17 +256,17 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect(await counter()).toBe(20);
     });
 
+    const take = (own: string, wanted: string) =>
+      db.transaction(
+        async (tx) => {
+          await readThenWrite(tx);
+          await tx.lock(wanted);
+        },
+        { shared: [own] },
+      );
+
     test('two transactions that each hold what the other wants both end', async () => {
-      const [first, second] = [['a', 'b'] as const, ['b', 'a'] as const];
-      const take = (own: string, wanted: string) =>
-        db.transaction(
-          async (tx) => {
-            await readThenWrite(tx);
-            await tx.lock(wanted);
-          },
-          { shared: [own] },
-        );
-      await Promise.all([take(...first), take(...second)]);
+      await Promise.all([take('a', 'b'), take('b', 'a')]);
       expect(await counter()).toBe(2);
     });
 
