@@ -45,7 +45,9 @@ async function deriveRedisFiles(folder: string): Promise<string[]> {
   const [cardea, exporter] = [await read('redis-cardea'), await read('redis-exporter')];
   const files = {
     'redis-users.acl': [
-      'user default off',
+      // Nobody can log in as it. But Redis reads its own file of appended commands with the rights of this user, and with none
+      // it drops every transaction when it starts.
+      'user default off ~* &* +@all',
       // Not the commands that stop Redis, load code into it or change its settings and its users.
       `user cardea on #${await sha256(cardea)} ~* &* +@all -@admin -@dangerous +info`,
       `user exporter on #${await sha256(exporter)} +ping +info +client|setname +config|get +slowlog|len +slowlog|get +latency|latest +latency|histogram`,

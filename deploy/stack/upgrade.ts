@@ -63,7 +63,14 @@ export async function upgrade(folder: string, progress: Progress): Promise<strin
   }
   // From here on requests are answered, so there is no way back without losing what they wrote.
   await rm(noteIn(folder));
-  await startAll(composeOf(folder), progress);
+  try {
+    await startAll(composeOf(folder), progress);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CannotStart(`${reason}\nthe new version runs, but nginx does not: run this command without --upgrade`, {
+      cause: error,
+    });
+  }
   return note.backup;
 }
 
