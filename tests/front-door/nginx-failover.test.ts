@@ -1,12 +1,15 @@
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
+import type { Server as HttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { MINUTE_MS } from '@cardea/contracts/durations';
+import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { startNginx } from '@cardea/testkit/nginx';
 import type { NginxServer } from '@cardea/testkit/nginx';
 import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
+import { findFreePort } from '@cardea/testkit/servers';
 import { useSystem } from '@cardea/testkit/use-system';
 
 const SECRETS = '/api/v1/vaults/payments/secrets';
@@ -75,7 +78,7 @@ test.each([
 
 test('an api-service that failed gets no request for a while', async () => {
   await sendUntilTaken('GET', '/healthz');
-  for (let count = 0; count < 20; count++) expect((await send('PUT', `${SECRETS}/none`, '{}')).status).toBe(400);
+  for (let count = 0; count < 5; count++) expect((await send('PUT', `${SECRETS}/none`, '{}')).status).toBe(400);
   expect(taken).toHaveLength(1);
 });
 
@@ -84,3 +87,38 @@ test('a write is answered although an api-service is not there, if nginx knows i
   const answer = await send('PUT', `${SECRETS}/there`, '{"value":"x"}');
   expect(answer.status).toBe(201);
 });
+
+test(
+  'an api-service that is back is asked again at once when the other one goes away',
+  async () => {
+    const ports = [await findFreePort(), await findFreePort()] as const;
+    const rolling = await startNginx(...ports.map((port) => `http://127.0.0.1:${port}`));
+    const isAnswered = async () =>
+      (await sendRequest(rolling.url, { method: 'GET', target: '/healthz' })).status === 200;
+    const second = await listenAt(ports[1]);
+    // nginx notices that the first one is away. It is back when the second one goes.
+    expect([await isAnswered(), await isAnswered()]).toEqual([true, true]);
+    const first = await listenAt(ports[0]);
+    end(second);
+
+    const goneAt = performance.now();
+    while (!(await isAnswered()) && performance.now() - goneAt < 10 * SECOND_MS) continue;
+    const lastedMs = performance.now() - goneAt;
+    end(first);
+    await rolling.stop();
+    expect(lastedMs).toBeLessThan(3 * SECOND_MS);
+  },
+  MINUTE_MS,
+);
+
+async function listenAt(port: number): Promise<HttpServer> {
+  const server = createHttpServer((_request, response) => response.end());
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+}
+
+function end(server: HttpServer): void {
+  server.close();
+  server.closeAllConnections();
+}

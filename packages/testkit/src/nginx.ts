@@ -34,7 +34,7 @@ export async function startNginx(...apiUrls: string[]): Promise<NginxServer> {
   const statusUrl = `http://127.0.0.1:${statusPort}/stub_status`;
   const server = await start(statusUrl, (folder) => {
     change(join(folder, 'cardea/plain.conf'), {
-      'server 127.0.0.1:8400 max_fails=1 fail_timeout=5s;': upstreams(apiUrls),
+      'server 127.0.0.1:8400 max_fails=1 fail_timeout=1s;': upstreams(apiUrls),
       'listen 127.0.0.1:8080;': `listen 127.0.0.1:${port};`,
     });
     return mainOf(folder, statusPort);
@@ -98,7 +98,7 @@ async function start(statusUrl: string, configure: (folder: string) => string) {
 }
 
 function upstreams(apiUrls: string[]): string {
-  return apiUrls.map((url) => `server ${new URL(url).host} max_fails=1 fail_timeout=5s;`).join('\n    ');
+  return apiUrls.map((url) => `server ${new URL(url).host} max_fails=1 fail_timeout=1s;`).join('\n    ');
 }
 
 function change(file: string, replacements: Record<string, string>): void {
