@@ -5,7 +5,7 @@ import { startTlsNginx } from '@cardea/testkit/nginx';
 import type { NginxServer } from '@cardea/testkit/nginx';
 import { FrontDoor } from '../kill/front-door.ts';
 import { startFull } from '../rotation/full.ts';
-import type { FullInstallation, Peer } from '../rotation/full.ts';
+import type { FullInstallation, FullOptions, Peer } from '../rotation/full.ts';
 import { startLink } from './link.ts';
 import type { Link } from './link.ts';
 
@@ -36,6 +36,12 @@ export type LinkedPeer = (typeof linkedPeers)[number];
 /** The stack with a link in front of each peer. */
 export interface LinkedStack extends Stack {
   links: Readonly<Record<LinkedPeer, Link>>;
+}
+
+/** Starts the stack, with its keys and its log in `folder`. */
+export async function startStack(folder: string, options: FullOptions = {}): Promise<Stack> {
+  const full = await startFull(folder, { apis: 2, settings: { CARDEA_TRUSTED_PROXIES: '1' }, ...options });
+  return putNginxBefore(full, full.urls);
 }
 
 /** Starts the stack with links, with its keys and its log in `folder`. */
