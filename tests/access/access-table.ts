@@ -147,10 +147,16 @@ export const table: Record<string, Row> = {
       return { body };
     },
   },
-  // A wrong code, so everybody is denied. Each user has begun to set up TOTP.
+  // A wrong code, so everybody is denied. Each user has set up TOTP by the row of that call.
   'POST /api/v1/auth/totp:confirm': { statuses: '401 403 403 403 403 403 403 403', body: { otp: 'wrong' } },
   'POST /api/v1/auth/totp:disable': { statuses: '401 409 409 409 409 409 403 403', body: { otp: 'wrong' } },
-  'POST /api/v1/auth/totp': { statuses: USERS_ONLY },
+  'POST /api/v1/auth/totp': {
+    statuses: USERS_ONLY,
+    body: { currentPassword: PASSWORD },
+    async fresh({ password = PASSWORD }) {
+      return { body: { currentPassword: password } };
+    },
+  },
   'DELETE /api/v1/auth/totp': { statuses: '401 204 204 204 204 204 403 403' },
   'GET /api/v1/auth/sessions': { statuses: USERS_ONLY },
   // The session of somebody else: not even an admin ends it this way.

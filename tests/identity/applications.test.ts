@@ -346,7 +346,7 @@ inEachProfile((system) => {
       app.get('/audit/entries'),
       app.get('/auth/sessions'),
       app.post('/auth/password', { currentPassword: 'x', newPassword: 'y' }),
-      app.post('/auth/totp'),
+      app.post('/auth/totp', { currentPassword: 'x' }),
       app.post('/auth/logout'),
     ];
     for (const refused of forPeople) {

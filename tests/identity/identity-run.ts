@@ -35,7 +35,7 @@ export async function runThroughIdentity(fresh: TestSystem): Promise<string[]> {
   await vera.get('/vaults').expect(403);
   await vera.post('/auth/password', { currentPassword: made.oneTimePassword, newPassword: 'password1234' }).expect(400);
   await vera.post('/auth/password', { currentPassword: made.oneTimePassword, newPassword: chosen }).expect(204);
-  const totp = (await vera.post('/auth/totp').expect(200)).body;
+  const totp = (await vera.post('/auth/totp', { currentPassword: chosen }).expect(200)).body;
   secrets.push(new URL(totp.uri as string).searchParams.get('secret')!);
   const otp = codeOf(fresh, totp.uri as string);
   const { recoveryCodes } = keep((await vera.post('/auth/totp:confirm', { otp }).expect(200)).body);

@@ -109,7 +109,7 @@ export async function turnOnTotp(
   system: TestSystem,
   person: Stranger,
 ): Promise<{ uri: string; recoveryCodes: string[] }> {
-  const { uri } = (await person.post('/auth/totp').expect(200)).body as { uri: string };
+  const { uri } = (await person.post('/auth/totp', { currentPassword: PASSWORD }).expect(200)).body as { uri: string };
   const { body } = await person.post('/auth/totp:confirm', { otp: codeOf(system, uri) }).expect(200);
   return { uri, recoveryCodes: (body as { recoveryCodes: string[] }).recoveryCodes };
 }

@@ -107,7 +107,7 @@ inEachProfile((system) => {
     test('is set up, confirmed and required, and its code works once', async () => {
       await createUser(system, { username: 'tom', password: PASSWORD });
       const { person } = await signIn(system, { username: 'tom' }, somewhere());
-      const begun = await person.post('/auth/totp').expect(200);
+      const begun = await person.post('/auth/totp', { currentPassword: PASSWORD }).expect(200);
       expect(begun.body.uri).toMatch(/^otpauth:\/\/totp\/Cardea:tom\?secret=[A-Z2-7]{32}&/);
       await expectRecords(system, begun, { action: 'auth.totpSetUp', decision: 'allow', rule: 'self' });
       await signIn(system, { username: 'tom' }, somewhere());
@@ -120,7 +120,7 @@ inEachProfile((system) => {
       await expectRecords(system, denied, { action: 'auth.totpConfirm', decision: 'deny', rule: 'otp-wrong' });
       const confirmed = await person.post('/auth/totp:confirm', { otp: code }).expect(200);
       await expectRecords(system, confirmed, { action: 'auth.totpConfirm', decision: 'allow' });
-      await person.post('/auth/totp').expect(409);
+      await person.post('/auth/totp', { currentPassword: PASSWORD }).expect(409);
       await person.post('/auth/totp:confirm', { otp: code }).expect(409);
       const admin = await system.as('admin');
       expect((await admin.get('/users/tom').expect(200)).body.totp).toBe(true);

@@ -1,6 +1,7 @@
 import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { expect, test } from '@jest/globals';
 import { clientAt, codeOf, countStatuses, createUser, expectRecords, nextTotpStep, signIn } from './identity.ts';
 import { turnOnTotp } from './identity.ts';
@@ -30,12 +31,22 @@ inEachProfile((system) => {
     return (body as { totp: boolean }).totp;
   }
 
+  // Many refusals of one kind share a record.
+  async function expectThrottled(action: string, username: string): Promise<void> {
+    const denied = await (await system.as('admin')).auditEntries({ action, decision: 'deny' });
+    const rules = denied.filter(({ event }) => event.actor.name === username).map(({ event }) => event.rule);
+    expect(rules).toContain('sign-in-throttle');
+  }
+
   test('confirmed a hundred times at once is confirmed once, and the recovery codes of that answer work', async () => {
     const person = await newUser('connie');
-    const { uri } = (await person.post('/auth/totp').expect(200)).body as { uri: string };
+    const { uri } = (await person.post('/auth/totp', { currentPassword: PASSWORD }).expect(200)).body as {
+      uri: string;
+    };
     const otp = codeOf(system, uri);
     const answers = await Promise.all(Array.from({ length: 100 }, () => person.post('/auth/totp:confirm', { otp })));
-    expect(countStatuses(answers)).toEqual({ 200: 1, 409: 99 });
+    const { 200: confirmedOnce, 409: tooLate = 0, 429: tooMany = 0 } = countStatuses(answers);
+    expect([confirmedOnce, tooLate + tooMany]).toEqual([1, 99]);
     const winner = answers.find(({ status }) => status === 200)!;
     await expectRecords(system, winner, { action: 'auth.totpConfirm', decision: 'allow' });
     const [code] = (winner.body as { recoveryCodes: string[] }).recoveryCodes;
@@ -46,17 +57,66 @@ inEachProfile((system) => {
     for (let round = 0; round < 5; round += 1) {
       const username = `connor-${round}`;
       const person = await newUser(username);
-      const { uri } = (await person.post('/auth/totp').expect(200)).body as { uri: string };
+      const { uri } = (await person.post('/auth/totp', { currentPassword: PASSWORD }).expect(200)).body as {
+        uri: string;
+      };
       const otp = codeOf(system, uri);
       const [confirmed, again] = await Promise.all([
         person.post('/auth/totp:confirm', { otp }),
-        person.post('/auth/totp'),
+        person.post('/auth/totp', { currentPassword: PASSWORD }),
       ]);
       expect([200, 403, 409]).toContain(confirmed.status);
       expect(await isOn(username)).toBe(confirmed.status === 200);
       // One of them was first. Both would leave one secret on and another one shown last.
       if (confirmed.status === 200) expect(again.status).toBe(409);
     }
+  });
+
+  test('is not set up by a stolen session: it asks for the current password, which cannot be guessed there', async () => {
+    const thief = await newUser('cora');
+    const without = await thief.post('/auth/totp').expect(400);
+    await expectRecords(system, without, { action: 'auth.totpSetUp', decision: 'deny', reason: 'invalid_request' });
+    const guesses = Array.from({ length: 30 }, (_, i) => thief.post('/auth/totp', { currentPassword: `guess ${i}` }));
+    const answers = await Promise.all(guesses);
+    const { 403: wrong, 429: tooMany } = countStatuses(answers);
+    expect([wrong, tooMany]).toEqual([6, 24]);
+    const denied = answers.find(({ status }) => status === 403)!;
+    await expectRecords(system, denied, { action: 'auth.totpSetUp', decision: 'deny', rule: 'bad-password' });
+    await thief.post('/auth/totp', { currentPassword: PASSWORD }).expect(429);
+    await expectThrottled('auth.totpSetUp', 'cora');
+
+    system.passTime(MINUTE_MS);
+    const owner = (await signIn(system, { username: 'cora' }, somewhere())).person;
+    await owner.post('/auth/totp:confirm', { otp: '000000' }).expect(409);
+    expect(await isOn('cora')).toBe(false);
+  });
+
+  test('is not turned on by guessing the first code', async () => {
+    const person = await newUser('cody');
+    const { uri } = (await person.post('/auth/totp', { currentPassword: PASSWORD }).expect(200)).body as {
+      uri: string;
+    };
+    nextTotpStep(system);
+    const right = codeOf(system, uri);
+    const guesses = Array.from({ length: 30 }, (_, i) => String(100_000 + i)).filter((guess) => guess !== right);
+    const answers = await Promise.all(guesses.map((otp) => person.post('/auth/totp:confirm', { otp })));
+    const { 403: wrong, 429: tooMany } = countStatuses(answers);
+    expect([wrong, tooMany]).toEqual([6, guesses.length - 6]);
+    await person.post('/auth/totp:confirm', { otp: right }).expect(429);
+    await expectThrottled('auth.totpConfirm', 'cody');
+    expect(await isOn('cody')).toBe(false);
+  });
+
+  test('that is not confirmed is forgotten when the password changes: a thief may have set it up', async () => {
+    const person = await newUser('cleo');
+    const { uri } = (await person.post('/auth/totp', { currentPassword: PASSWORD }).expect(200)).body as {
+      uri: string;
+    };
+    const changed = { currentPassword: PASSWORD, newPassword: 'another long enough one' };
+    await person.post('/auth/password', changed).expect(204);
+    const refused = await person.post('/auth/totp:confirm', { otp: codeOf(system, uri) }).expect(409);
+    await expectRecords(system, refused, { action: 'auth.totpConfirm', decision: 'deny', rule: 'totp-off' });
+    expect(await isOn('cleo')).toBe(false);
   });
 
   test('is turned off by an unused code', async () => {
@@ -84,7 +144,9 @@ inEachProfile((system) => {
     await expectRecords(system, unknown, { decision: 'deny', rule: 'recovery-code-unknown' });
     const done = await disable(person, first).expect(204);
     await expectRecords(system, done, { action: 'auth.totpDisable', decision: 'allow', rule: 'self+recovery' });
-    const { uri } = (await person.post('/auth/totp').expect(200)).body as { uri: string };
+    const { uri } = (await person.post('/auth/totp', { currentPassword: PASSWORD }).expect(200)).body as {
+      uri: string;
+    };
     await person.post('/auth/totp:confirm', { otp: codeOf(system, uri) }).expect(200);
     await disable(person, second).expect(403);
   });
@@ -97,7 +159,7 @@ inEachProfile((system) => {
     expect(await isOn('dirk')).toBe(true);
 
     const dora = await newUser('dora');
-    await dora.post('/auth/totp').expect(200);
+    await dora.post('/auth/totp', { currentPassword: PASSWORD }).expect(200);
     const removed = await dora.delete('/auth/totp').expect(204);
     await expectRecords(system, removed, { action: 'auth.totpRemove', decision: 'allow', rule: 'self' });
     const gone = await dora.post('/auth/totp:confirm', { otp: '000000' }).expect(409);
@@ -119,12 +181,11 @@ inEachProfile((system) => {
     expect(await isOn('doug')).toBe(true);
   });
 
-  test('turned on and off again does not reset the count of wrong passwords', async () => {
-    const person = await newUser('dom');
+  test('turned off by a code does not reset the count of wrong passwords', async () => {
+    const { person, recoveryCodes } = await withTotp('dom');
     const guess = (currentPassword: string) =>
       person.post('/auth/password', { currentPassword, newPassword: PASSWORD });
     for (let i = 0; i < 5; i += 1) await guess(`guess ${i}`).expect(403);
-    const { recoveryCodes } = await turnOnTotp(system, person);
     await disable(person, recoveryCodes[0]!).expect(204);
     await guess('guess 5').expect(429);
   });

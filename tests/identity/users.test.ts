@@ -128,7 +128,7 @@ inEachProfile((system) => {
         person.get('/vaults'),
         person.post('/vaults', { name: 'ottos' }),
         person.get('/auth/sessions'),
-        person.post('/auth/totp'),
+        person.post('/auth/totp', { currentPassword: PASSWORD }),
         person.delete('/auth/totp'),
         person.get('/users'),
       ];
@@ -452,6 +452,17 @@ inEachProfile((system) => {
     expect(await query(system, `select event from outbox where event like '%handOver%'`)).toEqual([]);
     const alice = await system.as('alice');
     expect(await alice.readSecret('heritage', 's')).toBe('kept');
+  });
+
+  test('an admin cannot reset their own password: a stolen session would take over the account', async () => {
+    const { username } = await createUser(system, { username: 'roy', role: 'admin', password: PASSWORD });
+    const { person: roy } = await signIn(system, { username: 'roy' });
+    const refused = await roy.post('/users/roy:resetPassword').expect(409);
+    expect(refused.body.detail).toContain('POST /api/v1/auth/password');
+    const record = { action: 'user.resetPassword', decision: 'deny', rule: 'own-account' } as const;
+    await expectRecords(system, refused, record);
+    await signIn(system, { username: 'roy' });
+    await (await system.as('admin')).delete(`/users/${String(username)}`).expect(204);
   });
 
   test('a reset password is a one-time password, and the old one and every session stop working', async () => {

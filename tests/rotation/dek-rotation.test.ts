@@ -71,7 +71,9 @@ inEachProfile((system, { admin, alice, carla }) => {
   test('a TOTP secret that is resealed between its set-up and its first code is confirmed', async () => {
     await createUser(system, { username: 'between', password: PASSWORD });
     const { person } = await signIn(system, { username: 'between' });
-    const { uri } = (await person.post('/auth/totp').expect(200)).body as { uri: string };
+    const { uri } = (await person.post('/auth/totp', { currentPassword: PASSWORD }).expect(200)).body as {
+      uri: string;
+    };
     await rotate(system, admin, { kind: 'dek' });
     await person.post('/auth/totp:confirm', { otp: codeOf(system, uri) }).expect(200);
   });

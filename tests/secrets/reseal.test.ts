@@ -251,7 +251,9 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       const person = async (username: string) => (await signIn(system, { username })).person;
       const { uri } = await turnOnTotp(system, await person('confirmed'));
       const unconfirmed = await person('unconfirmed');
-      const setUp = (await unconfirmed.post('/auth/totp').expect(200)).body as { uri: string };
+      const setUp = (await unconfirmed.post('/auth/totp', { currentPassword: PASSWORD }).expect(200)).body as {
+        uri: string;
+      };
 
       expect(await resealAll(SYSTEM_VAULT_ID)).toMatchObject({ 'secret-version': 0, totp: 2 });
       nextTotpStep(system);
@@ -334,7 +336,11 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
     // The DEK of the system behaves the same.
     const { dekVersion } = await addDek(SYSTEM_VAULT_ID);
     await createUser(system, { username: 'newest', password: PASSWORD });
-    await (await signIn(system, { username: 'newest' })).person.post('/auth/totp').expect(200);
+    await (
+      await signIn(system, { username: 'newest' })
+    ).person
+      .post('/auth/totp', { currentPassword: PASSWORD })
+      .expect(200);
     const [user] = await query<{ totp_dek_version: number; totp_ciphertext: Uint8Array }>(
       system,
       `select totp_dek_version, totp_ciphertext from app_user where username = 'newest'`,

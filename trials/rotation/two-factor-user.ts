@@ -16,7 +16,8 @@ export async function createTwoFactorUser(client: Client): Promise<() => Promise
   await client.insist('user.create', { method: 'POST', path: '/users', body: { ...CREDENTIALS, role: 'developer' } });
   const signedIn = await client.insist('auth.login', { method: 'POST', path: '/auth/login', body: CREDENTIALS });
   const { access_token: token } = bodyOf<{ access_token: string }>(signedIn);
-  const setUp = await client.insist('auth.totpSetUp', { method: 'POST', path: '/auth/totp', token, body: {} });
+  const body = { currentPassword: CREDENTIALS.password };
+  const setUp = await client.insist('auth.totpSetUp', { method: 'POST', path: '/auth/totp', token, body });
   const secret = fromBase32(new URL(bodyOf<{ uri: string }>(setUp).uri).searchParams.get('secret')!);
   let step = 0;
   const nextCode = async () => {

@@ -107,7 +107,7 @@ export const auditRules = {
   'not-dead': 'Only a dead delivery can be sent again.',
   'not-empty': 'The vault holds secrets.',
   'not-in-trash': 'The trash has no secret with this name.',
-  'own-account': 'Admins cannot delete, disable, demote or expire themselves.',
+  'own-account': 'Admins cannot delete, disable, demote or expire themselves, or reset their own password.',
   'owns-alone': 'The user is the only owner of a vault.',
   'reference-circle': 'The reference leads back to itself.',
   'reference-depth': 'The chain of references is too long.',

@@ -115,10 +115,11 @@ export const setUpTotp = endpoint({
   method: 'POST',
   path: '/api/v1/auth/totp',
   action: 'auth.totpSetUp',
-  summary: 'Make a TOTP secret (RFC 6238). Sign-in asks for a code only after a first code has confirmed the secret.',
+  summary:
+    'Make a TOTP secret (RFC 6238). The current password is required. Sign-in asks for a code only after a first code has confirmed the secret.',
   auth: 'bearer',
   statuses: [200],
-  body: z.strictObject({}).optional(),
+  body: z.strictObject({ currentPassword: Password }),
   response: z.strictObject({ uri: z.string() }),
 });
 
@@ -127,7 +128,7 @@ export const confirmTotp = endpoint({
   method: 'POST',
   path: '/api/v1/auth/totp:confirm',
   action: 'auth.totpConfirm',
-  summary: 'Turn TOTP on with a first code. The recovery codes are shown once.',
+  summary: 'Turn TOTP on with a first code. The recovery codes are shown once. Wrong codes count as failed sign-ins.',
   auth: 'bearer',
   statuses: [200],
   body: z.strictObject({ otp: Otp }),

@@ -106,7 +106,8 @@ export const resetPassword = endpoint({
   ...verb,
   path: '/api/v1/users/{username}:resetPassword',
   action: 'user.resetPassword',
-  summary: 'Make a one-time password and show it once. Ends every session of the user and turns TOTP off.',
+  summary:
+    'Make a one-time password and show it once. Ends every session of the user and turns TOTP off. Not for the own account.',
   statuses: [200],
   response: OneTimePassword,
 });

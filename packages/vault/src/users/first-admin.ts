@@ -3,7 +3,7 @@ import { randomSecret } from '@cardea/crypto/ids';
 import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { systemCaller } from '../system-caller.ts';
-import { verifyPassword } from './sign-in.ts';
+import { verifyPassword } from './password-hashes.ts';
 import { countUsers, findUser } from './user-store.ts';
 import { addUser } from './users.ts';
 

@@ -5,12 +5,13 @@ import { randomSecret } from '@cardea/crypto/ids';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
+import { passwordChanged, withCurrentPassword } from './current-password.ts';
 import { checkNewPassword } from './password-rules.ts';
 import { endAllSessions } from './sessions.ts';
-import { hashPassword, verifyPassword } from './sign-in.ts';
-import { forgetFailures, throttled } from './throttle.ts';
+import { hashPassword } from './password-hashes.ts';
+import { forgetFailures } from './throttle.ts';
 import { ownUser } from './totp.ts';
-import { clearTotp, getUser, replacePassword, replaceRecoveryCodes } from './user-store.ts';
+import { clearTotp, forgetUnconfirmedTotp, getUser, replacePassword, replaceRecoveryCodes } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
 
 /** Checks a new password. @throws AppError `invalid_request` that says what is wrong with it */
@@ -25,8 +26,8 @@ export function makeOneTimePassword(): string {
 }
 
 /**
- * Changes the caller's own password and ends every other session. The current password is required. Wrong ones are
- * counted as at sign-in, because a thief of a session would guess the password here.
+ * Changes the caller's own password, ends every other session, and deletes a TOTP secret that no code has confirmed:
+ * whoever knew the old password may have made it.
  * @throws AppError `access_denied`, `invalid_request`, `conflict`, `rate_limited`
  */
 export async function changeOwnPassword(
@@ -38,10 +39,7 @@ export async function changeOwnPassword(
   await refuseBadPassword(newPassword, user.username);
   if (newPassword === currentPassword)
     throw new AppError('invalid_request', 'the new password must differ from the current one');
-  return throttled(ctx, { caller, username: user.username, account: user.username }, async () => {
-    if (!(await verifyPassword(ctx, user.password_hash, currentPassword))) {
-      throw new AppError('access_denied', 'the current password is wrong', { rule: 'bad-password' });
-    }
+  return withCurrentPassword(ctx, caller, { user, currentPassword }, async () => {
     const to = await hashPassword(ctx, newPassword);
     return choosePassword(ctx, caller, { user, to });
   });
@@ -58,7 +56,8 @@ async function choosePassword(
     caller,
     async (tx) => {
       const replaced = await replacePassword(tx, { id, from, to, state: 'chosen', updatedAt: ctx.now().getTime() });
-      if (!replaced) throw new AppError('conflict', 'another request has just changed the password');
+      if (!replaced) throw passwordChanged();
+      await forgetUnconfirmedTotp(tx, id);
       await forgetFailures(tx, username);
       await endAllSessions(ctx, tx, { userId: id, except: caller.actor.session });
       return { value: undefined, facts: { action: 'auth.password', rule: 'self' } };
@@ -67,7 +66,11 @@ async function choosePassword(
   );
 }
 
-/** Makes a one-time password, ends every session and turns TOTP off: for a user who lost their password or device. */
+/**
+ * Makes a one-time password, ends every session and turns TOTP off: for a user who lost their password or device. The
+ * admin's own account is refused: see `withCurrentPassword`.
+ * @throws AppError `not_found`; `conflict` for the caller's own account
+ */
 export async function resetPassword(
   ctx: VaultContext,
   caller: Caller,
@@ -78,6 +81,7 @@ export async function resetPassword(
   const to = await hashPassword(ctx, oneTimePassword);
   return changed(ctx, caller, async (tx) => {
     const { id, password_hash: from } = await getUser(tx, username);
+    if (id === caller.actor.id) throw ownAccount();
     await replacePassword(tx, { id, from, to, state: 'one_time', updatedAt: ctx.now().getTime() });
     await clearTotp(tx, id);
     await replaceRecoveryCodes(tx, id, []);
@@ -88,4 +92,9 @@ export async function resetPassword(
       facts: { action: 'user.resetPassword', rule, resource: { user: username } },
     };
   });
+}
+
+function ownAccount(): AppError {
+  const message = 'you cannot reset your own password: change it with POST /api/v1/auth/password, or ask another admin';
+  return new AppError('conflict', message, { rule: 'own-account' });
 }

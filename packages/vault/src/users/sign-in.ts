@@ -4,12 +4,12 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { generateRefreshToken } from '@cardea/crypto/credential';
 import { sha256, uuidv7 } from '@cardea/crypto/ids';
-import { PasswordQueueFull } from '@cardea/crypto/password';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import { HOUR_MS } from '@cardea/contracts/durations';
 import { requireUnsealed } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
+import { hashPassword, verifyPassword } from './password-hashes.ts';
 import { insertRefreshToken, insertSession } from './session-store.ts';
 import { forgetFailures, normalizeUsername, throttled } from './throttle.ts';
 import { readSecondFactor, useSecondFactor } from './totp.ts';
@@ -127,29 +127,6 @@ function refuseClosedAccount(user: UserRow, now: number): void {
   if (user.disabled === 1) throw wrong('user-disabled', user);
   if (user.expires_at !== null && user.expires_at <= now) throw wrong('user-expired', user);
   if (user.password_state === 'one_time_used') throw wrong('one-time-password-used', user);
-}
-
-/** False for a wrong password, and for an unknown user after the same work. @throws AppError `unavailable` */
-export async function verifyPassword(
-  ctx: Pick<VaultContext, 'passwords'>,
-  hash: string | undefined,
-  password: string,
-): Promise<boolean> {
-  return inQueue(() => ctx.passwords.verify(hash, password));
-}
-
-/** The hash under which a password is stored. @throws AppError `unavailable` */
-export async function hashPassword(ctx: Pick<VaultContext, 'passwords'>, password: string): Promise<string> {
-  return inQueue(() => ctx.passwords.hash(password));
-}
-
-async function inQueue<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof PasswordQueueFull)) throw error;
-    throw new AppError('unavailable', 'too many passwords are being checked: try again later', { cause: error });
-  }
 }
 
 // The record names the stored account, but no actor, because the client has not proved who it is. A typed name that

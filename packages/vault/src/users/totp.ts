@@ -16,7 +16,8 @@ import type { VaultContext } from '../context.ts';
 import { changeSealed } from '../deks/change-sealed.ts';
 import { openForSystem, openForSystemInTransaction, sealForSystem } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
-import { throttled } from './throttle.ts';
+import { passwordChanged, withCurrentPassword } from './current-password.ts';
+import { forgetFailures, throttled } from './throttle.ts';
 import {
   clearTotp,
   findUserById,
@@ -60,15 +61,29 @@ export async function useSecondFactor(
   return factor.kind === 'totp' ? useTotpStep(tx, userId, factor.step) : useRecoveryCode(tx, userId, factor.hash);
 }
 
-/** Makes a TOTP secret. Sign-in asks for a code only once `confirmTotp` has seen one. @throws AppError `conflict` */
-export async function setUpTotp(ctx: VaultContext, caller: Caller): Promise<Audited<{ uri: string }>> {
+/**
+ * Makes a TOTP secret for a caller who gives their current password. Sign-in asks for a code only once `confirmTotp` has
+ * seen one.
+ * @throws AppError `conflict` if TOTP is on; what `withCurrentPassword` throws
+ */
+export async function setUpTotp(
+  ctx: VaultContext,
+  caller: Caller,
+  currentPassword: string,
+): Promise<Audited<{ uri: string }>> {
   const user = await ownUser(ctx, caller);
   if (user.totp_enabled === 1) throw isOn();
+  return withCurrentPassword(ctx, caller, { user, currentPassword }, () => storeTotp(ctx, caller, user));
+}
+
+async function storeTotp(ctx: VaultContext, caller: Caller, user: UserRow): Promise<Audited<{ uri: string }>> {
   const secret = generateTotpSecret();
   const uri = totpUri({ issuer: 'Cardea', account: user.username, secret });
   const work = async (tx: Transaction) => {
     const sealed = await sealForSystem(ctx, tx, { kind: TOTP_KIND, id: user.id }, secret);
+    if ((await findUserById(tx, user.id))?.password_hash !== user.password_hash) throw passwordChanged();
     if (!(await setUpTotpSecret(tx, user.id, sealed))) throw isOn();
+    await forgetFailures(tx, user.username);
     const facts: EventFacts = { action: 'auth.totpSetUp', rule: 'self' };
     return { value: { uri }, facts };
   };
@@ -76,15 +91,27 @@ export async function setUpTotp(ctx: VaultContext, caller: Caller): Promise<Audi
 }
 
 /**
- * Turns TOTP on with a first code. Of several concurrent calls one succeeds, and only its recovery codes are valid.
- * @throws AppError `conflict`; `access_denied` for a wrong code
+ * Turns TOTP on with a first code. It does not ask for the password again: only who gave it has seen the secret. Wrong
+ * codes are counted as at sign-in: a thief of a session could otherwise guess the code of a secret that its owner has
+ * set up, and get the recovery codes. Of several concurrent calls one succeeds, and only its recovery codes are valid.
+ * @throws AppError `conflict`; `access_denied` for a wrong code; `rate_limited` after too many
  */
 export async function confirmTotp(
   ctx: VaultContext,
   caller: Caller,
   otp: string,
 ): Promise<Audited<{ recoveryCodes: string[] }>> {
-  const { id } = await ownUser(ctx, caller);
+  const user = await ownUser(ctx, caller);
+  getUnconfirmed(user);
+  const { id, username } = user;
+  return throttled(ctx, { caller, username, account: username }, () => turnOn(ctx, caller, { id, username, otp }));
+}
+
+async function turnOn(
+  ctx: VaultContext,
+  caller: Caller,
+  { id, username, otp }: { id: string; username: string; otp: string },
+): Promise<Audited<{ recoveryCodes: string[] }>> {
   const recoveryCodes = generateRecoveryCodes(RECOVERY_CODES);
   const hashes = recoveryCodes.map((code) => sha256(normalizeRecoveryCode(code)));
   // The code is compared in the transaction: a rotation may reseal the secret at any time.
@@ -92,25 +119,28 @@ export async function confirmTotp(
     const step = await requireCode(ctx, tx, id, otp);
     if (!(await turnTotpOn(tx, { id, step }))) throw isOn();
     await replaceRecoveryCodes(tx, id, hashes);
+    await forgetFailures(tx, username);
     return { value: { recoveryCodes }, facts: { action: 'auth.totpConfirm', rule: 'self' } };
   });
 }
 
 async function requireCode(ctx: VaultContext, tx: Transaction, id: string, otp: string): Promise<number> {
-  const user = await findUserById(tx, id);
-  if (user?.totp_enabled === 1) throw isOn();
-  const ciphertext = user?.totp_ciphertext;
-  if (!ciphertext) throw new AppError('conflict', 'set TOTP up first', { rule: 'totp-off' });
+  const ciphertext = getUnconfirmed(await findUserById(tx, id));
   const step = stepIn(ctx, openForSystemInTransaction(ctx, { kind: TOTP_KIND, id }, ciphertext), otp);
-  // Wrong codes are not counted here: an attacker with this session could set up a secret of their own instead.
   if (step === undefined) throw wrongCode('otp-wrong');
   return step;
 }
 
+/** The sealed secret that no code has confirmed. @throws AppError `conflict` */
+function getUnconfirmed(user: UserRow | undefined): Uint8Array {
+  if (user?.totp_enabled === 1) throw isOn();
+  if (user?.totp_ciphertext) return user.totp_ciphertext;
+  throw new AppError('conflict', 'set TOTP up first', { rule: 'totp-off' });
+}
+
 /**
  * Turns TOTP off with an unused code or a recovery code: a thief of a session has neither. Wrong codes are counted as
- * at sign-in. A right code does not clear the count: otherwise a thief of a session could turn TOTP on and off again,
- * and so guess the password without limit.
+ * at sign-in. A right code does not clear the count of wrong passwords.
  * @throws AppError `conflict` if TOTP is not on; `access_denied` for a wrong code; `rate_limited` after too many
  */
 export async function disableTotp(ctx: VaultContext, caller: Caller, otp: string): Promise<Audited<undefined>> {

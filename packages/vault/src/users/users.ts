@@ -21,7 +21,7 @@ import { handOver, refuseOwnerlessVaults } from './ownership.ts';
 import type { HandedOver } from './ownership.ts';
 import { makeOneTimePassword, refuseBadPassword } from './passwords.ts';
 import { endAllSessions } from './sessions.ts';
-import { hashPassword } from './sign-in.ts';
+import { hashPassword } from './password-hashes.ts';
 import { forgetFailures, isLocked } from './throttle.ts';
 import {
   countOtherAdmins,

@@ -70,7 +70,10 @@ export function authRoutes(
       return done.map(empty);
     }),
 
-    route(contract.setUpTotp, async ({ caller }) => (await setUpTotp(ctx, caller)).map((body) => ({ body }))),
+    route(contract.setUpTotp, async ({ caller, body }) => {
+      const setUp = await setUpTotp(ctx, caller, body.currentPassword);
+      return setUp.map((shown) => ({ body: shown }));
+    }),
 
     route(contract.confirmTotp, async ({ caller, body }) => {
       const confirmed = await confirmTotp(ctx, caller, body.otp);
