@@ -112,6 +112,7 @@ export const auditActions = {
   'user.expiring': changed,
   'user.list': shown,
   'user.read': shown,
+  'user.recover': changed,
   'user.resetPassword': changed,
   'user.revokeSessions': changed,
   'user.unlock': changed,

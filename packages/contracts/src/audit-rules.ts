@@ -34,6 +34,7 @@ export const auditRules = {
   'delivery-abandoned': 'The receiver took the webhook in no attempt within a day, or is no longer configured.',
   'delivery-refused': 'The receiver answered that it wants no more webhooks (410).',
   event: 'A receiver of webhooks wants to know of an event.',
+  'offline-recovery': 'An operator made the user an admin again, with a command on the server.',
   'trash-retention': 'It was in the trash for the full retention time.',
 
   // Why credentials were refused.

@@ -15,7 +15,8 @@ export interface InitialPassword {
   forget(): Promise<void>;
 }
 
-const USERNAME = 'admin';
+/** The username of the admin that the first start makes. */
+export const FIRST_ADMIN = 'admin';
 
 /**
  * Makes the user `admin` in a database without users; does nothing if there is a user. The password is kept before the
@@ -25,7 +26,7 @@ export async function ensureAdmin(ctx: VaultContext, initialPassword: InitialPas
   if (await hasUsers(ctx.db)) return;
   const password = await initialPassword.keep(randomSecret(18));
   try {
-    await addUser(ctx, systemCaller, { username: USERNAME, role: 'admin', password });
+    await addUser(ctx, systemCaller, { username: FIRST_ADMIN, role: 'admin', password });
   } catch (error) {
     // Another process made the user first. If both keep their password in the same place, the kept password is right.
     // If not, the password that this process keeps opens nothing.
@@ -40,6 +41,6 @@ export async function hasUsers(db: Queryable): Promise<boolean> {
 }
 
 async function isOfAdmin(ctx: VaultContext, password: string): Promise<boolean> {
-  const admin = await findUser(ctx.db, USERNAME);
+  const admin = await findUser(ctx.db, FIRST_ADMIN);
   return verifyPassword(ctx, admin?.password_hash, password);
 }

@@ -85,6 +85,19 @@ export async function countOtherAdmins(tx: Transaction, id: string): Promise<num
   return row?.admins ?? 0;
 }
 
+/** The usernames of admins, also of those who cannot sign in. At most `limit`. */
+export async function listAdminNames(db: Queryable, limit: number): Promise<string[]> {
+  const rows = await db.query<{ username: string }>(
+    `select username
+       from app_user
+      where role = 'admin'
+      order by username
+      limit $1`,
+    [limit],
+  );
+  return rows.map(({ username }) => username);
+}
+
 export interface NewUser {
   id: string;
   username: string;

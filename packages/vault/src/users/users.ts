@@ -85,7 +85,7 @@ export async function addUser(
       const expiry = { expiresAt: due, announceAt };
       await insertUser(tx, { id, username, role, passwordHash, passwordState, ...expiry, createdAt });
       const row = (await findUser(tx, username))!;
-      const changes = changesBetween({}, fieldsOf(row));
+      const changes = changesBetween({}, userFields(row));
       return {
         value: { ...toUser(row, false), ...(oneTimePassword === undefined ? {} : { oneTimePassword }) },
         facts: { action: 'user.create', rule, changes, resource: { user: username } },
@@ -139,7 +139,7 @@ export async function changeUser(
     // Sessions of a disabled user are refused anyway. They end here, so that enabling the user does not revive them.
     if (disabled) await endAllSessions(ctx, tx, { userId: row.id });
     const locked = await isLocked(tx, username, now);
-    const changes = changesBetween(fieldsOf(row), fieldsOf(next));
+    const changes = changesBetween(userFields(row), userFields(next));
     return {
       value: toUser(next, locked),
       facts: { action: 'user.change', rule, ...touched(changes), resource: { user: username } },
@@ -162,7 +162,7 @@ export async function deleteUser(
     await deleteUserRow(tx, row.id);
     await forgetFailures(tx, username);
     const reason = vaults.length === 0 ? undefined : `succeeded by ${successor}`;
-    const changes = changesBetween(fieldsOf(row), {});
+    const changes = changesBetween(userFields(row), {});
     const facts: EventFacts = { action: 'user.delete', rule, reason, changes, resource: { user: username } };
     const handedOver = vaults.map((vault) => handOverOf(vault, { rule, from: username, to: successor! }));
     return { value: undefined, facts: [facts, ...handedOver] };
@@ -211,7 +211,7 @@ async function withLock(ctx: VaultContext, row: UserRow): Promise<User> {
 }
 
 /** The fields of a change that an audit record shows. */
-function fieldsOf({ role, disabled, expires_at: expiresAt }: UserRow): AuditFields {
+export function userFields({ role, disabled, expires_at: expiresAt }: UserRow): AuditFields {
   return { role, disabled: disabled === 1, expiresAt: timeField(expiresAt) };
 }
 

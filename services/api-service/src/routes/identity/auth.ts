@@ -7,6 +7,7 @@ import { authenticateApplication } from '@cardea/vault/applications/client-crede
 import type { VaultContext } from '@cardea/vault/context';
 import { listLiveGrants } from '@cardea/vault/grants/live-grants';
 import { audited } from '@cardea/vault/record';
+import { FIRST_ADMIN } from '@cardea/vault/users/first-admin';
 import { changeOwnPassword } from '@cardea/vault/users/passwords';
 import type { ListedSession } from '@cardea/vault/users/session-store';
 import { endOwnSession, listSessions, refreshSession, signOut } from '@cardea/vault/users/sessions';
@@ -66,7 +67,7 @@ export function authRoutes(
 
     route(contract.changePassword, async ({ caller, body }) => {
       const done = await changeOwnPassword(ctx, caller, body);
-      if (caller.actor.name === 'admin') await forgetInitialPassword();
+      if (caller.actor.name === FIRST_ADMIN) await forgetInitialPassword();
       return done.map(empty);
     }),
 
