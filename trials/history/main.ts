@@ -13,6 +13,7 @@ import { prepareTestSystem } from '@cardea/testkit/system';
 import { MINUTE_MS } from '@cardea/contracts/durations';
 import { Cardea } from '../kill/cardea.ts';
 import { Client } from '../kill/client.ts';
+import { FrontDoor } from '../kill/front-door.ts';
 import { createKillCounts, killOnce, totalKills } from '../kill/kills.ts';
 import { Ledger } from '../kill/ledger.ts';
 import { seededRandom } from '@cardea/testkit/random';
@@ -59,7 +60,7 @@ async function killMini(): Promise<void> {
 
 async function loadAndKill(cardea: Cardea): Promise<{ recorder: Recorder; kills: number }> {
   const [ledger, session] = [new Ledger(), { token: '' }];
-  const client = new Client(cardea.url, ledger, session);
+  const client = new Client(new FrontDoor(cardea.url), ledger, session);
   await cardea.untilReady(START_WITHIN_MS);
   await client.signIn(cardea.password);
   await client.createVault('history', VERSIONS_KEPT);

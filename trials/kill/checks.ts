@@ -1,14 +1,12 @@
-import { SECOND_MS } from '@cardea/contracts/durations';
+import type { Db } from '@cardea/storage/db';
+import { untilOutboxIsEmpty } from '../rotation/stored.ts';
 import { exportAuditLog } from './audit-export.ts';
 import type { LoggedEntry } from './audit-export.ts';
-import type { Cardea } from './cardea.ts';
 import type { Client } from './client.ts';
-import { readStored, untilOutboxIsEmpty } from './database.ts';
+import { readStored } from './database.ts';
 import type { StoredState, StoredVersion } from './database.ts';
 import { Violation } from './ledger.ts';
 import type { Ledger } from './ledger.ts';
-
-const OUTBOX_EMPTY_WITHIN_MS = 30 * SECOND_MS;
 
 export interface Checked {
   entries: number;
@@ -21,24 +19,27 @@ export interface Checked {
  * @throws Violation that names the first difference
  */
 export async function checkEverything(trial: {
-  cardea: Cardea;
+  /** The database of api-service. */
+  db: Db;
+  dataDir: string;
   ledger: Ledger;
   client: Client;
   clients: Client[];
   folder: string;
   held: string[];
+  /** True if keys were rotated, so that a ciphertext is not the one that was recorded when it was written. */
+  isResealed?: boolean;
 }): Promise<Checked> {
-  const { ledger, client, clients } = trial;
-  const { dataDir } = trial.cardea;
+  const { db, ledger, client, clients, isResealed = false } = trial;
 
-  await untilOutboxIsEmpty(dataDir, OUTBOX_EMPTY_WITHIN_MS);
-  const stored = readStored(dataDir);
+  await untilOutboxIsEmpty(db);
+  const stored = await readStored(db);
   checkVersions(ledger, stored.versions);
   await readEverything(ledger, clients, stored.versions);
   const answered = ledger.answers.length;
-  const entries = await exportAuditLog(client, { ...trial, dataDir });
+  const entries = await exportAuditLog(client, trial);
   checkAnswers(ledger.answers.slice(0, answered), entries);
-  checkRecords(stored, entries);
+  checkRecords(stored, entries, isResealed);
   return { entries: entries.length, versions: stored.versions.length, secrets: ledger.secrets().length };
 }
 
@@ -115,16 +116,18 @@ export function checkAnswers(answers: Ledger['answers'], entries: LoggedEntry[])
 }
 
 /**
- * Checks that every stored version and vault has one record, that every record has its row, and that the hashes agree.
+ * Checks that every stored version and vault has one record, that every record has its row, and that the hashes agree
+ * unless the values were sealed again.
  */
-function checkRecords(stored: StoredState, entries: LoggedEntry[]): void {
+function checkRecords(stored: StoredState, entries: LoggedEntry[], isResealed: boolean): void {
+  const hash = (ciphertextSha256: string | undefined) => (isResealed ? '' : ciphertextSha256);
   const changes = entries.map(({ entry }) => entry.event).filter((event) => event.decision === 'allow');
   const writes = changes.filter((event) => event.action === 'secret.write' && event.reason !== 'unchanged');
   compareSets(
     'version',
-    stored.versions.map((row) => `${row.vaultId} ${row.name} ${row.version} ${row.ciphertextSha256}`),
+    stored.versions.map((row) => `${row.vaultId} ${row.name} ${row.version} ${hash(row.ciphertextSha256)}`),
     writes.map(({ resource, ciphertextSha256 }) => {
-      return `${resource?.vaultId} ${resource?.name} ${resource?.version} ${ciphertextSha256}`;
+      return `${resource?.vaultId} ${resource?.name} ${resource?.version} ${hash(ciphertextSha256)}`;
     }),
   );
   const vaults = changes.filter((event) => event.action === 'vault.create');

@@ -1,5 +1,4 @@
-import { FrontDoor } from './front-door.ts';
-import type { Answer, HttpRequest } from './front-door.ts';
+import type { Answer, FrontDoor, HttpRequest } from './front-door.ts';
 import { Violation } from './ledger.ts';
 import type { Ledger, SecretHistory } from './ledger.ts';
 
@@ -19,8 +18,8 @@ export class Client {
   readonly #ledger: Ledger;
   readonly #session: Session;
 
-  constructor(url: string, ledger: Ledger, session: Session) {
-    this.#door = new FrontDoor(url);
+  constructor(door: FrontDoor, ledger: Ledger, session: Session) {
+    this.#door = door;
     this.#ledger = ledger;
     this.#session = session;
   }
@@ -67,6 +66,14 @@ export class Client {
       throw new Violation(`${secret.path}: version ${wanted ?? floor} was acknowledged but does not exist`);
     }
     if (answer?.status === 200) secret.read({ ...(JSON.parse(answer.text) as Read), wanted, floor });
+    return result;
+  }
+
+  /** Lists the first secrets of a vault. */
+  async list(vault: string): Promise<Result> {
+    const request: HttpRequest = { method: 'GET', path: `/vaults/${vault}/secrets?limit=20` };
+    const { answer, result } = await this.#send('secret.list', request);
+    if (answer?.status === 404) throw new Violation(`the vault ${vault} was acknowledged but does not exist`);
     return result;
   }
 

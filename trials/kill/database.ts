@@ -1,10 +1,7 @@
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { sha256Hex } from '@cardea/crypto/ids';
-import Database from 'better-sqlite3';
-import { Violation } from './ledger.ts';
+import type { Db } from '@cardea/storage/db';
 
-/** One version as it is stored in the database file. */
+/** One version as it is stored in the database. */
 export interface StoredVersion {
   vaultId: string;
   /** `<vault>/secrets/<name>` */
@@ -15,48 +12,38 @@ export interface StoredVersion {
   ciphertextSha256: string;
 }
 
-/** The content of api-service's database. It is read while the service runs, on a connection that cannot write. */
+/** The content of api-service's database. */
 export interface StoredState {
   versions: StoredVersion[];
   vaultIds: string[];
 }
 
-export function readStored(dataDir: string): StoredState {
-  using database = open(dataDir);
-  const versions = database
-    .prepare<[], Omit<StoredVersion, 'path' | 'ciphertextSha256'> & { vault: string; ciphertext: Buffer }>(
-      `select v.id as vaultId, v.name as vault, s.name, s.current_version as currentVersion, sv.version, sv.ciphertext
-         from secret s
-         join vault v on v.id = s.vault_id
-         join secret_version sv on sv.secret_id = s.id
-        order by v.id, s.name, sv.version`,
-    )
-    .all()
-    .map(({ ciphertext, vault, ...row }) => ({
-      ...row,
-      path: `${vault}/secrets/${row.name}`,
-      ciphertextSha256: sha256Hex(ciphertext),
-    }));
-  const vaultIds = database.prepare<[], { id: string }>('select id from vault').all();
+interface VersionRow {
+  vault_id: string;
+  vault: string;
+  name: string;
+  current_version: number;
+  version: number;
+  ciphertext: Uint8Array;
+}
+
+/** Reads the content of api-service's database while the service runs. */
+export async function readStored(db: Db): Promise<StoredState> {
+  const rows = await db.query<VersionRow>(
+    `select v.id as vault_id, v.name as vault, s.name, s.current_version, sv.version, sv.ciphertext
+       from secret s
+       join vault v on v.id = s.vault_id
+       join secret_version sv on sv.secret_id = s.id
+      order by v.id, s.name, sv.version`,
+  );
+  const versions = rows.map((row) => ({
+    vaultId: row.vault_id,
+    path: `${row.vault}/secrets/${row.name}`,
+    name: row.name,
+    currentVersion: row.current_version,
+    version: row.version,
+    ciphertextSha256: sha256Hex(row.ciphertext),
+  }));
+  const vaultIds = await db.query<{ id: string }>('select id from vault');
   return { versions, vaultIds: vaultIds.map((row) => row.id) };
-}
-
-/** Resolves when every event is in the audit log. @throws Violation after `withinMs` */
-export async function untilOutboxIsEmpty(dataDir: string, withinMs: number): Promise<void> {
-  const deadline = performance.now() + withinMs;
-  while (performance.now() < deadline) {
-    if (countOutbox(dataDir) === 0) return;
-    await sleep(100);
-  }
-  throw new Violation(`${countOutbox(dataDir)} events are still in the outbox after ${withinMs} ms`);
-}
-
-function countOutbox(dataDir: string): number {
-  using database = open(dataDir);
-  return database.prepare<[], { events: number }>('select count(*) as events from outbox').get()?.events ?? 0;
-}
-
-function open(dataDir: string) {
-  const database = new Database(join(dataDir, 'api', 'cardea.db'), { readonly: true, fileMustExist: true });
-  return Object.assign(database, { [Symbol.dispose]: () => void database.close() });
 }

@@ -1,6 +1,7 @@
 import { createWriteStream } from 'node:fs';
 import { Agent, request as startRequest } from 'node:http';
 import type { ClientRequest, IncomingMessage } from 'node:http';
+import { Agent as TlsAgent, request as startTlsRequest } from 'node:https';
 import { pipeline } from 'node:stream/promises';
 import { buffer } from 'node:stream/consumers';
 
@@ -29,34 +30,49 @@ export interface Answer {
   receipt: { seq: number; leaf: string } | undefined;
   /** Without its quotes. */
   etag: string | undefined;
+  /** From the header Retry-After. */
+  retryAfterSeconds: number | undefined;
 }
 
-/** `cut`: the connection broke, so it is unknown whether the request was done. `unsent`: the connection was refused. */
-export type Outcome = Answer | { kind: 'cut' } | { kind: 'unsent' };
+/**
+ * `cut`: the connection broke, so it is unknown whether the request was done. `isReused` if an earlier request had used
+ * that connection: then the server may have closed it before the request arrived, and HTTP lets a client send a GET, PUT or
+ * DELETE again (RFC 9110, 9.2.2). `unsent`: the connection was refused.
+ */
+export type Outcome = Answer | { kind: 'cut'; isReused: boolean } | { kind: 'unsent' };
 
-/** One client with one kept-alive connection, over plain HTTP. It never sends a request again by itself. */
+/** One client with one kept-alive connection. It never sends a request again by itself. */
 export class FrontDoor {
   readonly #url: string;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  readonly #agent: Agent;
+  readonly #startRequest: typeof startRequest;
 
-  constructor(url: string) {
+  /** `ca`: the certificate (PEM) that has signed the one of an https URL. */
+  constructor(url: string, ca?: string) {
+    const isTls = url.startsWith('https:');
+    const options = { keepAlive: true, maxSockets: 1 };
     this.#url = url;
+    this.#agent = isTls ? new TlsAgent({ ...options, ...(ca === undefined ? {} : { ca }) }) : new Agent(options);
+    this.#startRequest = isTls ? startTlsRequest : startRequest;
   }
 
   /** Sends a request. Resolves with its outcome and never rejects. */
   async send(request: HttpRequest): Promise<Outcome> {
+    const { sent, responded } = this.#start(request);
+    let response: IncomingMessage | undefined;
     try {
-      const response = await this.#start(request);
+      response = await responded;
       const bytes = await buffer(response);
-      return response.complete ? toAnswer(response, bytes.toString()) : { kind: 'cut' };
+      return response.complete ? toAnswer(response, bytes.toString()) : { kind: 'cut', isReused: false };
     } catch (error) {
-      return { kind: (error as NodeJS.ErrnoException).code === 'ECONNREFUSED' ? 'unsent' : 'cut' };
+      const isRefused = (error as NodeJS.ErrnoException).code === 'ECONNREFUSED';
+      return isRefused ? { kind: 'unsent' } : { kind: 'cut', isReused: sent.reusedSocket && response === undefined };
     }
   }
 
   /** Writes the body of a successful answer into a file. @throws Error if the answer is not complete or not 200 */
   async download(request: HttpRequest, file: string): Promise<Answer> {
-    const response = await this.#start(request);
+    const response = await this.#start(request).responded;
     await pipeline(response, createWriteStream(file));
     if (response.statusCode !== 200) throw new Error(`${request.path} answered ${response.statusCode}`);
     return toAnswer(response, '');
@@ -66,7 +82,10 @@ export class FrontDoor {
     this.#agent.destroy();
   }
 
-  #start({ method, path, token, body, headers: own, hangUp }: HttpRequest): Promise<IncomingMessage> {
+  #start({ method, path, token, body, headers: own, hangUp }: HttpRequest): {
+    sent: ClientRequest;
+    responded: Promise<IncomingMessage>;
+  } {
     const json = body === undefined ? undefined : JSON.stringify(body);
     const headers = {
       ...own,
@@ -75,17 +94,19 @@ export class FrontDoor {
         ? {}
         : { 'Content-Type': 'application/json', 'Content-Length': String(Buffer.byteLength(json)) }),
     };
-    return new Promise((resolve, reject) => {
-      const sent: ClientRequest = startRequest(this.#url + path, { method, headers, agent: this.#agent }, resolve);
-      sent.setTimeout(PATIENCE_MS, () => sent.destroy(new Error('no answer')));
+    const sent = this.#startRequest(this.#url + path, { method, headers, agent: this.#agent });
+    const responded = new Promise<IncomingMessage>((resolve, reject) => {
+      sent.once('response', resolve);
       sent.on('error', reject);
-      if (json !== undefined && hangUp === 'within the body') {
-        sent.write(json.slice(0, json.length / 2), () => sent.destroy());
-        return;
-      }
+    });
+    sent.setTimeout(PATIENCE_MS, () => sent.destroy(new Error('no answer')));
+    if (json !== undefined && hangUp === 'within the body') {
+      sent.write(json.slice(0, json.length / 2), () => sent.destroy());
+    } else {
       sent.end(json);
       if (typeof hangUp === 'object') setTimeout(() => sent.destroy(), hangUp.afterMs);
-    });
+    }
+    return { sent, responded };
   }
 }
 
@@ -99,5 +120,6 @@ function toAnswer(response: IncomingMessage, text: string): Answer {
     requestId: header('x-request-id'),
     receipt: seq === undefined || leaf === undefined ? undefined : { seq: Number(seq), leaf },
     etag: /^"(.+)"$/.exec(header('etag'))?.[1],
+    retryAfterSeconds: response.headers['retry-after'] === undefined ? undefined : Number(header('retry-after')),
   };
 }

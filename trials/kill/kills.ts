@@ -93,10 +93,13 @@ async function killSupervisor(context: KillContext): Promise<void> {
 
 /**
  * Waits until all three services work: a new vault needs a wrapped DEK, its secret an unwrapped one, and each call
- * needs a record.
+ * needs a record. It must have worked by `deadline`, a time of `performance.now`.
  * @throws Violation after `deadline`
  */
-async function untilWorking({ client, ledger }: KillContext, deadline: number): Promise<void> {
+export async function untilWorking(
+  { client, ledger }: { client: Client; ledger: Ledger },
+  deadline: number,
+): Promise<void> {
   for (let attempt = 0; ; attempt += 1) {
     const vault = `probe-${ledger.answers.length}-${attempt}`;
     const secret = ledger.secret(vault, 'probe');
@@ -104,7 +107,7 @@ async function untilWorking({ client, ledger }: KillContext, deadline: number): 
       (await client.createVault(vault)) &&
       (await client.write(secret, `probe of ${vault}`)) === 'answered' &&
       (await client.read(secret)) === 'answered';
-    if (performance.now() > deadline) throw new Violation(`nothing works ${UP_WITHIN_MS} ms after a kill`);
+    if (performance.now() > deadline) throw new Violation('nothing works in time after a fault');
     if (works) return;
     await sleep(20);
   }

@@ -47,16 +47,17 @@ export class Ledger {
   /**
    * Records the outcome of a request. Returns an answer of 2xx, 404 or `mayBe`, or undefined if it is unknown whether the
    * request was done.
-   * @throws Violation for an answer that must not occur, or that lacks its request id or receipt
+   * @throws Violation for an answer that must not occur, or that lacks its request id, its receipt or its Retry-After
    */
   note(action: string, outcome: Outcome, { entries = 1, mayBe = 404 }: NoteOptions = {}): Answer | undefined {
     if (outcome.kind !== 'answered') {
       this.counts[outcome.kind] += 1;
       return undefined;
     }
-    const { status, requestId, receipt, text } = outcome;
+    const { status, requestId, receipt, text, retryAfterSeconds } = outcome;
     if (requestId === '') throw new Violation(`${action} was answered ${status} without X-Request-Id`);
     if (status === 503) {
+      if (retryAfterSeconds === undefined) throw new Violation(`${action} (${requestId}): 503 without Retry-After`);
       this.counts.unavailable += 1;
       return undefined;
     }

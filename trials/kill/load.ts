@@ -3,6 +3,7 @@ import { seededRandom } from '@cardea/testkit/random';
 import type { Random } from '@cardea/testkit/random';
 import { Client } from './client.ts';
 import type { Result, Session } from './client.ts';
+import type { FrontDoor } from './front-door.ts';
 import type { Ledger, SecretHistory } from './ledger.ts';
 
 const WORKERS = 8;
@@ -29,13 +30,13 @@ export class Load {
   #state: 'running' | 'paused' | 'ending' = 'running';
   #idle = 0;
 
-  constructor(url: string, trial: { ledger: Ledger; session: Session; seed: string }) {
+  constructor(connect: () => FrontDoor, trial: { ledger: Ledger; session: Session; seed: string }) {
     const { ledger, session, seed } = trial;
     const workers: Promise<void>[] = [];
     for (let number = 0; number < WORKERS; number += 1) {
       for (const kind of [writer, reader]) {
         const random = seededRandom(`${seed}/${kind.name}/${number}`);
-        const client = new Client(url, ledger, session);
+        const client = new Client(connect(), ledger, session);
         workers.push(this.#run(client, random, kind({ ledger, random, number })));
       }
     }
@@ -126,9 +127,10 @@ function hasRoom(secret: SecretHistory): boolean {
   return secret.newest < VERSIONS_WRITTEN_MAX;
 }
 
-/** Reads secrets and their versions, sometimes a version that may not exist. */
+/** Reads secrets and their versions, sometimes a version that may not exist. Lists a vault now and then. */
 function reader({ ledger, random }: Worker): Step {
   return async (client) => {
+    if (random.chance(0.1)) return client.list(random.pick(loadVaults));
     const [first, ...others] = ledger.secrets();
     if (!first) return 'unreachable';
     const secret = random.pick([first, ...others]);

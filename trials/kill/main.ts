@@ -7,10 +7,12 @@ import { join } from 'node:path';
 import { VERSIONS_MAX } from '@cardea/contracts/vaults';
 import { randomSecret } from '@cardea/crypto/ids';
 import { MINUTE_MS } from '@cardea/contracts/durations';
+import { openSqlite } from '@cardea/storage/sqlite';
 import { Cardea } from './cardea.ts';
 import { checkEverything } from './checks.ts';
 import type { Checked } from './checks.ts';
 import { Client } from './client.ts';
+import { FrontDoor } from './front-door.ts';
 import { createKillCounts, killOnce, totalKills } from './kills.ts';
 import { Ledger } from './ledger.ts';
 import { Load, loadVaults } from './load.ts';
@@ -71,14 +73,15 @@ type Trial = Awaited<ReturnType<typeof begin>>;
 async function begin() {
   const ledger = new Ledger();
   const session = { token: '' };
-  const clients = Array.from({ length: CLIENTS }, () => new Client(cardea.url, ledger, session));
+  const connect = () => new FrontDoor(cardea.url);
+  const clients = Array.from({ length: CLIENTS }, () => new Client(connect(), ledger, session));
   const client = clients[0]!;
   await cardea.untilReady(START_WITHIN_MS);
   await client.signIn(cardea.password);
   for (const vault of loadVaults) await client.createVault(vault, VERSIONS_MAX);
 
   const random = seededRandom(`${seed}/kills`);
-  const load = new Load(cardea.url, { ledger, session, seed });
+  const load = new Load(connect, { ledger, session, seed });
   const held: string[] = [];
   return { cardea, folder, ledger, clients, client, random, load, held, killCounts: createKillCounts(), signedInAt: 0 };
 }
@@ -96,7 +99,9 @@ async function killUntil(trial: Trial, total: number): Promise<void> {
 
 async function check(trial: Trial): Promise<Checked> {
   await trial.load.pause();
-  const checked = await checkEverything(trial);
+  const db = openSqlite(join(cardea.dataDir, 'api', 'cardea.db'));
+  const checked = await checkEverything({ ...trial, db, dataDir: cardea.dataDir });
+  await db.close();
   trial.load.resume();
   return checked;
 }

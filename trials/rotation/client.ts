@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Session } from '../kill/client.ts';
-import { FrontDoor } from '../kill/front-door.ts';
-import type { Answer, HttpRequest } from '../kill/front-door.ts';
+import type { Answer, FrontDoor, HttpRequest } from '../kill/front-door.ts';
 import type { Ledger, NoteOptions } from '../kill/ledger.ts';
 
 const API = '/api/v1';
@@ -23,9 +22,7 @@ export interface Client {
 }
 
 /** Makes a client. `path` in its requests begins after `/api/v1`. All clients of a trial share one session. */
-export function createClient(url: string, { ledger, session }: { ledger: Ledger; session: Session }): Client {
-  const door = new FrontDoor(url);
-
+export function createClient(door: FrontDoor, { ledger, session }: { ledger: Ledger; session: Session }): Client {
   async function ask(action: string, request: HttpRequest, options?: NoteOptions): Promise<Answer | undefined> {
     const token = action === 'auth.login' ? undefined : session.token;
     return ledger.note(action, await door.send({ token, ...request, path: API + request.path }), options);

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import type { ChildSpec } from '@cardea/deploy/child';
@@ -22,6 +22,11 @@ const SECOND_API_PORT = 4;
 const SECOND_API_OPS_PORT = 5;
 const OPS_OF_MINI = 10;
 const START_WITHIN_MS = 60_000;
+/** The name that PostgreSQL gives its unix socket, in the folder that a URL names. */
+const SOCKET_OF_POSTGRES = '.s.PGSQL.5432';
+
+/** What services connect to. The log has its own database, on the same PostgreSQL. */
+export type Peer = 'PostgreSQL' | 'PostgreSQL of the log' | 'Redis' | 'kek-service' | 'audit-service';
 
 /** The servers and the databases of one installation. */
 interface Stores {
@@ -54,6 +59,11 @@ export interface FullOptions {
   apis?: 1 | 2;
   /** Settings of all services, beside those of trials. */
   settings?: Record<string, string>;
+  /**
+   * Puts something between the services and a peer, and returns where they connect instead. An address is the path of a
+   * unix socket, or `host:port`.
+   */
+  via?(peer: Peer, address: string): Promise<string>;
 }
 
 /**
@@ -61,7 +71,7 @@ export interface FullOptions {
  * `folder`.
  */
 export async function startFull(folder: string, options: FullOptions = {}): Promise<FullInstallation> {
-  const { durable = false, apis = 1, settings = {} } = options;
+  const { durable = false, apis = 1, settings = {}, via = directly } = options;
   const [postgres, redis] = await Promise.all([startPostgres({ fsync: durable ? 'on' : 'off' }), startRedis()]);
   const names = await makeTemplates(postgres.url);
   const [api, audit] = [urlOf(postgres.url, undefined, names.api), urlOf(postgres.url, undefined, names.audit)];
@@ -85,7 +95,8 @@ export async function startFull(folder: string, options: FullOptions = {}): Prom
       await sleep(10);
     }
   };
-  for (const stage of planFull(env, stores, apis)) {
+  const urls = await peerUrls(stores, port, via);
+  for (const stage of planFull(env, urls, names, apis)) {
     for (const spec of stage) kept.set(spec.name, keepRunning(spec, { log, onEnd }));
     await untilReady(START_WITHIN_MS);
   }
@@ -124,10 +135,34 @@ export async function startFull(folder: string, options: FullOptions = {}): Prom
   };
 }
 
+type PeerUrls = Record<Peer, string>;
+
+const directly: NonNullable<FullOptions['via']> = async (_peer, address) => address;
+
+async function peerUrls(stores: Stores, port: number, via: NonNullable<FullOptions['via']>): Promise<PeerUrls> {
+  const database = async (peer: Peer) => {
+    const url = new URL(stores.postgres.url);
+    const socket = await via(peer, join(url.searchParams.get('host')!, SOCKET_OF_POSTGRES));
+    url.searchParams.set('host', dirname(socket));
+    return url.href;
+  };
+  const service = async (peer: Peer, offset: number) => `https://${await via(peer, `127.0.0.1:${port + offset}`)}`;
+  return {
+    PostgreSQL: await database('PostgreSQL'),
+    'PostgreSQL of the log': await database('PostgreSQL of the log'),
+    Redis: `unix://${await via('Redis', new URL(stores.redis.url).pathname)}`,
+    'kek-service': await service('kek-service', 1),
+    'audit-service': await service('audit-service', 2),
+  };
+}
+
 /** The services of profile mini and a worker, on PostgreSQL and Redis. A stage starts when the one before is ready. */
-function planFull(env: NodeJS.ProcessEnv, { postgres, redis, names }: Stores, apis: number): ChildSpec[][] {
+function planFull(env: NodeJS.ProcessEnv, urls: PeerUrls, names: DatabaseNames, apis: number): ChildSpec[][] {
   const [keys = [], [mini] = []] = planMini(env, root).stages;
-  const urlFor = (role: RoleName) => urlOf(postgres.url, role, role.startsWith('audit') ? names.audit : names.api);
+  const urlFor = (role: RoleName) =>
+    role.startsWith('audit')
+      ? urlOf(urls['PostgreSQL of the log'], role, names.audit)
+      : urlOf(urls.PostgreSQL, role, names.api);
   const inFull = (spec: ChildSpec, role: RoleName): ChildSpec => ({
     ...spec,
     env: {
@@ -136,7 +171,9 @@ function planFull(env: NodeJS.ProcessEnv, { postgres, redis, names }: Stores, ap
       CARDEA_PROFILE: 'full',
       CARDEA_DATABASE_URL: urlFor(role),
       CARDEA_READ_DATABASE_URL: urlFor('audit_read'),
-      CARDEA_REDIS_URL: redis.url,
+      CARDEA_REDIS_URL: urls.Redis,
+      CARDEA_KEK_URL: urls['kek-service'],
+      CARDEA_AUDIT_URL: urls['audit-service'],
       CARDEA_TEST_ALLOW_FSYNC_OFF: 'true',
     },
   });

@@ -12,6 +12,10 @@ export interface KeptProcess {
   readonly isReady: boolean;
   /** Kills it with SIGKILL. Resolves when it has ended. */
   kill(): Promise<void>;
+  /** Ends it with SIGTERM and starts it again. Resolves when it has ended. @throws Error if its exit code is not 0 */
+  restart(): Promise<void>;
+  /** The id of the process that runs now. */
+  pid(): number;
   /** Stops it from running for so long. */
   pause(ms: number): Promise<void>;
   /** Ends it with SIGTERM and does not start it again. */
@@ -29,6 +33,7 @@ export function keepRunning(
   let child: ChildProcess;
   let isReady = false;
   let isStopping = false;
+  let isRestarting = false;
 
   function run(): void {
     const started = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
@@ -41,7 +46,8 @@ export function keepRunning(
     started.once('exit', (code) => {
       isReady = false;
       if (isStopping) return;
-      if (code !== null) onEnd(name, code);
+      if (code !== null && !isRestarting) onEnd(name, code);
+      isRestarting = false;
       setTimeout(run, RESTART_MS);
     });
   }
@@ -63,6 +69,13 @@ export function keepRunning(
       while (hasEnded(child)) await sleep(RESTART_MS / 5);
       await end('SIGKILL');
     },
+    async restart() {
+      const old = child;
+      isRestarting = true;
+      await end('SIGTERM');
+      if (old.exitCode !== 0) throw new Error(`${name} ended with ${old.exitCode ?? old.signalCode} after SIGTERM`);
+    },
+    pid: () => child.pid!,
     async pause(ms) {
       const paused = child;
       paused.kill('SIGSTOP');

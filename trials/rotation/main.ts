@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { randomSecret } from '@cardea/crypto/ids';
 import { seededRandom } from '@cardea/testkit/random';
 import { MINUTE_MS } from '@cardea/contracts/durations';
+import { FrontDoor } from '../kill/front-door.ts';
 import { Ledger } from '../kill/ledger.ts';
 import { createVault } from './changes.ts';
 import { checkEverything } from './checks.ts';
@@ -91,7 +92,7 @@ type Trial = Awaited<ReturnType<typeof begin>>;
 async function begin(installation: Installation) {
   const ledger = new Ledger();
   const session = { token: '' };
-  const connect = () => createClient(installation.url, { ledger, session });
+  const connect = () => createClient(new FrontDoor(installation.url), { ledger, session });
   const client = connect();
   await installation.untilReady(START_WITHIN_MS);
   await signIn(client, { session });

@@ -1,7 +1,8 @@
 import { chmodSync, cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { findFreePort, findServer, ready, startGuarded, stop, temporaryFolder } from './servers.ts';
+import { childrenOf, findFreePort, findServer, pidIn, ready, startGuarded, stop, temporaryFolder } from './servers.ts';
 
 const product = fileURLToPath(new URL('../../../nginx/', import.meta.url));
 
@@ -14,6 +15,10 @@ export interface NginxServer {
   accessLog(): string;
   /** The errors it has logged until now. */
   errorLog(): string;
+  /** Lets it read its configuration again. Resolves when new processes answer. The old ones end when they are done. */
+  reload(): Promise<void>;
+  /** The ids of its processes. */
+  pids(): number[];
   stop(): Promise<void>;
 }
 
@@ -88,11 +93,18 @@ async function start(statusUrl: string, configure: (folder: string) => string) {
   const command = [binary, '-e', 'stderr', '-p', folder, '-c', main, '-g', 'daemon off;'];
   const guard = startGuarded(folder, 'TERM', command);
   await ready(guard, folder, () => fetch(statusUrl));
+  const pid = () => pidIn(join(folder, 'nginx.pid'));
   return {
     folder,
     statusUrl,
     accessLog: () => readFileSync(accessLog, 'utf8'),
     errorLog: () => readFileSync(join(folder, 'log'), 'utf8'),
+    async reload() {
+      const old = childrenOf(pid());
+      process.kill(pid(), 'SIGHUP');
+      while (childrenOf(pid()).every((child) => old.includes(child))) await sleep(5);
+    },
+    pids: () => [pid(), ...childrenOf(pid())],
     stop: () => stop(guard),
   };
 }

@@ -39,6 +39,10 @@ export interface PostgresServer {
   /** Kills all its processes. `up` starts it again on the same data. */
   down(): Promise<void>;
   up(): Promise<void>;
+  /** Lets it end in order, which cuts all connections, and starts it again on the same data. */
+  restart(): Promise<void>;
+  /** The ids of its processes. */
+  pids(): number[];
   stop(): Promise<void>;
 }
 
@@ -49,8 +53,14 @@ export interface RedisServer {
   tlsHost: string | undefined;
   /** Deletes all data, as the loss of the Redis would. */
   flush(): Promise<void>;
+  /** How many keys it has in the database that URLs without a number mean. */
+  keys(): Promise<number>;
   /** Writes all data into a file and returns its path. */
   save(): Promise<string>;
+  /** Kills it, and with it all its data. `up` starts it again. */
+  down(): Promise<void>;
+  up(): Promise<void>;
+  pid(): number;
   stop(): Promise<void>;
 }
 
@@ -87,7 +97,8 @@ export async function startPostgres({ fsync = 'off', tls }: PostgresOptions = {}
   const url = `postgresql://postgres@localhost/postgres?host=${encodeURIComponent(folder)}${socketOf}`;
   const answers = () => ready(guard, folder, () => runSql(url, 'select 1'));
   await answers();
-  const down = () => killWithChildren(Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0]));
+  const pid = () => pidIn(join(data, 'postmaster.pid'));
+  const down = () => killWithChildren(pid());
   const up = async () => {
     guard.stdin?.write('again\n');
     await answers();
@@ -103,6 +114,13 @@ export async function startPostgres({ fsync = 'off', tls }: PostgresOptions = {}
     },
     down,
     up,
+    async restart() {
+      const old = pid();
+      process.kill(old, 'SIGINT');
+      await untilEnded(new Set([old]));
+      await up();
+    },
+    pids: () => [pid(), ...childrenOf(pid())],
     stop: () => stop(guard),
   };
 }
@@ -123,18 +141,30 @@ export async function startRedis({ tls, password = '' }: RedisOptions = {}): Pro
   const folder = temporaryFolder('redis');
   const socket = join(folder, 'redis.sock');
   const port = tls && (await findFreePort());
-  const flags = ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder];
+  const pidFile = join(folder, 'redis.pid');
+  const onlyInMemory = ['--save', '', '--appendonly', 'no'];
+  const flags = ['--port', '0', '--unixsocket', socket, ...onlyInMemory, '--dir', folder, '--pidfile', pidFile];
   const overTls = tls ? redisTls(folder, tls, { port: port!, password }) : [];
   const guard = startGuarded(folder, 'KILL', [binary, ...flags, ...overTls]);
-  await ready(guard, folder, () => sendRedis(socket, 'PING'));
+  const answers = () => ready(guard, folder, () => sendRedis(socket, 'PING'));
+  await answers();
   return {
     url: `unix://${socket}`,
     tlsHost: port === undefined ? undefined : `localhost:${port}`,
-    flush: () => sendRedis(socket, 'FLUSHALL'),
+    async flush() {
+      await sendRedis(socket, 'FLUSHALL');
+    },
+    keys: async () => Number((await sendRedis(socket, 'DBSIZE')).at(-1)!.slice(1)),
     async save() {
       await sendRedis(socket, 'SAVE');
       return join(folder, 'dump.rdb');
     },
+    down: () => killWithChildren(pidIn(pidFile)),
+    async up() {
+      guard.stdin?.write('again\n');
+      await answers();
+    },
+    pid: () => pidIn(pidFile),
     stop: () => stop(guard),
   };
 }
@@ -307,9 +337,23 @@ export async function stop(guard: ChildProcess): Promise<void> {
 
 // A process of PostgreSQL that still runs would keep the next server from starting.
 async function killWithChildren(parent: number): Promise<void> {
-  const doomed = new Set([parent, ...processes().flatMap(({ pid, ppid }) => (ppid === parent ? [pid] : []))]);
+  const doomed = new Set([parent, ...childrenOf(parent)]);
   for (const pid of doomed) killNow(pid);
-  while (processes().some(({ pid, isZombie }) => doomed.has(pid) && !isZombie)) await sleep(5);
+  await untilEnded(doomed);
+}
+
+async function untilEnded(pids: ReadonlySet<number>): Promise<void> {
+  while (processes().some(({ pid, isZombie }) => pids.has(pid) && !isZombie)) await sleep(5);
+}
+
+/** The ids of the processes that a process has started. */
+export function childrenOf(parent: number): number[] {
+  return processes().flatMap(({ pid, ppid }) => (ppid === parent ? [pid] : []));
+}
+
+/** The id of a process, which the first line of a file holds. */
+export function pidIn(file: string): number {
+  return Number(readFileSync(file, 'utf8').split('\n')[0]);
 }
 
 function processes(): { pid: number; ppid: number; isZombie: boolean }[] {
@@ -368,16 +412,18 @@ export async function runSql(url: string, sql: string): Promise<void> {
   }
 }
 
-/** Sends inline commands and waits for the one-line answer to each (redis.io, "RESP protocol spec"). */
-async function sendRedis(socket: string, ...commands: string[]): Promise<void> {
+/** Sends inline commands and returns the one-line answer to each (redis.io, "RESP protocol spec"). */
+async function sendRedis(socket: string, ...commands: string[]): Promise<string[]> {
   const connection = createConnection(socket).setEncoding('utf8');
   try {
     await once(connection, 'connect');
     connection.write(commands.map((command) => `${command}\r\n`).join(''));
     let answered = '';
     while (answered.split('\r\n').length <= commands.length) answered += (await once(connection, 'data'))[0] as string;
-    const refused = answered.split('\r\n').find((line) => line.startsWith('-'));
+    const lines = answered.split('\r\n').slice(0, commands.length);
+    const refused = lines.find((line) => line.startsWith('-'));
     if (refused !== undefined) throw new Error(`Redis answered ${refused}`);
+    return lines;
   } finally {
     connection.destroy();
   }
