@@ -2,7 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Db } from '@cardea/storage/db';
+import { startLink } from '../faults/link.ts';
+import type { Link } from '../faults/link.ts';
 import { startFull } from '../rotation/full.ts';
+import type { FullOptions } from '../rotation/full.ts';
 import { startMini } from '../rotation/installation.ts';
 import type { Installation } from '../rotation/installation.ts';
 import { measure } from './load.ts';
@@ -25,16 +28,19 @@ export async function measureFull(): Promise<void> {
   const seconds = Number(process.argv[3] ?? 4);
   const connectionCounts = (process.argv[4] ?? '1,64').split(',').map(Number);
   const apis = process.argv[5] === '2' ? 2 : 1;
+  const delayMs = Number(process.argv[6] ?? 0);
   const folders = [0, 1].map(() => mkdtempSync(join(tmpdir(), 'cardea-bench-')));
   const mini = await startMini(folders[0]!);
   // Not at the same time: each looks for free ports.
   await mini.untilReady(60_000);
-  const full = await startFull(folders[1]!, { durable: true, apis });
+  const far = delayMs === 0 ? undefined : farFromPostgres(delayMs);
+  const full = await startFull(folders[1]!, { durable: true, apis, ...(far && { via: far.via }) });
   const db = full.openDatabase();
   try {
     const miniToken = await prepare(mini);
     const fullToken = await prepare(full);
-    console.log(`profile full with ${apis} api-service${apis === 1 ? '' : 's'}`);
+    const distance = delayMs === 0 ? '' : `, and PostgreSQL ${delayMs} ms away in each direction`;
+    console.log(`profile full with ${apis} api-service${apis === 1 ? '' : 's'}${distance}`);
     console.log('\n| connections | what | requests/s | p50 ms | p99 ms | of mini | rollbacks in 100 requests |');
     console.log('|---|---|---|---|---|---|---|');
     for (const connections of connectionCounts) {
@@ -51,8 +57,26 @@ export async function measureFull(): Promise<void> {
   } finally {
     await db.close();
     await stopAll([mini, full]);
+    await far?.stop();
     for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** PostgreSQL on the other side of a network. */
+function farFromPostgres(delayMs: number): { via: NonNullable<FullOptions['via']>; stop(): Promise<void> } {
+  const links: Link[] = [];
+  return {
+    async via(peer, address) {
+      if (peer !== 'PostgreSQL') return address;
+      const link = await startLink(address);
+      link.delay(delayMs);
+      links.push(link);
+      return link.address;
+    },
+    async stop() {
+      for (const link of links) await link.stop();
+    },
+  };
 }
 
 function secretOf(url: string): string {

@@ -20,7 +20,7 @@ import { measureSweeps } from './sweeps.ts';
  * the same machine, so only the ratios count: divide each figure by the baseline above it.
  *
  *   pnpm bench [seconds] [connections,…]
- *   pnpm bench full [seconds] [connections,…] [api-services]
+ *   pnpm bench full [seconds] [connections,…] [api-services] [milliseconds to PostgreSQL]
  *   pnpm bench sweeps
  *   pnpm bench rotation
  */
