@@ -131,7 +131,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     const expiresAt = new Date(end).toISOString();
     await grant(alice, 'ending', 'user:bob', { secrets: ['read'], expiresAt }).expect(201);
     const zoe = await newUser(system, 'zoe');
-    await grant(alice, 'ending', 'user:zoe', { owner: true, expiresAt }).expect(201);
+    await grant(alice, 'ending', 'user:zoe', { secrets: ['write'], expiresAt }).expect(201);
     const statuses = async () => [
       (await bob.get('/vaults/ending/secrets/s')).status,
       (await zoe.put('/vaults/ending/secrets/s', { value: 'v' })).status,
@@ -153,7 +153,9 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     const eva = await newUser(system, 'eva');
     const fay = await newUser(system, 'fay');
     await grant(alice, 'explained', 'user:bob', { secrets: ['read', 'list'], pathPrefix: 'apps/ci' }).expect(201);
-    await grant(alice, 'explained', 'user:eva', { owner: true, allowedCidrs: ['10.0.0.0/8'] }).expect(201);
+    await grant(alice, 'explained', 'user:eva', { secrets: [...secretVerbs], allowedCidrs: ['10.0.0.0/8'] }).expect(
+      201,
+    );
     await grant(alice, 'explained', 'user:fay', { keys: [...keyVerbs] }).expect(201);
     await grant(alice, 'explained', 'application:explained-ci', { secrets: ['write'] }).expect(201);
     const asking: Record<string, Person> = {

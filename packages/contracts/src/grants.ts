@@ -33,16 +33,28 @@ const verbs = <const V extends readonly [string, ...string[]]>(all: V) =>
     .max(all.length)
     .refine((list) => new Set(list).size === list.length, 'must not name a verb twice');
 
-export const GrantInput = z.strictObject({
-  secrets: verbs(secretVerbs).default([]),
-  keys: verbs(keyVerbs).default([]),
-  /** An owner may do everything in the vault and manages its grants. Only users can be owners. */
-  owner: z.boolean().default(false),
-  /** Limits the grant to this name and the names under it: `apps/ci` and `apps/ci/token`, but not `apps/ci2`. */
-  pathPrefix: SecretName.optional(),
-  expiresAt: Time.optional(),
-  allowedCidrs: z.array(Cidr).max(64).default([]),
-});
+export const GrantInput = z
+  .strictObject({
+    secrets: verbs(secretVerbs).default([]),
+    keys: verbs(keyVerbs).default([]),
+    /**
+     * An owner may do everything in the vault and manages its grants, also its own. So only users can be owners, and their
+     * grants have no limits: an owner could lift them.
+     */
+    owner: z.boolean().default(false),
+    /** Limits the grant to this name and the names under it: `apps/ci` and `apps/ci/token`, but not `apps/ci2`. */
+    pathPrefix: SecretName.optional(),
+    expiresAt: Time.optional(),
+    allowedCidrs: z.array(Cidr).max(64).default([]),
+  })
+  .superRefine((grant, ctx) => {
+    if (!grant.owner) return;
+    const { pathPrefix, expiresAt, allowedCidrs } = grant;
+    const limits = { pathPrefix, expiresAt, allowedCidrs: allowedCidrs.length === 0 ? undefined : allowedCidrs };
+    for (const [limit, value] of Object.entries(limits)) {
+      if (value !== undefined) ctx.addIssue({ code: 'custom', path: [limit], message: 'cannot limit an owner' });
+    }
+  });
 
 export type GrantInput = z.output<typeof GrantInput>;
 
@@ -78,7 +90,7 @@ export const putGrant = endpoint({
   path: '/api/v1/vaults/{vault}/grants/{*principal}',
   action: 'grant.write',
   summary:
-    'Write the grant of a principal and replace the old one. Rights on secrets and on keys are independent. An empty list grants nothing. A ceo cannot have a grant.',
+    'Write the grant of a principal and replace the old one. Rights on secrets and on keys are independent. An empty list grants nothing. A ceo cannot have a grant. The grant of an owner takes no pathPrefix, expiresAt or allowedCidrs.',
   statuses: [200, 201],
   params: GrantParams,
   body: GrantInput,

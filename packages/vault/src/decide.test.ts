@@ -47,6 +47,8 @@ const live: Sentence[] = [
 ];
 const isLive = (question: Question) => live.every(({ holds }) => holds(question));
 const isOwner: Sentence['holds'] = (question) => isLive(question) && question.granted!.owner;
+const hasNoLimit = ({ pathPrefix, expiresAt, allowedCidrs }: Granted) =>
+  [pathPrefix, expiresAt, allowedCidrs[0]].every((limit) => limit === undefined);
 const hasVerb: Sentence['holds'] = (question) =>
   isLive(question) && [...question.granted!.secrets, ...question.granted!.keys].length > 0;
 const isBelowPrefix: Sentence['holds'] = ({ granted, name }) =>
@@ -67,7 +69,13 @@ const may: Sentence[] = [
     says: 'a ceo looks at metadata',
     holds: ({ role, action }) => role === 'ceo' && /^(vault\.(read|events)|(secret|key)\.list)$/.test(action),
   },
-  { says: 'an owner does everything in the vault', holds: (question) => question.role !== 'ceo' && isOwner(question) },
+  {
+    says: 'an owner does everything in the vault, and one with limits does not manage it',
+    holds: (question) =>
+      question.role !== 'ceo' &&
+      isOwner(question) &&
+      (question.action !== 'vault.manage' || hasNoLimit(question.granted!)),
+  },
   {
     says: 'who has any verb may look at the vault',
     holds: (question) =>

@@ -53,10 +53,20 @@ export function decide(question: Question): Decision {
 function decideByGrant({ action, name, ip, now }: Question, granted: Granted): Decision {
   if (granted.expiresAt !== undefined && granted.expiresAt <= now) return hidden('grant:expired');
   if (ip !== undefined && !isInside(ip, granted.allowedCidrs)) return hidden('grant:network');
-  if (granted.owner) return { allowed: true, visible: true, rule: 'grant:owner' };
+  if (granted.owner) return { allowed: mayOwnerDo(action, granted), visible: true, rule: 'grant:owner' };
   if (granted.secrets.length === 0 && granted.keys.length === 0) return hidden('grant:empty');
   if (name !== undefined && !covers(granted.pathPrefix, name)) return hidden('grant:path');
   return { allowed: grants(granted, action), visible: true, rule: `grant:${action}` };
+}
+
+// An owner with limits was made by an earlier version. It must not lift them, or grant others what it does not have.
+function mayOwnerDo(action: VaultAction, granted: Granted): boolean {
+  return action !== 'vault.manage' || isUnlimited(granted);
+}
+
+/** Whether a grant holds for every name, from everywhere and forever. */
+export function isUnlimited({ pathPrefix, allowedCidrs, expiresAt }: Granted): boolean {
+  return pathPrefix === undefined && allowedCidrs.length === 0 && expiresAt === undefined;
 }
 
 function hidden(rule: AccessRule): Decision {

@@ -109,8 +109,8 @@ export async function removeGrantsTo(tx: Transaction, principal: string): Promis
 }
 
 /**
- * The vaults that have this owner and no other permanent one. Another owner does not count if its grant has an expiry
- * or is limited to some networks.
+ * The vaults that have this owner and no other working one. Another owner counts if its grant has no limit and the user
+ * is no ceo and can sign in for good: the rule of `canSignInForGood`, which every count of owners and admins follows.
  */
 export async function listVaultsOwnedAlone(
   tx: Transaction,
@@ -124,11 +124,17 @@ export async function listVaultsOwnedAlone(
         and g.owner = 1
         and not exists (select 1
                           from vault_grant o
+                          join app_user u on u.id = substr(o.principal, 6)
                          where o.vault_id = v.id
                            and o.owner = 1
                            and o.expires_at is null
                            and o.allowed_cidrs = '[]'
-                           and o.principal <> $1)
+                           and o.path_prefix is null
+                           and o.principal <> $1
+                           and u.role <> 'ceo'
+                           and u.disabled = 0
+                           and u.expires_at is null
+                           and u.password_state <> 'one_time_used')
       order by v.name`,
     [principal],
   );

@@ -9,7 +9,7 @@ import { findGrantedIn } from '../access-store.ts';
 import { nextAnnouncement } from '../announcements.ts';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { decide } from '../decide.ts';
+import { decide, isUnlimited } from '../decide.ts';
 import type { Decision, Granted } from '../decide.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
@@ -62,7 +62,8 @@ export async function putGrant(
       const found = await findPrincipal(tx, ref.principal);
       if (!found) throw new AppError('not_found', 'no such user or application', { rule: 'no-such-principal' });
       refuseWhatNeverCounts(found, granted);
-      if (!staysOwner(granted)) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
+      if (!granted.owner || !isUnlimited(granted))
+        await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
       const createdAt = ctx.now().getTime();
       const { principal } = found;
       const before = await upsertGrant(tx, {
@@ -128,11 +129,6 @@ async function keepAnOwner(
       rule: 'last-owner',
     });
   }
-}
-
-// The same rule by which `listVaultsOwnedAlone` counts owners.
-function staysOwner({ owner, expiresAt, allowedCidrs }: Granted): boolean {
-  return owner && expiresAt === undefined && allowedCidrs.length === 0;
 }
 
 /** Tells an owner of the vault or an admin which rule decides about a question. It grants nothing. */

@@ -3,7 +3,7 @@ import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
 import type { Granted } from '../decide.ts';
 import { listVaultsOwnedAlone, upsertGrant } from '../grants/grant-store.ts';
-import { findUser } from './user-store.ts';
+import { canSignInForGood, findUser } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
 
 const ownership: Granted = { owner: true, secrets: [], keys: [], allowedCidrs: [] };
@@ -28,21 +28,17 @@ export async function handOver(
   if (successor === undefined)
     throw ownsAlone(vaults, 'name a successor (?successor=…), or make another user an owner first');
   const createdAt = ctx.now().getTime();
-  const principal = `user:${await heirOf(tx, { from, successor, now: createdAt })}`;
+  const principal = `user:${await heirOf(tx, { from, successor })}`;
   for (const { id: vaultId } of vaults) {
     await upsertGrant(tx, { vaultId, principal, granted: ownership, createdAt, createdBy: by });
   }
   return vaults;
 }
 
-async function heirOf(
-  tx: Transaction,
-  { from, successor, now }: { from: UserRow; successor: string; now: number },
-): Promise<string> {
+async function heirOf(tx: Transaction, { from, successor }: { from: UserRow; successor: string }): Promise<string> {
   const heir = await findUser(tx, successor);
-  const canOwn = heir && heir.id !== from.id && heir.role !== 'ceo' && heir.disabled === 0;
-  if (canOwn && (heir.expires_at === null || heir.expires_at > now)) return heir.id;
-  throw new AppError('conflict', 'the successor must be another user who can sign in and is not a ceo', {
+  if (heir && heir.id !== from.id && heir.role !== 'ceo' && canSignInForGood(heir)) return heir.id;
+  throw new AppError('conflict', 'the successor must be another user who can sign in, has no expiry and is not a ceo', {
     rule: 'not-an-owner',
   });
 }

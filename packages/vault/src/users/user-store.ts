@@ -71,7 +71,16 @@ export async function countUsers(db: Queryable): Promise<number> {
   return row?.users ?? 0;
 }
 
-/** The number of admins other than `id` who can sign in and have no expiry. */
+/**
+ * Whether a user can sign in, today and later: neither disabled nor with an expiry, nor with a one-time password that is
+ * used up. Only such a user counts as the last admin or the last owner of a vault. `countOtherAdmins` and
+ * `listVaultsOwnedAlone` ask the same in SQL.
+ */
+export function canSignInForGood({ disabled, expires_at, password_state }: UserRow): boolean {
+  return disabled === 0 && expires_at === null && password_state !== 'one_time_used';
+}
+
+/** The number of admins other than `id` who count by the rule of `canSignInForGood`. */
 export async function countOtherAdmins(tx: Transaction, id: string): Promise<number> {
   const [row] = await tx.query<{ admins: number }>(
     `select count(*) as admins
@@ -79,7 +88,8 @@ export async function countOtherAdmins(tx: Transaction, id: string): Promise<num
       where role = 'admin'
         and id <> $1
         and disabled = 0
-        and expires_at is null`,
+        and expires_at is null
+        and password_state <> 'one_time_used'`,
     [id],
   );
   return row?.admins ?? 0;
