@@ -6,6 +6,7 @@ import { randomText } from '@cardea/crypto/random-text';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { changeInVaults } from '../change-in-vaults.ts';
+import { findLimitRight } from './limit-right.ts';
 import { writeVersion } from './write-version.ts';
 import type { PutOptions, PutOutcome, Write } from './write-version.ts';
 
@@ -17,13 +18,16 @@ export async function generateSecret(
   request: { length: number; alphabet: keyof typeof alphabets; options: PutOptions; conditions: Conditions },
 ): Promise<Audited<PutOutcome>> {
   const allowed = await authorize(ctx, caller, 'secret.write', ref);
+  const name = request.options.maxVersions === undefined ? undefined : ref.name;
+  const limitRight = await findLimitRight(ctx, caller, { vault: ref.vault, name });
   const { vault, rule } = allowed;
   const { length, alphabet, options, conditions } = request;
   const bytes = Buffer.from(randomText(length, alphabets[alphabet]));
   const value = { bytes, encoding: 'utf8' as const };
-  const write: Write = { vault, rule, action: 'secret.generate', name: ref.name, value, options, conditions };
+  const named = { vault, rule, action: 'secret.generate', name: ref.name } as const;
+  const write: Write = { ...named, value, options, conditions, limitRight };
   try {
-    return await changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
+    return await changeInVaults(ctx, caller, { rights: [allowed, ...limitRight.rights] }, async (tx) => {
       const { outcome, facts } = await writeVersion(ctx, tx, caller, write);
       return { value: outcome, facts };
     });

@@ -14,6 +14,7 @@ import { refusePast } from '../refuse-past.ts';
 import { touched } from '../touched.ts';
 import { dueAt } from './lifecycle/due.ts';
 import { indexSecret } from './listing/search-index.ts';
+import { findLimitRight, requireLimitRight } from './limit-right.ts';
 import { secretChanges } from './secret-changes.ts';
 import { lockLiveSecret, settleExpiry } from './secret-state.ts';
 import { updateSecret } from './secret-store.ts';
@@ -45,11 +46,17 @@ export async function patchSecret(
   { patch, conditions }: { patch: SecretPatch; conditions: Conditions },
 ): Promise<Audited<SecretSummary>> {
   const allowed = await authorizeAll(ctx, caller, rightsFor(patch), ref);
-  const { vault, rule } = allowed;
+  // Without a limit of its own, the secret has that of the vault, which may be lower.
+  const unlimited = patch.maxVersions === null ? ref.name : undefined;
+  const limitRight = await findLimitRight(ctx, caller, { vault: ref.vault, name: unlimited });
+  const { vault } = allowed;
   refusePast(ctx, patch.expiresAt);
-  return changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
+  return changeInVaults(ctx, caller, { rights: [allowed, ...limitRight.rights] }, async (tx) => {
     const secret = await lockLiveSecret(tx, { vaultId: vault.id, name: ref.name });
     requireConditions(conditions, secret.current_version);
+    const before = secret.max_versions ?? vault.max_versions;
+    const after = patch.maxVersions === null ? vault.max_versions : before;
+    const rule = requireLimitRight(limitRight, allowed.rule, { before, after });
     const settled = await settleExpiry(ctx, tx, secret);
     const named = await getVersion(tx, { secretId: secret.id, version: patch.version ?? secret.current_version });
     const changed = await patched(ctx, tx, settled, named, patch);

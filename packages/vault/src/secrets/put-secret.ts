@@ -4,6 +4,7 @@ import type { Conditions } from '@cardea/contracts/conditions';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { changeInVaults } from '../change-in-vaults.ts';
+import { findLimitRight } from './limit-right.ts';
 import type { SecretValue } from './secret.ts';
 import { writeVersion } from './write-version.ts';
 import type { PutOptions, PutOutcome, Write } from './write-version.ts';
@@ -19,9 +20,11 @@ export async function putSecret(
   put: { value: SecretValue; options: PutOptions; conditions: Conditions },
 ): Promise<Audited<PutOutcome>> {
   const allowed = await authorize(ctx, caller, 'secret.write', ref);
+  const name = put.options.maxVersions === undefined ? undefined : ref.name;
+  const limitRight = await findLimitRight(ctx, caller, { vault: ref.vault, name });
   const { vault, rule } = allowed;
-  const write: Write = { vault, rule, action: 'secret.write', name: ref.name, ...put };
-  return changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
+  const write: Write = { vault, rule, action: 'secret.write', name: ref.name, ...put, limitRight };
+  return changeInVaults(ctx, caller, { rights: [allowed, ...limitRight.rights] }, async (tx) => {
     const { outcome, facts } = await writeVersion(ctx, tx, caller, write);
     return { value: outcome, facts };
   });

@@ -21,6 +21,8 @@ import { refusePast } from '../refuse-past.ts';
 import { findLastVersion } from './given-up-names.ts';
 import { dueAt } from './lifecycle/due.ts';
 import { returnVersions } from './lifecycle/trash-store.ts';
+import { requireLimitRight } from './limit-right.ts';
+import type { LimitRight } from './limit-right.ts';
 import { indexSecret } from './listing/search-index.ts';
 import { noteReference } from './references.ts';
 import { openVersionInTransaction, sealVersion } from './sealing.ts';
@@ -67,6 +69,8 @@ export interface Write {
   value: SecretValue;
   options: PutOptions;
   conditions: Conditions;
+  /** Needed if `options` can have a limit of versions. */
+  limitRight?: LimitRight;
 }
 
 /**
@@ -90,6 +94,7 @@ export async function writeVersion(
   if (!before) throw await missingDek(tx, named);
   const isLive = secret?.live === 1;
   requireConditions(write.conditions, isLive ? secret.current_version : undefined);
+  if (isLive) write.rule = ruleOfLimit(write, secret);
 
   const current = isLive && before.version !== null ? before : undefined;
   if (!secret || !current) return addVersion(ctx, tx, caller, write, { secret, before });
@@ -102,6 +107,11 @@ export async function writeVersion(
     return { outcome, facts: [...facts, damageOf(write, current.version)] };
   }
   return addVersion(ctx, tx, caller, write, { secret, before });
+}
+
+function ruleOfLimit({ vault, rule, options, limitRight }: Write, secret: SecretRow): AuditRule {
+  const before = secret.max_versions ?? vault.max_versions;
+  return requireLimitRight(limitRight, rule, { before, after: options.maxVersions ?? before });
 }
 
 function withPlainType(value: SecretValue): SecretValue {

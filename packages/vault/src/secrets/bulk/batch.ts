@@ -8,6 +8,7 @@ import type { VaultContext } from '../../context.ts';
 import { changeInVaults } from '../../change-in-vaults.ts';
 import { audited } from '../../record.ts';
 import type { EventFactsList } from '../../record.ts';
+import { findLimitRight } from '../limit-right.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
 import { requireReadable } from '../readable.ts';
 import { factsOfHops, followReferences, openLast } from '../reference-hops.ts';
@@ -73,11 +74,13 @@ export async function batchWrite(
   const on = { vault: vaultName, names: secrets.map(({ name }) => name) };
   const which = (index: number): RequestItem => ({ path: `body.secrets.${index}`, name: secrets[index]!.name });
   const allowed = await authorizeEach(ctx, caller, 'secret.write', on, (error, index) => aboutOne(error, which(index)));
+  const limited = secrets.find(({ options }) => options.maxVersions !== undefined);
+  const limitRight = await findLimitRight(ctx, caller, { vault: vaultName, name: limited?.name });
   const { vault, rule } = allowed;
   const work = async (tx: Transaction) => {
     const written: Awaited<ReturnType<typeof writeVersion>>[] = [];
     for (const index of inOrderOfNames(secrets)) {
-      const write: Write = { vault, rule, action: 'secret.write', ...secrets[index]!, conditions: {} };
+      const write: Write = { vault, rule, action: 'secret.write', ...secrets[index]!, conditions: {}, limitRight };
       written[index] = await namingItem(which(index), () => writeVersion(ctx, tx, caller, write));
     }
     return {
@@ -87,7 +90,7 @@ export async function batchWrite(
   };
   const whole = secrets.length > BESIDE_OTHERS_MAX;
   const references = secrets.some(({ value }) => isReference(value));
-  return changeInVaults(ctx, caller, { rights: [allowed], whole, references }, work);
+  return changeInVaults(ctx, caller, { rights: [allowed, ...limitRight.rights], whole, references }, work);
 }
 
 // All batches write their secrets in the same order. Two concurrent batches with the same secrets in different orders
