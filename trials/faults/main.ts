@@ -105,6 +105,8 @@ async function sufferOnce(trial: Trial, fault: Fault): Promise<void> {
   const before = { ...ledger.counts };
   const over = new AbortController();
   const probing = probe(trial, over.signal);
+  // It is awaited when the fault is over. Until then a rejection must not count as unhandled.
+  probing.catch(() => undefined);
   const bitten = await fault.act(stack, rotator);
   const overAt = performance.now();
   over.abort();
