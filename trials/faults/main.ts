@@ -6,6 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { VERSIONS_MAX } from '@cardea/contracts/vaults';
@@ -55,6 +56,9 @@ try {
 }
 
 async function runTrial(stack: LinkedStack): Promise<void> {
+  // The links run in this process: if a busy machine does not let it run, every way stalls.
+  const pauses = monitorEventLoopDelay();
+  pauses.enable();
   const trial = await begin(stack);
   const { ledger, load, client } = trial;
   const began = performance.now();
@@ -75,6 +79,7 @@ async function runTrial(stack: LinkedStack): Promise<void> {
 in ${lasted.toFixed(0)} s ${writes} writes, ${reads} reads, ${others} others, ${refusals} answers were 404
 ${unavailable} answered 503 with Retry-After, ${cut} cut
 ended itself: ${endedByItself.join('; ') || 'none'}
+the machine let this trial wait for up to ${(pauses.max / 1e9).toFixed(2)} s
 checked: ${checked.entries} entries, ${checked.versions} versions of ${checked.secrets} secrets: nothing is lost`);
 }
 
