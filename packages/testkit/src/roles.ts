@@ -30,10 +30,10 @@ export async function makeRoles(url: string, { api, audit }: DatabaseNames): Pro
   await promisify(execFile)(psql, ['-X', '-q', ...passwords, ...databases, '-f', script, url]);
 }
 
-/** Makes databases with all tables and rights, which are templates of other databases. */
+/** Makes databases with all tables and rights, ready for a system or as templates of other databases. */
 export async function makeTemplates(url: string): Promise<DatabaseNames> {
   const suffix = crypto.randomUUID().replaceAll('-', '');
-  const templates = { api: `template_api_${suffix}`, audit: `template_audit_${suffix}` };
+  const templates = { api: `cardea_${suffix}`, audit: `cardea_audit_${suffix}` };
   await makeRoles(url, templates);
   await migrateAll({
     database: { url: urlOf(url, 'migrate', templates.api) },
