@@ -137,6 +137,15 @@ inEachProfile((system) => {
         await expectRecords(system, answer, { decision: 'deny', rule: 'must-change-password' });
       }
 
+      const fullWidth = password.replaceAll(/[!-~]/g, (letter) =>
+        String.fromCodePoint(letter.codePointAt(0)! + 0xfee0),
+      );
+      const kept = await person
+        .post('/auth/password', { currentPassword: password, newPassword: fullWidth })
+        .expect(400);
+      await expectRecords(system, kept, { action: 'auth.password', decision: 'deny', reason: 'invalid_request' });
+      expect((await person.get('/auth/me').expect(200)).body.mustChangePassword).toBe(true);
+
       const wrong = { currentPassword: 'not it at all', newPassword: PASSWORD };
       const denied = await person.post('/auth/password', wrong).expect(403);
       await expectRecords(system, denied, { action: 'auth.password', decision: 'deny', rule: 'bad-password' });

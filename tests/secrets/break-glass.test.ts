@@ -50,6 +50,9 @@ inEachProfile((system, { admin, alice, carla }) => {
       { reason: 'a good reason\nand a second line' },
       { reason: 'a good reason\u0000' },
       { reason: 'a good reason \ud800' },
+      ...['\u2028', '\u2029', '\u202e', '\u2066', '\u200f', '\u061c', '\u0085'].map((hidden) => ({
+        reason: `a good reason ${hidden} and more`,
+      })),
       { reason: 'r'.repeat(513) },
       { reason: 'a good reason', version: 1 },
       { reason: 'a good reason', resolve: true },

@@ -30,8 +30,12 @@ export const Base64 = z
   .base64('must be standard base64')
   .refine((text) => !/(?:[^AQgw]==|[^AEIMQUYcgkosw048=]=)$/.test(text), 'must be standard base64 without spare bits');
 
-/** Text without control characters and lone surrogates. */
-export const printable = /^[^\p{Cc}\p{Cs}]*$/u;
+/**
+ * Text that people read in the audit log: without control characters, lone surrogates, line separators, and the characters
+ * that change the direction of text. With these a text could look like another one, or like two lines of the log. Every
+ * free text that goes into a record must match it.
+ */
+export const printable = /^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$/u;
 
 /** The length of a new password in characters: code points of its NFKC form. */
 export const PASSWORD_CHARACTERS = { min: 12, max: 128 } as const;

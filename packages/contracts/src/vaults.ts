@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { endpoint } from './endpoint.ts';
-import { PageAfter, PlainName, Text, Time } from './names.ts';
+import { PageAfter, PlainName, Time, printable } from './names.ts';
 
-export const VaultDescription = Text.max(1024);
+export const VaultDescription = z.string().max(1024).regex(printable, 'must be printable');
 
 /** The highest limit of versions. */
 export const VERSIONS_MAX = 1_000;
@@ -12,7 +12,8 @@ export const MaxVersions = z.int().min(1).max(VERSIONS_MAX);
 export const Vault = z.strictObject({
   id: z.uuid(),
   name: PlainName,
-  description: VaultDescription,
+  /** An earlier version may have taken characters that are refused now. */
+  description: z.string(),
   /** How many versions are kept of a secret that has no limit of its own. */
   maxVersions: MaxVersions,
   createdAt: Time,

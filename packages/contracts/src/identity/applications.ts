@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Cidr } from '../cidr.ts';
 import { endpoint } from '../endpoint.ts';
-import { IdKey, PageAfter, PageOf, PlainName, Text, Time } from '../names.ts';
+import { IdKey, PageAfter, PageOf, PlainName, Time, printable } from '../names.ts';
 
 export const Application = z.strictObject({
   clientId: z.uuid(),
@@ -19,7 +19,7 @@ const Credential = z.strictObject({
   createdAt: Time,
   lastUsedAt: Time.optional(),
 });
-const Description = Text.max(1024);
+const Description = z.string().max(1024).regex(printable, 'must be printable');
 const Cidrs = z.array(Cidr).max(64);
 const ApplicationParams = z.object({ name: PlainName });
 const common = { auth: 'bearer', query: z.strictObject({}) } as const;

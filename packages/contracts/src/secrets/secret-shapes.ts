@@ -42,6 +42,9 @@ export const Metadata = z
 
 export type Metadata = z.output<typeof Metadata>;
 
+/** Metadata in an answer. An earlier version may have taken characters that are refused now. */
+const StoredMetadata = z.record(z.string(), z.string());
+
 /** A value as text, or as base64 of its bytes. Text must be well formed: UTF-8 cannot encode a lone surrogate. */
 export const valueFields = {
   value: z.string(),
@@ -103,7 +106,7 @@ export const PutOutcome = z.strictObject({
 export const SecretSummary = z.strictObject({
   name: SecretName,
   version: Version,
-  metadata: Metadata,
+  metadata: StoredMetadata,
   maxVersions: MaxVersions.optional(),
   createdAt: Time,
   updatedAt: Time,
@@ -120,7 +123,7 @@ export const SecretValue = z.strictObject({
   value: z.string(),
   encoding: Encoding,
   contentType: ContentType.optional(),
-  metadata: Metadata,
+  metadata: StoredMetadata,
   createdAt: Time,
   expiresAt: Time.optional(),
   /** The secret that a reference led to. The value is the value of this secret. */

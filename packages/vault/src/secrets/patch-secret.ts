@@ -138,7 +138,7 @@ function merged(metadata: string, patch: Record<string, string | null>): Metadat
   const kept = Object.fromEntries(Object.entries(now).filter(([, value]) => value !== null));
   const parsed = Metadata.safeParse(kept);
   if (parsed.success) return parsed.data;
-  throw new AppError('invalid_request', 'metadata: must have at most 64 keys');
+  throw new AppError('invalid_request', `metadata: ${parsed.error.issues[0]!.message}`);
 }
 
 function isEmpty({ metadata, expiresAt, maxVersions }: SecretPatch): boolean {

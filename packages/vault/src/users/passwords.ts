@@ -37,12 +37,17 @@ export async function changeOwnPassword(
 ): Promise<Audited<undefined>> {
   const user = await ownUser(ctx, caller);
   await refuseBadPassword(newPassword, user.username);
-  if (newPassword === currentPassword)
+  if (asHashed(newPassword) === asHashed(currentPassword))
     throw new AppError('invalid_request', 'the new password must differ from the current one');
   return withCurrentPassword(ctx, caller, { user, currentPassword }, async () => {
     const to = await hashPassword(ctx, newPassword);
     return choosePassword(ctx, caller, { user, to });
   });
+}
+
+// Other spellings of one password, such as full-width letters, have one hash.
+function asHashed(password: string): string {
+  return password.toWellFormed().normalize('NFKC');
 }
 
 async function choosePassword(
