@@ -39,6 +39,9 @@ const httpOptions = {
   requireHostHeader: false,
 };
 
+/** Connections that wait to be taken. Of a burst of more, some would be reset; Node's own number is 511. */
+const CONNECTIONS_WAITING = 4096;
+
 /** @throws StartError if the port is in use or may not be used. */
 export async function listen(
   listener: RequestListener,
@@ -51,7 +54,7 @@ export async function listen(
   const unfinished = listenTo(server, listener);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, options)));
-    server.listen({ host, port }, resolve);
+    server.listen({ host, port, backlog: CONNECTIONS_WAITING }, resolve);
   });
   if (identity) renewServerCertificates(server as ReturnType<typeof createTlsServer>, identity);
   const { port: actual } = server.address() as AddressInfo;
