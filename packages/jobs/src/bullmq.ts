@@ -2,7 +2,7 @@ import { MINUTE_MS } from '@cardea/contracts/durations';
 import type { JobName } from '@cardea/contracts/jobs';
 import { Queue as BullQueue, UnrecoverableError, WaitingError, Worker } from 'bullmq';
 import type { Job, QueueOptions } from 'bullmq';
-import { Redis } from 'ioredis';
+import { Redis, ReplyError } from 'ioredis';
 import { keepSchedules } from './bullmq-schedules.ts';
 import { ATTEMPTS_MAX, HandedBack, QueueUnavailable, RETRY_DELAY_MS, jobNames, parsePayload, runJob } from './queue.ts';
 import type { JobHandlers, JobObserver, OnJobError, Queue } from './queue.ts';
@@ -40,7 +40,10 @@ export interface BullmqOptions {
  */
 export function createBullmqQueue(options: BullmqOptions): Queue {
   const { onError, observer, prefix = 'cardea', retryDelayMs = RETRY_DELAY_MS, lockMs = LOCK_MS } = options;
-  const inTime = <T>(work: Promise<T>) => within(options.answerWithinMs ?? ANSWER_WITHIN_MS, work);
+  // Why there is no connection, while there is none.
+  let refusal: Error | undefined;
+  const inTime = <T>(work: Promise<T>) =>
+    within(options.answerWithinMs ?? ANSWER_WITHIN_MS, work.catch(refuseAsAway), () => refusal);
   let leaving = false;
   const connection = new Redis({
     ...connectionTo(options.redis),
@@ -51,7 +54,11 @@ export function createBullmqQueue(options: BullmqOptions): Queue {
     // A clean close needs an answer from Redis, and a process that must end cannot wait until Redis is back.
     retryStrategy: (attempts: number) => (leaving ? null : Math.min(attempts * 100, RECONNECT_MAX_MS)),
   });
-  connection.on('error', (error) => onError(error));
+  connection.on('ready', () => (refusal = undefined));
+  connection.on('error', (error) => {
+    refusal = error;
+    onError(error);
+  });
   const queues = new Map(
     jobNames.map((name) => [
       name,
@@ -94,13 +101,8 @@ export function createBullmqQueue(options: BullmqOptions): Queue {
   async function run(handlers: JobHandlers, job: Job, token: string | undefined): Promise<void> {
     const name = job.name as JobName;
     refuseInvalid(name, job.data);
-    let done = 0;
-    const onDone = (items: number): void => {
-      done += items;
-      job.updateProgress({ done }).catch(onError);
-    };
     try {
-      await runJob(handlers, { name, payload: job.data, signal: closing.signal, onDone }, observer);
+      await runJob(handlers, { name, payload: job.data, signal: closing.signal }, observer);
     } catch (error) {
       if (!(error instanceof HandedBack)) throw error;
       await job.moveToWait(token);
@@ -185,10 +187,17 @@ async function answers(connection: Redis): Promise<boolean> {
   );
 }
 
+/** A Redis that answers that it cannot serve now: it loads its data, runs a script, or has no memory left. */
+function refuseAsAway(error: unknown): never {
+  if (error instanceof ReplyError) throw new QueueUnavailable('Redis refuses', { cause: error });
+  throw error;
+}
+
 /** BullMQ waits for Redis forever. A request that adds a job cannot. @throws QueueUnavailable after `withinMs` */
-async function within<T>(withinMs: number, work: Promise<T>): Promise<T> {
+async function within<T>(withinMs: number, work: Promise<T>, why?: () => Error | undefined): Promise<T> {
   const timeout = Promise.withResolvers<never>();
-  const timer = setTimeout(() => timeout.reject(new QueueUnavailable('Redis did not answer in time')), withinMs);
+  const giveUp = () => timeout.reject(new QueueUnavailable('Redis did not answer in time', { cause: why?.() }));
+  const timer = setTimeout(giveUp, withinMs);
   try {
     return await Promise.race([work, timeout.promise]);
   } finally {

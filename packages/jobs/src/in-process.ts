@@ -54,9 +54,9 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
   let concurrency: WorkOptions['concurrency'] = {};
   let timer: NodeJS.Timeout | undefined;
 
-  function enqueue(name: JobName, payload: unknown, { key, delayMs = 0 }: AddOptions): void {
+  function enqueue(name: JobName, payload: unknown, { key, delayMs = 0 }: AddOptions, at: number): void {
     const ownKey = key === undefined ? undefined : `${name} ${key}`;
-    const job = { name, payload, key: ownKey, attempt: 1, waitMs: delayMs, dueAt: now() + delayMs };
+    const job = { name, payload, key: ownKey, attempt: 1, waitMs: delayMs, dueAt: at + delayMs };
     const taken = ownKey === undefined ? undefined : keys.get(ownKey);
     if (!taken) wait(job);
     else if (taken.runs) taken.next = job;
@@ -70,26 +70,22 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
   function dispatch(): void {
     clearTimeout(timer);
     if (handlers === undefined || closing.signal.aborted) return;
-    for (const [id, schedule] of schedules) if (isDue(schedule)) startSchedule(id, schedule);
-    for (const job of waiting) if (isDue(job) && hasRoom(job.name)) start(handlers, job);
-    wakeLater();
-  }
-
-  // If the clock was set back, nothing waits longer than it was meant to.
-  function isDue(timed: Timed): boolean {
-    timed.dueAt = Math.min(timed.dueAt, now() + timed.waitMs);
-    return timed.dueAt <= now();
+    // The clock is read once: what became due between two readings would neither be started nor wake the queue.
+    const at = now();
+    for (const [id, schedule] of schedules) if (isDue(schedule, at)) startSchedule(id, schedule, at);
+    for (const job of waiting) if (isDue(job, at) && hasRoom(job.name)) start(handlers, job);
+    wakeLater(at);
   }
 
   function hasRoom(name: JobName): boolean {
     return (runningOf.get(name) ?? 0) < (concurrency?.[name] ?? 1);
   }
 
-  function startSchedule(id: string, schedule: Schedule): void {
+  function startSchedule(id: string, schedule: Schedule, at: number): void {
     const key = `every ${id}`;
     // A turn whose last run is still running is left out.
-    if (!keys.has(`${schedule.name} ${key}`)) enqueue(schedule.name, schedule.payload, { key });
-    schedule.dueAt = now() + schedule.waitMs;
+    if (!keys.has(`${schedule.name} ${key}`)) enqueue(schedule.name, schedule.payload, { key }, at);
+    schedule.dueAt = at + schedule.waitMs;
   }
 
   function start(to: JobHandlers, job: WaitingJob): void {
@@ -132,9 +128,9 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
     wait({ ...job, attempt: job.attempt + 1, waitMs, dueAt: now() + waitMs });
   }
 
-  function wakeLater(): void {
+  function wakeLater(at: number): void {
     // A job that is due and waits for room is started when a running job ends.
-    const times = [...waiting, ...schedules.values()].map(({ dueAt }) => dueAt - now()).filter((wait) => wait > 0);
+    const times = [...waiting, ...schedules.values()].map(({ dueAt }) => dueAt - at).filter((wait) => wait > 0);
     if (times.length === 0) return;
     timer = setTimeout(dispatch, Math.min(TICK_MAX_MS, ...times));
     timer.unref();
@@ -147,7 +143,7 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
   return {
     async add(name, payload, options = {}) {
       refuseClosed();
-      enqueue(name, parsePayload(name, payload), options);
+      enqueue(name, parsePayload(name, payload), options, now());
       dispatch();
     },
     async every(name, periodMs, payload) {
@@ -167,7 +163,8 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
       dispatch();
     },
     async countWaiting() {
-      const due = [...waiting].filter(isDue);
+      const at = now();
+      const due = [...waiting].filter((job) => isDue(job, at));
       return new Map(jobNames.map((name) => [name, due.filter((job) => job.name === name).length]));
     },
     async close() {
@@ -176,4 +173,10 @@ export function createInProcessQueue(options: InProcessOptions): Queue {
       await Promise.all(running);
     },
   };
+}
+
+// If the clock was set back, nothing waits longer than it was meant to.
+function isDue(timed: Timed, at: number): boolean {
+  timed.dueAt = Math.min(timed.dueAt, at + timed.waitMs);
+  return timed.dueAt <= at;
 }

@@ -116,21 +116,13 @@ export function scheduleId<N extends JobName>(name: N, payload: JobPayload<N>): 
 /** Runs the handler of a job and tells the observer. @throws what the handler throws; ZodError for a bad payload */
 export async function runJob<N extends JobName>(
   handlers: JobHandlers,
-  {
-    name,
-    payload,
-    signal,
-    onDone,
-  }: { name: N; payload: unknown; signal: AbortSignal; onDone?: (items: number) => void },
+  { name, payload, signal }: { name: N; payload: unknown; signal: AbortSignal },
   observer: JobObserver | undefined,
 ): Promise<void> {
   const began = performance.now();
   let outcome: JobOutcome = 'failed';
   observer?.started(name);
-  const done = (items: number): void => {
-    observer?.done(name, items);
-    onDone?.(items);
-  };
+  const done = (items: number): void => observer?.done(name, items);
   try {
     const handler: (payload: JobPayload<N>, run: JobRun) => Promise<void> = handlers[name];
     // Checked again, because another version of the code may have added the job.

@@ -66,6 +66,19 @@ test('a schedule registered with a new period runs at the new period', async () 
   await queue.close();
 });
 
+test.each([1, 2, 3, 4, 5, 6, 7, 8])(
+  'a job that is due in %d ms runs, while each reading of the clock takes a millisecond',
+  async (delayMs) => {
+    let now = 0;
+    const runs = new Runs();
+    const queue = createInProcessQueue({ onError: () => undefined, now: () => now++ });
+    await queue.work(runs.handlers());
+    await queue.add('outbox.relay', {}, { delayMs });
+    await runs.reach('outbox.relay', 1);
+    await queue.close();
+  },
+);
+
 test('a schedule does not keep the process alive', () => {
   const script = `
     import { createInProcessQueue } from ${JSON.stringify(new URL('../src/in-process.ts', import.meta.url).href)};

@@ -31,6 +31,12 @@ export interface Transaction extends Queryable {
 export interface Locks {
   shared?: readonly string[];
   exclusive?: readonly string[];
+  /**
+   * Whose transaction it is: see `callerKey`. Callers who wait have turns one after the other, and each has a share of
+   * the places to wait in. On PostgreSQL one caller has at most half of the places of a process. All work without a
+   * caller counts as that of one.
+   */
+  by?: string;
 }
 
 export interface Db extends Queryable {
@@ -40,14 +46,16 @@ export interface Db extends Queryable {
    * `work` may run again after a conflict, so it must change nothing but `tx`. After a failed statement nothing
    * commits, even if `work` continues. `locks` are taken before the transaction begins, so it sees what was committed
    * under them.
-   * @throws CommitError if it is unknown whether the commit is on disk; any error of `work`; the errors of `query`
+   * A transaction that waits too long for its turn, or behind too many others, does not begin.
+   * @throws CommitError if it is unknown whether the commit is on disk; any error of `work`; the errors of `query`;
+   * QueueFull for one that does not begin
    */
   transaction<T>(work: (tx: Transaction) => Promise<T>, locks?: Locks): Promise<T>;
   /**
    * Like `transaction`, but on PostgreSQL it is not serializable: each statement sees what others have committed before
-   * it (`read committed`). `work` may begin before the locks are held; its statements wait. So everything that `work` decides by must be held: by one of `locks`, or by `for update` in
-   * the statement that reads the row. For work that is done so often that conflicts of serializable transactions would
-   * cost too much: see docs/decisions/014.
+   * it (`read committed`). `work` may begin before the locks are held; its statements wait. So everything that `work`
+   * decides by must be held: by one of `locks`, or by `for update` in the statement that reads the row. For work that is
+   * done so often that conflicts of serializable transactions would cost too much: see docs/decisions/014.
    */
   lockingTransaction<T>(locks: Locks, work: (tx: Transaction) => Promise<T>): Promise<T>;
   /** Resolves if the database answers. @throws DbUnavailable */
@@ -100,6 +108,18 @@ export function throwAfter(onCommitError: OnCommitError | undefined): (error: un
 /** The database cannot be reached, is full, is busy or cannot be read. Trying later may help. */
 export class DbUnavailable extends Error {
   override name = 'DbUnavailable';
+}
+
+/** Too much waits for the database, which answers. Nothing of what is refused has begun. */
+export class QueueFull extends DbUnavailable {
+  override name = 'QueueFull';
+  /** True if work of the same caller is what it would have waited for, or has waited for. */
+  readonly isOwn: boolean;
+
+  constructor(message: string, isOwn: boolean) {
+    super(message);
+    this.isOwn = isOwn;
+  }
 }
 
 /**

@@ -1,17 +1,26 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { DatabaseError, Pool, types } from 'pg';
 import type { PoolClient, QueryResult } from 'pg';
-import { CommitError, DbRefused, DbUnavailable, UniqueViolation, throwAfter } from './db.ts';
-import type { Db, OnCommitError, SqlValue, Transaction, TransactionCounts } from './db.ts';
-import { LOCK, UNLOCK, lockKey, sqlOfHeldLocks, sqlOfLocks } from './postgres-locks.ts';
+import { CommitError, DbRefused, DbUnavailable, QueueFull, UniqueViolation, throwAfter } from './db.ts';
+import type { Db, Locks, OnCommitError, SqlValue, Transaction, TransactionCounts } from './db.ts';
+import { LockQueues } from './lock-queues.ts';
+import { LOCK, UNLOCK, inOrder, lockKey, sqlOfHeldLocks, sqlOfLocks } from './postgres-locks.ts';
+import type { WantedLock } from './postgres-locks.ts';
 import { SharedReads, isSharable } from './shared-reads.ts';
 import { connectionTo } from './postgres-server.ts';
 import type { PostgresServer } from './postgres-server.ts';
 import { OpenTransactions, TransactionScope } from './transaction-scope.ts';
+import { Turns } from './turns.ts';
 
 const ATTEMPTS_MAX = 50;
 const NAMED_STATEMENTS_MAX = 1000;
 const CONNECTIONS = 20;
+/** How many statements may wait for a connection, and how many transactions beside them. */
+const WAITING_MAX = 1_000;
+/** How long either waits. */
+const CONNECTION_WAIT_MS = 5_000;
+/** How long a transaction waits in this process for its locks, while it holds no connection. */
+const LOCK_WAIT_MS = 15_000;
 // More than a statement may take on the server.
 const ANSWER_WITHIN_MS = 15_000;
 
@@ -20,6 +29,8 @@ export interface PostgresOptions {
   max?: number;
   /** How long a statement may take on the way to the server and back. 0 for a migration, which takes its time. */
   answerWithinMs?: number;
+  /** How many statements may wait for a connection, and how many transactions beside them. The default is 1,000. */
+  waitingMax?: number;
   /** Called with a CommitError before the caller gets it. */
   onCommitError?: OnCommitError;
 }
@@ -27,20 +38,33 @@ export interface PostgresOptions {
 /**
  * Opens a pool of connections to PostgreSQL 15 or later. The first statement makes the first connection. Statements are
  * prepared by name on each connection, so a pooler in between must support that (PgBouncer: `max_prepared_statements`).
- * A statement may take at most 10 s, of which it may wait 5 s for a lock. Waiting for a connection may take 5 s. A
- * connection that is dead, although nobody has closed it, is given up after 15 s.
+ * A statement may take at most 10 s, of which it may wait 5 s for a lock. Waiting for a connection may take 5 s. Of many
+ * connections, transactions leave a quarter to reads, because they keep theirs while they wait for locks of other
+ * processes, and one caller has at most four fifths of what transactions have.
+ * A connection that is dead, although nobody has closed it, is given up after 15 s.
  */
 export function openPostgres(server: PostgresServer | string, options: PostgresOptions = {}): Db {
   const pool = openPool(typeof server === 'string' ? { url: server } : server, options);
   const openTransactions = new OpenTransactions();
   const rethrow = throwAfter(options.onCommitError);
   const counts: TransactionCounts = { committed: 0, conflict: 0, failed: 0 };
+  const { max } = pool.options;
+  const { waitingMax = WAITING_MAX } = options;
+  const waits = {
+    waitingMax,
+    ownWaitingMax: Math.ceil(waitingMax / 4),
+    waitMs: CONNECTION_WAIT_MS,
+    refuse: tooManyWait,
+  };
+  const atOnce = max - Math.floor(max / 4);
+  const turns = new Turns({ atOnce, ownAtOnce: atOnce - Math.ceil(atOnce / 5), ...waits });
+  const lockQueues = new LockQueues({ ...waits, waitMs: LOCK_WAIT_MS });
   let closing: Promise<void> | undefined;
 
   const reads = new SharedReads(send);
 
   function send(sql: string, params: SqlValue[], sent?: () => void): Promise<unknown[]> {
-    return withClient(pool, (client) => {
+    return withClient({ pool, waitingMax }, (client) => {
       sent?.();
       return runStatement(client, sql, params);
     });
@@ -52,7 +76,10 @@ export function openPostgres(server: PostgresServer | string, options: PostgresO
     return (await rows.catch(rethrow)) as Row[];
   }
 
-  async function run<T>(begin: string, work: (tx: Transaction) => Promise<T>, held = ''): Promise<T> {
+  async function run<T>(
+    work: (tx: Transaction) => Promise<T>,
+    { locks, by, begin, held = '' }: { locks: WantedLock[]; by: string | undefined; begin: string; held?: string },
+  ): Promise<T> {
     openTransactions.refuseInside();
     const attempts = (client: PoolClient, spoil: () => void) =>
       untilNoConflict(counts, () => {
@@ -60,7 +87,20 @@ export function openPostgres(server: PostgresServer | string, options: PostgresO
         // Given back after each attempt: otherwise two that wait for each other would do so again.
         return held === '' ? attempt() : holding(client, { held, spoil }, attempt);
       });
-    return await withClient(pool, attempts).catch(rethrow);
+    // First the locks: who waits for one must keep no turn from the transactions of others.
+    const inTurn = () => turns.take(() => withClient({ pool, waitingMax }, attempts), by);
+    return await lockQueues.hold(locks, inTurn, by).catch(rethrow);
+  }
+
+  function transaction<T>(work: (tx: Transaction) => Promise<T>, wanted: Locks = {}): Promise<T> {
+    const locks = inOrder(wanted);
+    const begin = 'begin isolation level serializable';
+    return run(work, { locks, by: wanted.by, begin, held: sqlOfHeldLocks(locks) });
+  }
+
+  function lockingTransaction<T>(wanted: Locks, work: (tx: Transaction) => Promise<T>): Promise<T> {
+    const locks = inOrder(wanted);
+    return run(work, { locks, by: wanted.by, begin: `begin isolation level read committed${sqlOfLocks(locks)}` });
   }
 
   async function ping(): Promise<void> {
@@ -76,15 +116,15 @@ export function openPostgres(server: PostgresServer | string, options: PostgresO
   function connections(): { open: number; idle: number; waiting: number } {
     const { totalCount: open, idleCount: idle, waitingCount } = pool;
     // A caller that gets an idle connection in the next turn of the event loop is counted too, and does not wait.
-    return { open, idle, waiting: Math.max(0, waitingCount - idle) };
+    return { open, idle, waiting: turns.waiting + Math.max(0, waitingCount - idle) };
   }
 
   return {
     engine: 'postgres',
     query,
     // SQLite has only serializable transactions. With the same level on PostgreSQL, "transaction" has one meaning.
-    transaction: (work, locks = {}) => run('begin isolation level serializable', work, sqlOfHeldLocks(locks)),
-    lockingTransaction: (locks, work) => run(`begin isolation level read committed${sqlOfLocks(locks)}`, work),
+    transaction,
+    lockingTransaction,
     ping,
     connections,
     outcomes: () => ({ ...counts }),
@@ -97,16 +137,20 @@ function openPool(
   { max = server.connections ?? CONNECTIONS, answerWithinMs = ANSWER_WITHIN_MS }: PostgresOptions,
 ): Pool {
   const pool = new Pool({
+    // A role may change the settings of its own sessions, so a stolen password would end the durability of all later ones.
+    // What a connection asks for wins. `options` in the URL win over this: `remote_apply` can be asked for there.
+    options: '-c synchronous_commit=on',
     ...connectionTo(server),
     max,
-    connectionTimeoutMillis: 5000,
+    connectionTimeoutMillis: CONNECTION_WAIT_MS,
     statement_timeout: 10_000,
     lock_timeout: 5000,
     idle_in_transaction_session_timeout: 30_000,
     // The server cannot tell this side that its answer is late if nothing arrives at all.
     query_timeout: answerWithinMs,
     keepAlive: true,
-    // The statements of a transaction that do not need each other's rows are sent together.
+    // The statements of a transaction that do not need each other's rows are sent together. pg then destroys a connection
+    // whose answer is late, so a rollback on it fails at once and waits for no second answer.
     pipeline: true,
     keepAliveInitialDelayMillis: 10_000,
     types: { getTypeParser },
@@ -131,7 +175,11 @@ function getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
 }
 
 /** Work that calls `spoil` returns its result, and its connection is closed. */
-async function withClient<T>(pool: Pool, work: (client: PoolClient, spoil: () => void) => Promise<T>): Promise<T> {
+async function withClient<T>(
+  { pool, waitingMax }: { pool: Pool; waitingMax: number },
+  work: (client: PoolClient, spoil: () => void) => Promise<T>,
+): Promise<T> {
+  if (pool.waitingCount >= waitingMax) throw tooManyWait(false);
   const client = await connect(pool);
   let broken = true;
   let isSpoilt = false;
@@ -161,12 +209,16 @@ async function holding<T>(
   }
 }
 
+function tooManyWait(isOwn: boolean): QueueFull {
+  return new QueueFull('too many statements wait for PostgreSQL', isOwn);
+}
+
 async function connect(pool: Pool): Promise<PoolClient> {
   try {
     return await pool.connect();
   } catch (error) {
     if (isRefusal(error)) {
-      throw new DbRefused(`PostgreSQL does not let this service in: ${(error as Error).message}.`, { cause: error });
+      throw new DbRefused('PostgreSQL does not let this service in', { cause: error });
     }
     throw new DbUnavailable('PostgreSQL cannot be reached', { cause: error });
   }
@@ -209,17 +261,32 @@ async function runTransaction<T>(
   const begun = runPlain(client, begin);
   try {
     const result = await after(begun, openTransactions.run(scope, work));
-    await scope.finish();
-    await commit(client);
+    await finishAndCommit(client, scope);
     return result;
   } catch (error) {
     await scope.finish().catch(() => undefined);
     // `work` may have replaced the error of a conflict or a lost connection with its own. A conflict runs again in any
     // case, and a lost connection is reported as one.
+    if (error instanceof CommitError) throw error;
     const first = isConflict(scope.failure) || scope.failure instanceof DbUnavailable ? scope.failure : error;
-    if (!(first instanceof CommitError)) await rollback(client, first);
+    await rollback(client, first);
     throw first;
   }
+}
+
+/**
+ * Sends the commit behind the statements that `work` has not waited for. If one of them fails, PostgreSQL rolls back
+ * instead, and the error of that statement is thrown. If the answer to the commit does not come, nobody knows.
+ */
+async function finishAndCommit(client: PoolClient, scope: TransactionScope): Promise<void> {
+  const finished = scope.finish();
+  if (scope.failure !== undefined) return finished;
+  const [statements, committed] = await Promise.allSettled([finished, commit(client)]);
+  // A statement that the server has refused, or ended with the connection, has ended the transaction before the commit.
+  if (statements.status === 'rejected' && isAnswer(statements.reason)) throw statements.reason;
+  if (committed.status === 'rejected' && committed.reason instanceof CommitError) throw committed.reason;
+  if (statements.status === 'rejected') throw statements.reason;
+  if (committed.status === 'rejected') throw committed.reason;
 }
 
 /** The result of `work`. If `first` fails, its error, whatever `work` made of it. */
@@ -232,6 +299,7 @@ async function after<T>(first: Promise<void>, work: Promise<T>): Promise<T> {
 
 // Without a name and parameters, several statements are one message. It throws a conflict if its locks are a deadlock.
 async function runPlain(client: PoolClient, statements: string): Promise<void> {
+  sendTogether(client);
   try {
     await client.query(statements);
   } catch (error) {
@@ -272,11 +340,23 @@ class RollbackFailed extends Error {
 
 async function runStatement(client: PoolClient, sql: string, params: SqlValue[]): Promise<unknown[]> {
   const values = params.map(bindable);
+  sendTogether(client);
   try {
     return (await client.query({ ...named(sql), values })).rows as unknown[];
   } catch (error) {
     throw translate(error);
   }
+}
+
+/**
+ * What a turn of the event loop sends on a connection goes in one write. Each write wakes the server, which costs more than
+ * many a statement.
+ */
+function sendTogether(client: PoolClient): void {
+  const { stream } = client.connection;
+  if (stream.writableCorked > 0) return;
+  stream.cork();
+  process.nextTick(() => stream.uncork());
 }
 
 const names = new Map<string, { name: string; text: string }>();
@@ -325,6 +405,11 @@ function isUnavailable(sqlState: string): boolean {
 function isConflict(error: unknown): boolean {
   const code = sqlStateOf(error);
   return code === '40001' || code === '40P01';
+}
+
+/** Whether the server itself says that a statement failed. */
+function isAnswer(error: unknown): boolean {
+  return sqlStateOf(error) !== '' || (error instanceof Error && sqlStateOf(error.cause) !== '');
 }
 
 function sqlStateOf(error: unknown): string {

@@ -1,18 +1,27 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CommitError, DbUnavailable, UniqueViolation, throwAfter } from './db.ts';
-import type { Db, OnCommitError, SqlValue, Transaction } from './db.ts';
+import { CommitError, DbUnavailable, QueueFull, UniqueViolation, throwAfter } from './db.ts';
+import type { Db, Locks, OnCommitError, SqlValue, Transaction } from './db.ts';
+import { pauseIfLong } from './long-work.ts';
 import { ReadMemo } from './read-memo.ts';
 import { openReader, openWriter } from './sqlite-connection.ts';
 import type { Prepared, SqliteConnection } from './sqlite-connection.ts';
 import { OpenTransactions, TransactionScope } from './transaction-scope.ts';
+import { Turns } from './turns.ts';
 import { WalSync } from './wal-sync.ts';
 import type { SyncFile } from './wal-sync.ts';
 
 const LOCK_WAIT_MS = 5000;
+/** How many statements and transactions may wait for the one connection that writes, and for how long. */
+const WRITES_WAITING_MAX = 1_000;
+const WRITE_WAIT_MS = 15_000;
 
 export interface SqliteOptions {
   /** How long to wait for another process or another `Db` that is writing, in milliseconds. */
   lockWaitMs?: number;
+  /** How many writes of this `Db` may wait for their turn, a quarter of them of one caller. The default is 1,000. */
+  writesWaitingMax?: number;
+  /** How long a write waits for its turn, in milliseconds. The default is 15 s. */
+  writeWaitMs?: number;
   /** Makes the WAL durable. The default is fdatasync. */
   syncFile?: SyncFile;
   /** Called with a CommitError before the caller gets it. */
@@ -33,16 +42,17 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
   const wal = path === ':memory:' ? undefined : new WalSync(path, options.syncFile);
   const lockWaitMs = options.lockWaitMs ?? LOCK_WAIT_MS;
   const rethrow = throwAfter(options.onCommitError);
-  let lastTurn: Promise<unknown> = Promise.resolve();
-  let closing: Promise<void> | undefined;
-
+  const { writesWaitingMax = WRITES_WAITING_MAX } = options;
   // One connection writes. A statement between another caller's BEGIN and COMMIT would be rolled back with that
   // transaction, so every caller waits for its turn.
-  function takeTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = lastTurn.then(work);
-    lastTurn = turn.catch(() => undefined);
-    return turn;
-  }
+  const turns = new Turns({
+    atOnce: 1,
+    waitingMax: writesWaitingMax,
+    ownWaitingMax: Math.ceil(writesWaitingMax / 4),
+    waitMs: options.writeWaitMs ?? WRITE_WAIT_MS,
+    refuse: (isOwn) => new QueueFull('too many writes wait for SQLite', isOwn),
+  });
+  let closing: Promise<void> | undefined;
 
   function query<Row>(sql: string, params?: SqlValue[]): Promise<Row[]> {
     try {
@@ -63,7 +73,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
   }
 
   async function write<Row>(sql: string, params?: SqlValue[]): Promise<Row[]> {
-    const turn = takeTurn(async () => {
+    const turn = turns.take(async () => {
       try {
         return await whenFree(lockWaitMs, () => ({
           result: writeAlone(writer, sql, params) as Row[],
@@ -76,16 +86,16 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
     return await acknowledged(turn).catch(rethrow);
   }
 
-  async function transaction<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+  async function transaction<T>(work: (tx: Transaction) => Promise<T>, { by }: Locks = {}): Promise<T> {
     openTransactions.refuseInside();
-    const turn = takeTurn(async () => {
+    const turn = turns.take(async () => {
       await whenFree(lockWaitMs, () => writer.query('begin immediate'));
       try {
         return await runTransaction({ writer, wal, openTransactions }, work);
       } finally {
         memo.forget();
       }
-    });
+    }, by);
     return await acknowledged(turn).catch(rethrow);
   }
 
@@ -110,7 +120,7 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
 
   // Closes the reader first: the last connection moves the WAL into the file, and the reader cannot write.
   function close(): Promise<void> {
-    closing ??= takeTurn(async () => {
+    closing ??= turns.takeLast(async () => {
       memo.forget();
       await wal?.close();
       reader.close();
@@ -119,7 +129,14 @@ export function openSqlite(path: string, options: SqliteOptions = {}): Db {
     return closing;
   }
 
-  return { engine: 'sqlite', query, transaction, lockingTransaction: (_locks, work) => transaction(work), ping, close };
+  return {
+    engine: 'sqlite',
+    query,
+    transaction,
+    lockingTransaction: (locks, work) => transaction(work, locks),
+    ping,
+    close,
+  };
 }
 
 /** The result of a commit, and a promise that resolves once the commit is on disk. */
@@ -138,7 +155,14 @@ async function runTransaction<T>(
   { writer, wal, openTransactions }: Writing,
   work: (tx: Transaction) => Promise<T>,
 ): Promise<Committed<T>> {
-  const scope = new TransactionScope({ run: (sql, params) => translating(() => writer.query(sql, params)) });
+  // A statement of SQLite waits for nothing, so a transaction of a thousand would keep the event loop until its end.
+  const scope = new TransactionScope({
+    run(sql, params) {
+      const pause = pauseIfLong();
+      const query = () => translating(() => writer.query(sql, params));
+      return pause ? pause.then(query) : query();
+    },
+  });
   try {
     const result = await openTransactions.run(scope, work);
     await scope.finish();

@@ -160,6 +160,16 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect(await counter()).toBe(5);
     });
 
+    test('a statement that is not awaited and fails: its error is thrown, and nothing commits', async () => {
+      const attempt = db.transaction(async (tx) => {
+        await increment(tx);
+        void tx.query('insert into counter (name, value) values ($1, 0)', ['c']);
+        return 'fine';
+      });
+      await expect(attempt).rejects.toBeInstanceOf(UniqueViolation);
+      expect(await counter()).toBe(0);
+    });
+
     test("another caller's statement is not lost when an open transaction rolls back", async () => {
       const opened = Promise.withResolvers<void>();
       const goOn = Promise.withResolvers<void>();
@@ -228,7 +238,7 @@ export function describeDb(name: string, create: () => Promise<TestDatabase>): v
       expect(await counter()).toBe(30);
     });
 
-    test('whoever wants a lock alone waits for those that share it, and they wait for nobody', async () => {
+    test('a transaction that wants a lock alone waits for those that share it, and they wait for nobody', async () => {
       const other = database.open();
       const order: string[] = [];
       const [shared, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];

@@ -7,7 +7,8 @@ import { CommitError, DbUnavailable, UniqueViolation } from '../src/db.ts';
 import type { Db, Transaction } from '../src/db.ts';
 import { checkDurability } from '../src/durability.ts';
 import { openPostgres } from '../src/postgres.ts';
-import { postgresDatabase, runSql } from './databases.ts';
+import { postgresDatabase } from './databases.ts';
+import { runSql } from './run-sql.ts';
 import type { PostgresTestDatabase } from './databases.ts';
 import { describeDb } from './db-conformance.ts';
 
@@ -39,14 +40,26 @@ describe('a PostgreSQL database', () => {
     await checkDurability(db, { allowFsyncOff: true });
   });
 
-  test('whose sessions do not wait for the disk fails the durability check', async () => {
-    await runSql(
-      database.url,
-      `alter database "${new URL(database.url).pathname.slice(1)}" set synchronous_commit = off`,
-    );
-    const lazy = database.open();
-    await expect(checkDurability(lazy, { allowFsyncOff: true })).rejects.toThrow('show synchronous_commit is off');
-    await lazy.close();
+  test('makes its sessions wait for the disk, whatever is set for the database', async () => {
+    const { url } = database;
+    await runSql(url, `alter database "${new URL(url).pathname.slice(1)}" set synchronous_commit = off`);
+    const durable = database.open();
+    expect(await durable.query('show synchronous_commit')).toEqual([{ synchronous_commit: 'on' }]);
+    await checkDurability(durable, { allowFsyncOff: true });
+    await durable.close();
+  });
+
+  test.each([
+    ['off', /show synchronous_commit is off/],
+    ['remote_apply', undefined],
+  ])('whose URL asks for synchronous_commit=%s is checked', async (value, refusal) => {
+    const url = new URL(database.url);
+    url.searchParams.set('options', `-c synchronous_commit=${value}`);
+    const asked = openPostgres(url.href, { max: 1 });
+    const checked = checkDurability(asked, { allowFsyncOff: true });
+    if (refusal) await expect(checked).rejects.toThrow(refusal);
+    else await checked;
+    await asked.close();
   });
 
   test('without a server is unavailable', async () => {
@@ -83,6 +96,15 @@ describe('a PostgreSQL database', () => {
     await expect(attempt).rejects.toBeInstanceOf(CommitError);
   });
 
+  test('that ends the connection at the last statement, which goes with COMMIT, is unavailable, and nothing is committed', async () => {
+    const attempt = db.transaction(async (tx) => {
+      await tx.query('insert into t (a) values (1)');
+      void tx.query('select pg_terminate_backend(pg_backend_pid())');
+    });
+    await expect(attempt).rejects.toBeInstanceOf(DbUnavailable);
+    expect(await db.query('select a from t')).toEqual([]);
+  });
+
   test('whose commit is unknown calls onCommitError before the caller gets the error', async () => {
     const heard: string[] = [];
     const fatal = openPostgres(database.url, {
@@ -111,6 +133,44 @@ describe('a PostgreSQL database', () => {
     };
     await Promise.all(Array.from({ length: 8 }, (_, n) => work(n)));
     expect(most).toBe(2);
+    await small.close();
+  });
+
+  test('answers reads while as many transactions as may run wait for a lock, and refuses one behind too many', async () => {
+    const small = openPostgres(database.url, { max: 4, waitingMax: 2 });
+    const held = Promise.withResolvers<void>();
+    const names = Array.from({ length: 5 }, (_, n) => `lock ${n}`);
+    const holding = db.lockingTransaction({ exclusive: names }, () => held.promise);
+    const waiting = names.map((name, n) =>
+      small.lockingTransaction({ exclusive: [name] }, (tx) => tx.query('insert into t values ($1)', [n])),
+    );
+    await expect(small.transaction((tx) => tx.query('select 1'))).rejects.toThrow(DbUnavailable);
+    expect(await small.query('select count(*) as n from t')).toEqual([{ n: 0 }]);
+    held.resolve();
+    await Promise.all([holding, ...waiting]);
+    expect(await small.query('select count(*) as n from t')).toEqual([{ n: 5 }]);
+    await small.close();
+  });
+
+  test('lets others in while changes of one caller wait for a lock, in this process or in another', async () => {
+    const small = openPostgres(database.url, { max: 4, waitingMax: 40 });
+    for (const [holder, place] of [
+      [small, 'this process'],
+      [db, 'another process'],
+    ] as const) {
+      const held = Promise.withResolvers<void>();
+      const holding = holder.lockingTransaction({ exclusive: ['one'], by: 'mallory' }, () => held.promise);
+      const waiting = Array.from({ length: 8 }, () =>
+        small.lockingTransaction({ shared: ['one'], by: 'mallory' }, (tx) => tx.query('select 1')),
+      );
+      const others = Array.from({ length: 8 }, () =>
+        small.transaction((tx) => tx.query('select 1 as n'), { shared: ['two'], by: 'alice' }),
+      );
+      const ended = Promise.race([Promise.all(waiting).then(() => 'waited'), Promise.all(others).then(() => 'alice')]);
+      expect([place, await ended]).toEqual([place, 'alice']);
+      held.resolve();
+      await Promise.all([holding, ...waiting]);
+    }
     await small.close();
   });
 
@@ -143,6 +203,35 @@ describe('a PostgreSQL database', () => {
     await far.close();
     await network.close();
   });
+
+  test.each<[string, (far: Db, work: (tx: Transaction) => Promise<unknown>) => Promise<unknown>]>([
+    ['a transaction', (far, work) => far.transaction(work)],
+    ['a transaction with locks', (far, work) => far.transaction(work, { shared: ['a'] })],
+    ['a locking transaction', (far, work) => far.lockingTransaction({ shared: ['a'] }, work)],
+  ])(
+    'whose network swallows everything in %s is waited for once, and not again to roll back or unlock',
+    async (_what, run) => {
+      const network = await openNetwork(database.url);
+      const answerWithinMs = 1_000;
+      const far = openPostgres(network.url, { max: 1, answerWithinMs });
+      const swallow = async (tx: Transaction) => {
+        await tx.query('select a from t');
+        network.swallow();
+      };
+      const lastedMs = async (work: (tx: Transaction) => Promise<unknown>, error: new (message: string) => Error) => {
+        const began = performance.now();
+        await expect(run(far, work)).rejects.toBeInstanceOf(error);
+        return performance.now() - began;
+      };
+      // The answer to one statement is waited for, and not the answer to a second one.
+      const inRead = await lastedMs((tx) => swallow(tx).then(() => tx.query('select 1')), DbUnavailable);
+      const inCommit = await lastedMs(swallow, CommitError);
+      expect([inRead, inCommit].filter((ms) => ms >= 2 * answerWithinMs)).toEqual([]);
+      expect(await far.query('select a from t')).toEqual([]);
+      await far.close();
+      await network.close();
+    },
+  );
 
   test('that finds a duplicate only at COMMIT throws a UniqueViolation', async () => {
     const attempt = db.transaction((tx) => tx.query('insert into t (a) values (1), (1)'));

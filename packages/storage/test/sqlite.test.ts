@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { DbUnavailable } from '../src/db.ts';
+import { DbUnavailable, QueueFull } from '../src/db.ts';
 import type { Db } from '../src/db.ts';
 import { checkDurability } from '../src/durability.ts';
 import { openSqlite } from '../src/sqlite.ts';
@@ -39,6 +39,56 @@ describe('a SQLite file', () => {
   test('and its WAL can be read by the owner only', () => {
     expect(statSync(file.path).mode & 0o777).toBe(0o600);
     expect(statSync(`${file.path}-wal`).mode & 0o777).toBe(0o600);
+  });
+
+  test('lets others in during a long transaction', async () => {
+    const seen = { turns: 0 };
+    const countTurn = () => {
+      seen.turns += 1;
+      if (seen.turns < 3) setImmediate(countTurn);
+    };
+    setImmediate(countTurn);
+    // Ends long before its last statement.
+    await db.transaction(async (tx) => {
+      for (let n = 0; n < 1_000_000 && seen.turns < 3; n += 1) await tx.query('insert into t values ($1)', [n]);
+    });
+    expect(seen.turns).toBe(3);
+  });
+
+  test('refuses a write that would wait behind too many others, or has waited too long', async () => {
+    const small = openSqlite(file.path, { writesWaitingMax: 2, writeWaitMs: 1 });
+    const held = Promise.withResolvers<void>();
+    const first = small.transaction(async (tx) => {
+      await tx.query('insert into t values (1)');
+      await held.promise;
+    });
+    const late = [2, 3, 4].map((n) => small.query('insert into t values ($1)', [n]));
+    for (const { status, reason } of (await Promise.allSettled(late)) as PromiseRejectedResult[]) {
+      expect([status, reason]).toEqual(['rejected', new QueueFull('too many writes wait for SQLite', false)]);
+    }
+    held.resolve();
+    await first;
+    await small.query('insert into t values (5)');
+    expect(await small.query('select a from t order by a')).toEqual([{ a: 1 }, { a: 5 }]);
+    await small.close();
+  });
+
+  test('lets callers have turns one after the other, and tells one of them that their own writes wait', async () => {
+    const small = openSqlite(file.path, { writesWaitingMax: 8 });
+    const order: number[] = [];
+    const write = (n: number, by: string) =>
+      small.transaction(
+        async (tx) => {
+          order.push(n);
+          await tx.query('insert into t values ($1)', [n]);
+        },
+        { by },
+      );
+    const writes = [1, 2, 3].map((n) => write(n, 'mallory'));
+    await expect(write(4, 'mallory')).rejects.toEqual(new QueueFull('too many writes wait for SQLite', true));
+    await Promise.all([...writes, write(5, 'alice')]);
+    expect(order).toEqual([1, 5, 2, 3]);
+    await small.close();
   });
 
   test('remembers rows only until the next commit, of this connection or of another process', async () => {
