@@ -1,8 +1,11 @@
+import type { AuditActor, AuditEvent } from './audit-event.ts';
+
 /** The services that may submit events, by the names in their certificates, and the audit log itself. */
 export type AuditPeer = 'api-service' | 'worker' | 'kek-service' | 'audit-service';
 
 // The service that answers a request records disclosures and refusals. The record of a change is in the outbox of the
-// database, and either api-service or a worker sends it.
+// database, and either api-service or a worker sends it. So is the record that nothing was shown, because the log did not
+// answer in time: see `maySubmit`.
 const shown: readonly AuditPeer[] = ['api-service'];
 const changed: readonly AuditPeer[] = ['api-service', 'worker'];
 const keyService: readonly AuditPeer[] = ['kek-service'];
@@ -57,13 +60,43 @@ export const auditActions = {
   'grant.expire': changed,
   'grant.expiring': changed,
   'grant.list': shown,
+  'grant.read': shown,
   'grant.write': changed,
   'health.read': shown,
   'kek.destroy': keks,
   'kek.list': seals,
   'kek.rotate': keks,
+  'key.change': changed,
+  'key.changeVersion': changed,
+  'key.create': changed,
+  'key.decapsulate': shown,
+  'key.decrypt': shown,
+  'key.delete': changed,
+  'key.deriveSharedSecret': shown,
+  'key.destroy': changed,
+  'key.encapsulate': shown,
+  'key.encrypt': shown,
+  'key.export': shown,
+  'key.generateDataKey': shown,
+  'key.generateDataKeyWithoutPlaintext': shown,
+  'key.import': changed,
+  'key.importJob': changed,
+  'key.jwks': shown,
+  'key.list': shown,
+  'key.mac': shown,
+  'key.read': shown,
+  'key.restore': changed,
+  'key.rewrap': shown,
+  'key.rotate': changed,
+  'key.sign': shown,
+  'key.signJws': shown,
+  'key.verify': shown,
+  'key.verifyJws': shown,
+  'key.verifyMac': shown,
+  'key.versions': shown,
   'keyring.replace': keyService,
   'openapi.read': shown,
+  'random.generate': shown,
   'request.refuse': ['api-service', 'kek-service', 'audit-service'],
   'rotation.cancel': changed,
   'rotation.finish': changed,
@@ -135,9 +168,85 @@ export const auditActions = {
 
 export type AuditAction = keyof typeof auditActions;
 
-/** Whether a service may submit an action. No service may submit an action that this version does not know. */
-export function maySubmit(peer: string, action: string): boolean {
-  return isAuditAction(action) && (auditActions[action] as readonly string[]).includes(peer);
+/**
+ * The actions that change fields. Their records have each changed field with its old and its new value (I10), and do not
+ * compile without. What other actions change, their names and their resources say.
+ */
+export const fieldChanges = [
+  'application.change',
+  'application.create',
+  'application.delete',
+  'application.expire',
+  'auth.password',
+  'auth.totpConfirm',
+  'auth.totpDisable',
+  'credential.create',
+  'credential.delete',
+  'grant.delete',
+  'grant.expire',
+  'grant.write',
+  'kek.destroy',
+  'key.change',
+  'key.changeVersion',
+  'key.create',
+  'key.delete',
+  'key.destroy',
+  'key.import',
+  'key.restore',
+  'rotation.cancel',
+  'rotation.finish',
+  'rotation.pause',
+  'rotation.resume',
+  'rotation.start',
+  'seal.add',
+  'seal.remove',
+  'secret.update',
+  'unwrap.unfreeze',
+  'user.change',
+  'user.create',
+  'user.delete',
+  'user.expire',
+  'user.recover',
+  'user.resetPassword',
+  'user.unlock',
+  'vault.change',
+  'vault.create',
+  'vault.delete',
+  'vault.handOver',
+  'webhook.giveUp',
+  'webhook.retry',
+  'webhookSecret.create',
+  'webhookSecret.delete',
+] as const satisfies readonly AuditAction[];
+
+export type FieldChange = (typeof fieldChanges)[number];
+
+/** Whether an action only shows something. Its record says `allow` only if the answer was sent. */
+export function onlyShows(action: AuditAction): boolean {
+  const by: readonly AuditPeer[] = auditActions[action];
+  return by === shown || action === 'audit.read' || action === 'audit.export';
+}
+
+/** What decides who may submit an event. */
+export type SubmittedEvent = Pick<AuditEvent, 'action' | 'decision' | 'rule'>;
+
+/**
+ * Whether a service may submit an event. No service may submit an action that this version does not know. Of what is
+ * shown, a worker submits only that it was not, which api-service has left in the outbox.
+ */
+export function maySubmit(peer: string, { action, decision, rule }: SubmittedEvent): boolean {
+  if (!isAuditAction(action)) return false;
+  if ((auditActions[action] as readonly string[]).includes(peer)) return true;
+  const saysNotShown = decision === 'deny' && rule === 'records-missing';
+  return peer === 'worker' && saysNotShown && maySubmit('api-service', { action, decision });
+}
+
+/**
+ * Whether a service may submit events of an actor of this type. No user and no application calls kek-service: what an
+ * admin asked of it, api-service records.
+ */
+export function mayActFor(peer: string, actorType: AuditActor['type']): boolean {
+  return peer !== 'kek-service' || actorType === 'service' || actorType === 'anonymous';
 }
 
 export function isAuditAction(action: string): action is AuditAction {

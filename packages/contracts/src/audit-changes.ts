@@ -18,7 +18,7 @@ const Value = z.union([
 ]);
 
 const Change = z.strictObject({
-  /** Something was cut off: part of a value, or whole fields. */
+  /** Something was left out: part of a value, whole fields, or both values of a secret field. */
   cut: z.literal(true).optional(),
   /** Left out if the field was unset. */
   from: Value.optional(),
@@ -43,14 +43,30 @@ export const AuditChanges = z
 type Change = z.output<typeof Change>;
 export type AuditChanges = z.output<typeof AuditChanges>;
 
+declare const compared: unique symbol;
+
+/** Changes that `changesBetween` has found: nothing else can be recorded. Empty if nothing has changed. */
+export type ComparedFields = AuditChanges & { readonly [compared]: true };
+
+/** The changes of something that has not changed. */
+export const noChanges = {} as ComparedFields;
+
 /** The fields of something that can change. Undefined means unset. */
 export type AuditFields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 
-/** The fields in which `after` differs from `before`, cut to the size of a record. Undefined if none differs. */
-export function changesBetween(before: AuditFields, after: AuditFields): AuditChanges | undefined {
-  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
-  const touched = names.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]));
-  return touched.length === 0 ? undefined : fitting(touched.map((name) => [name, changeOf(before[name], after[name])]));
+/**
+ * The fields in which `after` differs from `before`, cut to the size of a record. Fields have the names that they have
+ * in the API. `secret` names fields that have changed and whose values nobody may see, such as `password`.
+ */
+export function changesBetween(before: AuditFields, after: AuditFields, secret: string[] = []): ComparedFields {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after), ...secret])].sort();
+  const differs = (name: string) => JSON.stringify(before[name]) !== JSON.stringify(after[name]);
+  const touched = names.filter((name) => secret.includes(name) || differs(name));
+  const changes = touched.map((name): [string, Change] => [
+    name,
+    secret.includes(name) ? { cut: true } : changeOf(before[name], after[name]),
+  ]);
+  return fitting(changes) as ComparedFields;
 }
 
 /** A time in milliseconds since 1970 as the value of a field. Null means unset. */

@@ -26,9 +26,13 @@ export const AuditResource = z.strictObject({
   name: Text.optional(),
   version: Version.optional(),
   keyVersion: Version.optional(),
+  /** How often a call used each version of a key: `{"3": 12}`. Only of a batch. */
+  keyVersions: z.record(z.string().regex(/^[1-9]\d{0,15}$/), z.int().min(1)).optional(),
   user: Text.optional(),
   application: Text.optional(),
   count: z.int().min(0).optional(),
+  /** How many items of a batch were refused, of `count`. */
+  failed: z.int().min(0).optional(),
   /** The new vault and name of a moved secret. */
   toVault: Text.optional(),
   toVaultId: Text.optional(),

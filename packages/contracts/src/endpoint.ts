@@ -32,6 +32,8 @@ export interface Endpoint<
   oauth?: boolean;
   /** Supports If-Match and If-None-Match (RFC 9110 section 13). Other endpoints refuse a change with a condition. */
   conditional?: Conditional;
+  /** Answers the `value` of its response alone to a client that prefers text/plain or application/octet-stream to JSON. */
+  bare?: boolean;
   params: Params;
   query: Query;
   /** For the document: parameters of the query whose names the client chooses, each under a name that is an example. */

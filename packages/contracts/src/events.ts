@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { endpoint } from './endpoint.ts';
 import { Principal } from './grants.ts';
-import { IdKey, PageAfter, PageOf, PlainName, SecretName, Time } from './names.ts';
+import { Page, PageOf, PlainName, SecretName, Time } from './names.ts';
 import { Version } from './secrets/secret-shapes.ts';
 import { VaultParams } from './vaults.ts';
 
@@ -73,7 +73,7 @@ export const listEvents = endpoint({
   auth: 'bearer',
   statuses: [200],
   params: VaultParams,
-  query: PageAfter(IdKey).extend({ kind: z.enum(kinds).optional() }),
+  query: Page.extend({ kind: z.enum(kinds).optional() }),
   body: z.undefined(),
   response: PageOf(VaultEvent),
 });
@@ -86,7 +86,7 @@ export const listSystemEvents = endpoint({
   auth: 'bearer',
   statuses: [200],
   params: z.undefined(),
-  query: PageAfter(IdKey).extend({ kind: z.enum(kinds).optional() }),
+  query: Page.extend({ kind: z.enum(kinds).optional() }),
   body: z.undefined(),
   response: PageOf(VaultEvent),
 });

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { Cidr } from './cidr.ts';
 import { endpoint } from './endpoint.ts';
-import { PageAfter, PageOf, PlainName, SecretName, Time } from './names.ts';
+import { KeyName, NOT_BOTH_EXPIRIES, Page, PageOf, PlainName, SecretName, SecretPrefix, Time } from './names.ts';
+import { TtlSeconds, checkExpiry } from './secrets/secret-shapes.ts';
 import { VaultParams } from './vaults.ts';
 
 /** The rights on the secrets of a vault. The rights on its keys are independent. */
@@ -42,19 +43,31 @@ export const GrantInput = z
      * grants have no limits: an owner could lift them.
      */
     owner: z.boolean().default(false),
-    /** Limits the grant to this name and the names under it: `apps/ci` and `apps/ci/token`, but not `apps/ci2`. */
-    pathPrefix: SecretName.optional(),
+    /** Limits the rights on secrets to this name and those under it: `apps/ci` and `apps/ci/token`, but not `apps/ci2`. */
+    pathPrefix: SecretPrefix.optional(),
+    /** Limits the rights on keys to names that begin so: `ci-` covers `ci-tokens`. Names of keys have no levels. */
+    keyPrefix: KeyName.optional(),
     expiresAt: Time.optional(),
+    /** The expiry, counted from now. */
+    ttlSeconds: TtlSeconds.optional(),
     allowedCidrs: z.array(Cidr).max(64).default([]),
   })
+  .superRefine(checkExpiry)
   .superRefine((grant, ctx) => {
     if (!grant.owner) return;
-    const { pathPrefix, expiresAt, allowedCidrs } = grant;
-    const limits = { pathPrefix, expiresAt, allowedCidrs: allowedCidrs.length === 0 ? undefined : allowedCidrs };
+    const { pathPrefix, keyPrefix, expiresAt, ttlSeconds, allowedCidrs } = grant;
+    const limits = {
+      pathPrefix,
+      keyPrefix,
+      expiresAt,
+      ttlSeconds,
+      allowedCidrs: allowedCidrs.length === 0 ? undefined : allowedCidrs,
+    };
     for (const [limit, value] of Object.entries(limits)) {
       if (value !== undefined) ctx.addIssue({ code: 'custom', path: [limit], message: 'cannot limit an owner' });
     }
-  });
+  })
+  .meta({ override: NOT_BOTH_EXPIRIES });
 
 export type GrantInput = z.output<typeof GrantInput>;
 
@@ -64,6 +77,7 @@ export const Grant = z.strictObject({
   keys: z.array(z.enum(keyVerbs)),
   owner: z.boolean(),
   pathPrefix: SecretName.optional(),
+  keyPrefix: KeyName.optional(),
   expiresAt: Time.optional(),
   allowedCidrs: z.array(z.string()),
 });
@@ -79,9 +93,21 @@ export const listGrants = endpoint({
   summary: 'List the grants in a vault by principal.',
   statuses: [200],
   params: VaultParams,
-  query: PageAfter(Principal),
+  query: Page,
   body: z.undefined(),
   response: PageOf(Grant),
+});
+
+export const readGrant = endpoint({
+  ...common,
+  method: 'GET',
+  path: '/api/v1/vaults/{vault}/grants/{*principal}',
+  action: 'grant.read',
+  summary: 'Read the grant of a principal.',
+  statuses: [200],
+  params: GrantParams,
+  body: z.undefined(),
+  response: Grant,
 });
 
 export const putGrant = endpoint({
@@ -90,7 +116,7 @@ export const putGrant = endpoint({
   path: '/api/v1/vaults/{vault}/grants/{*principal}',
   action: 'grant.write',
   summary:
-    'Write the grant of a principal and replace the old one. Rights on secrets and on keys are independent. An empty list grants nothing. A ceo cannot have a grant. The grant of an owner takes no pathPrefix, expiresAt or allowedCidrs.',
+    'Write the grant of a principal and replace the old one. Rights on secrets and on keys are independent. An empty list grants nothing. A ceo cannot have a grant. The grant of an owner takes no pathPrefix, keyPrefix, expiresAt, ttlSeconds or allowedCidrs.',
   statuses: [200, 201],
   params: GrantParams,
   body: GrantInput,
@@ -114,6 +140,7 @@ export const vaultActions = [
   'vault.read',
   'vault.manage',
   'vault.events',
+  'vault.audit',
   'vault.delete',
   ...secretVerbs.map((verb) => `secret.${verb}` as const),
   ...keyVerbs.map((verb) => `key.${verb}` as const),
@@ -126,7 +153,9 @@ export const explainAccess = endpoint({
   method: 'POST',
   path: '/api/v1/access:explain',
   action: 'access.explain',
-  summary: 'Tell whether a principal may do something in a vault, and which rule decides.',
+  summary:
+    'Tell whether a principal may do something in a vault, and which rule decides. An owner asks about principals with a ' +
+    'grant in the vault, and an admin about all. Any other answer is 404.',
   statuses: [200],
   params: z.undefined(),
   body: z.strictObject({

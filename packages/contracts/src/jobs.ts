@@ -14,9 +14,11 @@ export const jobPayloads = {
   'grant.sweep': z.strictObject({}),
   /** Destroys expired values, announces which expire soon, and purges what was in the trash for long enough. */
   'secret.sweep': z.strictObject({}),
+  /** Makes due versions of keys, and destroys keys that were deleted. */
+  'key.sweep': z.strictObject({}),
   /** Deletes the rows of deleted vaults. */
   'vault.sweep': z.strictObject({}),
-  /** Deletes old events. */
+  /** Deletes old events, and old counts of the uses of keys. */
   'event.sweep': z.strictObject({}),
   /** Makes a new signing key for access tokens once a day, and deletes keys whose tokens have all expired. */
   'signing-key.rotate': z.strictObject({}),

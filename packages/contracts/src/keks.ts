@@ -9,8 +9,11 @@ export interface WrappedDek {
 /** The key service, as the other services see it. @throws AppError `sealed` or `unavailable` */
 export interface Keks {
   wrap(ref: DekRef, dek: Uint8Array): Promise<WrappedDek>;
-  /** @throws AppError `internal` if the wrapped DEK is not the DEK that `ref` names */
-  unwrap(ref: DekRef, wrapped: WrappedDek): Promise<Uint8Array>;
+  /**
+   * `by` is the key of the caller who needs it, or undefined for Cardea itself.
+   * @throws AppError `internal` if the wrapped DEK is not the DEK that `ref` names
+   */
+  unwrap(ref: DekRef, wrapped: WrappedDek, by?: string): Promise<Uint8Array>;
   /**
    * Wraps DEKs under the newest KEK and returns them in the same order. No DEK leaves the key service.
    * @throws AppError `internal` if one is not the DEK that its `ref` names: then none is rewrapped; RangeError for more

@@ -57,7 +57,8 @@ export const startRotation = endpoint({
     .refine(({ kind, vault }) => kind === 'dek' || vault === undefined, {
       path: ['vault'],
       message: 'must be left out: the KEK belongs to no vault',
-    }),
+    })
+    .meta({ override: { anyOf: [{ properties: { kind: { const: 'dek' } } }, { not: { required: ['vault'] } }] } }),
   response: z.strictObject({ id: z.uuid() }),
 });
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { AuditFields } from './audit-changes.ts';
 import { endpoint } from './endpoint.ts';
 import { Time } from './names.ts';
 import { Reason } from './reason.ts';
@@ -35,6 +36,11 @@ export const Seal = z.strictObject({
 });
 
 export type Seal = z.output<typeof Seal>;
+
+/** The fields of a seal that an audit record shows. */
+export function sealFields({ type, shares, threshold, tokenLabel, keyLabel }: Seal): AuditFields {
+  return { type, shares, threshold, tokenLabel, keyLabel };
+}
 
 /** What a seal is made from. */
 export const SealRequest = z.discriminatedUnion('type', [

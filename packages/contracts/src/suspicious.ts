@@ -10,7 +10,7 @@ export const suspiciousRules = {
   slow_request: 'A request that does not arrive in time.',
   broken_request: 'Bytes that are not valid HTTP.',
   odd_path:
-    'A path with percent-encoding, a backslash or two slashes in a row, or a target that is neither a path nor a URL.',
+    'A path with another percent-encoding than %2F and %3A, a backslash or two slashes in a row, or a target that is neither a path nor a URL.',
   odd_query: 'A query with the same parameter twice.',
   no_host: 'A request without a Host header, or with more than one.',
   token_malformed: 'A malformed Authorization header or token.',

@@ -23,6 +23,8 @@ export const probeHealth = endpoint({ ...readHealth, method: 'HEAD' });
 
 export const readOpenApi = endpoint({
   ...open,
+  statuses: [200, 304],
+  conditional: true,
   path: '/api/v1/openapi.json',
   action: 'openapi.read',
   summary: 'Read this interface as an OpenAPI 3.1 document.',

@@ -1,19 +1,25 @@
-import type { AuditAction } from './audit-actions.ts';
-import type { AuditChanges } from './audit-changes.ts';
+import { fieldChanges } from './audit-actions.ts';
+import type { AuditAction, FieldChange } from './audit-actions.ts';
+import type { ComparedFields } from './audit-changes.ts';
 import type { AuditEvent, AuditResource } from './audit-event.ts';
 import type { AuditRule } from './audit-rules.ts';
 import { formatMillis } from './audit-time.ts';
 import type { Caller } from './caller.ts';
 import type { SuspiciousRule } from './suspicious.ts';
 
-/** What happened. `toAuditEvent` adds who, when and from where. */
-export interface EventFacts {
-  action: AuditAction;
-  /** The changed fields, if it is a change. */
-  changes?: AuditChanges | undefined;
+/**
+ * What happened. `toAuditEvent` adds who, when and from where. `decision` is `allow` if it is not given. An action that
+ * changes fields has `changes`; without any, its reason is `unchanged`.
+ */
+export type EventFacts = OtherFacts &
+  (
+    | { action: FieldChange; decision?: 'allow'; changes: ComparedFields }
+    | { action: Exclude<AuditAction, FieldChange>; decision?: 'allow'; changes?: ComparedFields | undefined }
+    | { action: AuditAction; decision: 'deny'; changes?: ComparedFields | undefined }
+  );
+
+interface OtherFacts {
   ciphertextSha256?: string | undefined;
-  /** `allow` if it is not given. */
-  decision?: 'allow' | 'deny';
   dekVersion?: number | undefined;
   kekVersion?: number | undefined;
   reason?: string | undefined;
@@ -29,12 +35,14 @@ export function toAuditEvent(
   { id, at }: { id: string; at: number },
 ): AuditEvent {
   const { action, changes, ciphertextSha256, decision = 'allow', dekVersion, kekVersion } = facts;
-  const { reason, resource, rule, suspicious } = facts;
+  const { resource, rule, suspicious } = facts;
+  const isUnchanged = changes !== undefined && Object.keys(changes).length === 0;
+  const reason = facts.reason ?? (isUnchanged && isFieldChange(action) ? 'unchanged' : undefined);
   // In the order of the canonical form, because the canonical form is then faster to write.
   return {
     action,
     actor,
-    ...(changes === undefined ? {} : { changes }),
+    ...(changes === undefined || isUnchanged ? {} : { changes }),
     ...(ciphertextSha256 === undefined ? {} : { ciphertextSha256 }),
     decision,
     ...(dekVersion === undefined ? {} : { dekVersion }),
@@ -48,4 +56,8 @@ export function toAuditEvent(
     ...(suspicious === undefined ? {} : { suspicious }),
     ts: formatMillis(at),
   };
+}
+
+function isFieldChange(action: AuditAction): boolean {
+  return (fieldChanges as readonly AuditAction[]).includes(action);
 }

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { endpoint } from './endpoint.ts';
-import { PageAfter, PlainName, Time, printable } from './names.ts';
+import { Page, PlainName, PrintableText, Time } from './names.ts';
 
-export const VaultDescription = z.string().max(1024).regex(printable, 'must be printable');
+export const VaultDescription = PrintableText({ max: 1024 });
 
 /** The highest limit of versions. */
 export const VERSIONS_MAX = 1_000;
@@ -16,6 +16,8 @@ export const Vault = z.strictObject({
   description: z.string(),
   /** How many versions are kept of a secret that has no limit of its own. */
   maxVersions: MaxVersions,
+  /** Whether everybody may read the public halves of its keys, as a JWKS. */
+  publicJwks: z.boolean(),
   createdAt: Time,
 });
 
@@ -36,7 +38,9 @@ export const createVault = endpoint({
   method: 'POST',
   path: '/api/v1/vaults',
   action: 'vault.create',
-  summary: 'Create a vault with a data encryption key of its own. The caller becomes its owner.',
+  summary:
+    'Create a vault with a data encryption key of its own. The caller becomes its owner. Names are the same for all: the ' +
+    'answer is 409 for a name that is taken, also by a vault that the caller may not see.',
   auth: 'bearer',
   statuses: [201],
   params: z.undefined(),
@@ -57,7 +61,7 @@ export const listVaults = endpoint({
   auth: 'bearer',
   statuses: [200],
   params: z.undefined(),
-  query: PageAfter(PlainName),
+  query: Page,
   body: z.undefined(),
   response: z.strictObject({ items: z.array(Vault), nextCursor: z.string().optional() }),
 });
@@ -85,7 +89,11 @@ export const changeVault = endpoint({
   statuses: [200],
   params: VaultParams,
   query: z.strictObject({}),
-  body: z.strictObject({ description: VaultDescription.optional(), maxVersions: MaxVersions.optional() }),
+  body: z.strictObject({
+    description: VaultDescription.optional(),
+    maxVersions: MaxVersions.optional(),
+    publicJwks: z.boolean().optional(),
+  }),
   response: Vault,
 });
 
@@ -94,7 +102,10 @@ export const deleteVault = endpoint({
   path: '/api/v1/vaults/{vault}',
   action: 'vault.delete',
   summary:
-    'Delete a vault and its keys. Nobody can open its secrets after that; this cannot be undone. If the vault holds secrets, in the trash or not, `recursive=true` is required.',
+    'Delete a vault with its secrets and its keys. Nobody can open them after that; this cannot be undone. If the vault ' +
+    'holds keys, or secrets in the trash or not, `recursive=true` is required. A protected key keeps its vault. The header ' +
+    '`Cardea-Dependants` has the number of references of other vaults into this one that the caller may list, up to 1,000. ' +
+    'The 409 without `recursive` says it too.',
   auth: 'bearer',
   statuses: [204],
   params: VaultParams,

@@ -1,12 +1,21 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { dekContext, kekContext, keyMaterialContext, rootKeyContext, secretContext, systemContext } from './context.ts';
+import {
+  dekContext,
+  exportableKeyContext,
+  kekContext,
+  keyMaterialContext,
+  rootKeyContext,
+  secretContext,
+  systemContext,
+} from './context.ts';
 import type { DekContext, KeyMaterialContext, SecretContext } from './context.ts';
 
 type ContextInput =
   | { kind: 'secret'; ref: SecretContext }
   | { kind: 'key'; ref: KeyMaterialContext }
+  | { kind: 'exportable-key'; ref: KeyMaterialContext }
   | { kind: 'dek'; ref: DekContext }
   | { kind: 'kek'; ref: { kekVersion: number } }
   | { kind: 'root-key'; ref: { sealId: string } }
@@ -23,6 +32,7 @@ function encode(input: ContextInput): string {
 function bytesOf({ kind, ref }: ContextInput): Uint8Array {
   if (kind === 'secret') return secretContext(ref);
   if (kind === 'key') return keyMaterialContext(ref);
+  if (kind === 'exportable-key') return exportableKeyContext(ref);
   if (kind === 'dek') return dekContext(ref);
   if (kind === 'kek') return kekContext(ref);
   if (kind === 'root-key') return rootKeyContext(ref);
@@ -50,8 +60,16 @@ const input: fc.Arbitrary<ContextInput> = fc.oneof(
     }),
   }),
   fc.record({
-    kind: fc.constant('key' as const),
-    ref: fc.record({ vaultId: text, vaultName: text, name: text, keyId: text, version: number, algorithm: text }),
+    kind: fc.constantFrom('key' as const, 'exportable-key' as const),
+    ref: fc.record({
+      vaultId: text,
+      vaultName: text,
+      name: text,
+      keyId: text,
+      version: number,
+      algorithm: text,
+      derivation: fc.option(text),
+    }),
   }),
   fc.record({
     kind: fc.constant('dek' as const),
@@ -128,7 +146,7 @@ function readBack(bytes: Uint8Array, like: object): (string | number | null)[] {
   };
   const parts = Object.entries({ domain: '', ...like }).map(([part, value]) => {
     if (typeof value === 'number') return Number(buffer.readBigUInt64BE((at += 8) - 8));
-    if (part === 'contentType' && buffer.readUInt8((at += 1) - 1) === 0) return null;
+    if (['contentType', 'derivation'].includes(part) && buffer.readUInt8((at += 1) - 1) === 0) return null;
     return readString();
   });
   expect(at).toBe(bytes.length);

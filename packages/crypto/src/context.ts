@@ -18,7 +18,7 @@ export interface SecretContext {
   contentType: string | null;
 }
 
-/** The place of the material of a key version, and its algorithm. */
+/** The place of the material of a key version, and how it is used. */
 export interface KeyMaterialContext {
   vaultId: string;
   vaultName: string;
@@ -28,6 +28,8 @@ export interface KeyMaterialContext {
   /** Version of the key. */
   version: number;
   algorithm: string;
+  /** How it derives a key for each context. Null if it is used itself. */
+  derivation: string | null;
 }
 
 /** Names a wrapped DEK and the KEK that wraps it. */
@@ -46,8 +48,16 @@ export function secretContext(ref: SecretContext): Uint8Array {
 
 /** Context of the material of one key version. */
 export function keyMaterialContext(ref: KeyMaterialContext): Uint8Array {
-  const { vaultId, vaultName, name, keyId, version, algorithm } = ref;
-  return encode('cardea/key/v1', [vaultId, vaultName, name, keyId, version, algorithm]);
+  return encode('cardea/key/v1', partsOfKey(ref));
+}
+
+/** The same of a key that was made exportable. It is another context, so nobody makes a key exportable later. */
+export function exportableKeyContext(ref: KeyMaterialContext): Uint8Array {
+  return encode('cardea/exportable-key/v1', partsOfKey(ref));
+}
+
+function partsOfKey({ vaultId, vaultName, name, keyId, version, algorithm, derivation }: KeyMaterialContext): Part[] {
+  return [vaultId, vaultName, name, keyId, version, algorithm, { optional: derivation }];
 }
 
 /** Context of a DEK wrapped under a KEK. */

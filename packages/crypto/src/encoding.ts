@@ -26,6 +26,17 @@ export function parseBase64(text: string): Uint8Array | undefined {
   return toBase64(bytes) === text ? bytes : undefined;
 }
 
+/** Writes base64url without padding, RFC 4648 section 5. */
+export function toBase64Url(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url');
+}
+
+/** Reads what `toBase64Url` wrote. Undefined for any other text, also for another spelling of the same bytes. */
+export function parseBase64Url(text: string): Uint8Array | undefined {
+  const bytes = Buffer.from(text, 'base64url');
+  return toBase64Url(bytes) === text ? bytes : undefined;
+}
+
 /** Writes bytes as text: decoded as UTF-8 with replacement characters, or encoded as base64. */
 export function toText(bytes: Uint8Array, encoding: 'utf8' | 'base64'): string {
   return view(bytes).toString(encoding);

@@ -31,7 +31,12 @@ export function randomSecret(bytes: number): string {
 
 /** Makes 32 random bytes in their own memory. The caller overwrites them after use. */
 export function randomKey(): Uint8Array {
-  return randomFillSync(new Uint8Array(32));
+  return randomOctets(32);
+}
+
+/** Makes `length` random bytes in their own memory, by the generator that makes keys. */
+export function randomOctets(length: number): Uint8Array {
+  return randomFillSync(new Uint8Array(length));
 }
 
 /** SHA-256 (FIPS 180-4), 32 bytes. A string is hashed as UTF-8. */

@@ -1,6 +1,7 @@
 import { argon2Sync } from 'node:crypto';
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import {
+  PASSWORD_WAIT_MS,
   PasswordQueueFull,
   createPasswordHasher,
   defaultPasswordCost,
@@ -114,6 +115,66 @@ describe('the queue', () => {
       await expect(narrow.hash('4')).rejects.toThrow(PasswordQueueFull);
       await expect(narrow.verify(undefined, '5')).rejects.toThrow(PasswordQueueFull);
       expect(await Promise.all(taken)).toHaveLength(3);
+    }
+  });
+
+  test('refuses a caller who has half of the places, and still takes passwords of others', async () => {
+    const narrow = createPasswordHasher(cheap, { concurrent: 1, queued: 4 });
+    const taken = ['1', '2', '3'].map((password) => narrow.hash(password, { from: 'one' }));
+    await expect(narrow.hash('4', { from: 'one' })).rejects.toMatchObject({
+      name: 'PasswordQueueFull',
+      isOwnShare: true,
+    });
+    taken.push(narrow.hash('5', { from: 'other' }), narrow.hash('6'));
+    await expect(narrow.hash('7', { from: 'other' })).rejects.toMatchObject({ isOwnShare: false });
+    expect(await Promise.all(taken)).toHaveLength(5);
+  });
+
+  test('lets who is known go before strangers, however many of them wait', async () => {
+    const narrow = createPasswordHasher(cheap, { concurrent: 1, queued: 2 });
+    const done: string[] = [];
+    const verify = (name: string, turn: 'first' | 'last') =>
+      narrow.verify(undefined, name, { turn }).then(() => void done.push(name));
+    const taken = [verify('running', 'last'), verify('stranger 1', 'last'), verify('stranger 2', 'last')];
+    await expect(narrow.verify(undefined, 'stranger 3', { turn: 'last' })).rejects.toThrow(PasswordQueueFull);
+    await Promise.all([...taken, verify('known', 'first')]);
+    expect(done).toEqual(['running', 'known', 'stranger 1', 'stranger 2']);
+  });
+
+  test('gives every fourth place to a stranger, however many known callers wait', async () => {
+    const narrow = createPasswordHasher(cheap, { concurrent: 1, queued: 8 });
+    const done: string[] = [];
+    const verify = (name: string, turn: 'first' | 'last') =>
+      narrow.verify(undefined, name, { from: name, turn }).then(() => void done.push(name));
+    const known = ['a', 'b', 'c', 'd', 'e', 'f'].map((name) => verify(name, 'first'));
+    await Promise.all([...known, verify('stranger', 'last')]);
+    expect(done).toEqual(['a', 'b', 'c', 'd', 'stranger', 'e', 'f']);
+  });
+
+  test('lets callers who have no password under way go before another of one who has', async () => {
+    const two = createPasswordHasher({ memoryKib: 8_192, passes: 3, parallelism: 1 }, { concurrent: 2, queued: 32 });
+    const done: string[] = [];
+    const verify = (from: string, turn: 'first' | 'last') =>
+      two.verify(undefined, 'x', { from, turn }).then(() => void done.push(from));
+    const taken = Array.from({ length: 12 }, () => verify('one', 'first'));
+    await Promise.all([...taken, verify('stranger', 'last')]);
+    // Two of `one` run at once, because nobody else was there. The place of the first that ends is the stranger's, who may
+    // take longer than some of the others.
+    expect(done.indexOf('stranger')).toBeLessThan(9);
+  });
+
+  test('refuses a password that has waited for too long', async () => {
+    jest.useFakeTimers();
+    try {
+      const narrow = createPasswordHasher(cheap, { concurrent: 1, queued: 2 });
+      const running = narrow.hash('1');
+      const late = narrow.hash('2');
+      jest.advanceTimersByTime(PASSWORD_WAIT_MS);
+      await expect(late).rejects.toMatchObject({ name: 'PasswordQueueFull', isOwnShare: false });
+      await running;
+      expect(await narrow.hash('3')).toMatch(/^\$argon2id\$/);
+    } finally {
+      jest.useRealTimers();
     }
   });
 

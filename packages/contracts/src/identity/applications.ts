@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Cidr } from '../cidr.ts';
 import { endpoint } from '../endpoint.ts';
-import { IdKey, PageAfter, PageOf, PlainName, Time, printable } from '../names.ts';
+import { Page, PageOf, PlainName, PrintableText, Time } from '../names.ts';
 
 export const Application = z.strictObject({
   clientId: z.uuid(),
@@ -19,7 +19,7 @@ const Credential = z.strictObject({
   createdAt: Time,
   lastUsedAt: Time.optional(),
 });
-const Description = z.string().max(1024).regex(printable, 'must be printable');
+const Description = PrintableText({ max: 1024 });
 const Cidrs = z.array(Cidr).max(64);
 const ApplicationParams = z.object({ name: PlainName });
 const common = { auth: 'bearer', query: z.strictObject({}) } as const;
@@ -49,7 +49,7 @@ export const listApplications = endpoint({
   summary: 'List applications by name.',
   statuses: [200],
   params: z.undefined(),
-  query: PageAfter(PlainName),
+  query: Page,
   body: z.undefined(),
   response: PageOf(Application),
 });
@@ -118,7 +118,7 @@ export const listCredentials = endpoint({
     'List the client secrets of an application: when each was made, was last used and expires. The secrets are not shown.',
   statuses: [200],
   params: ApplicationParams,
-  query: PageAfter(IdKey),
+  query: Page,
   body: z.undefined(),
   response: PageOf(Credential),
 });

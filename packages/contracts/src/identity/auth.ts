@@ -3,7 +3,7 @@ import { roles } from '../caller.ts';
 import { endpoint } from '../endpoint.ts';
 import type { OauthError } from '../errors.ts';
 import { Grant } from '../grants.ts';
-import { IdKey, NewPassword, PageAfter, PageOf, PlainName, Text, Time } from '../names.ts';
+import { NewPassword, Page, PageOf, PlainName, Text, Time } from '../names.ts';
 
 const common = { params: z.undefined(), query: z.strictObject({}) } as const;
 
@@ -176,7 +176,7 @@ export const listSessions = endpoint({
   summary: "List the caller's sessions, the newest first.",
   auth: 'bearer',
   statuses: [200],
-  query: PageAfter(IdKey),
+  query: Page,
   body: z.undefined(),
   response: PageOf(Session),
 });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { roles } from '../caller.ts';
 import { endpoint } from '../endpoint.ts';
-import { NewPassword, PageAfter, PageOf, PlainName, Time } from '../names.ts';
+import { NOT_BOTH_EXPIRIES, NewPassword, Page, PageOf, PlainName, Time } from '../names.ts';
 
 export const User = z.strictObject({
   id: z.uuid(),
@@ -43,7 +43,8 @@ export const createUser = endpoint({
     .refine((body) => body.expiresAt === undefined || body.ttlSeconds === undefined, {
       path: ['ttlSeconds'],
       message: 'cannot be combined with expiresAt',
-    }),
+    })
+    .meta({ override: NOT_BOTH_EXPIRIES }),
   response: User.extend({ oneTimePassword: z.string().optional() }),
 });
 
@@ -55,7 +56,7 @@ export const listUsers = endpoint({
   summary: 'List users by name.',
   statuses: [200],
   params: z.undefined(),
-  query: PageAfter(PlainName),
+  query: Page,
   body: z.undefined(),
   response: PageOf(User),
 });

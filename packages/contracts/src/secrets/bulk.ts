@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { endpoint } from '../endpoint.ts';
-import { PlainName, SecretName } from '../names.ts';
+import { NOT_BOTH_EXPIRIES, PlainName, SecretName, SecretPrefix } from '../names.ts';
 import {
   PutOutcome,
   SECRETS_PATH,
@@ -45,7 +45,8 @@ const Names = (max: number) =>
     .array(SecretName)
     .min(1)
     .max(max)
-    .superRefine((names, context) => refuseTwice(names, context));
+    .superRefine((names, context) => refuseTwice(names, context))
+    .meta({ override: { uniqueItems: true } });
 
 export const batchRead = endpoint({
   ...allSecrets,
@@ -62,7 +63,8 @@ export const batchRead = endpoint({
 const BatchItem = z
   .strictObject({ name: SecretName, ...putFields })
   .superRefine(checkValue)
-  .superRefine(checkExpiry);
+  .superRefine(checkExpiry)
+  .meta({ override: NOT_BOTH_EXPIRIES });
 
 export const batchWrite = endpoint({
   ...allSecrets,
@@ -98,13 +100,14 @@ export const deleteSecrets = endpoint({
   body: z
     .strictObject({
       names: Names(BULK_MAX).optional(),
-      prefix: SecretName.optional(),
+      prefix: SecretPrefix.optional(),
       dryRun: z.boolean().default(false),
     })
     .refine(
       ({ names, prefix }) => (names === undefined) !== (prefix === undefined),
       'must have either names or a prefix',
-    ),
+    )
+    .meta({ override: { oneOf: [{ required: ['names'] }, { required: ['prefix'] }] } }),
   response: z.strictObject({
     items: z.array(
       z.strictObject({
@@ -124,13 +127,14 @@ export const moveSecrets = endpoint({
   action: 'secret.move',
   summary:
     'Move all secrets under a prefix, including those in the trash, to another prefix or vault in one transaction. ' +
-    'References to the old names are not changed; the header `Cardea-Dependants` has their number.',
+    'References to the old names are not changed; the header `Cardea-Dependants` has the number of those that the ' +
+    'caller may list.',
   statuses: [200],
   body: z.strictObject({
-    prefix: SecretName,
+    prefix: SecretPrefix,
     vault: PlainName.optional(),
     /** Replaces the prefix in the names. */
-    toPrefix: SecretName,
+    toPrefix: SecretPrefix,
     dryRun: z.boolean().default(false),
   }),
   response: z.strictObject({

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { endpoint } from '../endpoint.ts';
-import { SecretName } from '../names.ts';
+import { SecretName, SecretPrefix } from '../names.ts';
 import { SECRETS_PATH, allSecrets, byteLength, checkValue, valueFields } from './secret-shapes.ts';
 
 export const documentFormats = ['dotenv', 'json', 'yaml'] as const;
@@ -14,7 +14,7 @@ export const DOCUMENT_BODY_BYTES_MAX = 3 * DOCUMENT_BYTES_MAX + 4_096;
 const Format = z.enum(documentFormats);
 
 /** `db` covers `db` and all names under `db/`, as in grants. If there is no prefix, the whole vault is covered. */
-const Prefix = SecretName.optional();
+const Prefix = SecretPrefix.optional();
 
 /** The options of one secret in a document, as in a PUT. */
 export const DocumentSecret = z.strictObject({ name: SecretName, ...valueFields }).superRefine(checkValue);
@@ -66,12 +66,24 @@ export const exportSecrets = endpoint({
   summary:
     'Export the newest values of a vault or of a prefix as one document: up to 1,000 secrets and 4 MiB. Only secrets that ' +
     'the caller may read and list are exported. Each gets an audit record. Values that have expired, are in the trash or ' +
-    'were destroyed are left out. References are exported as they are and not followed.',
+    'were destroyed are left out. References are exported as they are and not followed. With `names: "shell"` an environment ' +
+    'file calls `db/password` `DB_PASSWORD`; the answer is 409 if two secrets would have one name, and names both.',
   statuses: [200],
-  body: z.strictObject({
-    format: Format,
-    /** The names in the document are relative to this prefix. `.` is the secret whose name is the prefix itself. */
-    prefix: Prefix,
-  }),
+  body: z
+    .strictObject({
+      format: Format,
+      /** The names in the document are relative to this prefix. `.` is the secret whose name is the prefix itself. */
+      prefix: Prefix,
+      names: z.enum(['paths', 'shell']).default('paths'),
+    })
+    .refine(({ format, names }) => names === 'paths' || format === 'dotenv', {
+      path: ['names'],
+      message: 'can be "shell" only with the format dotenv',
+    })
+    .meta({
+      override: {
+        anyOf: [{ properties: { format: { const: 'dotenv' } } }, { properties: { names: { const: 'paths' } } }],
+      },
+    }),
   response: z.strictObject({ format: Format, content: z.string(), count: z.int().min(0) }),
 });

@@ -1,13 +1,12 @@
 import { z } from 'zod';
 import { endpoint } from '../endpoint.ts';
-import { NO_CURSOR, Page, PageOf, PlainName, SecretName, Time } from '../names.ts';
-import { Metadata, SECRETS_PATH, SecretSummary, allSecrets } from './secret-shapes.ts';
+import { Page, PageOf, PlainName, QueryText, Time } from '../names.ts';
+import { unknownField } from '../unknown-field.ts';
+import { Metadata, MetadataValue, SECRETS_PATH, SecretSummary, allSecrets } from './secret-shapes.ts';
 
 /** The words of a search. Separators alone are not a word. */
-export const SearchText = z
-  .string()
+export const SearchText = QueryText({ max: 128 })
   .min(1)
-  .max(128)
   .regex(/[^\s/._-]/, 'must contain a letter or a digit');
 
 export const listSecrets = endpoint({
@@ -21,7 +20,7 @@ export const listSecrets = endpoint({
     'with `expiringBefore` under a path prefix, a page may be shorter than `limit` although it has a `nextCursor`.',
   statuses: [200],
   query: Page.extend({
-    prefix: z.string().max(512).optional(),
+    prefix: QueryText({ max: 512 }).optional(),
     /** Folds all names with another `/` after the prefix into one item with a `prefix`. */
     delimiter: z.literal('/').optional(),
     /** Beginnings of words. A name must have all of them. The order is that of the words found. */
@@ -41,24 +40,15 @@ interface Filters {
   q?: unknown;
   deleted: string;
   expiringBefore?: unknown;
-  cursor?: string | undefined;
 }
 
-/** Refuses filters that cannot be combined: each kind of list has its own order and cursor. */
+/** Refuses filters that cannot be combined: each kind of list has its own order. */
 function checkCombination(query: Filters, context: z.RefinementCtx): void {
   const deleted = query.deleted === 'true' ? true : undefined;
   const { prefix, delimiter, q, expiringBefore } = query;
   refuseBeside(context, 'q', q, { prefix, delimiter, deleted, expiringBefore });
   refuseBeside(context, 'expiringBefore', expiringBefore, { prefix, delimiter, deleted });
   refuseBeside(context, 'deleted', deleted, { delimiter });
-  if (q === undefined && expiringBefore === undefined) checkNameCursor(query, context);
-}
-
-// The cursor of a list by name is a name, or the folded prefix at the end of a page.
-function checkNameCursor({ cursor = '', delimiter }: Filters, context: z.RefinementCtx): void {
-  const name = delimiter === undefined ? cursor : cursor.replace(/\/$/, '');
-  if (cursor === '' || SecretName.safeParse(name).success) return;
-  context.addIssue({ code: 'custom', path: ['cursor'], message: NO_CURSOR });
 }
 
 function refuseBeside(context: z.RefinementCtx, name: string, value: unknown, others: Record<string, unknown>): void {
@@ -89,12 +79,9 @@ export const searchSecrets = endpoint({
     .catchall(z.string())
     .superRefine(checkCriteria),
   freeQuery: z.object({
-    'metadata.key': z
-      .string()
-      .optional()
-      .meta({
-        description: `The value of the metadata \`key\`. Any other key may stand there, up to ${SEARCH_LABELS_MAX}.`,
-      }),
+    'metadata.key': MetadataValue.optional().meta({
+      description: `The value of the metadata \`key\`. Any other key may stand there, up to ${SEARCH_LABELS_MAX}.`,
+    }),
   }),
   body: z.undefined(),
   response: PageOf(SecretSummary.extend({ vault: PlainName })),
@@ -111,8 +98,9 @@ function checkCriteria(query: Record<string, unknown>, context: z.RefinementCtx)
   const refuse = (message: string) => context.addIssue({ code: 'custom', message });
   const known = new Set(['limit', 'cursor', 'q']);
   const labels = labelsOf(query);
-  if (Object.keys(query).some((name) => !known.has(name) && !name.startsWith(LABEL))) {
-    refuse('has a field that is not known here');
+  const unknown = Object.keys(query).find((name) => !known.has(name) && !name.startsWith(LABEL));
+  if (unknown !== undefined) {
+    refuse(unknownField(unknown));
   } else if (query['q'] === undefined && labels.length === 0) {
     refuse('must have q or metadata.<key>');
   } else if (labels.length > SEARCH_LABELS_MAX) {

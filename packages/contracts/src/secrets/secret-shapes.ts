@@ -1,9 +1,12 @@
 import { z } from 'zod';
-import { Base64, PlainName, SecretName, Time, printable } from '../names.ts';
+import { Base64, PlainName, PrintableText, SecretName, Time } from '../names.ts';
 import { MaxVersions, VaultParams } from '../vaults.ts';
 
-/** The most bytes of a value. */
+/** The most bytes of a value, unless the operator sets another number. */
 export const SECRET_BYTES_MAX = 8_192;
+
+/** The highest number that the operator may set. */
+export const SECRET_BYTES_HIGHEST = 65_536;
 
 /** The content type of a reference: a value that names another secret, which is read in its place. */
 export const REFERENCE_TYPE = 'application/vnd.cardea.reference+json';
@@ -29,9 +32,9 @@ export const Version = z.int().min(1);
 
 export const TtlSeconds = z.int().min(1).max(3_155_760_000);
 
-export const MetadataKey = z.string().min(1).max(128).regex(printable, 'must be printable');
+export const MetadataKey = PrintableText({ max: 128 }).min(1);
 
-export const MetadataValue = z.string().min(1).max(512).regex(printable, 'must be printable');
+export const MetadataValue = PrintableText({ max: 512 }).min(1);
 
 /**
  * Custom metadata. It is not secret. The limits are those of HashiCorp Vault: 64 keys of 128 characters, values of 512.
@@ -47,7 +50,11 @@ const StoredMetadata = z.record(z.string(), z.string());
 
 /** A value as text, or as base64 of its bytes. Text must be well formed: UTF-8 cannot encode a lone surrogate. */
 export const valueFields = {
-  value: z.string(),
+  value: z.string().meta({
+    description:
+      `At most ${SECRET_BYTES_MAX} bytes, or as many as CARDEA_SECRET_BYTES_MAX of the server says, which may be up to ` +
+      `${SECRET_BYTES_HIGHEST}: those of the text in UTF-8, or those that the base64 decodes to.`,
+  }),
   encoding: Encoding.default('utf8'),
   contentType: ContentType.optional(),
 };
@@ -61,7 +68,7 @@ export const putFields = {
   maxVersions: MaxVersions.optional(),
 };
 
-/** Refuses a value that is not base64, not well-formed text, or too large. */
+/** Refuses a value that is not base64, not well-formed text, or too large for every system. Each has a limit of its own. */
 export function checkValue(
   { value, encoding }: { value: string; encoding: 'utf8' | 'base64' },
   context: z.RefinementCtx,
@@ -71,8 +78,8 @@ export function checkValue(
     context.addIssue({ code: 'custom', path: ['value'], message: malformed });
   } else if (encoding === 'utf8' && !value.isWellFormed()) {
     context.addIssue({ code: 'custom', path: ['value'], message: 'must be well-formed text' });
-  } else if (byteLength(value, encoding) > SECRET_BYTES_MAX) {
-    const message = `is larger than ${SECRET_BYTES_MAX} bytes`;
+  } else if (byteLength(value, encoding) > SECRET_BYTES_HIGHEST) {
+    const message = `is larger than ${SECRET_BYTES_HIGHEST} bytes`;
     context.addIssue({ code: 'custom', path: ['value'], message, params: { tooLarge: true } });
   }
 }

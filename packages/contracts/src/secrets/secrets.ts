@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { endpoint } from '../endpoint.ts';
-import { Page, PageOf, PlainName, SecretName, Time, WholeNumber } from '../names.ts';
+import { NOT_BOTH_EXPIRIES, Page, PageOf, PlainName, SecretName, Time, WholeNumber } from '../names.ts';
 import { MaxVersions, VERSIONS_MAX } from '../vaults.ts';
 import {
   ContentType,
@@ -21,7 +21,11 @@ import {
   putFields,
 } from './secret-shapes.ts';
 
-const SecretInput = z.strictObject(putFields).superRefine(checkValue).superRefine(checkExpiry);
+const SecretInput = z
+  .strictObject(putFields)
+  .superRefine(checkValue)
+  .superRefine(checkExpiry)
+  .meta({ override: NOT_BOTH_EXPIRIES });
 
 export const putSecret = endpoint({
   ...oneSecret,
@@ -42,7 +46,10 @@ export const getSecret = endpoint({
   path: SECRET_PATH,
   action: 'secret.read',
   conditional: true,
-  summary: 'Read the newest version of a secret, or the version in the query. References are followed.',
+  bare: true,
+  summary:
+    'Read the newest version of a secret, or the version in the query. References are followed. With `Accept: text/plain` ' +
+    'or `application/octet-stream` the answer is the value alone, as its bytes.',
   statuses: [200, 304],
   query: z.strictObject({
     version: WholeNumber({ min: 1, max: Number.MAX_SAFE_INTEGER }).optional(),
@@ -70,7 +77,8 @@ export const patchSecret = endpoint({
       maxVersions: MaxVersions.nullable().optional(),
       version: Version.optional(),
     })
-    .superRefine(checkExpiry),
+    .superRefine(checkExpiry)
+    .meta({ override: NOT_BOTH_EXPIRIES }),
   response: SecretSummary,
 });
 
@@ -126,6 +134,7 @@ export const generateSecret = endpoint({
       maxVersions: MaxVersions.optional(),
     })
     .superRefine(checkExpiry)
+    .meta({ override: NOT_BOTH_EXPIRIES })
     .prefault({}),
   response: PutOutcome,
 });
@@ -165,7 +174,7 @@ export const moveSecret = endpoint({
   conditional: true,
   summary:
     'Move a secret with all its versions to another name, in this vault or another. References to the old name are not ' +
-    'changed; the header `Cardea-Dependants` has their number. A condition applies to the secret at its old name.',
+    'changed; the header `Cardea-Dependants` has the number of those that the caller may list. A condition applies to the secret at its old name.',
   statuses: [200],
   body: z.strictObject({ vault: PlainName.optional(), name: SecretName }),
   response: SecretSummary.extend({ vault: PlainName }),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { endpoint } from '../endpoint.ts';
-import { IdKey, PageAfter, PageOf, Time } from '../names.ts';
+import { Page, PageOf, Time } from '../names.ts';
 
 /** Whether an attempt is still to come, the receiver has taken it, or Cardea has given up. */
 export const deliveryStates = ['waiting', 'delivered', 'dead'] as const;
@@ -25,7 +25,7 @@ export const listDeliveries = endpoint({
   auth: 'bearer',
   statuses: [200],
   params: z.undefined(),
-  query: PageAfter(IdKey).extend({ state: z.enum(deliveryStates).optional() }),
+  query: Page.extend({ state: z.enum(deliveryStates).optional() }),
   body: z.undefined(),
   response: PageOf(Delivery),
 });
