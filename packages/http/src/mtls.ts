@@ -1,5 +1,5 @@
 import { MINUTE_MS } from '@cardea/contracts/durations';
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { IncomingMessage } from 'node:http';
 import type { Server } from 'node:https';
@@ -21,7 +21,12 @@ export interface TlsFiles {
 export interface TlsIdentity {
   name: ServiceName;
   current(): TlsFiles;
+  /** The certificates in its folder of servers that show none by a metric, by name, as PEM. Empty without Docker. */
+  servers(): Record<string, string>;
 }
+
+// The stack hands them out to api-service (deploy/stack/stack-files.ts).
+const otherServers = ['nginx', 'postgres', 'redis'];
 
 /**
  * Reads `<name>.pem`, `<name>.key` and `ca.pem` from `folder`, and again once a minute if the certificate changed.
@@ -49,6 +54,10 @@ export function readTlsIdentity(folder: string, name: ServiceName): TlsIdentity 
         if (!(error instanceof StartError)) throw error;
       }
       return files;
+    },
+    servers() {
+      const there = otherServers.filter((server) => existsSync(join(folder, `${server}.pem`)));
+      return Object.fromEntries(there.map((server) => [server, readFileSync(join(folder, `${server}.pem`), 'utf8')]));
     },
   };
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
-import { Port, StartError, commonSettings, fullNeeds, readConfig } from './config.ts';
+import { Port, ServiceUrl, StartError, commonSettings, fullNeeds, readConfig, wholeNumber } from './config.ts';
 import { databaseRules, databaseVariables, redisRules, redisVariables } from './server-settings.ts';
 
 const Settings = z.object({
@@ -11,8 +11,8 @@ const Settings = z.object({
   ...databaseVariables,
   ...redisVariables,
   CARDEA_PORT: Port.default(8400),
-  CARDEA_KEK_URL: z.url(),
-  CARDEA_TRASH_DAYS: z.coerce.number().int().min(1).max(3_650).default(30),
+  CARDEA_KEK_URL: ServiceUrl,
+  CARDEA_TRASH_DAYS: wholeNumber({ min: 1, max: 3_650 }).default(30),
 });
 const rules = [fullNeeds('CARDEA_DATABASE_URL', 'PostgreSQL'), databaseRules('DATABASE'), redisRules()];
 const right = { CARDEA_TLS_DIR: '/tls', CARDEA_OPS_PORT: '0', CARDEA_KEK_URL: 'https://kek:8401' };
@@ -53,16 +53,57 @@ test('every wrong variable is reported at once, in words, with its value', () =>
     'CARDEA_OPS_PORT is not set, and this service needs it',
     'CARDEA_LOG_LEVEL must be none or error or warn or info or debug, not "loud"',
     'CARDEA_PORT must be at most 65535, not "70000"',
-    'CARDEA_KEK_URL must be a URL, not "kek"',
+    'CARDEA_KEK_URL must be a URL that begins with https://, not "kek"',
     'CARDEA_TRASH_DAYS must be a whole number, not "1.5"',
   ]);
-  expect(problems({ CARDEA_PORT: 'http' })).toEqual(['CARDEA_PORT must be a number, not "http"']);
+  expect(problems({ CARDEA_PORT: 'http' })).toEqual(['CARDEA_PORT must be a whole number, not "http"']);
   expect(problems({ CARDEA_TRASH_DAYS: '0' })).toEqual(['CARDEA_TRASH_DAYS must be at least 1, not "0"']);
+});
+
+test.each(['http://kek:8401', 'kek:8401', 'ftp://kek', ''])('another service is asked over TLS only: not %j', (url) => {
+  const wrong = `CARDEA_KEK_URL must be a URL that begins with https://, not "${url}"`;
+  expect(problems({ CARDEA_KEK_URL: url })).toEqual(url === '' ? [expect.any(String)] : [wrong]);
+});
+
+test.each<[string, boolean]>([
+  ['redis://redis', true],
+  ['rediss://redis:6379/', true],
+  ['redis://redis/15', true],
+  ['unix:///run/redis.sock', true],
+  ['unix:///run/redis.sock?db=3', true],
+  ['redis://redis/one', false],
+  ['redis://redis/1e1', false],
+  ['redis://redis/-1', false],
+  ['redis://redis/0/1', false],
+  ['redis://redis?db=1', false],
+  ['unix:///run/redis.sock?db=', false],
+  ['unix:///run/redis.sock?database=1', false],
+])('the database in the URL of a Redis is a number: %s is right: %j', (url, isRight) => {
+  const wrong = 'CARDEA_REDIS_URL must name its database by a number: redis://host/0 or unix:///path?db=0';
+  expect(problems({ CARDEA_REDIS_URL: url })).toEqual(isRight ? [] : [wrong]);
+});
+
+test.each(['1e3', '0x10', ' 5', '5.0', '+5'])('a number is written in digits: %j', (text) => {
+  expect(problems({ CARDEA_TRASH_DAYS: text })).toEqual([`CARDEA_TRASH_DAYS must be a whole number, not "${text}"`]);
+});
+
+describe('the address on which a service listens', () => {
+  test.each(['0.0.0.0', '::', '2001:db8::1', 'localhost'])('may be %s', (host) => {
+    expect(problems({ CARDEA_HOST: host, CARDEA_OPS_HOST: host })).toEqual([]);
+  });
+
+  test.each(['1.2.3', '1', '0x7f.1', 'cardea.example', '127.0.0.1:8400', '[::1]'])('is not %s', (host) => {
+    const rule = 'must be an IP address of this machine, or localhost';
+    expect(problems({ CARDEA_HOST: host, CARDEA_OPS_HOST: host })).toEqual([
+      `CARDEA_HOST ${rule}, not "${host}"`,
+      `CARDEA_OPS_HOST ${rule}, not "${host}"`,
+    ]);
+  });
 });
 
 test('what profile full needs is reported with what is wrong', () => {
   expect(problems({ CARDEA_PROFILE: 'full', CARDEA_PORT: 'x' })).toEqual([
-    'CARDEA_PORT must be a number, not "x"',
+    'CARDEA_PORT must be a whole number, not "x"',
     'CARDEA_DATABASE_URL is not set, and profile full needs it: PostgreSQL',
   ]);
 });
@@ -111,7 +152,7 @@ describe('a password in a file', () => {
     const env = { CARDEA_DATABASE_URL: url, CARDEA_REDIS_URL: 'redis://redis' };
     const files = { CARDEA_DATABASE_PASSWORD_FILE: join(folder, 'none'), CARDEA_REDIS_PASSWORD_FILE: empty };
     expect(problems({ ...env, ...files })).toEqual([
-      `CARDEA_DATABASE_PASSWORD_FILE: the file ${folder}/none cannot be read (ENOENT)`,
+      `CARDEA_DATABASE_PASSWORD_FILE: the file ${folder}/none cannot be read, because it is not there (ENOENT): correct the path`,
       `CARDEA_REDIS_PASSWORD_FILE: the file ${empty} is empty`,
     ]);
     expect(problems({ ...env, CARDEA_DATABASE_PASSWORD_FILE: shared })).toEqual([
@@ -141,7 +182,7 @@ describe('a file of certificates', () => {
     const wrong = { CARDEA_DATABASE_CA_FILE: passwordFile, CARDEA_REDIS_CA_FILE: join(folder, 'none') };
     expect(problems(wrong)).toEqual([
       `CARDEA_DATABASE_CA_FILE: the file ${passwordFile} holds no certificate (PEM)`,
-      `CARDEA_REDIS_CA_FILE: the file ${folder}/none cannot be read (ENOENT)`,
+      `CARDEA_REDIS_CA_FILE: the file ${folder}/none cannot be read, because it is not there (ENOENT): correct the path`,
     ]);
   });
 

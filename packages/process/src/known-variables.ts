@@ -8,6 +8,11 @@ export const knownVariables: readonly string[] = [
   'CARDEA_AUDIT_ORIGIN',
   'CARDEA_AUDIT_PORT',
   'CARDEA_AUDIT_URL',
+  'CARDEA_BIND',
+  'CARDEA_CLIENT_ID',
+  'CARDEA_CLIENT_SECRET',
+  'CARDEA_CLIENT_SECRET_FILE',
+  'CARDEA_CONNECTIONS',
   'CARDEA_DATABASE_CA_FILE',
   'CARDEA_DATABASE_CONNECTIONS',
   'CARDEA_DATABASE_PASSWORD_FILE',
@@ -24,12 +29,15 @@ export const knownVariables: readonly string[] = [
   'CARDEA_KEK_PORT',
   'CARDEA_KEK_ROTATION_DAYS',
   'CARDEA_KEK_URL',
+  'CARDEA_KEYS_PER_VAULT',
   'CARDEA_LOG_LEVEL',
+  'CARDEA_METRICS_DAYS',
   'CARDEA_OPS_HOST',
   'CARDEA_OPS_PORT',
   'CARDEA_PKCS11_MODULE',
   'CARDEA_PKCS11_PIN_FILE',
   'CARDEA_PORT',
+  'CARDEA_POSTGRES_CONNECTIONS',
   'CARDEA_POSTGRES_USER',
   'CARDEA_PROFILE',
   'CARDEA_READS_PER_SECOND',
@@ -43,14 +51,20 @@ export const knownVariables: readonly string[] = [
   'CARDEA_REQUESTS_PER_MINUTE',
   'CARDEA_SEAL',
   'CARDEA_SEAL_PASSPHRASE_FILE',
+  'CARDEA_SECRETS_PER_VAULT',
+  'CARDEA_SECRET_BYTES_MAX',
   'CARDEA_SIGN_INS_PER_MINUTE',
   'CARDEA_STACK_DIR',
   'CARDEA_SUBNET',
   'CARDEA_TLS_DIR',
+  'CARDEA_TOKEN',
   'CARDEA_TRASH_DAYS',
   'CARDEA_TRUSTED_PROXIES',
+  'CARDEA_TRUSTED_PROXY_CIDRS',
   'CARDEA_UNWRAPS_PER_MINUTE',
   'CARDEA_UNWRAP_VAULTS_PER_MINUTE',
+  'CARDEA_URL',
+  'CARDEA_VAULTS_MADE_PER_USER',
   'CARDEA_WEBHOOKS_FILE',
 ];
 
@@ -61,14 +75,15 @@ const OF_TESTS = 'CARDEA_TEST_';
 export function findUnknown(names: string[]): { name: string; nearest: string }[] {
   return names
     .filter((name) => /^CARDEA_/i.test(name) && !name.startsWith(OF_TESTS) && !knownVariables.includes(name))
-    .map((name) => ({ name, nearest: nearestTo(name) }));
+    .map((name) => ({ name, nearest: nearestTo(name, knownVariables) }));
 }
 
-function nearestTo(name: string): string {
+/** The name in a list, which is not empty, that is most like `name`. */
+export function nearestTo(name: string, known: readonly string[]): string {
   const upper = name.toUpperCase();
-  return knownVariables
-    .map((known) => ({ known, edits: distance(upper, known) }))
-    .reduce((best, one) => (one.edits < best.edits ? one : best)).known;
+  return known
+    .map((one) => ({ one, edits: distance(upper, one.toUpperCase()) }))
+    .reduce((best, next) => (next.edits < best.edits ? next : best)).one;
 }
 
 /** How many characters must be added, left out or replaced (Levenshtein). */

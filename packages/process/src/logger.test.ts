@@ -24,3 +24,12 @@ test('a log line holds only the fields of the allow-list', () => {
     error: { name: 'Error', code: '23505', message: 'duplicate key' },
   });
 });
+
+test('a log line has the causes of an error, and every one of several', () => {
+  const cause = new AggregateError([new Error('the log is away'), new Error('the database is away')], 'both');
+  const line = allowed({ level: 'error', message: 'm', error: new Error('no answer', { cause }) }, 'api');
+  expect(line['error']).toMatchObject({
+    message: 'no answer',
+    cause: { message: 'both', errors: [{ message: 'the log is away' }, { message: 'the database is away' }] },
+  });
+});

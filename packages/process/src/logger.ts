@@ -70,7 +70,7 @@ function lossLine(service: string, count: number, code: string): string {
   });
 }
 
-/** Returns what may be logged: the fields of the allow-list, and an error's name, code, message and stack. */
+/** Returns what may be logged: the fields of the allow-list, and an error's name, code, message and stack, with its causes. */
 export function allowed(info: winston.Logform.TransformableInfo, service: string): winston.Logform.TransformableInfo {
   const line: Record<string | symbol, unknown> = { time: new Date().toISOString(), service };
   for (const field of fields) if (info[field] !== undefined) line[field] = info[field];
@@ -79,14 +79,18 @@ export function allowed(info: winston.Logform.TransformableInfo, service: string
   return line as winston.Logform.TransformableInfo;
 }
 
+/** How many errors of one AggregateError are logged. */
+const ERRORS_MAX = 8;
+
 // Other properties of an error may quote a row, such as PostgreSQL's `detail`.
 function describeError(error: unknown): Record<string, unknown> {
-  const { name, code, message, stack, cause } = error as Error & { code?: unknown };
+  const { name, code, message, stack, cause, errors } = error as Error & { code?: unknown; errors?: unknown[] };
   return {
     name,
     code,
     message,
     stack: stack?.split('\n').slice(1, 8).join('\n'),
     ...(cause === undefined ? {} : { cause: describeError(cause) }),
+    ...(Array.isArray(errors) ? { errors: errors.slice(0, ERRORS_MAX).map(describeError) } : {}),
   };
 }

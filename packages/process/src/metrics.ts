@@ -1,6 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 
+import type { Logger } from './logger.ts';
+import { oncePerCause } from './once-per-cause.ts';
+import type { OncePerCause } from './once-per-cause.ts';
+
 /** The metrics of every service that answers requests. Their names follow Prometheus: base unit last. */
 export interface Metrics {
   registry: Registry;
@@ -86,43 +90,118 @@ export function addCounter(
   );
 }
 
-/** Shows when the certificates that a service uses expire. `read` gives the PEM of its own and of its CA. */
-export function showCertificates(registry: Registry, read: () => { cert: string; ca: string }): void {
+/**
+ * Shows when certificates expire. `read` gives the PEM of the service's own and of its CA, and those of servers that show
+ * none of their own, by name. One of a server that cannot be read counts as expired in 1970.
+ */
+export function showCertificates(
+  registry: Registry,
+  read: () => { cert: string; ca: string; servers?: Record<string, string> },
+): void {
   addGauge(
     registry,
     {
       name: 'cardea_certificate_expiry_timestamp_seconds',
-      help: 'When a certificate that the service uses expires: its own, or that of the private CA.',
+      help: 'When a certificate expires: of the service, of the private CA, or of a server beside it.',
       label: 'certificate',
     },
     () => {
-      const { cert, ca } = read();
-      return [
-        ['service', expiryOf(cert)],
-        ['ca', expiryOf(ca)],
-      ];
+      const { cert, ca, servers = {} } = read();
+      const ofServers = Object.entries(servers).map(([name, pem]) => [name, expiryOrZero(pem)] as [string, number]);
+      return [['service', expiryOf(cert)], ['ca', expiryOf(ca)], ...ofServers];
     },
   );
+}
+
+// A scrape that fails because of the file of another server would hide everything else.
+function expiryOrZero(pem: string): number {
+  try {
+    return expiryOf(pem);
+  } catch {
+    return 0;
+  }
 }
 
 function expiryOf(pem: string): number {
   return new X509Certificate(pem).validToDate.getTime() / 1000;
 }
 
+/** What a database of PostgreSQL shows of its pool. One of SQLite has neither. */
+export interface ShownDatabase {
+  connections?(): { open: number; idle: number; waiting: number };
+  outcomes?(): { committed: number; conflict: number; failed: number };
+}
+
+/** Shows the pools of connections to PostgreSQL of a process, added up, and how their transactions have ended. */
+export function showDatabases(registry: Registry, databases: readonly ShownDatabase[]): void {
+  const pools = databases.filter(({ connections }) => connections !== undefined);
+  if (pools.length === 0) return;
+  addGauge(
+    registry,
+    {
+      name: 'cardea_db_connections',
+      help: 'Connections to PostgreSQL of this process: active, idle, and callers that wait for one.',
+      label: 'state',
+    },
+    () => {
+      const figures = pools.map((pool) => pool.connections!());
+      return [
+        ['active', sum(figures.map(({ open, idle }) => open - idle))],
+        ['idle', sum(figures.map(({ idle }) => idle))],
+        ['waiting', sum(figures.map(({ waiting }) => waiting))],
+      ];
+    },
+  );
+  addCounter(
+    registry,
+    {
+      name: 'cardea_db_transactions_total',
+      help: 'Transactions in PostgreSQL: committed, rolled back by a conflict and tried again, and failed.',
+      label: 'outcome',
+    },
+    () => {
+      const counts = pools.flatMap((pool) => pool.outcomes?.() ?? []);
+      return [
+        ['committed', sum(counts.map(({ committed }) => committed))],
+        ['conflict', sum(counts.map(({ conflict }) => conflict))],
+        ['failed', sum(counts.map(({ failed }) => failed))],
+      ];
+    },
+  );
+}
+
+function sum(numbers: number[]): number {
+  return numbers.reduce((total, one) => total + one, 0);
+}
+
+/** Tells in the log why a scrape lacks metrics: each cause once, and once a minute while it goes on. */
+export function tellAbsentMetrics(logger: Logger): OncePerCause {
+  return oncePerCause((error) => logger.warn('metrics are absent from this scrape', { error }));
+}
+
 /**
  * Adds gauges that are read when the metrics are. `helps` has the help of each, by its name. If `read` fails, the
- * gauges have no value, and the other metrics are shown all the same. Concurrent collections share one call of `read`.
+ * gauges have no value, the log says why, and the other metrics are shown all the same. Concurrent collections share
+ * one call of `read`.
  */
 export function addGauges<N extends string>(
-  registry: Registry,
+  { registry, logger }: { registry: Registry; logger: Logger },
   helps: Record<N, string>,
   read: () => Promise<Record<N, number>>,
 ): void {
+  const { failed, worked } = tellAbsentMetrics(logger);
   let reading: Promise<Record<N, number> | undefined> | undefined;
-  const readOnce = () =>
-    (reading ??= read()
-      .catch(() => undefined)
-      .finally(() => (reading = undefined)));
+  const readAndTell = async () => {
+    try {
+      const values = await read();
+      worked();
+      return values;
+    } catch (error) {
+      failed(error);
+      return undefined;
+    }
+  };
+  const readOnce = () => (reading ??= readAndTell().finally(() => (reading = undefined)));
   for (const [name, help] of Object.entries(helps) as [N, string][]) {
     const gauge: Gauge = new Gauge({
       name,

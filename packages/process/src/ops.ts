@@ -8,6 +8,8 @@ export type ReadinessChecks = Record<string, () => Promise<void>>;
 export interface OpsView {
   registry: Registry;
   checks: ReadinessChecks;
+  /** Checks of what the service can do without: a failed one is shown in `degraded`, and the service stays ready. */
+  optional?: ReadinessChecks;
 }
 
 /**
@@ -28,7 +30,7 @@ async function respond(view: OpsView | undefined, url: string): Promise<Answer> 
   if (url === '/healthz') return json(200, { status: 'ok' });
   if (url !== '/readyz' && url !== '/metrics') return json(404, { status: 'not_found' });
   if (!view) return json(503, { status: 'not_ready', failed: ['start'] });
-  if (url === '/readyz') return readiness(view.checks);
+  if (url === '/readyz') return readiness(view);
   return { status: 200, type: view.registry.contentType, body: await view.registry.metrics() };
 }
 
@@ -43,11 +45,16 @@ function isSupported({ method, url }: IncomingMessage): boolean {
   return method === 'GET' || (method === 'HEAD' && url === '/healthz');
 }
 
-async function readiness(checks: ReadinessChecks): Promise<Answer> {
+async function readiness({ checks, optional = {} }: OpsView): Promise<Answer> {
+  const [failed, degraded] = await Promise.all([failedOf(checks), failedOf(optional)]);
+  const isReady = failed.length === 0;
+  return json(isReady ? 200 : 503, { status: isReady ? 'ready' : 'not_ready', failed, degraded });
+}
+
+async function failedOf(checks: ReadinessChecks): Promise<string[]> {
   const names = Object.keys(checks);
   const results = await Promise.allSettled(names.map((name) => checks[name]!()));
-  const failed = names.filter((_name, index) => results[index]!.status === 'rejected');
-  return json(failed.length === 0 ? 200 : 503, { status: failed.length === 0 ? 'ready' : 'not_ready', failed });
+  return names.filter((_name, index) => results[index]!.status === 'rejected');
 }
 
 function json(status: number, body: unknown): Answer {

@@ -2,7 +2,8 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { checkPrivateFile, isPrivate, readPrivateFile, readPrivateFileSync } from './private-file.ts';
+import { checkPrivateFile, readPrivateFile, readPrivateFileSync } from './private-file.ts';
+import { isPrivate } from './private-mode.ts';
 
 let folder: string;
 let path: string;
@@ -35,7 +36,9 @@ describe.each(Object.entries(readings))('%s', (_name, reading) => {
 });
 
 test('a file that is missing is named', () => {
-  expect(() => readPrivateFileSync({ path: join(folder, 'none') })).toThrow(`${folder}/none cannot be read (ENOENT).`);
+  expect(() => readPrivateFileSync({ path: join(folder, 'none') })).toThrow(
+    `${folder}/none cannot be read, because it is not there (ENOENT): correct the path.`,
+  );
 });
 
 describe('a file that root gives to the group of the process', () => {

@@ -1,7 +1,9 @@
 import { accessSync, closeSync, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { constants, open } from 'node:fs/promises';
+import { withCause } from './cause.ts';
 import { StartError } from './config.ts';
+import { isPrivate } from './private-mode.ts';
 
 /** A file with a password, a key, a PIN or a token. */
 export interface PrivateFile {
@@ -53,21 +55,6 @@ export function checkPrivateFile(file: PrivateFile): void {
   }
 }
 
-/**
- * True if only its owner can read and write a file, or only root and the group of this process. The second is how an
- * orchestrator gives a secret to a container that does not run as root: root owns the file, its mode is 0440, and the
- * process is in its group. Nobody but root can make such a file, so no umask makes one by accident.
- */
-export function isPrivate({ mode, uid, gid }: Pick<Stats, 'mode' | 'uid' | 'gid'>, self = currentUser()): boolean {
-  if ((mode & 0o077) === 0) return true;
-  const givenByRoot = uid === 0 && self.uid !== 0 && self.groups.includes(gid);
-  return givenByRoot && (mode & 0o037) === 0;
-}
-
-function currentUser(): { uid: number | undefined; groups: number[] } {
-  return { uid: process.geteuid?.(), groups: [process.getegid?.(), ...(process.getgroups?.() ?? [])] as number[] };
-}
-
 function refuseShared(file: PrivateFile, stats: Stats): void {
   if (isPrivate(stats)) return;
   throw new StartError(`${subjectOf(file)} can be read by other users of this machine: run chmod 400 ${file.path}.`);
@@ -75,8 +62,7 @@ function refuseShared(file: PrivateFile, stats: Stats): void {
 
 function explain(file: PrivateFile, error: unknown): StartError {
   if (error instanceof StartError) return error;
-  const { code } = error as NodeJS.ErrnoException;
-  return new StartError(`${subjectOf(file)} cannot be read (${code}).`, { cause: error });
+  return new StartError(`${withCause(`${subjectOf(file)} cannot be read`, error)}.`, { cause: error });
 }
 
 function subjectOf({ path, subject = `The file ${path}` }: PrivateFile): string {

@@ -38,3 +38,20 @@ test('work that takes longer than a period does not run twice at the same time, 
   await disposed;
   expect(steps).toEqual(['began', 'ended', 'disposed of']);
 });
+
+test('an error that goes on is told once, and again after the work has succeeded', async () => {
+  const errors: unknown[] = [];
+  let isBroken = true;
+  const work = async () => {
+    if (isBroken) throw new Error('broken');
+  };
+  const repeated = repeat(1_000, work, (error) => errors.push(error));
+  await jest.advanceTimersByTimeAsync(5_500);
+  expect(errors).toHaveLength(1);
+  isBroken = false;
+  await jest.advanceTimersByTimeAsync(1_000);
+  isBroken = true;
+  await jest.advanceTimersByTimeAsync(2_000);
+  expect(errors).toHaveLength(2);
+  await repeated[Symbol.asyncDispose]();
+});

@@ -1,5 +1,9 @@
 import { flushCompileCache } from 'node:module';
-import { StartError } from './config.ts';
+import { relative } from 'node:path';
+import { CHECK_SETTINGS, checkedArguments } from './arguments.ts';
+import type { CommandLine } from './arguments.ts';
+import { isKnownCause, rootCode, withCause } from './cause.ts';
+import { SettingsWrong, StartError } from './config.ts';
 
 /** A running service. */
 export interface Running {
@@ -19,8 +23,13 @@ const EXIT_AWAY = 75;
 /** Exit code: a commit or fsync failed, so the next start must read the state from disk (I5). */
 export const EXIT_FAIL_STOP = 74;
 
-/** With this argument a service only checks its settings: it ends with 0 or 78 and writes nothing. */
-const CHECK_SETTINGS = '--check-settings';
+const ofServices: CommandLine = {
+  usage: `usage: node ${relative('.', process.argv[1] ?? '')} [--${CHECK_SETTINGS}]
+
+Starts the service with the settings in the environment: docs/configuration.md.
+  --${CHECK_SETTINGS}   only checks the settings, and makes nothing`,
+  options: { [CHECK_SETTINGS]: 'flag' },
+};
 const ORPHAN_MS = 1_000;
 
 /** Errors of other packages that `run` explains by their messages. */
@@ -49,11 +58,12 @@ export async function run<Config>(
     if (!running) process.exit(0);
   });
   try {
+    const { said } = checkedArguments(process.argv.slice(2), ofServices);
+    if (CHECK_SETTINGS in said) return await checkSettings(() => readSettings(process.env));
     const config = await readSettings(process.env);
-    if (process.argv[2] === CHECK_SETTINGS) return;
     running = await start(config);
   } catch (error) {
-    const { message, exitCode } = explain(error, expected);
+    const { message, exitCode } = explain(error, { ...expected, what: 'The service cannot start' });
     process.stderr.write(`${message}\n`);
     process.exit(exitCode);
   }
@@ -69,7 +79,8 @@ export async function run<Config>(
     stopService().then(
       () => process.exit(0),
       (error: unknown) => {
-        process.stderr.write(`The service did not stop cleanly: ${inOrder(error).join('; ')}\n`);
+        const reasons = inOrder(error).map((one) => (isKnownCause(one) ? withCause(String(one), one) : String(one)));
+        process.stderr.write(`The service did not stop cleanly: ${reasons.join('; ')}\n`);
         process.exit(1);
       },
     );
@@ -80,12 +91,23 @@ export async function run<Config>(
   process.on('SIGINT', process.send ? () => {} : stop);
 }
 
+// Its caller asks several services, and shows once what more than one of them says: so each problem has a line.
+async function checkSettings(readSettings: () => unknown): Promise<void> {
+  try {
+    await readSettings();
+  } catch (error) {
+    if (!(error instanceof SettingsWrong)) throw error;
+    process.stderr.write(`${error.problems.join('\n')}\n`);
+    process.exitCode = EXIT_BAD_START;
+  }
+}
+
 /** Runs a command to its end. Prints an expected error and sets the exit code, as `run` does. */
 export async function runToEnd(work: () => Promise<void>, expected: ExpectedErrors = {}): Promise<void> {
   try {
     await work();
   } catch (error) {
-    const { message, exitCode } = explain(error, expected);
+    const { message, exitCode } = explain(error, { ...expected, what: 'The command has failed' });
     process.stderr.write(`${message}\n`);
     process.exitCode = exitCode;
   }
@@ -97,21 +119,29 @@ function endWithSupervisor(): void {
   process.on('disconnect', () => setTimeout(() => process.exit(1), ORPHAN_MS));
 }
 
-/** Returns one sentence that says what to do, and the exit code. @throws `thrown` if it is not an expected error */
-function explain(thrown: unknown, expected: ExpectedErrors): { message: string; exitCode: number } {
-  const { cannotStart = [], away = [] } = expected;
+/**
+ * Returns one sentence that says why and what to do, and the exit code.
+ * @throws `thrown` if it is neither an expected error nor one with a cause that operators know
+ */
+function explain(
+  thrown: unknown,
+  { what, cannotStart = [], away = [] }: ExpectedErrors & { what: string },
+): { message: string; exitCode: number } {
   // An error of the clean-up is not the reason why the start failed.
   const [error] = inOrder(thrown);
   const isOf = (kinds: (new (...args: never[]) => Error)[]) => kinds.some((kind) => error instanceof kind);
   // The first list first: it may have special cases of the second.
-  if (isOf([StartError, ...cannotStart])) return { message: (error as Error).message, exitCode: EXIT_BAD_START };
-  if (isOf(away)) return { message: (error as Error).message, exitCode: EXIT_AWAY };
-  const { code } = error as NodeJS.ErrnoException;
-  if (code === 'SQLITE_NOTADB' || code === 'SQLITE_CORRUPT') {
-    const message = `The database of this service is damaged (${code}): put the data folder back from a backup.`;
-    return { message, exitCode: EXIT_BAD_START };
-  }
-  throw thrown;
+  // Its message says it all.
+  if (error instanceof StartError) return { message: error.message, exitCode: EXIT_BAD_START };
+  if (isOf(cannotStart)) return { message: explained(error as Error), exitCode: EXIT_BAD_START };
+  if (isOf(away)) return { message: explained(error as Error), exitCode: EXIT_AWAY };
+  if (!isKnownCause(error)) throw thrown;
+  const isDamaged = /^SQLITE_(NOTADB|CORRUPT)/.test(rootCode(error) ?? '');
+  return { message: `${withCause(what, error)}.`, exitCode: isDamaged ? EXIT_BAD_START : EXIT_AWAY };
+}
+
+function explained({ message, cause }: Error): string {
+  return cause === undefined ? message : `${withCause(message, cause)}.`;
 }
 
 /** Returns the thrown error and then the errors of the clean-up after it, oldest first. */
@@ -122,7 +152,7 @@ function inOrder(thrown: unknown): unknown[] {
 /** Ends the process at once: memory and disk may differ, and only a fresh start reads what is on disk (I5). */
 export function failStop(reason: string, error: unknown): never {
   process.stderr.write(
-    `${reason}: ${String(error)}. The process stops, so that the next start reads what is on disk.\n`,
+    `${withCause(reason, error)}. The process stops, so that the next start reads what is on disk.\n`,
   );
   process.exit(EXIT_FAIL_STOP);
 }

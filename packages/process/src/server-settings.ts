@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { startProblem } from './config.ts';
+import { withCause } from './cause.ts';
+import { fileIssue, startProblem, wholeNumber } from './config.ts';
 import type { Rule } from './config.ts';
 import { checkPrivateFile, readPrivateFileSync } from './private-file.ts';
 
@@ -9,14 +10,14 @@ export const SecretFile = z.string().transform((path, ctx) => {
   let text = '';
   const problem = startProblem(() => (text = readPrivateFileSync({ path, subject: `the file ${path}` })));
   if (problem === undefined && text !== '') return text;
-  ctx.addIssue(problem ?? `the file ${path} is empty`);
+  ctx.addIssue(fileIssue(problem ?? `the file ${path} is empty`));
   return z.NEVER;
 });
 
 /** The same, of a file that is read later, because it may be a pipe. Its value is the path. */
 export const SecretPath = z.string().superRefine((path, ctx) => {
   const problem = startProblem(() => checkPrivateFile({ path, subject: `the file ${path}` }));
-  if (problem !== undefined) ctx.addIssue(problem);
+  if (problem !== undefined) ctx.addIssue(fileIssue(problem));
 });
 
 /** A variable with the path of a file of certificates. Its value is their text. */
@@ -24,9 +25,9 @@ const CertificateFile = z.string().transform((path, ctx) => {
   try {
     const text = readFileSync(path, 'utf8');
     if (text.includes('-----BEGIN CERTIFICATE-----')) return text;
-    ctx.addIssue(`the file ${path} holds no certificate (PEM)`);
+    ctx.addIssue(fileIssue(`the file ${path} holds no certificate (PEM)`));
   } catch (error) {
-    ctx.addIssue(`the file ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+    ctx.addIssue(fileIssue(withCause(`the file ${path} cannot be read`, error)));
   }
   return z.NEVER;
 });
@@ -37,10 +38,20 @@ export const PostgresUrl = z.url({
   error: 'must be a URL that begins with postgresql://',
 });
 
-const RedisUrl = z.url({
-  protocol: /^(rediss?|unix)$/,
-  error: 'must be a URL that begins with redis://, rediss:// or unix://',
-});
+const RedisUrl = z
+  .url({
+    protocol: /^(rediss?|unix)$/,
+    error: 'must be a URL that begins with redis://, rediss:// or unix://',
+  })
+  .refine(hasRedisDatabase, 'must name its database by a number: redis://host/0 or unix:///path?db=0');
+
+// With another text, Redis refuses every command, and with another parameter the name would be ignored.
+function hasRedisDatabase(text: string): boolean {
+  const url = new URL(text);
+  const parameters = [...url.searchParams];
+  if (url.protocol === 'unix:') return parameters.every(([name, value]) => name === 'db' && /^\d{1,5}$/.test(value));
+  return parameters.length === 0 && /^(\/\d{0,5})?$/.test(url.pathname);
+}
 
 /** The variables of a service's database in profile full. */
 export const databaseVariables = {
@@ -48,7 +59,7 @@ export const databaseVariables = {
   CARDEA_DATABASE_PASSWORD_FILE: SecretFile.optional(),
   CARDEA_DATABASE_CA_FILE: CertificateFile.optional(),
   /** A pool that is too small makes requests wait for each other, and PostgreSQL refuses more than it has room for. */
-  CARDEA_DATABASE_CONNECTIONS: z.coerce.number().int().min(2).max(500).default(20),
+  CARDEA_DATABASE_CONNECTIONS: wholeNumber({ min: 2, max: 500 }).default(20),
 };
 
 /** The variables of Redis in profile full. */

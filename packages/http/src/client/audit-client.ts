@@ -59,10 +59,12 @@ export function createAuditClient(
   const underWay = new Set<Waiting[]>();
   const closing = new AbortController();
   let away = false;
+  // Why the log did not answer the last time.
+  let cause: unknown;
   let isPumping = false;
 
   function refuseAway(): void {
-    if (away || closing.signal.aborted) throw new AppError('unavailable', 'the audit log does not answer');
+    if (away || closing.signal.aborted) throw new AppError('unavailable', 'the audit log does not answer', { cause });
   }
 
   function admit(): void {
@@ -117,6 +119,7 @@ export function createAuditClient(
         return settle(batch, await client.post(appendEvents.path, body, ATTEMPT_MS));
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== 'unavailable') return refuseOneByOne(batch, error);
+        cause = error;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
@@ -134,7 +137,7 @@ export function createAuditClient(
 
   function giveUp(batch: Waiting[]): void {
     for (const event of [...batch, ...few.splice(0), ...bulk.splice(0)]) {
-      event.reject(new AppError('unavailable', 'the audit log does not answer'));
+      event.reject(new AppError('unavailable', 'the audit log does not answer', { cause }));
     }
     if (!away && !closing.signal.aborted) {
       away = true;
@@ -147,8 +150,9 @@ export function createAuditClient(
       try {
         await client.text(readCheckpoint.path);
         away = false;
-      } catch {
+      } catch (error) {
         // The log does not answer yet, so the loop probes again.
+        cause = error;
         await new Promise((resolve) => setTimeout(resolve, PROBE_MS).unref());
       }
     }

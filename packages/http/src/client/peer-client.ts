@@ -26,6 +26,8 @@ export interface Client {
       query?: Record<string, string | number | undefined>;
       body?: z.input<B>;
       timeoutMs?: number;
+      /** Breaks the call off: it is `unavailable` then. */
+      signal?: AbortSignal;
     },
   ): Promise<z.output<R>>;
   /** Sends text that is already JSON. Returns parsed JSON that no schema has checked. */
@@ -46,6 +48,7 @@ interface RequestOptions {
   timeoutMs?: number;
   /** From the call to the end of the answer. */
   waitMs?: number;
+  signal?: AbortSignal;
 }
 
 type Body = Dispatcher.ResponseData['body'];
@@ -57,7 +60,8 @@ export function createClient({ url, peer, identity, connections = 4 }: ClientOpt
   const pool = new Pool(url, { connections, connect: connector(peer, identity), keepAliveTimeout: MINUTE_MS });
 
   async function request(options: RequestOptions): Promise<Dispatcher.ResponseData> {
-    const { method, path, body, timeoutMs = TIMEOUT_MS, waitMs = timeoutMs * 2 } = options;
+    const { method, path, body, timeoutMs = TIMEOUT_MS, waitMs = timeoutMs * 2, signal } = options;
+    const late = AbortSignal.timeout(waitMs);
     let response: Dispatcher.ResponseData;
     try {
       response = await pool.request({
@@ -66,7 +70,7 @@ export function createClient({ url, peer, identity, connections = 4 }: ClientOpt
         headersTimeout: timeoutMs,
         bodyTimeout: timeoutMs,
         // The two timeouts above start with a connection. This one also covers the wait for a connection.
-        signal: AbortSignal.timeout(waitMs),
+        signal: signal ? AbortSignal.any([late, signal]) : late,
         ...(body === undefined ? {} : { body, headers: { 'content-type': 'application/json' } }),
       });
     } catch (cause) {
@@ -87,13 +91,14 @@ export function createClient({ url, peer, identity, connections = 4 }: ClientOpt
   }
 
   return {
-    async call(endpoint, { params = {}, query = {}, body, timeoutMs }) {
+    async call(endpoint, { params = {}, query = {}, body, timeoutMs, signal }) {
       const read = endpoint.response instanceof z.ZodUndefined ? nothing : json;
       const answer = await requestBody(read, {
         method: endpoint.method,
         path: fill(endpoint.path, params) + search(query),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
+        ...(signal ? { signal } : {}),
       });
       return endpoint.response.parse(answer);
     },

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError } from '@cardea/contracts/errors';
 import { parseJson } from './json.ts';
 import { timesSent } from './odd-requests.ts';
+import type { Admitted } from './bounds.ts';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -9,6 +10,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export interface Arriving {
   req: IncomingMessage;
   res: ServerResponse;
+  /** What the request holds meanwhile. */
+  admitted?: Admitted | undefined;
 }
 
 /**
@@ -38,9 +41,10 @@ export function decode(bytes: Uint8Array): string {
 
 /**
  * Reads a body, and asks for it if the client waits to be asked (`Expect: 100-continue`).
- * @throws AppError `too_large` (and reads no further); `unsupported_media_type` for a compressed body; `invalid_request`
+ * @throws AppError `too_large`, or `rate_limited` if the caller has too many bytes under way, or others need the room
+ * before the body is there (and reads no further); `unsupported_media_type` for a compressed body; `invalid_request`
  */
-export async function readBody({ req, res }: Arriving, bytesMax: number): Promise<Buffer> {
+export async function readBody({ req, res, admitted }: Arriving, bytesMax: number): Promise<Buffer> {
   // Of two, Node takes the first and a program in front may take the last, so they could disagree about the body.
   if (timesSent(req.rawHeaders, 'content-type') > 1) {
     throw new AppError('invalid_request', 'there must be one Content-Type header', { suspicious: 'broken_request' });
@@ -50,19 +54,34 @@ export async function readBody({ req, res }: Arriving, bytesMax: number): Promis
   if (req.headers['content-encoding'] !== undefined) {
     throw new AppError('unsupported_media_type', 'a compressed body is not accepted');
   }
+  // Told before the body is sent. Bytes count only when they are here, or clients that send none would fill the bound.
+  const bytes = admitted?.countsBytes ? admitted.held : undefined;
+  bytes?.expect(declared);
   if (/(?:^|\W)100-continue(?:$|\W)/i.test(req.headers.expect ?? '')) res.writeContinue();
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
+    const stop = (error: unknown) => {
+      req.pause();
+      req.removeAllListeners('data');
+      chunks.length = 0;
+      reject(error);
+    };
+    const arrived = admitted?.held.untilArrived(stop);
     req.on('data', (chunk: Buffer) => {
       size += chunk.length;
-      if (size > bytesMax) {
-        req.pause();
-        req.removeAllListeners('data');
-        reject(tooLarge(bytesMax));
-      } else chunks.push(chunk);
+      try {
+        if (size > bytesMax) throw tooLarge(bytesMax);
+        bytes?.take(chunk.length);
+        chunks.push(chunk);
+      } catch (error) {
+        stop(error);
+      }
     });
-    req.on('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));
+    req.on('end', () => {
+      arrived?.();
+      resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
+    });
     req.on('aborted', () => reject(new AppError('invalid_request', 'the request ended before its body did')));
     req.on('error', (cause) => reject(new AppError('invalid_request', 'the body could not be read', { cause })));
   });

@@ -3,9 +3,10 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { AppError } from '@cardea/contracts/errors';
+import { refusalOfStranger } from './exchange.ts';
 import type { ServerContext } from './exchange.ts';
 import { whenAnswered } from './in-order.ts';
-import { toProblem } from './problem.ts';
+import { retryAfterSeconds, toProblem } from './problem.ts';
 import { constantHeaders } from './security-headers.ts';
 import { HEADER_BYTES_MAX, HEADER_FIELDS_MAX } from './serve.ts';
 
@@ -21,30 +22,29 @@ export function refuseBrokenRequests(server: Server, ctx: ServerContext): void {
   const refuseOnce = (socket: Duplex, code: string) => {
     if (refused.has(socket)) return;
     refused.add(socket);
-    void refuseConnection(ctx, socket as Socket, code);
+    void refuseConnection(ctx, socket as Socket, toAppError(code));
   };
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET' || !(socket.writable || refused.has(socket))) socket.destroy();
     else refuseOnce(socket, error.code ?? '');
   });
   // Without this listener Node closes a connection that asks for a tunnel, and sends no answer.
-  server.on('connect', (_req, socket) => {
-    socket.on('error', () => socket.destroy());
-    refuseOnce(socket, 'CONNECT');
-  });
+  server.on('connect', (_req, socket) => refuseOnce(socket, 'CONNECT'));
 }
 
-async function refuseConnection(ctx: ServerContext, socket: Socket, code: string): Promise<void> {
+/** Records an error, answers it and closes the connection. */
+export async function refuseConnection(ctx: ServerContext, socket: Socket, reason: AppError): Promise<void> {
+  socket.on('error', () => socket.destroy());
   const requestId = crypto.randomUUID();
-  const error = toAppError(code);
   const caller = ctx.stranger(new IncomingMessage(socket), requestId);
+  const error = refusalOfStranger(ctx, caller, reason);
   try {
     await ctx.recordRefusal({ caller, action: 'request.refuse', params: {}, body: undefined, error });
   } catch (cause) {
     ctx.logger.error('a broken request was not recorded', { requestId, error: cause });
   }
   ctx.metrics.refusals.inc({ code: error.code });
-  ctx.metrics.suspicious.inc({ rule: error.suspicious ?? 'broken_request' });
+  if (error.suspicious !== undefined) ctx.metrics.suspicious.inc({ rule: error.suspicious });
   // An answer to what is broken must not be taken for that to a request before it, which may have changed something.
   await whenAnswered(socket);
   if (socket.writable) socket.end(toAnswer(error, requestId));
@@ -70,12 +70,14 @@ function toAppError(code: string): AppError {
 function toAnswer(error: AppError, requestId: string): string {
   const problem = toProblem(error, requestId);
   const body = JSON.stringify(problem);
+  const retryAfter = retryAfterSeconds(error);
   const headers = {
     ...constantHeaders,
     'Content-Type': 'application/problem+json',
     'Content-Length': Buffer.byteLength(body),
     'X-Request-Id': requestId,
     'Cache-Control': 'no-store',
+    ...(retryAfter === undefined ? {} : { 'Retry-After': retryAfter }),
     Connection: 'close',
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);

@@ -2,7 +2,7 @@ import type { IncomingMessage, RequestListener } from 'node:http';
 import type { AuditActor } from '@cardea/contracts/audit-event';
 import { answer, beginExchange, refuse } from './exchange.ts';
 import type { Exchange, ServerContext } from './exchange.ts';
-import { isOddPath, oddityOf } from './odd-requests.ts';
+import { canonicalPath, isOddPath, oddityOf } from './odd-requests.ts';
 import { takes } from './route.ts';
 import type { Route } from './route.ts';
 import { constantHeaders } from './security-headers.ts';
@@ -48,6 +48,7 @@ async function answerHot({ ctx, limit }: HotPath, exchange: Exchange, actor: Aud
 }
 
 interface Match {
+  /** In its one spelling. */
   path: string;
   route: Route;
   /** Shared by every request for this path. */
@@ -67,7 +68,7 @@ function createMatcher(routes: Route[]) {
       const url = req.url ?? '';
       if (oddityOf(req) || url.includes('#')) return undefined;
       const mark = url.indexOf('?');
-      const path = mark < 0 ? url : url.slice(0, mark);
+      const path = canonicalPath(mark < 0 ? url : url.slice(0, mark));
       const before = known.get(path);
       return before && takes(before.route.endpoint, req.method) ? before : match(routes, req.method, path);
     },

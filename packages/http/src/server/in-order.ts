@@ -17,6 +17,7 @@ interface Turn {
  */
 export function inOrder(listener: RequestListener): RequestListener {
   return (req, res) => {
+    if (ignored.has(req.socket)) return;
     const turns = turnsOf(req.socket);
     const turn = { req, res, isSafe: safeMethods.has(req.method ?? ''), hasBegun: false };
     turns.push(turn);
@@ -38,6 +39,13 @@ export async function whenAnswered(socket: Duplex): Promise<void> {
     void Promise.all(answered).then(() => resolve());
   });
 }
+
+/** Begins no request of a connection: another answer is on its way to it. */
+export function ignoreRequests(socket: Duplex): void {
+  ignored.add(socket);
+}
+
+const ignored = new WeakSet<Duplex>();
 
 // In the order in which they came.
 const connections = new WeakMap<Duplex, Turn[]>();

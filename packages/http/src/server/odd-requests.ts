@@ -2,14 +2,14 @@ import type { IncomingMessage } from 'node:http';
 import { AppError } from '@cardea/contracts/errors';
 import type { RequestHandler } from 'express';
 
-// No name holds a character that needs percent-encoding, so one spelling of a path is enough. A second spelling would
-// bypass a program that compares paths, such as a proxy.
+// What is left after `canonicalPath` has decoded: no name holds another character that needs percent-encoding, and a
+// further spelling would bypass a program that compares paths, such as a proxy (docs/decisions/006).
 export const refuseOddRequests: RequestHandler = (req, _res, next) => {
   const oddity = oddityOf(req);
   if (oddity) throw oddity;
   if (isOddPath(req.path) || req.url.includes('#')) {
     const message =
-      'the target must be a path, or a URL with a host; the path must not be percent-encoded nor hold //, \\ or #';
+      'the target must be a path, or a URL with a host; the path must not hold //, \\, # or a % except in %2F and %3A';
     throw new AppError('invalid_request', message, { suspicious: 'odd_path' });
   }
   next();
@@ -49,15 +49,26 @@ const ODD_TARGET = '/%';
 const ABSOLUTE = /^https?:\/\/(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?<path>\/[^]*|\?[^]*)?$/i;
 
 /**
- * The target of a request in origin form. A target in absolute form must be accepted (RFC 9112 section 3.2.2): its path
- * is what counts, as it was sent. A parser of URLs would change it: one takes a backslash for a slash.
+ * The target of a request in origin form, with its path in its one spelling. A target in absolute form must be accepted
+ * (RFC 9112 section 3.2.2): its path is what counts, as it was sent. A parser of URLs would change it: one takes a
+ * backslash for a slash.
  */
 export function originForm(target: string): string {
-  if (target.startsWith('/') || target === '*') return target;
-  const absolute = ABSOLUTE.exec(target);
-  if (!absolute) return ODD_TARGET;
-  const path = absolute.groups!['path'] ?? '/';
-  return path.startsWith('/') ? path : `/${path}`;
+  if (target === '*') return target;
+  const absolute = target.startsWith('/') ? undefined : ABSOLUTE.exec(target);
+  if (absolute === null) return ODD_TARGET;
+  const sent = absolute ? (absolute.groups!['path'] ?? '/') : target;
+  const mark = sent.indexOf('?');
+  const path = canonicalPath(mark < 0 ? sent : sent.slice(0, mark));
+  return `${path.startsWith('/') ? '' : '/'}${path}${mark < 0 ? '' : sent.slice(mark)}`;
+}
+
+/**
+ * The one spelling of a path (without a query). Clients that are generated from an OpenAPI document send a slash in a name
+ * as %2F and a colon as %3A. Both are decoded, once, before anything looks at the path. A `%` that is left makes it odd.
+ */
+export function canonicalPath(sent: string): string {
+  return sent.includes('%') ? sent.replace(/%2f/gi, '/').replace(/%3a/gi, ':') : sent;
 }
 
 /** Counts how often a field (in lower case) was sent. Node shows only the first of some fields and joins others. */

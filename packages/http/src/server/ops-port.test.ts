@@ -15,7 +15,11 @@ test('a starting service is alive and not ready, and after its start its checks 
   port.show({ registry: createMetrics('test').registry, checks: { database } });
   expect(await statuses()).toEqual([200, 200, 200]);
   isThere = false;
-  expect(await (await fetch(`${port.url}/readyz`)).json()).toEqual({ status: 'not_ready', failed: ['database'] });
+  expect(await (await fetch(`${port.url}/readyz`)).json()).toEqual({
+    status: 'not_ready',
+    failed: ['database'],
+    degraded: [],
+  });
   await port.close();
   await expect(fetch(`${port.url}/healthz`)).rejects.toThrow();
 });

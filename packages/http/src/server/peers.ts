@@ -2,8 +2,11 @@ import type { IncomingMessage, Server } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { Caller } from '@cardea/contracts/caller';
 import { addressIn } from '@cardea/contracts/cidr';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
+import { steadyClock } from '@cardea/contracts/steady-clock';
+import type { SteadyClock } from '@cardea/contracts/steady-clock';
 import type { Logger } from '@cardea/process/logger';
 import { peerName } from '../mtls.ts';
 import type { ServiceName } from '../mtls.ts';
@@ -35,13 +38,22 @@ export function certificateHolder(req: IncomingMessage, requestId: string): Call
   };
 }
 
-/** Logs and counts failed handshakes. Such a peer never sends a request, so this is its only trace. */
+/**
+ * Counts failed handshakes and logs one a second, with how many others there were since the last line. Such a peer never
+ * sends a request, so this is its only trace, and it must not fill the disk with it.
+ */
 export function reportRefusedHandshakes(
   server: Server,
-  { logger, refused }: { logger: Logger; refused: { inc(): void } },
+  { logger, refused, steadyMs = steadyClock }: { logger: Logger; refused: { inc(): void }; steadyMs?: SteadyClock },
 ): void {
+  let [loggedAt, others] = [-Infinity, 0];
   server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
     refused.inc();
-    logger.warn('a TLS handshake was refused', { ip: socket.remoteAddress, error });
+    if (steadyMs() - loggedAt < SECOND_MS) {
+      others += 1;
+      return;
+    }
+    logger.warn('a TLS handshake was refused', { ip: socket.remoteAddress, error, count: others });
+    [loggedAt, others] = [steadyMs(), 0];
   });
 }

@@ -1,3 +1,4 @@
+import { unknownField } from '@cardea/contracts/unknown-field';
 import type { z } from 'zod';
 
 /** An error of one field, as zod reports it. */
@@ -20,7 +21,7 @@ const formats: Record<string, string> = {
 
 /**
  * The message to a client about a wrong field whose schema has no message of its own. The message continues a sentence
- * that begins with the field's name. It never repeats what was sent, neither a value nor the name of a field.
+ * that begins with the field's name. It never repeats a value that was sent, and of names only that of a field that is not known.
  */
 export function plainMessage(issue: Issue): string {
   // If nothing was sent, the type that zod expects does not matter.
@@ -37,9 +38,8 @@ export function plainMessage(issue: Issue): string {
       return `must ${inUnits(issue.origin, `at least ${issue.minimum}`)}`;
     case 'too_big':
       return `must ${inUnits(issue.origin, `at most ${issue.maximum}`)}`;
-    // The message does not name the field, because a client may have sent a value as a name.
     case 'unrecognized_keys':
-      return 'has a field that is not known here';
+      return unknownField(issue.keys[0] ?? '');
     case 'not_multiple_of':
     case 'invalid_union':
     case 'invalid_key':

@@ -1,4 +1,5 @@
 import { AppError } from '@cardea/contracts/errors';
+import { unknownField } from '@cardea/contracts/unknown-field';
 
 /** The query as an object. @throws AppError `invalid_request` for a parameter given twice or undecodable. */
 export function parseQuery(url = ''): Record<string, string> {
@@ -14,7 +15,7 @@ export function parseQuery(url = ''): Record<string, string> {
   }
   // If a query may have names that the client chooses, zod skips this name and reports nothing.
   if (Object.hasOwn(query, '__proto__')) {
-    throw new AppError('invalid_request', 'query: has a field that is not known here');
+    throw new AppError('invalid_request', `query: ${unknownField('__proto__')}`);
   }
   return query;
 }

@@ -100,7 +100,8 @@ export function limitReads(
   const policy = `"reads"; q=${perSecond}; w=1`;
   return (exchange, actor) => {
     const { left, missing } = buckets.take(actor.session ?? actor.credential ?? actor.id, 1);
-    const limit = `"reads"; r=${left}; t=1`;
+    // After a pause twice the quota may come at once. What is left never says more than the quota does (section 4.1).
+    const limit = `"reads"; r=${Math.min(left, perSecond)}; t=1`;
     exchange.headers ??= {};
     exchange.headers['RateLimit-Policy'] = policy;
     exchange.headers['RateLimit'] = limit;

@@ -8,21 +8,36 @@ import { AppError } from '@cardea/contracts/errors';
 import type { OauthError } from '@cardea/contracts/errors';
 import type { z } from 'zod';
 import { plainMessage } from './plain-message.ts';
+import type { Shares } from './shares.ts';
 
 /** What a handler gets: only input that the contract has parsed. */
-export type Input<P, Q, B, C extends boolean> = {
+export type Input<P, Q, B, C extends boolean, F = undefined> = Target<P, Q> & {
   caller: Caller;
-  params: P;
-  query: Q;
   body: B;
+  /** What `Route.findWithCaller` has found. */
+  found: F;
   /** The headers of the request. Few endpoints need them. */
   headers: IncomingHttpHeaders;
 } & (C extends true ? { conditions: Conditions } : unknown);
+
+/** The content type of an answer in JSON. */
+export const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** What the path and the query of a request name, as the contract has parsed them. */
+export interface Target<P, Q> {
+  params: P;
+  query: Q;
+}
+
+/** Finds out who the holder of a verified token is now. @throws AppError `unauthenticated` */
+export type FindCaller = (claimed: Caller) => Promise<Caller>;
 
 /** What a handler answers. The default status is the first one of the endpoint. */
 export type Reply<R> = { status?: number; headers?: Record<string, string> } & (
   | { body: R }
   | { text: string; contentType: string }
+  /** The bytes are overwritten once they have left. */
+  | { secretBytes: Uint8Array; contentType: string }
   | { stream: Readable; contentType: string }
   | { empty: true }
 );
@@ -34,20 +49,45 @@ export interface Route {
   bodyBytesMax: number;
   /** The handler parses the body's bytes itself. */
   rawBody: boolean;
-  handle(input: Input<never, never, never, true>): Promise<Reply<unknown> | Audited<Reply<unknown>> | NotModified>;
+  /** Decides before the body is read whether the caller may send it at all. @throws AppError */
+  mayBegin?: MayBegin<never> | undefined;
+  /** What the request holds one of until its answer has left. */
+  atOnce?: Shares | undefined;
+  /**
+   * Looks up the account of the caller together with what the handler needs of the target, where a statement of its own
+   * for each would cost too much time. The handler decides, also about what the caller may see.
+   */
+  findWithCaller?(claimed: Caller, target: Target<never, never>): Promise<{ caller: Caller; found: unknown }>;
+  handle(
+    input: Input<never, never, never, true, never>,
+  ): Promise<Reply<unknown> | Audited<Reply<unknown>> | NotModified>;
 }
 
-type Handler<P extends z.ZodType, Q extends z.ZodType, B, Result, C extends boolean = false> = (
-  input: Input<z.output<P>, z.output<Q>, B, C>,
+type Handler<P extends z.ZodType, Q extends z.ZodType, B, Result, C extends boolean = false, F = undefined> = (
+  input: Input<z.output<P>, z.output<Q>, B, C, F>,
 ) => Promise<Result>;
 
-const BODY_BYTES_MAX = 128 * 1024;
+/** The most bytes of a body, unless an endpoint takes a large one. */
+export const BODY_BYTES_MAX = 128 * 1024;
+
+/** The most bytes of a body from a caller without a token. */
+const STRANGER_BODY_BYTES_MAX = 16 * 1024;
+
+type MayBegin<P> = (input: { caller: Caller; params: P }) => Promise<unknown>;
+
+/**
+ * Options of a route. Who may send a large body, or take one of a few places, is decided before: it costs others
+ * something.
+ */
+type RouteOptions<P extends z.ZodType> =
+  | { atOnce?: Shares; bodyBytesMax?: number; mayBegin: MayBegin<z.output<P>> }
+  | { atOnce?: undefined; bodyBytesMax?: undefined; mayBegin?: undefined };
 
 /**
  * Binds a public endpoint to its handler. The handler answers with an `Audited` reply, which exists only once its
  * record is on disk, so nothing is released before. Or it answers with `NotModified`, which releases nothing.
  * The handler of a `conditional` endpoint gets the parsed conditions of the request. A body has at most 128 KiB unless
- * `bodyBytesMax` says otherwise.
+ * `bodyBytesMax` says otherwise, and at most 16 KiB from a caller without a token.
  */
 export function route<
   P extends z.ZodType,
@@ -55,21 +95,29 @@ export function route<
   B extends z.ZodType,
   R extends z.ZodType,
   C extends boolean,
+  F = undefined,
 >(
   endpoint: Endpoint<P, Q, B, R, C>,
-  handle: Handler<P, Q, z.output<B>, Audited<Reply<z.input<R>>> | NotModified, C>,
-  options: { bodyBytesMax?: number } = {},
+  handle: Handler<P, Q, z.output<B>, Audited<Reply<z.input<R>>> | NotModified, C, F>,
+  options: RouteOptions<P> & {
+    findWithCaller?(claimed: Caller, target: Target<z.output<P>, z.output<Q>>): Promise<{ caller: Caller; found: F }>;
+  } = {},
 ): Route {
-  return bind(endpoint, handle, { bodyBytesMax: BODY_BYTES_MAX, rawBody: false, ...options });
+  return bind(endpoint, handle, { rawBody: false, ...options });
 }
 
-/** Binds an endpoint whose answers need no record: calls between services, health, documents. */
-export function plainRoute<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, R extends z.ZodType>(
-  endpoint: Endpoint<P, Q, B, R>,
-  handle: Handler<P, Q, z.output<B>, Reply<z.input<R>>>,
-  options: { bodyBytesMax?: number } = {},
-): Route {
-  return bind(endpoint, handle, { bodyBytesMax: BODY_BYTES_MAX, rawBody: false, ...options });
+/**
+ * Binds an endpoint whose answers need no record: calls between services, health, documents. An answer that is always
+ * the same is written once, as `text`, because a stranger may ask for it all day.
+ */
+export function plainRoute<
+  P extends z.ZodType,
+  Q extends z.ZodType,
+  B extends z.ZodType,
+  R extends z.ZodType,
+  C extends boolean,
+>(endpoint: Endpoint<P, Q, B, R, C>, handle: Handler<P, Q, z.output<B>, Reply<z.input<R>> | NotModified, C>): Route {
+  return bind(endpoint, handle, { rawBody: false });
 }
 
 /** For a handler that must see the body's exact bytes. Its answer needs no record, or comes with one. */
@@ -81,8 +129,17 @@ export function rawRoute<P extends z.ZodType, Q extends z.ZodType, B extends z.Z
   return bind(endpoint, handle, { ...options, rawBody: true });
 }
 
-function bind(endpoint: Endpoint, handle: unknown, options: { bodyBytesMax: number; rawBody: boolean }): Route {
-  return { endpoint, pattern: toPattern(endpoint.path), handle: handle as Route['handle'], ...options };
+function bind(
+  endpoint: Endpoint,
+  handle: unknown,
+  {
+    bodyBytesMax,
+    ...options
+  }: Pick<Route, 'rawBody' | 'mayBegin' | 'atOnce' | 'findWithCaller'> & { bodyBytesMax?: number | undefined },
+): Route {
+  const most = bodyBytesMax ?? (endpoint.auth === 'none' ? STRANGER_BODY_BYTES_MAX : BODY_BYTES_MAX);
+  const pattern = toPattern(endpoint.path);
+  return { endpoint, pattern, bodyBytesMax: most, handle: handle as Route['handle'], ...options };
 }
 
 /** Whether an endpoint answers a method. What answers GET also answers HEAD (RFC 9110 section 9.1). */

@@ -30,10 +30,15 @@ export const HEADER_BYTES_MAX = 16 * 1024;
 /** The most fields in the header of a request. Node has no setting for it. */
 export const HEADER_FIELDS_MAX = 1_000;
 
+/** How long a request may take to arrive, with its body. */
+const REQUEST_MS_MAX = 30_000;
+
 const httpOptions = {
   maxHeaderSize: HEADER_BYTES_MAX,
-  requestTimeout: 30_000,
+  requestTimeout: REQUEST_MS_MAX,
   headersTimeout: 10_000,
+  // Node looks for late requests so often. With its own 30 s, one could take twice as long as it may.
+  connectionsCheckingInterval: 2_000,
   keepAliveTimeout: 65_000,
   // With true, Node itself would refuse a request without a Host header, and nothing would record it.
   requireHostHeader: false,
