@@ -59,9 +59,10 @@ create table refresh_token (
 
 create index refresh_token_session_id on refresh_token (session_id);
 
--- Failed sign-ins by subject: a hash of the typed name, whether it exists or not, or an address.
+-- Failed sign-ins by subject: a hash of the typed name, whether it exists or not, at a network or in a session; or a
+-- network.
 create table sign_in_failure (
-  subject text primary key,
+  subject text collate "C" primary key,
   failures bigint not null,
   last_at bigint not null,
   locked_until bigint not null
@@ -118,6 +119,9 @@ create table vault (
   created_at bigint not null,
   created_by text not null
 );
+
+-- Each new vault counts those that its maker has made before.
+create index vault_created_by on vault (created_by);
 
 -- Deleted vaults, until a job has deleted their rows. Nobody can open their values: the DEKs were deleted first.
 create table deleted_vault (
@@ -371,18 +375,21 @@ create table secret_label (
 
 create index secret_label_secret_id on secret_label (secret_id);
 
--- The targets of versions that are references, by the names in the reference. A null version means the newest.
+-- The targets of versions that are references, by the names in the reference and the ids of what had the names when it
+-- was written: null for a free name. A null version means the newest. The sealed value has the ids too.
 create table secret_reference (
   secret_id text not null,
   version bigint not null,
   target_vault text collate "C" not null,
   target_name text collate "C" not null,
   target_version bigint,
+  target_vault_id text,
+  target_secret_id text,
   primary key (secret_id, version),
   foreign key (secret_id, version) references secret_version (secret_id, version) on delete cascade
 );
 
-create index secret_reference_target on secret_reference (target_vault, target_name);
+create index secret_reference_target on secret_reference (target_vault_id, target_name);
 
 -- Names of secrets that were moved away or purged, with the last version. A new secret of the same name continues from
 -- that version, so that one entity tag never means two values.

@@ -9,6 +9,8 @@ export interface VaultRow {
   description: string;
   /** How many versions are kept of a secret that has no limit of its own. */
   max_versions: number;
+  /** 1 if everybody may read the public halves of its keys. */
+  public_jwks: 0 | 1;
   created_at: number;
 }
 
@@ -18,18 +20,17 @@ export async function findGrantedIn(
   vaultName: string,
   principal: string,
 ): Promise<{ vault: VaultRow; granted: Granted | undefined } | undefined> {
-  const [row] = await db.query<VaultRow & Nullable<GrantColumns>>(
-    `select v.id, v.name, v.description, v.max_versions, v.created_at,
-            g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
+  const [row] = await db.query<VaultRow & NoGrantColumns>(
+    `select v.id, v.name, v.description, v.max_versions, v.public_jwks, v.created_at,
+            g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.key_prefix, g.expires_at
        from vault v
        left join vault_grant g on g.vault_id = v.id and g.principal = $2
       where v.name = $1`,
     [vaultName, principal],
   );
   if (!row) return undefined;
-  const { id, name, description, max_versions, created_at } = row;
-  const granted = row.owner === null ? undefined : toGranted(row as GrantColumns);
-  return { vault: { id, name, description, max_versions, created_at }, granted };
+  const { id, name, description, max_versions, public_jwks, created_at } = row;
+  return { vault: { id, name, description, max_versions, public_jwks, created_at }, granted: toGrantedOrNone(row) };
 }
 
 /** The columns of a grant. */
@@ -39,10 +40,16 @@ export interface GrantColumns {
   keys: string;
   allowed_cidrs: string;
   path_prefix: string | null;
+  key_prefix: string | null;
   expires_at: number | null;
 }
 
-type Nullable<T> = { [K in keyof T]: T[K] | null };
+/** The columns of a grant from a `left join`. All are null if there is none. */
+export type NoGrantColumns = { [K in keyof GrantColumns]: GrantColumns[K] | null };
+
+export function toGrantedOrNone(row: NoGrantColumns): Granted | undefined {
+  return row.owner === null ? undefined : toGranted(row as GrantColumns);
+}
 
 export function toGranted(row: GrantColumns): Granted {
   return {
@@ -51,6 +58,7 @@ export function toGranted(row: GrantColumns): Granted {
     keys: JSON.parse(row.keys) as KeyVerb[],
     allowedCidrs: JSON.parse(row.allowed_cidrs) as string[],
     pathPrefix: row.path_prefix ?? undefined,
+    keyPrefix: row.key_prefix ?? undefined,
     expiresAt: row.expires_at ?? undefined,
   };
 }

@@ -8,7 +8,7 @@ import { findGrantedIn } from './access-store.ts';
 import type { VaultRow } from './access-store.ts';
 import type { VaultContext } from './context.ts';
 import { decide } from './decide.ts';
-import type { Decision } from './decide.ts';
+import type { Decision, Granted } from './decide.ts';
 import { vaultNotThere } from './not-there.ts';
 
 /** An action that is not about one vault. */
@@ -29,8 +29,10 @@ export type SystemAction =
 export interface Allowed {
   vault: VaultRow;
   rule: AuditRule;
-  /** The caller must not see names outside of this prefix. */
+  /** The caller must not see names of secrets outside of this prefix. */
   pathPrefix: string | undefined;
+  /** The caller must not see names of keys that do not begin so. */
+  keyPrefix: string | undefined;
   /** Decides again, about the caller and the grant as a transaction has found them. @throws as `authorize` */
   confirm(caller: Caller, found: GrantedIn | undefined): void;
 }
@@ -49,6 +51,22 @@ export async function authorize(
   const decideOn = (by: Caller, found: GrantedIn | undefined) =>
     requireAllowed(ctx, by, action, { found, name: on.name });
   return { ...decideOn(caller, await lookUp(ctx, caller, on.vault)), confirm: decideOn };
+}
+
+/**
+ * Like `authorize`, about a vault and a grant that were found in the same moment as the account of the caller.
+ * @throws as `authorize`
+ */
+export function authorizeFound(
+  ctx: VaultContext,
+  caller: Caller,
+  action: VaultAction,
+  on: { found: GrantedIn | undefined; name: string | undefined },
+): Allowed {
+  ctx.audit.admit();
+  const confirm = (by: Caller, found: GrantedIn | undefined) =>
+    void requireAllowed(ctx, by, action, { found, name: on.name });
+  return { ...requireAllowed(ctx, caller, action, on), confirm };
 }
 
 /**
@@ -76,6 +94,15 @@ export async function mayRead(
 ): Promise<boolean> {
   const found = await findGrantedIn(db, vault, principalOf(caller));
   return found !== undefined && decideFor(ctx, caller, 'secret.read', { found, name }).allowed;
+}
+
+/** Whether the caller may learn that a secret with this name exists. `granted` is their grant in its vault. */
+export function mayList(
+  ctx: VaultContext,
+  caller: Caller,
+  { granted, name }: { granted: Granted | undefined; name: string },
+): boolean {
+  return decideFor(ctx, caller, 'secret.list', { found: { granted }, name }).allowed;
 }
 
 /**
@@ -121,7 +148,8 @@ function requireAllowed(
   if (!visible) throw vaultNotThere(rule);
   if (!allowed) throw new AppError('access_denied', `you may not do ${action} here`, { rule });
   const isUnlimited = rule.startsWith('role:') || granted?.owner;
-  return { vault, rule, pathPrefix: isUnlimited ? undefined : granted?.pathPrefix };
+  const limits = isUnlimited ? undefined : granted;
+  return { vault, rule, pathPrefix: limits?.pathPrefix, keyPrefix: limits?.keyPrefix };
 }
 
 /** A vault, and the grant of one principal in it. */
@@ -131,7 +159,7 @@ function decideFor(
   ctx: VaultContext,
   caller: Caller,
   action: VaultAction,
-  { found: { granted }, name }: { found: GrantedIn; name: string | undefined },
+  { found: { granted }, name }: { found: Pick<GrantedIn, 'granted'>; name: string | undefined },
 ): Decision {
   // An unknown address is inside no network.
   const { ip = 'unknown' } = caller.source;

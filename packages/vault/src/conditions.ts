@@ -23,6 +23,11 @@ export function isKnown({ ifNoneMatch }: Conditions, tag: string): boolean {
   return ifNoneMatch !== undefined && matches(ifNoneMatch, tag);
 }
 
+/** Whether the client gave the tag itself. `*` and a list of guesses match what the client does not know. */
+export function namesOneTag({ ifNoneMatch }: Conditions): boolean {
+  return Array.isArray(ifNoneMatch) && ifNoneMatch.length === 1;
+}
+
 function matches(tags: '*' | string[], tag: string | undefined): boolean {
   return tag !== undefined && (tags === '*' || tags.includes(tag));
 }

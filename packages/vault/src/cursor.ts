@@ -1,31 +1,45 @@
 import { AppError } from '@cardea/contracts/errors';
-import { NO_CURSOR } from '@cardea/contracts/names';
+import { sha256Hex } from '@cardea/crypto/ids';
 
-/** The position of a page in a list that is ordered by more than one column: the keys of the last item. */
+/**
+ * Which list a cursor belongs to: its name, and everything that narrows it or gives it another order. `undefined` is no
+ * filter. Without the list, the position of one list would be a position somewhere in another.
+ */
+export type ListId = readonly [name: string, ...narrowedBy: (string | number | boolean | undefined)[]];
+
+/** The keys of an item, in the order of its list. */
 export type CursorKeys = readonly (string | number)[];
 
-/** Encodes a position for a client to send back. It hides nothing: the client must be allowed to see all the keys. */
-export function toCursor(keys: CursorKeys): string {
-  return Buffer.from(JSON.stringify(keys)).toString('base64url');
+declare const made: unique symbol;
+/** The position of a page in a list. Only `toCursor` makes one, so no list hands out a bare key. */
+export type Cursor = string & { readonly [made]: true };
+
+/** The position after an item, for a client to send back. It hides nothing: the client must be allowed to see the keys. */
+export function toCursor(list: ListId, keys: CursorKeys): Cursor {
+  return Buffer.from(JSON.stringify([tagOf(list), ...keys])).toString('base64url') as Cursor;
 }
 
 /**
- * The keys that `toCursor` encoded. They must have the shape of `first`: the same number of keys, with texts and
- * integers (0 or more) at the same positions.
- * @throws AppError `invalid_request`
+ * The keys that `toCursor` encoded for the same list, or `start` without a cursor. They must have the shape of `start`:
+ * the same number of keys, with texts and integers (0 or more) at the same positions.
+ * @throws AppError `invalid_request` for a cursor of another list
  */
-export function fromCursor<P extends CursorKeys>(cursor: string, first: P): P {
-  const keys = parse(cursor);
-  const isValid = Array.isArray(keys) && keys.length === first.length && first.every((key, i) => isLike(keys[i], key));
-  // Each position has one encoding. Another text that decodes to the same keys was not made by `toCursor`.
-  if (isValid && toCursor(keys) === cursor) return keys as unknown as P;
-  throw notACursor();
+export function fromCursor<P extends CursorKeys>(list: ListId, cursor: string | undefined, start: P): P {
+  if (cursor === undefined || cursor === '') return start;
+  const parts = parse(cursor);
+  if (Array.isArray(parts) && parts.length === start.length + 1) {
+    const keys = parts.slice(1) as unknown as P;
+    const isValid = start.every((key, i) => isLike(keys[i], key));
+    // Each position has one encoding. Another text that decodes to the same keys was not made by `toCursor`.
+    if (isValid && toCursor(list, keys) === cursor) return keys;
+  }
+  const message = 'is not a cursor of this list: repeat the call without it, or with the parameters of the page before';
+  throw new AppError('invalid_request', `query.cursor: ${message}`, { errors: [{ path: 'query.cursor', message }] });
 }
 
-/** The refusal of a cursor that is none of the list's. */
-export function notACursor(): AppError {
-  const errors = [{ path: 'query.cursor', message: NO_CURSOR }];
-  return new AppError('invalid_request', `query.cursor: ${NO_CURSOR}`, { errors });
+// Short, so that a cursor with a long name fits into a URL.
+function tagOf(list: ListId): string {
+  return sha256Hex(JSON.stringify(list)).slice(0, 16);
 }
 
 function parse(cursor: string): unknown {

@@ -47,19 +47,25 @@ const live: Sentence[] = [
 ];
 const isLive = (question: Question) => live.every(({ holds }) => holds(question));
 const isOwner: Sentence['holds'] = (question) => isLive(question) && question.granted!.owner;
-const hasNoLimit = ({ pathPrefix, expiresAt, allowedCidrs }: Granted) =>
-  [pathPrefix, expiresAt, allowedCidrs[0]].every((limit) => limit === undefined);
+const hasNoLimit = ({ pathPrefix, keyPrefix, expiresAt, allowedCidrs }: Granted) =>
+  [pathPrefix, keyPrefix, expiresAt, allowedCidrs[0]].every((limit) => limit === undefined);
 const hasVerb: Sentence['holds'] = (question) =>
   isLive(question) && [...question.granted!.secrets, ...question.granted!.keys].length > 0;
+const isAboutKey = ({ action }: Question) => action.startsWith('key.');
 const isBelowPrefix: Sentence['holds'] = ({ granted, name }) =>
   name === undefined ||
   segments(granted?.pathPrefix ?? name).every((segment, depth) => segments(name)[depth] === segment);
+const beginsWithPrefix: Sentence['holds'] = ({ granted, name }) =>
+  name === undefined || name.indexOf(granted?.keyPrefix ?? '') === 0;
+// A path prefix is for secrets, a key prefix for keys. Neither says anything of the other.
+const isCovered: Sentence['holds'] = (question) =>
+  isAboutKey(question) ? beginsWithPrefix(question) : isBelowPrefix(question);
 
 const sees: Sentence[] = [
   { says: 'an admin sees every vault', holds: isRole('admin') },
   { says: "a ceo sees every vault's metadata", holds: isRole('ceo') },
   { says: 'an owner sees the whole vault', holds: isOwner },
-  { says: 'others see what they have a verb for', holds: (question) => hasVerb(question) && isBelowPrefix(question) },
+  { says: 'others see what they have a verb for', holds: (question) => hasVerb(question) && isCovered(question) },
 ];
 
 // Each sentence of the contract that allows something. Everything else is denied.
@@ -67,7 +73,7 @@ const may: Sentence[] = [
   { says: 'an admin reads and writes in every vault', holds: isRole('admin') },
   {
     says: 'a ceo looks at metadata',
-    holds: ({ role, action }) => role === 'ceo' && /^(vault\.(read|events)|(secret|key)\.list)$/.test(action),
+    holds: ({ role, action }) => role === 'ceo' && /^(vault\.(read|events|audit)|(secret|key)\.list)$/.test(action),
   },
   {
     says: 'an owner does everything in the vault, and one with limits does not manage it',
@@ -79,14 +85,14 @@ const may: Sentence[] = [
   {
     says: 'who has any verb may look at the vault',
     holds: (question) =>
-      question.role !== 'ceo' && question.action === 'vault.read' && hasVerb(question) && isBelowPrefix(question),
+      question.role !== 'ceo' && question.action === 'vault.read' && hasVerb(question) && isCovered(question),
   },
   ...(['secret', 'key'] as const).map((kind) => ({
     says: `a verb for a ${kind} is for that and nothing else`,
     holds: (question: Question) =>
       question.role !== 'ceo' &&
       isLive(question) &&
-      isBelowPrefix(question) &&
+      isCovered(question) &&
       (kind === 'secret' ? question.granted!.secrets : question.granted!.keys)
         .map((verb) => `${kind}.${verb}`)
         .includes(question.action),
@@ -102,7 +108,8 @@ const claims: Record<string, (question: Question) => boolean> = {
   'grant:network': (question) => !live[2]!.holds(question),
   'grant:owner': isOwner,
   'grant:empty': (question) => isLive(question) && !hasVerb(question),
-  'grant:path': (question) => isLive(question) && !isBelowPrefix(question),
+  'grant:path': (question) => isLive(question) && !isAboutKey(question) && !isBelowPrefix(question),
+  'grant:key-prefix': (question) => isLive(question) && isAboutKey(question) && !beginsWithPrefix(question),
   ...Object.fromEntries(vaultActions.map((action) => [`grant:${action}`, (question) => question.action === action])),
 };
 
@@ -112,6 +119,7 @@ const grant: fc.Arbitrary<Granted> = fc.record({
   keys: fc.subarray([...keyVerbs]),
   allowedCidrs: fc.oneof(fc.constant([]), fc.subarray(Object.keys(networks), { maxLength: 3 })),
   pathPrefix: fc.option(fc.constantFrom(...names), { nil: undefined }),
+  keyPrefix: fc.option(fc.constantFrom(...names), { nil: undefined }),
   expiresAt: fc.option(fc.constant(EXPIRY), { nil: undefined }),
 });
 const empty: Granted = { owner: false, secrets: [], keys: [], allowedCidrs: [] };
@@ -215,9 +223,23 @@ describe('by name:', () => {
     });
   });
 
+  test.each([
+    ['ci-', true],
+    ['ci-tokens', true],
+    ['ci', false],
+    ['cd-tokens', false],
+    ['CI-tokens', false],
+    ['x-ci-tokens', false],
+  ])('the key prefix ci-, for the key %s', (name, allowed) => {
+    const granted = { ...all, keyPrefix: 'ci-', pathPrefix: 'apps' };
+    expect(ask(granted, 'key.sign', { name })).toMatchObject({ allowed, visible: allowed });
+    expect(ask(granted, 'secret.read', { name: 'apps' })).toMatchObject({ allowed: true, visible: true });
+    expect(ask(granted, 'secret.read', { name })).toMatchObject({ allowed: false, visible: false });
+  });
+
   test('a ceo sees metadata and does nothing, whatever was granted', () => {
     const seen = vaultActions.filter((action) => ask({ ...all, owner: true }, action, { role: 'ceo' }).allowed);
-    expect(seen).toEqual(['vault.read', 'vault.events', 'secret.list', 'key.list']);
+    expect(seen).toEqual(['vault.read', 'vault.events', 'vault.audit', 'secret.list', 'key.list']);
   });
 
   test('an owner outside the networks has no rights', () => {

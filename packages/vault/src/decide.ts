@@ -9,8 +9,10 @@ export interface Granted {
   secrets: readonly SecretVerb[];
   keys: readonly KeyVerb[];
   allowedCidrs: readonly string[];
-  /** Covers the secret with this name and all names under it. */
+  /** Covers the secret with this name and all names under it. Says nothing about keys. */
   pathPrefix?: string | undefined;
+  /** Covers the keys whose names begin so. Says nothing about secrets. */
+  keyPrefix?: string | undefined;
   /** Milliseconds since 1970. From then on the grant gives nothing. */
   expiresAt?: number | undefined;
 }
@@ -36,7 +38,13 @@ export interface Decision {
 }
 
 // What a ceo may do for oversight. None of these actions shows a value.
-const metadataActions: ReadonlySet<VaultAction> = new Set(['vault.read', 'vault.events', 'secret.list', 'key.list']);
+const metadataActions: ReadonlySet<VaultAction> = new Set([
+  'vault.read',
+  'vault.events',
+  'vault.audit',
+  'secret.list',
+  'key.list',
+]);
 
 /**
  * Decides about an action in a vault; nothing else does. The default is to deny. The role is checked before the grant:
@@ -55,7 +63,9 @@ function decideByGrant({ action, name, ip, now }: Question, granted: Granted): D
   if (ip !== undefined && !isInside(ip, granted.allowedCidrs)) return hidden('grant:network');
   if (granted.owner) return { allowed: mayOwnerDo(action, granted), visible: true, rule: 'grant:owner' };
   if (granted.secrets.length === 0 && granted.keys.length === 0) return hidden('grant:empty');
-  if (name !== undefined && !covers(granted.pathPrefix, name)) return hidden('grant:path');
+  const isAboutKey = action.startsWith('key.');
+  if (name !== undefined && isAboutKey && !name.startsWith(granted.keyPrefix ?? '')) return hidden('grant:key-prefix');
+  if (name !== undefined && !isAboutKey && !covers(granted.pathPrefix, name)) return hidden('grant:path');
   return { allowed: grants(granted, action), visible: true, rule: `grant:${action}` };
 }
 
@@ -65,8 +75,8 @@ function mayOwnerDo(action: VaultAction, granted: Granted): boolean {
 }
 
 /** Whether a grant holds for every name, from everywhere and forever. */
-export function isUnlimited({ pathPrefix, allowedCidrs, expiresAt }: Granted): boolean {
-  return pathPrefix === undefined && allowedCidrs.length === 0 && expiresAt === undefined;
+export function isUnlimited({ pathPrefix, keyPrefix, allowedCidrs, expiresAt }: Granted): boolean {
+  return pathPrefix === undefined && keyPrefix === undefined && allowedCidrs.length === 0 && expiresAt === undefined;
 }
 
 function hidden(rule: AccessRule): Decision {

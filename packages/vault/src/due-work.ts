@@ -4,6 +4,7 @@ import { applicationAnnouncements, applicationExpiries } from './applications/ap
 import { credentialAnnouncements, credentialExpiries } from './applications/credential-expiry.ts';
 import type { VaultContext } from './context.ts';
 import { grantAnnouncements, grantExpiries } from './grants/grant-expiry.ts';
+import { keyDestructions, keyRotations } from './keys/schedule/key-sweep.ts';
 import { findOldestUnsent } from './outbox.ts';
 import { oldestDueRotation } from './rotation/rotation-schedule.ts';
 import { secretAnnouncements, secretExpiries, versionExpiries } from './secrets/lifecycle/expiry.ts';
@@ -33,6 +34,10 @@ export const timedWork = {
   'grant.sweep': {
     'grant.announcement': timed(grantAnnouncements),
     'grant.expiry': timed(grantExpiries),
+  },
+  'key.sweep': {
+    'key.rotation': timed(keyRotations),
+    'key.destruction': timed(keyDestructions),
   },
   'secret.sweep': {
     'secret.announcement': timed(secretAnnouncements),

@@ -6,6 +6,10 @@ import { timedWork } from './due-work.ts';
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { clearEvents, sweepEvents } from './events/events.ts';
 import { sweepMessages } from './kek-webhook/sweep-messages.ts';
+import { clearKeys } from './keys/clear-keys.ts';
+import { sweepKeyUses } from './keys/schedule/key-sweep.ts';
+import { clearImportJobs } from './keys/transfer/import-job-store.ts';
+import { sweepImportJobs } from './keys/transfer/import-jobs.ts';
 import { relayOutbox } from './outbox.ts';
 import { scheduleRotations } from './rotation/rotation-schedule.ts';
 import { runRotation } from './rotation/run-rotation.ts';
@@ -23,7 +27,14 @@ import { sweepDeliveries } from './webhooks/sweep-deliveries.ts';
  * How each feature deletes the rows that outlive their vault. A feature with rows of its own adds its function here.
  * `clearGivenUpNames` comes after `clearSecrets`, because a deleted secret gives up its name.
  */
-const clearings: readonly ClearVault[] = [clearSecrets, clearGivenUpNames, clearEvents, clearUnopened];
+const clearings: readonly ClearVault[] = [
+  clearSecrets,
+  clearGivenUpNames,
+  clearKeys,
+  clearImportJobs,
+  clearEvents,
+  clearUnopened,
+];
 
 /** What the jobs do. Every handler may run twice, and in any process. */
 export function jobHandlers(ctx: VaultContext): JobHandlers {
@@ -41,10 +52,11 @@ export function jobHandlers(ctx: VaultContext): JobHandlers {
     'application.sweep': sweeps([...sweepsOf('application.sweep'), sweepExpiredCredentials]),
     'grant.sweep': sweeps(sweepsOf('grant.sweep')),
     'secret.sweep': sweeps(sweepsOf('secret.sweep')),
+    'key.sweep': sweeps(sweepsOf('key.sweep')),
     'vault.sweep': async (_payload, run) => {
       await sweepDeletedVaults(ctx, clearings, run);
     },
-    'event.sweep': sweeps([sweepEvents]),
+    'event.sweep': sweeps([sweepEvents, sweepKeyUses, sweepImportJobs]),
     'signing-key.rotate': async () => {
       await rotateSigningKeys(ctx);
     },
@@ -73,16 +85,20 @@ export const jobConcurrency: Partial<Record<JobName, number>> = { 'rotation.run'
 
 /** The recurring jobs. Due work is in the database; a schedule only looks for it. */
 export async function scheduleJobs(queue: Queue): Promise<void> {
-  await queue.every('outbox.relay', 10 * SECOND_MS, {});
-  await queue.every('session.sweep', 10 * MINUTE_MS, {});
-  await queue.every('user.sweep', MINUTE_MS, {});
-  await queue.every('application.sweep', MINUTE_MS, {});
-  await queue.every('grant.sweep', MINUTE_MS, {});
-  await queue.every('secret.sweep', MINUTE_MS, {});
-  await queue.every('vault.sweep', MINUTE_MS, {});
-  await queue.every('event.sweep', HOUR_MS, {});
-  await queue.every('signing-key.rotate', HOUR_MS, {});
-  await queue.every('rotation.schedule', MINUTE_MS, {});
-  await queue.every('webhook.deliver', 5 * SECOND_MS, {});
-  await queue.every('webhook.sweep', 10 * MINUTE_MS, {});
+  // All at once: if Redis does not answer, the queue still knows each of them, and registers it when Redis is back.
+  await Promise.all([
+    queue.every('outbox.relay', 10 * SECOND_MS, {}),
+    queue.every('session.sweep', 10 * MINUTE_MS, {}),
+    queue.every('user.sweep', MINUTE_MS, {}),
+    queue.every('application.sweep', MINUTE_MS, {}),
+    queue.every('grant.sweep', MINUTE_MS, {}),
+    queue.every('secret.sweep', MINUTE_MS, {}),
+    queue.every('key.sweep', MINUTE_MS, {}),
+    queue.every('vault.sweep', MINUTE_MS, {}),
+    queue.every('event.sweep', HOUR_MS, {}),
+    queue.every('signing-key.rotate', HOUR_MS, {}),
+    queue.every('rotation.schedule', MINUTE_MS, {}),
+    queue.every('webhook.deliver', 5 * SECOND_MS, {}),
+    queue.every('webhook.sweep', 10 * MINUTE_MS, {}),
+  ]);
 }

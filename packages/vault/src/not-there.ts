@@ -15,3 +15,8 @@ export function secretNotThere(message = 'no such secret'): AppError {
 export function noVersionYet(): AppError {
   return new AppError('not_found', 'the secret has no version yet', { rule: 'no-such-version' });
 }
+
+/** The error for a key that does not exist. */
+export function keyNotThere(): AppError {
+  return new AppError('not_found', 'no such key', { rule: 'no-such-key' });
+}

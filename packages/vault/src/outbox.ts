@@ -3,29 +3,55 @@ import { AuditEvent } from '@cardea/contracts/audit-event';
 import type { AuditLog, AuditRoom } from '@cardea/contracts/audited';
 import type { JobRun } from '@cardea/jobs/queue';
 import type { Db, Queryable, Transaction } from '@cardea/storage/db';
+import { pauseIfLong } from '@cardea/storage/long-work';
 import { jsonRows } from '@cardea/storage/json-rows';
 import type { Outbox } from './context.ts';
 
 /** Rows younger than this belong to a request that still waits for its own append. */
 const RELAY_AFTER_MS = 10_000;
 const RELAY_PAGE = 256;
+/** How many events are kept in memory while neither the audit log nor the database answers. */
+const KEPT_MAX = 1_000;
 
 export function createOutbox(db: Db): Outbox {
   let acknowledged: string[] = [];
+  let kept: AuditEvent[] = [];
   let flushing = Promise.resolve();
 
   async function deleteAcknowledged(): Promise<void> {
     const ids = acknowledged;
     if (ids.length === 0) return;
     acknowledged = [];
-    await deleteRows(db, ids);
+    await deleteRows(db, db.engine, ids);
+  }
+
+  async function addKept(): Promise<void> {
+    const events = kept;
+    if (events.length === 0) return;
+    await db.lockingTransaction({}, async (tx) => {
+      // The answer to an earlier attempt may have been lost after its commit.
+      await deleteRows(
+        tx,
+        db.engine,
+        events.map(({ id }) => id),
+      );
+      await addToOutbox(tx, db.engine, events);
+    });
+    kept = kept.slice(events.length);
   }
 
   return {
     acknowledge: (id) => void acknowledged.push(id),
+    // Once there are so many, later ones are dropped: the log lines of their calls remain.
+    keep: (events) => void (kept = [...kept, ...events].slice(0, KEPT_MAX)),
     flush() {
       // Flushes run one after the other: a flush before closing must not resolve before the timer's flush is done.
-      const flushed = flushing.then(deleteAcknowledged);
+      // What cannot be added must not keep rows that the log has.
+      const added = flushing.then(addKept);
+      const flushed = added
+        .catch(() => undefined)
+        .then(deleteAcknowledged)
+        .then(() => added);
       flushing = flushed.catch(() => undefined);
       return flushed;
     },
@@ -34,10 +60,15 @@ export function createOutbox(db: Db): Outbox {
 
 /** Writes events in the same transaction as the change that they record (I2). */
 export async function addToOutbox(tx: Transaction, engine: Db['engine'], events: AuditEvent[]): Promise<void> {
-  for (const { action } of events) refuseForeign(action);
-  // An event that the log would refuse fails here, and its change with it.
-  const rows = events.map((event) => [event.id, JSON.stringify(AuditEvent.parse(event)), Date.parse(event.ts)]);
-  await tx.query(
+  const rows: [string, string, number][] = [];
+  for (const event of events) {
+    await pauseIfLong();
+    refuseForeign(event);
+    // An event that the log would refuse fails here, and its change with it.
+    rows.push([event.id, JSON.stringify(AuditEvent.parse(event)), Date.parse(event.ts)]);
+  }
+  // Not waited for: the commit goes with it, and commits only what has not failed.
+  void tx.query(
     `insert into outbox (id, event, created_at)
      select value ->> 0, value ->> 1, cast(value ->> 2 as bigint)
        from ${jsonRows(engine, '$1')}`,
@@ -46,9 +77,9 @@ export async function addToOutbox(tx: Transaction, engine: Db['engine'], events:
 }
 
 // Either api-service or a worker may send what is in the outbox.
-function refuseForeign(action: string): void {
-  if (!maySubmit('api-service', action) || !maySubmit('worker', action)) {
-    throw new TypeError(`${action} cannot be recorded through the outbox`);
+function refuseForeign(event: AuditEvent): void {
+  if (!maySubmit('api-service', event) || !maySubmit('worker', event)) {
+    throw new TypeError(`${event.action} cannot be recorded through the outbox`);
   }
 }
 
@@ -63,6 +94,7 @@ export async function relayOutbox(ctx: { db: Db; audit: AuditLog; now(): Date },
     const delivered = rows.filter((_row, index) => outcomes[index]!.status === 'fulfilled');
     await deleteRows(
       ctx.db,
+      ctx.db.engine,
       delivered.map((row) => row.id),
     );
     run.done(delivered.length);
@@ -100,10 +132,10 @@ async function appendRow(audit: AuditLog, row: { event: string }, room: AuditRoo
   await audit.append(AuditEvent.parse(JSON.parse(row.event)), room);
 }
 
-async function deleteRows(db: Db, ids: string[]): Promise<void> {
+async function deleteRows(db: Queryable, engine: Db['engine'], ids: string[]): Promise<void> {
   await db.query(
     `delete from outbox
-      where id in (select value ->> 0 from ${jsonRows(db.engine, '$1')})`,
+      where id in (select value ->> 0 from ${jsonRows(engine, '$1')})`,
     [JSON.stringify(ids.map((id) => [id]))],
   );
 }

@@ -1,12 +1,15 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { Audited } from '@cardea/contracts/audited';
 import type { AuditRoom, Receipt } from '@cardea/contracts/audited';
+import { callerKey } from '@cardea/contracts/caller-key';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { toAuditEvent } from '@cardea/contracts/to-audit-event';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
+import { DbUnavailable, QueueFull } from '@cardea/storage/db';
 import type { Locks, Transaction } from '@cardea/storage/db';
+import { pauseIfLong } from '@cardea/storage/long-work';
 import type { VaultContext } from './context.ts';
 import { principalOf } from './authorize.ts';
 import type { Allowed } from './authorize.ts';
@@ -37,7 +40,9 @@ export interface ChangeOutcome<T> {
 }
 
 /**
- * Records that something is shown while `work` prepares it, and returns it once both are done.
+ * Records that something is shown while `work` prepares it, and returns it once both are done. If the log does not
+ * answer in time, it may have taken the records all the same. It gets one that nothing was shown once it answers again.
+ * `rights` are confirmed when there is room for the records: for what had to wait since they were given (I8).
  * @throws AppError `unavailable` before the work begins if the log is known not to answer, or after it if the log does
  * not take the record; whatever `work` throws
  */
@@ -46,25 +51,57 @@ export async function audited<T>(
   caller: Caller,
   facts: EventFacts | EventFactsList,
   work: () => T | Promise<T>,
+  rights: Allowed[] = [],
 ): Promise<Audited<T>> {
   ctx.audit.admit();
   const events = eventsOf(ctx, caller, facts);
   // Room for all: if one record were refused for want of room, the others would say that something was shown.
   const room = await ctx.audit.reserve?.(events.length);
   try {
+    if (rights.length > 0) await confirmRights(ctx, ctx.db, caller, rights);
     // The work starts before the records: work that throws at once has shown nothing, so nothing is recorded.
     const prepared = work();
-    const [shown, receipt] = await Promise.all([prepared, ...events.map((event) => ctx.audit.append(event, room))]);
-    return new Audited(receipt!, shown);
+    const recorded = appendEach(caller, events, (event) => ctx.audit.append(event, room));
+    const [shown, receipt] = await Promise.all([prepared, recorded.catch(withFailure(ctx, caller, facts))]);
+    return new Audited(receipt, shown);
   } finally {
     room?.release();
   }
 }
 
+// The log may have taken a record and not answered in time. What says that nothing was shown is in the outbox, until the
+// log answers again; in memory, if the database does not answer either. An export has a record of the whole before those of its secrets, and one answer to it is enough.
+function withFailure(ctx: VaultContext, caller: Caller, facts: EventFacts | EventFactsList) {
+  return async (error: unknown): Promise<never> => {
+    const all = Array.isArray(facts) ? facts : [facts];
+    const reason = 'the log did not take every record: nothing was shown';
+    const failed = all
+      .filter(({ action }) => action === all[0]!.action)
+      .map((one) => eventOf(ctx, caller, { ...one, decision: 'deny', rule: 'records-missing', reason }));
+    try {
+      await ctx.db.lockingTransaction({ by: callerKey(caller) }, (tx) => addToOutbox(tx, ctx.db.engine, failed));
+    } catch (second) {
+      if (isAway(second)) ctx.outbox.keep(failed);
+      throw bothOf(error, second);
+    }
+    throw error;
+  };
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof DbUnavailable || error instanceof QueueFull;
+}
+
+/** The first error, with both as its causes: an operator must see that the log and the database have failed. */
+function bothOf(first: unknown, second: unknown): Error {
+  const cause = new AggregateError([first, second], 'neither the log nor the outbox has taken the records');
+  return first instanceof AppError ? new AppError(first.code, first.message, { cause }) : cause;
+}
+
 /**
  * Changes the database and writes what happened into the outbox, in one transaction. The transaction confirms the rights
- * of the caller, and while it runs, nobody takes them away (I8). Resolves once the audit log has the records too. If the log does not answer, the change stands
- * and the relay sends its records later.
+ * of the caller, and while it runs, nobody takes them away (I8). Resolves once the audit log has the records too. If the
+ * log does not answer, the change stands and the relay sends its records later.
  * @throws AppError `unavailable` before anything is changed, or after the change: then the message says so
  */
 export async function changed<T>(
@@ -87,11 +124,11 @@ export async function changed<T>(
     return { value, events };
   };
   try {
-    const locks = locksOf(caller, { isChecked, account, vaultLocks });
+    const locks = { ...locksOf(caller, { isChecked, account, vaultLocks }), by: callerKey(caller) };
     const transaction = vaultLocks ? ctx.db.lockingTransaction(locks, recorded) : ctx.db.transaction(recorded, locks);
     const { value, events } = await transaction;
-    const [receipt] = await Promise.all(events.map(async (event) => appendFromOutbox(ctx, event, room)));
-    return new Audited(receipt!, value);
+    const receipt = await appendEach(caller, events, (event) => appendFromOutbox(ctx, event, room));
+    return new Audited(receipt, value);
   } finally {
     room?.release();
   }
@@ -111,10 +148,17 @@ async function withRights<T>(
 
 function locksOf(
   caller: Caller,
-  { isChecked, account, vaultLocks }: { isChecked: boolean; account: string; vaultLocks: Locks | undefined },
+  {
+    isChecked,
+    account,
+    vaultLocks = {},
+  }: Required<Pick<ChangeTerms, 'account'>> & {
+    isChecked: boolean;
+    vaultLocks: Locks | undefined;
+  },
 ): Locks {
   const own = isChecked ? [principalLock(principalOf(caller))] : [];
-  const { shared = [], exclusive = [] } = vaultLocks ?? {};
+  const { shared = [], exclusive = [] } = vaultLocks;
   return account === 'alone'
     ? { shared, exclusive: [...exclusive, ...own] }
     : { shared: [...shared, ...own], exclusive };
@@ -122,6 +166,24 @@ function locksOf(
 
 function eventsOf(ctx: VaultContext, caller: Caller, facts: EventFacts | EventFactsList): AuditEvent[] {
   return (Array.isArray(facts) ? facts : [facts]).map((one) => eventOf(ctx, caller, one));
+}
+
+/** Appends all events, and lets others in between if there are many. Returns the receipt of the first. */
+async function appendEach(
+  caller: Caller,
+  events: AuditEvent[],
+  append: (event: AuditEvent) => Promise<Receipt>,
+): Promise<Receipt> {
+  const appended: Promise<Receipt>[] = [];
+  for (const [index, event] of events.entries()) {
+    if (index > 0) await pauseIfLong(callerKey(caller));
+    const receipt = append(event);
+    // It is awaited below, with all others. Until then its failure is nobody's.
+    receipt.catch(() => undefined);
+    appended.push(receipt);
+  }
+  const [first] = await Promise.all(appended);
+  return first!;
 }
 
 // Each event is sent by itself: if the log takes some and then stops answering, only the others are sent again.

@@ -7,7 +7,9 @@ import type { ChangeOutcome } from './record.ts';
 
 /**
  * Does what `changeInVaults` would do and rolls all of it back. The result is what the real change would have given.
- * Records nothing: the caller that shows the result records it.
+ * Records nothing: the caller that shows the result records it. It holds the locks of the change, so a dry run does it
+ * only if references are involved: what becomes of those is hard to tell from the rows as they are. It must not open or
+ * seal thousands of values.
  * @throws what `changeInVaults` throws
  */
 export async function rehearse<T>(

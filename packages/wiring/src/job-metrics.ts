@@ -1,6 +1,7 @@
 import type { JobObserver, Queue } from '@cardea/jobs/queue';
 import { jobNames } from '@cardea/jobs/queue';
 import type { Logger } from '@cardea/process/logger';
+import { tellAbsentMetrics } from '@cardea/process/metrics';
 import type { VaultContext } from '@cardea/vault/context';
 import { SECOND_MS } from '@cardea/contracts/durations';
 import { oldestDue } from '@cardea/vault/due-work';
@@ -96,6 +97,7 @@ interface AskedGauge {
 
 function gauge({ registers, logger }: { registers: Registry[]; logger: Logger }, asked: AskedGauge): void {
   const { name, help, label, ask } = asked;
+  const { failed, worked } = tellAbsentMetrics(logger);
   const shown = new Gauge({
     name,
     help,
@@ -105,8 +107,9 @@ function gauge({ registers, logger }: { registers: Registry[]; logger: Logger },
       this.reset();
       try {
         for (const [value, count] of await ask()) this.set({ [label]: value }, count);
+        worked();
       } catch (error) {
-        logger.warn('metrics are absent from this scrape', { error });
+        failed(error);
       }
     },
   });

@@ -1,4 +1,6 @@
 import { AppError } from '@cardea/contracts/errors';
+import { steadyClock } from '@cardea/contracts/steady-clock';
+import type { SteadyClock } from '@cardea/contracts/steady-clock';
 import { createAuditClient } from '@cardea/http/client/audit-client';
 import { followSeal } from '@cardea/http/client/follow-seal';
 import { createKekClient } from '@cardea/http/client/kek-client';
@@ -10,7 +12,9 @@ import type { TlsIdentity } from '@cardea/http/mtls';
 import { createBullmqQueue } from '@cardea/jobs/bullmq';
 import { createInProcessQueue } from '@cardea/jobs/in-process';
 import type { JobObserver, OnJobError, Queue } from '@cardea/jobs/queue';
+import { withCause } from '@cardea/process/cause';
 import type { Logger } from '@cardea/process/logger';
+import { oncePerCause } from '@cardea/process/once-per-cause';
 import { repeat } from '@cardea/process/repeat';
 import { failStop } from '@cardea/process/run';
 import { untilThere } from '@cardea/process/until-there';
@@ -29,6 +33,8 @@ import { createAppendObserver, showVault } from './vault-metrics.ts';
 
 /** What a service supplies. */
 export interface Service extends Pick<VaultContext, 'passwords' | 'now'> {
+  /** Replaced by tests. */
+  steadyMs?: SteadyClock | undefined;
   identity: TlsIdentity;
   logger: Logger;
   /** Gets the metrics of jobs, of due work, and of what the process keeps in memory. */
@@ -54,7 +60,7 @@ export interface OpenVault {
  * @throws DbRefused, SchemaRefused
  */
 export async function openVault(config: VaultConfig, service: Service): Promise<OpenVault> {
-  const { identity, logger, registry, passwords, now, auditDeadlineMs } = service;
+  const { identity, logger, registry, passwords, now, steadyMs = steadyClock, auditDeadlineMs } = service;
   await using opening = new AsyncDisposableStack();
   const kekService = createClient({ url: config.kekUrl, peer: 'kek-service', identity });
   opening.defer(() => kekService.close());
@@ -66,24 +72,40 @@ export async function openVault(config: VaultConfig, service: Service): Promise<
   opening.defer(() => db.close());
 
   let vaultsPerMinute = Infinity;
-  const pace = { vaultsPerMinute: () => vaultsPerMinute, now: () => now().getTime() };
+  const pace = { vaultsPerMinute: () => vaultsPerMinute, steadyMs };
   const keks = pacedKeks(createKekClient(kekService), pace);
   const seals = createSealClient(kekService);
   const queue = createQueue(config, { logger, observer: createJobObserver(registry) });
   const webhookSender = createWebhookSender();
   const { vaultSettings: settings } = config;
-  const vault = createVaultContext({ db, keks, seals, audit, passwords, webhookSender, settings, jobs: queue, now });
-  opening.defer(() => vault.deks.clear());
+  const clocks = { now, steadyMs };
+  const vault = createVaultContext({
+    db,
+    keks,
+    seals,
+    audit,
+    passwords,
+    webhookSender,
+    settings,
+    jobs: queue,
+    ...clocks,
+  });
+  const forgetKeys = () => {
+    vault.deks.clear();
+    vault.keyMaterials.clear();
+  };
+  opening.defer(forgetKeys);
   // A connection of its own, which it keeps.
   const sealEvents = createClient({ url: config.kekUrl, peer: 'kek-service', identity, connections: 1 });
   opening.defer(() => sealEvents.close());
   opening.use(
     followSeal(sealEvents, {
-      onSealed: () => vault.deks.clear(),
+      onSealed: forgetKeys,
       onBudget: (limit) => (vaultsPerMinute = limit),
     }),
   );
   opening.defer(() => vault.lastReads.flush());
+  opening.defer(() => vault.keyUses.flush());
   opening.defer(() => vault.outbox.flush());
   opening.defer(() => queue.close());
   showDueWork(registry, { vault, queue, logger });
@@ -106,8 +128,10 @@ function openStore({ database, allowFsyncOff }: VaultConfig, logger: Logger): Pr
 }
 
 function createQueue({ redis }: VaultConfig, { logger, observer }: { logger: Logger; observer: JobObserver }): Queue {
+  const { failed } = oncePerCause((error) => logger.error(withCause('the queue does not work', error), { error }));
   const onError: OnJobError = (error, job) => {
-    const what = { job: job?.name, attempt: job?.attempt };
+    if (!job) return failed(error);
+    const what = { job: job.name, attempt: job.attempt };
     // A service that the job needs does not answer or is sealed. The job is tried again, and that service logs why.
     const isAway = error instanceof AppError && (error.code === 'sealed' || error.code === 'unavailable');
     if (isAway) logger.warn('job waits', { ...what, code: error.code });
@@ -122,7 +146,10 @@ function createQueue({ redis }: VaultConfig, { logger, observer }: { logger: Log
  * outlive its expiry because the database does not answer.
  */
 function keepUp(vault: VaultContext, logger: Logger, opening: AsyncDisposableStack): void {
-  const sweeping = setInterval(() => vault.deks.sweep(), SECOND_MS);
+  const sweeping = setInterval(() => {
+    vault.deks.sweep();
+    vault.keyMaterials.sweep();
+  }, SECOND_MS);
   opening.defer(() => clearInterval(sweeping));
   const outbox = repeat(
     SECOND_MS,
@@ -136,4 +163,10 @@ function keepUp(vault: VaultContext, logger: Logger, opening: AsyncDisposableSta
     (error) => logger.warn('the last readers are not stored yet; the audit log has them', { error }),
   );
   opening.use(lastReads);
+  const keyUses = repeat(
+    10 * SECOND_MS,
+    () => vault.keyUses.flush(),
+    (error) => logger.warn('the uses of keys are not counted yet; the audit log has them', { error }),
+  );
+  opening.use(keyUses);
 }

@@ -1,11 +1,11 @@
 import type { RedisServer } from '@cardea/jobs/redis-options';
-import { commonSettings, fullNeeds, startProblem } from '@cardea/process/config';
+import { ServiceUrl, commonSettings, fullNeeds, startProblem } from '@cardea/process/config';
 import type { Rule } from '@cardea/process/config';
 import { databaseRules, databaseVariables, redisRules, redisVariables } from '@cardea/process/server-settings';
 import type { PostgresServer } from '@cardea/storage/postgres-server';
 import type { VaultSettings } from '@cardea/vault/context';
-import { toVaultSettings, vaultVariables } from '@cardea/vault/settings';
 import { z } from 'zod';
+import { toVaultSettings, vaultVariables } from './vault-settings.ts';
 import { readWebhooksFile } from './webhooks-file.ts';
 
 /** The settings that `openVault` needs. */
@@ -27,8 +27,8 @@ export const vaultConfigVariables = {
   ...vaultVariables,
   ...databaseVariables,
   ...redisVariables,
-  CARDEA_KEK_URL: z.url(),
-  CARDEA_AUDIT_URL: z.url(),
+  CARDEA_KEK_URL: ServiceUrl,
+  CARDEA_AUDIT_URL: ServiceUrl,
   /** The receivers of webhooks, as JSON or YAML. Without it there are none. */
   CARDEA_WEBHOOKS_FILE: z.string().min(1).optional(),
   /** For tests only: without fsync, PostgreSQL loses commits in a power cut. */

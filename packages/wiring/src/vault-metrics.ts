@@ -1,8 +1,7 @@
 import { AppError } from '@cardea/contracts/errors';
 import type { AppendObserver, AuditClient } from '@cardea/http/client/audit-client';
 import type { TlsIdentity } from '@cardea/http/mtls';
-import { addCounter, addGauge, showCertificates } from '@cardea/process/metrics';
-import type { TransactionCounts } from '@cardea/storage/db';
+import { addCounter, addGauge, showCertificates, showDatabases } from '@cardea/process/metrics';
 import type { VaultContext } from '@cardea/vault/context';
 import { Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
@@ -58,9 +57,8 @@ export function showVault(
     { name: 'cardea_dek_cache_deks', help: 'DEKs in the memory of this process. At most 1,024.' },
     () => vault.deks.figures().kept,
   );
-  if (vault.db.connections) showConnections(registry, vault.db.connections);
-  if (vault.db.outcomes) showTransactions(registry, vault.db.outcomes);
-  showCertificates(registry, () => identity.current());
+  showDatabases(registry, [vault.db]);
+  showCertificates(registry, () => ({ ...identity.current(), servers: identity.servers() }));
 }
 
 function admits(audit: AuditClient): boolean {
@@ -71,37 +69,4 @@ function admits(audit: AuditClient): boolean {
     if (error instanceof AppError && error.code === 'unavailable') return false;
     throw error;
   }
-}
-
-/** Shows how the transactions in PostgreSQL have ended. */
-function showTransactions(registry: Registry, read: () => TransactionCounts): void {
-  addCounter(
-    registry,
-    {
-      name: 'cardea_db_transactions_total',
-      help: 'Transactions in PostgreSQL: committed, rolled back by a conflict and tried again, and failed.',
-      label: 'outcome',
-    },
-    () => Object.entries(read()),
-  );
-}
-
-/** Shows the pool of connections to PostgreSQL. */
-function showConnections(registry: Registry, read: () => { open: number; idle: number; waiting: number }): void {
-  addGauge(
-    registry,
-    {
-      name: 'cardea_db_connections',
-      help: 'Connections to PostgreSQL of this process: active, idle, and callers that wait for one.',
-      label: 'state',
-    },
-    () => {
-      const { open, idle, waiting } = read();
-      return [
-        ['active', open - idle],
-        ['idle', idle],
-        ['waiting', waiting],
-      ];
-    },
-  );
 }

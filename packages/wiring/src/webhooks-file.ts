@@ -5,8 +5,10 @@ import { PlainName } from '@cardea/contracts/names';
 import { webhookEventKinds } from '@cardea/contracts/webhooks/events';
 import type { WebhookEndpoint } from '@cardea/contracts/webhooks/sender';
 import { parseWebhookSecret } from '@cardea/crypto/webhook-signature';
+import { withCause } from '@cardea/process/cause';
 import { StartError } from '@cardea/process/config';
-import { isPrivate, readPrivateFileSync } from '@cardea/process/private-file';
+import { readPrivateFileSync } from '@cardea/process/private-file';
+import { isPrivate } from '@cardea/process/private-mode';
 import { parse } from 'yaml';
 import { z } from 'zod';
 
@@ -103,8 +105,8 @@ function readText(path: string): { text: string; shared: boolean } {
     file = openSync(path, 'r');
     return { text: readFileSync(file, 'utf8'), shared: !isPrivate(fstatSync(file)) };
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new StartError(`The file ${path} that CARDEA_WEBHOOKS_FILE needs cannot be read (${code}).`, { cause });
+    const message = withCause(`The file ${path} that CARDEA_WEBHOOKS_FILE needs cannot be read`, cause);
+    throw new StartError(`${message}.`, { cause });
   } finally {
     if (file !== undefined) closeSync(file);
   }

@@ -67,7 +67,17 @@ async function open(config: Partial<VaultConfig> = {}): Promise<OpenVault> {
       database,
       redis: undefined,
       allowFsyncOff: false,
-      vaultSettings: { expiryLeadsMs: [], trashMs: 0, dekRotationMs: 0, kekRotationMs: 0, webhooks: [] },
+      vaultSettings: {
+        expiryLeadsMs: [],
+        trashMs: 0,
+        dekRotationMs: 0,
+        kekRotationMs: 0,
+        vaultsMadePerUser: 1,
+        secretsPerVault: 1,
+        secretBytesMax: 1,
+        keysPerVault: 1,
+        webhooks: [],
+      },
       ...config,
     },
     { identity, logger, registry: new Registry(), passwords, now: () => new Date() },
@@ -97,7 +107,7 @@ async function outboxRows(): Promise<number> {
 }
 
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 10_000;
+  const giveUpAt = performance.now() + 30_000;
   while (!(await isSo())) {
     if (performance.now() > giveUpAt) throw new Error('it has not come true');
     await sleep(5);

@@ -75,7 +75,9 @@ describe('a file of receivers', () => {
   });
 
   test('that is missing or broken is a start that cannot succeed', async () => {
-    expect(() => readWebhooksFile(join(folder, 'none'), {})).toThrow(/cannot be read \(ENOENT\)/);
+    expect(() => readWebhooksFile(join(folder, 'none'), {})).toThrow(
+      /cannot be read, because it is not there \(ENOENT\)/,
+    );
     await expect(read('endpoints: [')).rejects.toThrow(/is not JSON or YAML/);
     await expect(read('endpoints: {}')).rejects.toThrow(/endpoints/);
     const twice = { endpoints: [endpoint, { ...endpoint, url: 'https://other.example/' }] };

@@ -35,10 +35,10 @@ export async function findApplicationById(db: Queryable, id: string): Promise<{ 
   return row;
 }
 
-/** Applications after `cursor`, by name. */
+/** Applications after a name, by name. */
 export async function listApplicationRows(
   db: Queryable,
-  { cursor, limit }: { cursor: string; limit: number },
+  { after, limit }: { after: string; limit: number },
 ): Promise<ApplicationRow[]> {
   return db.query<ApplicationRow>(
     `select id, name, description, allowed_cidrs, disabled, expires_at, announce_at, created_at
@@ -46,7 +46,7 @@ export async function listApplicationRows(
       where name > $1
       order by name
       limit $2`,
-    [cursor, limit],
+    [after, limit],
   );
 }
 
@@ -98,10 +98,10 @@ export async function deleteApplicationRow(tx: Transaction, id: string): Promise
   await tx.query(`delete from application where id = $1`, [id]);
 }
 
-/** An application's credentials after `cursor`, by id. */
+/** An application's credentials after an id, by id. */
 export async function listCredentialRows(
   db: Queryable,
-  { applicationId, cursor, limit }: { applicationId: string; cursor: string; limit: number },
+  { applicationId, after, limit }: { applicationId: string; after: string; limit: number },
 ): Promise<CredentialRow[]> {
   return db.query<CredentialRow>(
     `select id, expires_at, created_at, last_used_at
@@ -110,7 +110,7 @@ export async function listCredentialRows(
         and id > $2
       order by id
       limit $3`,
-    [applicationId, cursor, limit],
+    [applicationId, after, limit],
   );
 }
 
@@ -153,13 +153,16 @@ export async function insertCredential(tx: Transaction, credential: NewCredentia
 export async function deleteCredentialRow(
   tx: Transaction,
   { id, applicationId }: { id: string; applicationId: string },
-): Promise<boolean> {
+): Promise<Pick<CredentialRow, 'id' | 'expires_at'> | undefined> {
   await tx.lock(principalLock(`application:${applicationId}`));
-  const rows = await tx.query(`delete from application_credential where id = $1 and application_id = $2 returning id`, [
-    id,
-    applicationId,
-  ]);
-  return rows.length === 1;
+  const [deleted] = await tx.query<Pick<CredentialRow, 'id' | 'expires_at'>>(
+    `delete from application_credential
+      where id = $1
+        and application_id = $2
+     returning id, expires_at`,
+    [id, applicationId],
+  );
+  return deleted;
 }
 
 export async function touchCredential(tx: Transaction, id: string, usedAt: number): Promise<void> {
@@ -167,7 +170,10 @@ export async function touchCredential(tx: Transaction, id: string, usedAt: numbe
 }
 
 /** A credential with the current state of its application. */
-export interface CredentialOwner extends Omit<ApplicationRow, 'announce_at'> {
+export interface CredentialOwner extends Pick<
+  ApplicationRow,
+  'id' | 'name' | 'allowed_cidrs' | 'disabled' | 'expires_at'
+> {
   credential_id: string;
   credential_expires_at: number | null;
 }

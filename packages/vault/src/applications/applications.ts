@@ -11,12 +11,13 @@ import type { Queryable } from '@cardea/storage/db';
 import { announcementOf, nextAnnouncement } from '../announcements.ts';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
+import { fromCursor } from '../cursor.ts';
+import type { ListId } from '../cursor.ts';
 import { removeGrantsTo } from '../grants/grant-store.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
-import { touched } from '../touched.ts';
 import {
   countValidCredentials,
   deleteApplicationRow,
@@ -89,14 +90,17 @@ export async function createApplication(
   }
 }
 
+const APPLICATIONS: ListId = ['applications'];
+
 export async function listApplications(
   ctx: VaultContext,
   caller: Caller,
-  { limit, cursor = '' }: PageRequest,
+  { limit, cursor }: PageRequest,
 ): Promise<Audited<Page<Application>>> {
   const { rule } = authorizeSystem(caller, 'application.manage');
-  const rows = await listApplicationRows(ctx.db, { cursor, limit: limit + 1 });
-  const page = pageOf(rows.map(toApplication), limit, ({ name }) => name);
+  const [after] = fromCursor(APPLICATIONS, cursor, ['']);
+  const rows = await listApplicationRows(ctx.db, { after, limit: limit + 1 });
+  const page = pageOf(APPLICATIONS, rows.map(toApplication), limit, ({ name }) => [name]);
   return audited(ctx, caller, { action: 'application.list', rule, resource: { count: page.items.length } }, () => page);
 }
 
@@ -134,7 +138,7 @@ export async function changeApplication(
     await updateApplication(tx, next);
     const changes = changesBetween(fieldsOf(row), fieldsOf(next));
     const resource = { application: name };
-    const facts: EventFacts = { action: 'application.change', rule, ...touched(changes), resource };
+    const facts: EventFacts = { action: 'application.change', rule, changes, resource };
     return { value: toApplication(next), facts };
   });
 }
@@ -174,11 +178,11 @@ export async function createCredential(
     const expiry = { expiresAt: due, announceAt: nextAnnouncement(ctx, due, createdAt) };
     const secretHash = credentialHash(clientSecret);
     await insertCredential(tx, { id: row.id, applicationId, secretHash, ...expiry, createdAt });
-    const changes = changesBetween({}, { expiresAt: timeField(due) });
+    const changes = changesBetween({}, credentialFields(row));
     const resource = { application: name, name: row.id };
     return {
       value: { ...toCredential(row), clientSecret },
-      facts: { action: 'credential.create', rule, resource, ...(changes ? { changes } : {}) },
+      facts: { action: 'credential.create', rule, resource, changes },
     };
   });
 }
@@ -186,12 +190,14 @@ export async function createCredential(
 export async function listCredentials(
   ctx: VaultContext,
   caller: Caller,
-  { name, limit, cursor = '' }: { name: string } & PageRequest,
+  { name, limit, cursor }: { name: string } & PageRequest,
 ): Promise<Audited<Page<Credential>>> {
   const { rule } = authorizeSystem(caller, 'application.manage');
   const { id: applicationId } = await getApplication(ctx.db, name);
-  const rows = await listCredentialRows(ctx.db, { applicationId, cursor, limit: limit + 1 });
-  const page = pageOf(rows.map(toCredential), limit, ({ id }) => id);
+  const list: ListId = ['credentials', applicationId];
+  const [after] = fromCursor(list, cursor, ['']);
+  const rows = await listCredentialRows(ctx.db, { applicationId, after, limit: limit + 1 });
+  const page = pageOf(list, rows.map(toCredential), limit, ({ id }) => [id]);
   const resource = { application: name, count: page.items.length };
   return audited(ctx, caller, { action: 'credential.list', rule, resource }, () => page);
 }
@@ -207,7 +213,8 @@ export async function deleteCredential(
     const { id: applicationId } = await getApplication(tx, name);
     const deleted = await deleteCredentialRow(tx, { id, applicationId });
     if (!deleted) throw new AppError('not_found', 'no such credential', { rule: 'no-such-credential' });
-    const facts: EventFacts = { action: 'credential.delete', rule, resource: { application: name, name: id } };
+    const changes = changesBetween(credentialFields(deleted), {});
+    const facts: EventFacts = { action: 'credential.delete', rule, changes, resource: { application: name, name: id } };
     return { value: undefined, facts };
   });
 }
@@ -222,6 +229,10 @@ async function getApplication(db: Queryable, name: string): Promise<ApplicationR
 function fieldsOf(row: ApplicationRow): AuditFields {
   const { description, allowedCidrs, disabled } = toApplication(row);
   return { description, allowedCidrs, disabled, expiresAt: timeField(row.expires_at) };
+}
+
+function credentialFields({ id, expires_at: expiresAt }: Pick<CredentialRow, 'id' | 'expires_at'>): AuditFields {
+  return { id, expiresAt: timeField(expiresAt) };
 }
 
 function toApplication(row: ApplicationRow): Application {

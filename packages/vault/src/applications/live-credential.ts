@@ -1,10 +1,10 @@
 import type { AuditActor } from '@cardea/contracts/audit-event';
 import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Caller } from '@cardea/contracts/caller';
-import { isInside } from '@cardea/contracts/cidr';
 import { AppError } from '@cardea/contracts/errors';
 import type { Queryable } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
+import { whyApplicationStopped, whyElsewhere } from '../stopped-accounts.ts';
 import { findApplicationById, findByCredentialId } from './application-store.ts';
 import type { CredentialOwner } from './application-store.ts';
 
@@ -24,7 +24,18 @@ export async function callerOfCredential(
   stranger: Caller,
   { applicationId, credentialId }: AuthenticatedApplication,
 ): Promise<Caller> {
-  const owner = await findByCredentialId(ctx.db, credentialId);
+  return callerOfFoundCredential(ctx, stranger, {
+    applicationId,
+    owner: await findByCredentialId(ctx.db, credentialId),
+  });
+}
+
+/** Like `callerOfCredential`, if the owner of the credential was looked up already. @throws AppError `unauthenticated` */
+export async function callerOfFoundCredential(
+  ctx: { db: Queryable; now(): Date },
+  stranger: Caller,
+  { applicationId, owner }: { applicationId: string; owner: CredentialOwner | undefined },
+): Promise<Caller> {
   if (!owner) throw hasEnded('credential-withdrawn', await withoutCredential(ctx, applicationId));
   const caller = callerOf(stranger, owner);
   const rule = whyClosed(ctx, stranger, owner);
@@ -56,9 +67,8 @@ export function whyClosed(
   owner: CredentialOwner,
 ): AuditRule | undefined {
   const now = ctx.now().getTime();
-  if (owner.disabled === 1) return 'application-disabled';
-  if (owner.expires_at !== null && owner.expires_at <= now) return 'application-expired';
+  const stopped = whyApplicationStopped(owner, now);
+  if (stopped !== undefined) return stopped;
   if (owner.credential_expires_at !== null && owner.credential_expires_at <= now) return 'credential-expired';
-  const isNear = isInside(source.ip ?? '', JSON.parse(owner.allowed_cidrs) as string[]);
-  return isNear ? undefined : 'application-network';
+  return whyElsewhere(owner, source.ip ?? '');
 }

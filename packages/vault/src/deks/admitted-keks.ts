@@ -12,9 +12,9 @@ export function admittedKeks({ keks, audit }: { keks: Keks; audit: AuditLog }): 
       audit.admit();
       return keks.wrap(ref, dek);
     },
-    async unwrap(ref, wrapped) {
+    async unwrap(ref, wrapped, by) {
       audit.admit();
-      return keks.unwrap(ref, wrapped);
+      return keks.unwrap(ref, wrapped, by);
     },
     async rewrap(deks) {
       audit.admit();

@@ -1,9 +1,11 @@
 import type { Audited } from '@cardea/contracts/audited';
+import { callerKey } from '@cardea/contracts/caller-key';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { UniqueViolation } from '@cardea/storage/db';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
+import { hasAccount } from '../confirm-rights.ts';
 import { changed } from '../record.ts';
 import type { ChangeOutcome, ChangeTerms } from '../record.ts';
 import { DekNotLoaded } from './dek-cache.ts';
@@ -28,7 +30,7 @@ export async function changeSealed<T>(
     try {
       return await changed(ctx, caller, work, terms);
     } catch (error) {
-      if (error instanceof DekNotLoaded) await loadOrNote(ctx, error, gone);
+      if (error instanceof DekNotLoaded) await loadOrNote(ctx, caller, error, gone);
       else if (error instanceof UniqueViolation && outrun < ATTEMPTS_MAX) outrun += 1;
       else if (error instanceof UniqueViolation) throw tooManyWriters(error);
       else throw error;
@@ -38,10 +40,10 @@ export async function changeSealed<T>(
 
 // A rotation may have destroyed the DEK after the transaction read a row that it sealed. The row is sealed again under
 // another DEK now, so the transaction runs again. If it needs the same DEK again, the DEK is missing.
-async function loadOrNote(ctx: VaultContext, { ref }: DekNotLoaded, gone: Set<string>): Promise<void> {
+async function loadOrNote(ctx: VaultContext, caller: Caller, { ref }: DekNotLoaded, gone: Set<string>): Promise<void> {
   const id = `${ref.vaultId}:${ref.dekVersion}`;
   try {
-    await ctx.deks.load(ref);
+    await ctx.deks.load(ref, hasAccount(caller) ? callerKey(caller) : undefined);
   } catch (error) {
     if (!isMissingDek(error) || gone.has(id)) throw error;
     gone.add(id);

@@ -1,4 +1,5 @@
 import type { AuditLog } from '@cardea/contracts/audited';
+import { AppError } from '@cardea/contracts/errors';
 import type { Keks } from '@cardea/contracts/keks';
 import { migrate, readMigrations } from '@cardea/storage/migrate';
 import { openSqlite } from '@cardea/storage/sqlite';
@@ -11,6 +12,7 @@ import type { DekCache } from '../context.ts';
 import { insertDek } from './dek-store.ts';
 
 const ref = { vaultId: '01980000-0000-7000-8000-000000000001', dekVersion: 1 };
+const of = (i: number) => ({ vaultId: `vault ${i}`, dekVersion: 1 });
 const KEPT_MS = 5 * MINUTE_MS;
 
 let db: Db;
@@ -41,7 +43,7 @@ afterAll(() => db.close());
 
 beforeEach(() => {
   [now, unwrapped] = [0, 0];
-  cache = createDekCache({ db, keks, audit, now: () => new Date(now) });
+  cache = createDekCache({ db, keks, audit, steadyMs: () => now });
 });
 
 describe('a DEK', () => {
@@ -90,5 +92,33 @@ describe('a DEK', () => {
     const asked = cache.load({ ...ref, dekVersion: 2 });
     await expect(asked).rejects.toMatchObject({ code: 'internal', suspicious: 'integrity_failure' });
     expect(unwrapped).toBe(0);
+  });
+
+  test('is evicted from the largest share, so a caller of many vaults evicts only its own', async () => {
+    const wrapped = { bytes: new Uint8Array(77), kekVersion: 1 };
+    await db.transaction(async (tx) => {
+      for (let i = 0; i < 1_100; i += 1) await insertDek(tx, of(i), wrapped, 0);
+    });
+    for (let i = 0; i < 10; i += 1) await cache.load(of(i), 'quiet');
+    for (let i = 10; i < 1_100; i += 1) await cache.load(of(i), 'greedy');
+    expect(cache.figures().kept).toBe(1_024);
+    for (let i = 0; i < 10; i += 1) cache.get(of(i));
+    expect(() => cache.get(of(10))).toThrow(expect.objectContaining({ name: 'DekNotLoaded' }));
+    cache.get(of(1_099));
+  });
+
+  test('that is refused to a caller who has used up its share is asked for again by another who waited for it', async () => {
+    const shared: Keks = {
+      ...keks,
+      async unwrap(_ref, _wrapped, by) {
+        if (by === 'greedy') throw new AppError('rate_limited', 'too many');
+        return keks.unwrap(ref, { bytes: new Uint8Array(), kekVersion: 1 });
+      },
+    };
+    cache = createDekCache({ db, keks: shared, audit, steadyMs: () => now });
+    const used = (by: string) => cache.use(ref, () => 'used', by);
+    const [greedy, quiet] = await Promise.allSettled([used('greedy'), used('quiet')]);
+    expect(greedy).toMatchObject({ reason: { code: 'rate_limited' } });
+    expect(quiet).toMatchObject({ value: 'used' });
   });
 });

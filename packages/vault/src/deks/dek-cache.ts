@@ -1,6 +1,8 @@
 import type { AuditLog } from '@cardea/contracts/audited';
+import { AppError } from '@cardea/contracts/errors';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import type { Keks } from '@cardea/contracts/keks';
+import type { SteadyClock } from '@cardea/contracts/steady-clock';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
 import type { Queryable } from '@cardea/storage/db';
 import type { DekCache } from '../context.ts';
@@ -25,19 +27,26 @@ interface World {
   db: Queryable;
   keks: Keks;
   audit: AuditLog;
-  now(): Date;
+  steadyMs: SteadyClock;
 }
 
 interface Entry {
   key: EnvelopeKey;
+  /** By `steadyMs`. */
   until: number;
+  /** Whose share of the cache it takes. Undefined for Cardea itself. */
+  by: string | undefined;
 }
 
-export function createDekCache({ db, keks, audit, now }: World): DekCache {
+interface Loading {
+  entry: Promise<Entry>;
+  by: string | undefined;
+}
+
+export function createDekCache({ db, keks, audit, steadyMs }: World): DekCache {
   // In the order of last use: the first entry is evicted first.
   const entries = new Map<string, Entry>();
-  const loading = new Map<string, Promise<Entry>>();
-  const clock = () => now().getTime();
+  const loading = new Map<string, Loading>();
   let hits = 0;
   let misses = 0;
 
@@ -47,7 +56,7 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
     const entry = entries.get(id);
     if (!entry) return undefined;
     entries.delete(id);
-    if (entry.until > clock()) {
+    if (entry.until > steadyMs()) {
       entries.set(id, entry);
       return entry;
     }
@@ -55,41 +64,67 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
     return undefined;
   }
 
-  async function load(ref: DekRef, id: string): Promise<Entry> {
+  async function load(ref: DekRef, id: string, by: string | undefined): Promise<Entry> {
     const wrapped = await findWrappedDek(db, ref);
     if (!wrapped) throw await missingDek(db, ref);
-    const bytes = await keks.unwrap(ref, wrapped);
-    const entry = { key: new EnvelopeKey(ref.dekVersion, bytes), until: clock() + KEPT_MS };
+    const bytes = await keks.unwrap(ref, wrapped, by);
+    const entry = { key: new EnvelopeKey(ref.dekVersion, bytes), until: steadyMs() + KEPT_MS, by };
     bytes.fill(0);
     entries.set(id, entry);
     evict();
     return entry;
   }
 
+  // A caller who uses many vaults loses its own keys first (I9): the key goes that the largest share has not used for the
+  // longest time.
   function evict(): void {
-    for (const [id, entry] of entries) {
-      if (entries.size <= DEKS_MAX && entry.until > clock()) return;
+    if (entries.size <= DEKS_MAX) return;
+    sweep();
+    while (entries.size > DEKS_MAX) {
+      const most = largestShare();
+      const [id, entry] = [...entries].find(([, { by }]) => by === most)!;
       entries.delete(id);
       entry.key.destroy();
     }
   }
 
-  // Concurrent requests for a missing DEK share one call to the key service.
-  function loadOnce(ref: DekRef, id: string): Promise<Entry> {
+  function largestShare(): string | undefined {
+    const counts = new Map<string | undefined, number>();
+    for (const { by } of entries.values()) counts.set(by, (counts.get(by) ?? 0) + 1);
+    return [...counts].reduce((most, one) => (one[1] > most[1] ? one : most))[0];
+  }
+
+  function sweep(): void {
+    for (const [id, entry] of entries) {
+      if (entry.until > steadyMs()) continue;
+      entries.delete(id);
+      entry.key.destroy();
+    }
+  }
+
+  // Concurrent requests for a missing DEK share one call to the key service. If it was refused because of another
+  // caller, who may have used up their share, this one asks again.
+  function loadOnce(ref: DekRef, id: string, by: string | undefined): Promise<Entry> {
     misses += 1;
     const underWay = loading.get(id);
-    if (underWay) return underWay;
-    const promise = load(ref, id).finally(() => loading.delete(id));
-    loading.set(id, promise);
-    return promise;
+    if (underWay) {
+      if (underWay.by === by) return underWay.entry;
+      return underWay.entry.catch((error: unknown) => {
+        if (error instanceof AppError && error.code === 'rate_limited') return loadOnce(ref, id, by);
+        throw error;
+      });
+    }
+    const entry = load(ref, id, by).finally(() => loading.delete(id));
+    loading.set(id, { entry, by });
+    return entry;
   }
 
   /** Overwrites the keys whose ids begin so, and those that are being unwrapped now once they are. */
   function forget(prefix: string): void {
     drop(prefix);
-    for (const [id, promise] of loading) {
+    for (const [id, { entry }] of loading) {
       // The caller that waits for the key gets the failure. There is no key to drop then.
-      if (id.startsWith(prefix)) promise.then(() => drop(prefix)).catch(() => undefined);
+      if (id.startsWith(prefix)) entry.then(() => drop(prefix)).catch(() => undefined);
     }
   }
 
@@ -102,13 +137,13 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
   }
 
   return {
-    async use(ref, work) {
+    async use(ref, work, by) {
       const id = idOf(ref);
       for (let isFirst = true; ; isFirst = false) {
         const entry = find(id);
         if (entry && isFirst) hits += 1;
         if (entry) return work(entry.key);
-        await loadOnce(ref, id);
+        await loadOnce(ref, id, by);
       }
     },
     get(ref) {
@@ -117,19 +152,13 @@ export function createDekCache({ db, keks, audit, now }: World): DekCache {
       hits += 1;
       return entry.key;
     },
-    async load(ref) {
+    async load(ref, by) {
       const id = idOf(ref);
       // Another request may have loaded it already. A second copy would replace the first, which would then never be
       // overwritten.
-      if (!find(id)) await loadOnce(ref, id);
+      if (!find(id)) await loadOnce(ref, id, by);
     },
-    sweep() {
-      for (const [id, entry] of entries) {
-        if (entry.until > clock()) continue;
-        entries.delete(id);
-        entry.key.destroy();
-      }
-    },
+    sweep,
     forget: (vaultId) => forget(`${vaultId}:`),
     clear: () => forget(''),
     figures: () => ({ hits, misses, kept: entries.size }),

@@ -59,3 +59,10 @@ export interface Resealable<Row extends OlderRow = OlderRow> {
    */
   replace(ctx: Pick<VaultContext, 'db'>, tx: Transaction, page: Resealed[], dek: DekRef): Promise<number>;
 }
+
+/** Replaces the ciphertexts of a page one by one; see `Resealable.replace`. `replaceOne` says whether it replaced its row. */
+export async function replaceEach(page: Resealed[], replaceOne: (row: Resealed) => Promise<boolean>): Promise<number> {
+  let replaced = 0;
+  for (const row of page) if (await replaceOne(row)) replaced += 1;
+  return replaced;
+}

@@ -6,6 +6,7 @@ import type { VaultContext } from '../context.ts';
 import { SYSTEM_VAULT_ID, findNewestDekVersion, missingDek, useNewestDek } from './dek-store.ts';
 import { openOrReread } from './open-or-reread.ts';
 import type { StoredValue } from './open-or-reread.ts';
+import { replaceEach } from './resealable.ts';
 import type { OlderPage, OlderRow, Resealable } from './resealable.ts';
 
 type Deks = Pick<VaultContext, 'deks'>;
@@ -76,13 +77,8 @@ export function systemResealable(kind: string, rows: SystemRows): Resealable {
       return vaultId === SYSTEM_VAULT_ID && rows.isUsed(tx, dekVersion);
     },
     reseal: (ctx, { id, ciphertext }, dek) => resealForSystem(ctx, { kind, id }, ciphertext, dek),
-    async replace(_ctx, tx, page, { dekVersion }) {
-      let replaced = 0;
-      for (const { id, from, to } of page) {
-        if (await rows.replaceCiphertext(tx, { id, from, to, dekVersion })) replaced += 1;
-      }
-      return replaced;
-    },
+    replace: (_ctx, tx, page, { dekVersion }) =>
+      replaceEach(page, (row) => rows.replaceCiphertext(tx, { ...row, dekVersion })),
   };
 }
 

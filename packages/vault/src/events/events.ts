@@ -7,6 +7,8 @@ import type { JobRun } from '@cardea/jobs/queue';
 import type { Transaction } from '@cardea/storage/db';
 import { authorize, authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
+import { fromCursor } from '../cursor.ts';
+import type { ListId } from '../cursor.ts';
 import { SYSTEM_VAULT_ID } from '../deks/dek-store.ts';
 import { DAY_MS } from '@cardea/contracts/durations';
 import { pageOf } from '../page.ts';
@@ -71,11 +73,10 @@ async function publishEvents<K extends EventKind>(
 export async function listEvents(
   ctx: VaultContext,
   caller: Caller,
-  { vault: name, kind, limit, cursor = '' }: { vault: string; kind?: EventKind | undefined } & PageRequest,
+  { vault: name, kind, limit, cursor }: { vault: string; kind?: EventKind | undefined } & PageRequest,
 ): Promise<Audited<Page<VaultEvent>>> {
   const { vault, rule } = await authorize(ctx, caller, 'vault.events', { vault: name });
-  const rows = await listEventRows(ctx.db, { vaultId: vault.id, kind, before: cursor, limit: limit + 1 });
-  const page = pageOf(rows.map(toEvent), limit, ({ id }) => id);
+  const page = await pageOfEvents(ctx, { vaultId: vault.id, kind, limit, cursor });
   const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
   return audited(ctx, caller, { action: 'event.list', rule, resource }, () => page);
 }
@@ -84,12 +85,21 @@ export async function listEvents(
 export async function listSystemEvents(
   ctx: VaultContext,
   caller: Caller,
-  { kind, limit, cursor = '' }: { kind?: EventKind | undefined } & PageRequest,
+  { kind, limit, cursor }: { kind?: EventKind | undefined } & PageRequest,
 ): Promise<Audited<Page<VaultEvent>>> {
   const { rule } = authorizeSystem(caller, 'event.read');
-  const rows = await listEventRows(ctx.db, { vaultId: SYSTEM_VAULT_ID, kind, before: cursor, limit: limit + 1 });
-  const page = pageOf(rows.map(toEvent), limit, ({ id }) => id);
+  const page = await pageOfEvents(ctx, { vaultId: SYSTEM_VAULT_ID, kind, limit, cursor });
   return audited(ctx, caller, { action: 'event.list', rule, resource: { count: page.items.length } }, () => page);
+}
+
+async function pageOfEvents(
+  ctx: VaultContext,
+  { vaultId, kind, limit, cursor }: { vaultId: string; kind: EventKind | undefined } & PageRequest,
+): Promise<Page<VaultEvent>> {
+  const list: ListId = ['events', vaultId, kind];
+  const [before] = fromCursor(list, cursor, ['']);
+  const rows = await listEventRows(ctx.db, { vaultId, kind, before, limit: limit + 1 });
+  return pageOf(list, rows.map(toEvent), limit, ({ id }) => [id]);
 }
 
 /** Deletes events after 90 days. */

@@ -113,7 +113,8 @@ async function findGrants(tx: Transaction, engine: Db['engine'], grants: DueGran
   return tx.query<NamedGrant>(
     `select g.vault_id, v.name as vault_name, g.principal,
             coalesce('user:' || u.username, 'application:' || a.name) as principal_name,
-            g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at, g.announce_at
+            g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.key_prefix, g.expires_at,
+            g.announce_at
        from (select value ->> 0 as vault_id, value ->> 1 as principal
                from ${jsonRows(engine, '$1')}) as listed
        join vault_grant g on g.vault_id = listed.vault_id and g.principal = listed.principal

@@ -1,23 +1,25 @@
+import type { Role } from '@cardea/contracts/caller';
 import type { Queryable, Transaction } from '@cardea/storage/db';
 import { toGranted } from '../access-store.ts';
 import type { GrantColumns, VaultRow } from '../access-store.ts';
 import type { Granted } from '../decide.ts';
 import { principalLock } from '../locks.ts';
+import type { AccountState } from '../stopped-accounts.ts';
 
 export interface PrincipalGrant extends Granted {
   /** `user:alice`, `application:ci`. */
   principal: string;
 }
 
-/** The grants in a vault, after the principal in `cursor`: applications by name, then users by name. */
+/** The grants in a vault, after a principal: applications by name, then users by name. */
 export async function listGrantsOf(
   db: Queryable,
-  { vaultId, cursor, limit }: { vaultId: string; cursor: string; limit: number },
+  { vaultId, after, limit }: { vaultId: string; after: string; limit: number },
 ): Promise<PrincipalGrant[]> {
   const rows = await db.query<GrantColumns & { principal: string }>(
-    `select principal, owner, secrets, keys, allowed_cidrs, path_prefix, expires_at
+    `select principal, owner, secrets, keys, allowed_cidrs, path_prefix, key_prefix, expires_at
        from (select coalesce('user:' || u.username, 'application:' || a.name) as principal,
-                    g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
+                    g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.key_prefix, g.expires_at
                from vault_grant g
                left join app_user u on g.principal = 'user:' || u.id
                left join application a on g.principal = 'application:' || a.id
@@ -25,9 +27,24 @@ export async function listGrantsOf(
       where principal > $2
       order by principal
       limit $3`,
-    [vaultId, cursor, limit],
+    [vaultId, after, limit],
   );
   return rows.map((row) => ({ ...toGranted(row), principal: row.principal }));
+}
+
+/** The grant of a principal, which is named by its id. */
+export async function findGrantOf(
+  db: Queryable,
+  { vaultId, principal }: { vaultId: string; principal: string },
+): Promise<Granted | undefined> {
+  const [row] = await db.query<GrantColumns>(
+    `select owner, secrets, keys, allowed_cidrs, path_prefix, key_prefix, expires_at
+       from vault_grant
+      where vault_id = $1
+        and principal = $2`,
+    [vaultId, principal],
+  );
+  return row && toGranted(row);
 }
 
 export interface VaultGrant extends Granted {
@@ -37,8 +54,8 @@ export interface VaultGrant extends Granted {
 /** The grants of one principal, by vault name. */
 export async function listGrantsTo(db: Queryable, principal: string): Promise<VaultGrant[]> {
   const rows = await db.query<GrantColumns & VaultRow>(
-    `select v.id, v.name, v.description, v.max_versions, v.created_at,
-            g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.expires_at
+    `select v.id, v.name, v.description, v.max_versions, v.public_jwks, v.created_at,
+            g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.key_prefix, g.expires_at
        from vault_grant g
        join vault v on v.id = g.vault_id
       where g.principal = $1
@@ -46,8 +63,8 @@ export async function listGrantsTo(db: Queryable, principal: string): Promise<Va
     [principal],
   );
   return rows.map((row) => {
-    const { id, name, description, max_versions, created_at } = row;
-    return { ...toGranted(row), vault: { id, name, description, max_versions, created_at } };
+    const { id, name, description, max_versions, public_jwks, created_at } = row;
+    return { ...toGranted(row), vault: { id, name, description, max_versions, public_jwks, created_at } };
   });
 }
 
@@ -67,9 +84,9 @@ export async function upsertGrant(tx: Transaction, grant: NewGrant): Promise<Gra
   const before = await removeGrant(tx, { vaultId, principal });
   await tx.query(
     `insert into vault_grant
-            (vault_id, principal, owner, secrets, keys, allowed_cidrs, path_prefix, expires_at, announce_at,
-             created_at, created_by)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+            (vault_id, principal, owner, secrets, keys, allowed_cidrs, path_prefix, key_prefix, expires_at,
+             announce_at, created_at, created_by)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
     [
       vaultId,
       principal,
@@ -78,6 +95,7 @@ export async function upsertGrant(tx: Transaction, grant: NewGrant): Promise<Gra
       JSON.stringify(granted.keys),
       JSON.stringify(granted.allowedCidrs),
       granted.pathPrefix ?? null,
+      granted.keyPrefix ?? null,
       granted.expiresAt ?? null,
       announceAt,
       createdAt,
@@ -97,7 +115,7 @@ export async function removeGrant(
     `delete from vault_grant
       where vault_id = $1
         and principal = $2
-     returning owner, secrets, keys, allowed_cidrs, path_prefix, expires_at`,
+     returning owner, secrets, keys, allowed_cidrs, path_prefix, key_prefix, expires_at`,
     [vaultId, principal],
   );
   return row && toGranted(row);
@@ -140,15 +158,24 @@ export async function listVaultsOwnedAlone(
   );
 }
 
-/** The principal of `user:alice` or `application:ci` by id, as grants name it, with the role of a user. */
-export async function findPrincipal(
-  db: Queryable,
-  principal: string,
-): Promise<{ principal: string; role: string | undefined } | undefined> {
+/** A user or an application, named by its id as grants name it, and what decides whether it may act at all. */
+export type Principal = { principal: string } & (UserState | ApplicationState);
+
+type UserState = AccountState & { role: Role; password_state: string };
+type ApplicationState = AccountState & { role?: undefined; allowed_cidrs: string };
+
+/** Finds `user:alice` or `application:ci`. */
+export async function findPrincipal(db: Queryable, principal: string): Promise<Principal | undefined> {
   const [type, name = ''] = principal.split(':');
   const [row] =
     type === 'user'
-      ? await db.query<{ id: string; role: string }>(`select id, role from app_user where username = $1`, [name])
-      : await db.query<{ id: string; role?: string }>(`select id from application where name = $1`, [name]);
-  return row && { principal: `${type}:${row.id}`, role: row.role };
+      ? await db.query<UserState & { id: string }>(
+          `select id, role, disabled, expires_at, password_state from app_user where username = $1`,
+          [name],
+        )
+      : await db.query<ApplicationState & { id: string }>(
+          `select id, disabled, expires_at, allowed_cidrs from application where name = $1`,
+          [name],
+        );
+  return row && { ...row, principal: `${type}:${row.id}` };
 }

@@ -1,24 +1,30 @@
 import { changesBetween, timeField } from '@cardea/contracts/audit-changes';
 import type { AuditFields } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
-import type { Caller, Role } from '@cardea/contracts/caller';
+import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
-import type { VaultAction } from '@cardea/contracts/grants';
 import type { Transaction } from '@cardea/storage/db';
-import { findGrantedIn } from '../access-store.ts';
 import { nextAnnouncement } from '../announcements.ts';
 import { authorize } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
-import { decide, isUnlimited } from '../decide.ts';
-import type { Decision, Granted } from '../decide.ts';
+import { fromCursor } from '../cursor.ts';
+import type { ListId } from '../cursor.ts';
+import { isUnlimited } from '../decide.ts';
+import type { Granted } from '../decide.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
-import { askedResource, principalResource } from '../resource.ts';
-import { touched } from '../touched.ts';
-import { findPrincipal, listGrantsOf, listVaultsOwnedAlone, removeGrant, upsertGrant } from './grant-store.ts';
-import type { PrincipalGrant } from './grant-store.ts';
+import { principalResource } from '../resource.ts';
+import {
+  findGrantOf,
+  findPrincipal,
+  listGrantsOf,
+  listVaultsOwnedAlone,
+  removeGrant,
+  upsertGrant,
+} from './grant-store.ts';
+import type { Principal, PrincipalGrant } from './grant-store.ts';
 
 /** Names the grant of one principal in one vault. `principal` is `user:alice` or `application:ci`. */
 export interface GrantRef {
@@ -26,19 +32,41 @@ export interface GrantRef {
   principal: string;
 }
 
-/** The grants in a vault, after the principal in `cursor`. */
+/** The grants in a vault, by principal. */
 export async function listGrants(
   ctx: VaultContext,
   caller: Caller,
-  { vault: name, limit, cursor = '' }: { vault: string } & PageRequest,
+  { vault: name, limit, cursor }: { vault: string } & PageRequest,
 ): Promise<Audited<Page<PrincipalGrant>>> {
-  // A ceo may see the grants for oversight, and may not change them.
-  const action = caller.role === 'ceo' ? 'vault.read' : 'vault.manage';
-  const { vault, rule } = await authorize(ctx, caller, action, { vault: name });
-  const rows = await listGrantsOf(ctx.db, { vaultId: vault.id, cursor, limit: limit + 1 });
-  const page = pageOf(rows, limit, ({ principal }) => principal);
+  const { vault, rule } = await authorize(ctx, caller, actionToSee(caller), { vault: name });
+  const list: ListId = ['grants', vault.id];
+  const [after] = fromCursor(list, cursor, ['']);
+  const rows = await listGrantsOf(ctx.db, { vaultId: vault.id, after, limit: limit + 1 });
+  const page = pageOf(list, rows, limit, ({ principal }) => [principal]);
   const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
   return audited(ctx, caller, { action: 'grant.list', rule, resource }, () => page);
+}
+
+/** The grant of one principal. @throws AppError `not_found` */
+export async function readGrant(ctx: VaultContext, caller: Caller, ref: GrantRef): Promise<Audited<PrincipalGrant>> {
+  const { vault, rule } = await authorize(ctx, caller, actionToSee(caller), { vault: ref.vault });
+  const found = await findPrincipal(ctx.db, ref.principal);
+  const granted = found && (await findGrantOf(ctx.db, { vaultId: vault.id, principal: found.principal }));
+  if (!granted) throw noSuchGrant();
+  const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
+  return audited(ctx, caller, { action: 'grant.read', rule, resource }, () => ({
+    ...granted,
+    principal: ref.principal,
+  }));
+}
+
+// A ceo may see the grants for oversight, and may not change them.
+function actionToSee({ role }: Caller): 'vault.read' | 'vault.manage' {
+  return role === 'ceo' ? 'vault.read' : 'vault.manage';
+}
+
+function noSuchGrant(): AppError {
+  return new AppError('not_found', 'the principal has no grant in this vault', { rule: 'no-such-grant' });
 }
 
 /**
@@ -78,7 +106,7 @@ export async function putGrant(
       const changes = changesBetween(grantFields(before), grantFields(granted));
       return {
         value: { grant: { ...granted, principal: ref.principal }, isNew: before === undefined },
-        facts: { action: 'grant.write', rule, resource, ...touched(changes) },
+        facts: { action: 'grant.write', rule, resource, changes },
       };
     },
     { rights: [allowed] },
@@ -87,7 +115,7 @@ export async function putGrant(
 
 // The role of a user comes before any grant. A grant to an admin takes effect once they are no longer an admin; until
 // then they may do everything anyway. A grant to a ceo would only look as if it gave them something.
-function refuseWhatNeverCounts({ role }: { role: string | undefined }, { owner }: Granted): void {
+function refuseWhatNeverCounts({ role }: Principal, { owner }: Granted): void {
   if (owner && (role === undefined || role === 'ceo')) {
     throw new AppError('conflict', 'only a user can own a vault, and a ceo cannot', { rule: 'not-an-owner' });
   }
@@ -109,8 +137,7 @@ export async function deleteGrant(ctx: VaultContext, caller: Caller, ref: GrantR
       const found = await findPrincipal(tx, ref.principal);
       if (found) await keepAnOwner(tx, { vaultId: vault.id, principal: found.principal });
       const removed = found && (await removeGrant(tx, { vaultId: vault.id, principal: found.principal }));
-      if (!removed)
-        throw new AppError('not_found', 'the principal has no grant in this vault', { rule: 'no-such-grant' });
+      if (!removed) throw noSuchGrant();
       const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
       const changes = changesBetween(grantFields(removed), {});
       return { value: undefined, facts: { action: 'grant.delete', rule, resource, changes } };
@@ -131,26 +158,9 @@ async function keepAnOwner(
   }
 }
 
-/** Tells an owner of the vault or an admin which rule decides about a question. It grants nothing. */
-export async function explainAccess(
-  ctx: VaultContext,
-  caller: Caller,
-  question: GrantRef & { action: VaultAction; name?: string | undefined; ip?: string | undefined },
-): Promise<Audited<Decision>> {
-  const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: question.vault });
-  const found = await findPrincipal(ctx.db, question.principal);
-  if (!found) throw new AppError('not_found', 'no such user or application', { rule: 'no-such-principal' });
-  const { action, name, ip } = question;
-  const granted = (await findGrantedIn(ctx.db, vault.name, found.principal))?.granted;
-  const role = found.role as Role | undefined;
-  const decision = decide({ role, granted, action, name, ip, now: ctx.now().getTime() });
-  const resource = { ...askedResource(question), vaultId: vault.id };
-  return audited(ctx, caller, { action: 'access.explain', rule, resource }, () => decision);
-}
-
 /** The fields of a change that an audit record shows. */
 export function grantFields(granted: Granted | undefined): AuditFields {
   if (!granted) return {};
-  const { owner, secrets, keys, pathPrefix, allowedCidrs, expiresAt } = granted;
-  return { owner, secrets, keys, pathPrefix, allowedCidrs, expiresAt: timeField(expiresAt) };
+  const { owner, secrets, keys, pathPrefix, keyPrefix, allowedCidrs, expiresAt } = granted;
+  return { owner, secrets, keys, pathPrefix, keyPrefix, allowedCidrs, expiresAt: timeField(expiresAt) };
 }

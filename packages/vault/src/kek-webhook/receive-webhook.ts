@@ -7,7 +7,7 @@ import type { VaultContext } from '../context.ts';
 import { changed } from '../record.ts';
 import type { EventFactsList } from '../record.ts';
 import { nudgeRotations } from '../rotation/nudge-rotations.ts';
-import { startKekRotation } from '../rotation/start-rotation.ts';
+import { rotationStarted, startKekRotation } from '../rotation/start-rotation.ts';
 import { noteSecretUse } from '../webhook-secrets/webhook-secret-store.ts';
 import { findMessage, insertMessage } from './message-store.ts';
 import { signerOf } from './signer.ts';
@@ -31,7 +31,8 @@ export async function receiveWebhook(
     const resource = { name: rotationId };
     const reason = `webhook-id ${webhook.messageId}`;
     const facts: EventFactsList = [{ action: 'webhook.receive', rule, reason, resource }];
-    if (rule === 'webhook-signed') facts.push({ action: 'rotation.start', rule, reason: 'kek', resource });
+    const changes = rotationStarted('kek');
+    if (rule === 'webhook-signed') facts.push({ action: 'rotation.start', rule, reason: 'kek', resource, changes });
     return { value: { rotationId }, facts };
   });
   nudgeRotations(ctx);

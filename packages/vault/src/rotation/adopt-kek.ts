@@ -1,3 +1,4 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { KekVersion } from '@cardea/contracts/kek-api';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
@@ -7,6 +8,7 @@ import type { VaultContext } from '../context.ts';
 import { changeDue } from '../sweep.ts';
 import { systemCaller } from '../system-caller.ts';
 import { makeKek } from './rewrap-deks.ts';
+import { rotationStarted } from './start-rotation.ts';
 import {
   findOpenKekRotation,
   findRotation,
@@ -45,7 +47,8 @@ async function isLeft(db: Queryable, kekVersion: number): Promise<boolean> {
 async function goOn(tx: Transaction, id: string): Promise<EventFacts> {
   await reopenRotation(tx, id);
   const reason = 'kek: a DEK was stored under an older KEK';
-  return { action: 'rotation.resume', rule: 'rotation-schedule', reason, resource: { name: id } };
+  const changes = changesBetween({ state: 'finished' }, { state: 'running' });
+  return { action: 'rotation.resume', rule: 'rotation-schedule', reason, resource: { name: id }, changes };
 }
 
 async function adopt(tx: Transaction, { version, requestId }: KekVersion, now: number): Promise<EventFacts> {
@@ -59,6 +62,7 @@ async function adopt(tx: Transaction, { version, requestId }: KekVersion, now: n
     rule: 'rotation-schedule',
     reason,
     resource: { name: id },
+    changes: rotationStarted('kek'),
     kekVersion: version,
   };
 }

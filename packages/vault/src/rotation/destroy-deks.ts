@@ -20,7 +20,10 @@ export async function destroyUnusedDeks(ctx: VaultContext, run: RotationRun, dek
   for (const dekVersion of await listRetiringDeks(ctx.db, dek)) {
     destroyed += await destroyIfUnused(ctx, run, { vaultId, dekVersion });
   }
-  if (destroyed > 0) ctx.deks.forget(vaultId);
+  if (destroyed > 0) {
+    ctx.deks.forget(vaultId);
+    ctx.keyMaterials.forget(vaultId);
+  }
   return listRetiringDeks(ctx.db, dek);
 }
 

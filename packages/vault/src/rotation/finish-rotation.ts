@@ -1,3 +1,4 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { VaultContext } from '../context.ts';
 import { changeDue } from '../sweep.ts';
 import type { DueChange } from '../sweep.ts';
@@ -16,7 +17,8 @@ export async function finishRotation(ctx: VaultContext, rotationId: string): Pro
     await endRotation(tx, { id: rotationId, state: 'finished', counts, at: now });
     const reason = counts.failed > 0 ? `${counts.failed} failed` : undefined;
     const resource = { name: rotationId, count: counts.done };
-    return [{ action: 'rotation.finish', rule: 'rotation', resource, reason }];
+    const changes = changesBetween({ state: rotation.state }, { state: 'finished' });
+    return [{ action: 'rotation.finish', rule: 'rotation', resource, reason, changes }];
   };
   await changeDue(ctx, work, rotationCaller(rotationId));
 }

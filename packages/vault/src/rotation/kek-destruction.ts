@@ -1,3 +1,4 @@
+import { changesBetween, noChanges } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -36,8 +37,8 @@ export async function destroyKek(ctx: VaultContext, caller: Caller, version: num
     const deks = await countDeksUnder(tx, version);
     if (deks > 0) throw inUse(deks);
     const isNew = await askFor(tx, { version, at: ctx.now().getTime(), by: principalOf(caller) });
-    const reason = isNew ? undefined : 'unchanged';
-    return { value: undefined, facts: { action: 'kek.destroy', rule, reason, kekVersion: version } };
+    const changes = isNew ? changesBetween({ state: kek.state }, { state: 'destroyed' }) : noChanges;
+    return { value: undefined, facts: { action: 'kek.destroy', rule, changes, kekVersion: version } };
   });
   await finish(ctx, version);
   return destroyed;

@@ -10,7 +10,7 @@ import { systemCaller } from '../system-caller.ts';
 import { adoptKek } from './adopt-kek.ts';
 import { finishDestructions } from './kek-destruction.ts';
 import { findLastRotation, findLastRotationBy, listRunning } from './rotation-store.ts';
-import { startDekRotation, startKekRotation } from './start-rotation.ts';
+import { rotationStarted, startDekRotation, startKekRotation } from './start-rotation.ts';
 
 /** How many runs work on the oldest DEK rotation. On SQLite, only one process works on it. */
 const RUNS = { sqlite: 1, postgres: 3 } as const;
@@ -41,7 +41,8 @@ async function startDueDekRotation(ctx: VaultContext): Promise<void> {
     if (!(await hasDueDek(tx, now, periodMs)) || (await hasRecentTurn(tx, now, periodMs))) return [];
     const id = uuidv7(now);
     await startDekRotation(tx, { id, startedBy: STARTED_BY, now: new Date(now) }, 'written');
-    return [{ action: 'rotation.start', rule: 'rotation-schedule', reason: 'dek', resource: { name: id } }];
+    const changes = rotationStarted('dek');
+    return [{ action: 'rotation.start', rule: 'rotation-schedule', reason: 'dek', resource: { name: id }, changes }];
   };
   if (await hasDueDek(ctx.db, ctx.now().getTime(), periodMs)) await changeDue(ctx, work);
 }
@@ -76,7 +77,8 @@ async function startDueKekRotation(ctx: VaultContext): Promise<void> {
     if (!(await isDue(tx, now))) return [];
     const { id, started } = await startKekRotation(tx, { id: uuidv7(now), startedBy: STARTED_BY, now: new Date(now) });
     if (!started) return [];
-    return [{ action: 'rotation.start', rule: 'rotation-schedule', reason: 'kek', resource: { name: id } }];
+    const changes = rotationStarted('kek');
+    return [{ action: 'rotation.start', rule: 'rotation-schedule', reason: 'kek', resource: { name: id }, changes }];
   };
   if (await isDue(ctx.db, ctx.now().getTime())) await changeDue(ctx, work);
 }

@@ -1,3 +1,4 @@
+import { noChanges } from '@cardea/contracts/audit-changes';
 import type { AuditResource } from '@cardea/contracts/audit-event';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
@@ -6,7 +7,8 @@ import { uuidv7 } from '@cardea/crypto/ids';
 import { authorizeSystem, principalOf } from '../authorize.ts';
 import { findGrantedIn } from '../access-store.ts';
 import type { VaultContext } from '../context.ts';
-import { fromCursor, toCursor } from '../cursor.ts';
+import { fromCursor } from '../cursor.ts';
+import type { ListId } from '../cursor.ts';
 import { SECOND_MS } from '@cardea/contracts/durations';
 import { vaultNotThere } from '../not-there.ts';
 import { pageOf } from '../page.ts';
@@ -16,7 +18,7 @@ import { nudgeRotations } from './nudge-rotations.ts';
 import { countsOf } from './rotation-counts.ts';
 import { findRotation, listRotationRows } from './rotation-store.ts';
 import type { RotationCounts, RotationKind, RotationRow, RotationState } from './rotation-store.ts';
-import { startDekRotation, startKekRotation } from './start-rotation.ts';
+import { rotationStarted, startDekRotation, startKekRotation } from './start-rotation.ts';
 import { listUnopenedIn } from './unopened-store.ts';
 import type { NamedUnopenedRow } from './unopened-store.ts';
 
@@ -75,7 +77,8 @@ export async function startRotation(
     else await startDekRotation(tx, request, vaultId === undefined ? 'all' : { vaultId });
     const resource: AuditResource = { name: id, ...(vault && vaultId ? { vault, vaultId } : {}) };
     const reason = isNew ? kind : `${kind}: one is open, or has just started`;
-    return { value: { id }, facts: { action: 'rotation.start', rule, resource, reason } };
+    const changes = isNew ? rotationStarted(kind) : noChanges;
+    return { value: { id }, facts: { action: 'rotation.start', rule, resource, reason, changes } };
   });
   nudgeRotations(ctx);
   return started;
@@ -87,6 +90,8 @@ async function getVaultId(ctx: VaultContext, caller: Caller, vault: string): Pro
   return found.vault.id;
 }
 
+const ROTATIONS: ListId = ['rotations'];
+
 /** The rotations, the newest first. For admins, and for oversight. @throws AppError `access_denied` */
 export async function listRotations(
   ctx: VaultContext,
@@ -94,9 +99,9 @@ export async function listRotations(
   { limit, cursor }: PageRequest,
 ): Promise<Audited<Page<Rotation>>> {
   const { rule } = authorizeSystem(caller, 'rotation.read');
-  const [startedAt, id] = cursor === undefined ? [LAST.startedAt, LAST.id] : fromCursor(cursor, [0, '']);
+  const [startedAt, id] = fromCursor(ROTATIONS, cursor, [LAST.startedAt, LAST.id]);
   const rows = await listRotationRows(ctx.db, { before: { startedAt, id }, limit: limit + 1 });
-  const page = pageOf(rows, limit, (row) => toCursor([row.started_at, row.id]));
+  const page = pageOf(ROTATIONS, rows, limit, (row) => [row.started_at, row.id]);
   const items: Rotation[] = [];
   for (const row of page.items) items.push(await toRotation(ctx, row));
   const facts = { action: 'rotation.list', rule, resource: { count: items.length } } as const;

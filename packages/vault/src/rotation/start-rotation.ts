@@ -1,6 +1,9 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
+import type { ComparedFields } from '@cardea/contracts/audit-changes';
 import type { Transaction } from '@cardea/storage/db';
 import { MINUTE_MS } from '@cardea/contracts/durations';
 import { findLastRotation, findOpenKekRotation, findRotation, insertRotation } from './rotation-store.ts';
+import type { RotationKind } from './rotation-store.ts';
 import { addAllVaults, addVault, addWrittenVaults } from './rotation-vault-store.ts';
 
 /** At most one KEK rotation starts in this time. */
@@ -39,6 +42,11 @@ export async function startKekRotation(
 async function findRecent(tx: Transaction, now: number): Promise<{ id: string } | undefined> {
   const last = await findLastRotation(tx, 'kek');
   return last && Math.abs(now - last.started_at) < KEK_ROTATION_EVERY_MS ? last : undefined;
+}
+
+/** The changes of a rotation that has just started. */
+export function rotationStarted(kind: RotationKind): ComparedFields {
+  return changesBetween({}, { kind, state: 'running' });
 }
 
 /** The vaults of a DEK rotation: one by its id, all with the system's own chain, or those written since their last. */

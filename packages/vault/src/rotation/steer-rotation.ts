@@ -1,5 +1,4 @@
 import type { Audited } from '@cardea/contracts/audited';
-import type { AuditAction } from '@cardea/contracts/audit-actions';
 import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -44,7 +43,7 @@ export function cancelRotation(ctx: VaultContext, caller: Caller, id: string): P
 
 interface Steering {
   id: string;
-  action: AuditAction;
+  action: 'rotation.pause' | 'rotation.resume' | 'rotation.cancel';
   /** The states in which this is possible. */
   from: RotationState[];
   work(tx: Transaction, at: number, rotation: RotationRow): Promise<void>;

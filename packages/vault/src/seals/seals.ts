@@ -1,8 +1,11 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import { sealFields } from '@cardea/contracts/seal-api';
 import type { NewSeal, Seal, SealRequest } from '@cardea/contracts/seal-api';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
+import { confirmRights } from '../confirm-rights.ts';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { audited } from '../record.ts';
@@ -28,8 +31,13 @@ export async function addSeal(ctx: VaultContext, caller: Caller, request: SealRe
   // A record that fails only after this would cost the shares.
   ctx.audit.admit();
   const made = await ctx.seals.add(uuidv7(ctx.now().getTime()), request);
-  const facts: EventFacts = { action: 'seal.add', rule, reason: made.type, resource: { name: made.id } };
-  return audited(ctx, caller, facts, () => made);
+  const changes = changesBetween({}, sealFields(made));
+  const facts: EventFacts = { action: 'seal.add', rule, reason: made.type, changes, resource: { name: made.id } };
+  return audited(ctx, caller, facts, async () => {
+    // The key service may have taken its time. The seal stands; its shares are for an admin only.
+    await confirmRights(ctx, ctx.db, caller, []);
+    return made;
+  });
 }
 
 /**
@@ -40,8 +48,11 @@ export async function addSeal(ctx: VaultContext, caller: Caller, request: SealRe
 export async function removeSeal(ctx: VaultContext, caller: Caller, id: string): Promise<Audited<undefined>> {
   const { rule } = authorizeSystem(caller, 'seal.manage');
   ctx.audit.admit();
+  const seal = (await ctx.seals.list()).find((one) => one.id === id);
+  await confirmRights(ctx, ctx.db, caller, []);
   await ctx.seals.remove(id);
-  return audited(ctx, caller, { action: 'seal.remove', rule, resource: { name: id } }, () => undefined);
+  const changes = changesBetween(seal ? sealFields(seal) : {}, {});
+  return audited(ctx, caller, { action: 'seal.remove', rule, changes, resource: { name: id } }, () => undefined);
 }
 
 /**
@@ -57,6 +68,7 @@ export async function unfreezeUnwraps(
   const { rule } = authorizeSystem(caller, 'seal.manage');
   ctx.audit.admit();
   await ctx.seals.unfreeze(peer, reason);
-  const facts: EventFacts = { action: 'unwrap.unfreeze', rule, reason, resource: { name: peer } };
+  const changes = changesBetween({ frozen: true }, { frozen: false });
+  const facts: EventFacts = { action: 'unwrap.unfreeze', rule, reason, changes, resource: { name: peer } };
   return audited(ctx, caller, facts, () => undefined);
 }

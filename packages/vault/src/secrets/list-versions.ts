@@ -1,7 +1,8 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { authorize } from '../authorize.ts';
-import { notACursor } from '../cursor.ts';
+import { fromCursor } from '../cursor.ts';
+import type { ListId } from '../cursor.ts';
 import type { LastRead, VaultContext } from '../context.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
@@ -42,7 +43,9 @@ export async function listVersions(
   // The reads that this process has noted may not be in the rows yet. They are fetched before the rows, so that a flush
   // in between cannot hide a read from both.
   const noted = ctx.lastReads.of(secret.id);
-  const stored = await listVersionRows(ctx.db, { secretId: secret.id, before: beforeOf(cursor), limit: limit + 1 });
+  const list: ListId = ['versions', secret.id];
+  const [before] = fromCursor(list, cursor, [Number.MAX_SAFE_INTEGER]);
+  const stored = await listVersionRows(ctx.db, { secretId: secret.id, before, limit: limit + 1 });
   const rows = stored.map((row) => withNoted(row, noted));
   const uses = await listBreakGlass(ctx.db, secret.id);
   const who = await namesOf(ctx.db, [
@@ -53,15 +56,9 @@ export async function listVersions(
     ...toVersion(secret, row, who, ctx.now().getTime()),
     ...breakGlassOf(uses, row.version, who),
   }));
-  const page = pageOf(versions, limit, ({ version }) => String(version));
+  const page = pageOf(list, versions, limit, ({ version }) => [version]);
   const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, count: page.items.length };
   return audited(ctx, caller, { action: 'secret.versions', resource, rule }, () => page);
-}
-
-function beforeOf(cursor: string | undefined): number {
-  if (cursor === undefined) return Number.MAX_SAFE_INTEGER;
-  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
-  throw notACursor();
 }
 
 function withNoted(row: ListedVersion, noted: LastRead[]): ListedVersion {

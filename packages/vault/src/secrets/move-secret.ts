@@ -17,10 +17,12 @@ import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { changeInVaults } from '../change-in-vaults.ts';
 import { useNewestDek } from '../deks/dek-store.ts';
+import { refuseFullVault } from '../quotas.ts';
 import { giveUpName } from './given-up-names.ts';
-import { indexSecret } from './listing/search-index.ts';
+import { reindexSecret } from './listing/search-index.ts';
 import { relocateSecret } from './move-store.ts';
-import { countDependants, requireNoCircle } from './references.ts';
+import { countDependants } from '../dependants.ts';
+import { requireNoCircle } from './references.ts';
 import { listSealedVersions, replaceCiphertext } from './sealed-version-store.ts';
 import { resealVersion } from './sealing.ts';
 import type { VersionId } from './sealing.ts';
@@ -40,7 +42,7 @@ export interface SecretPath {
 export interface Moved {
   vault: string;
   secret: SecretSummary;
-  /** How many references point to its old name. */
+  /** How many references that the caller may list point to its old name. */
   dependants: number;
 }
 
@@ -73,7 +75,7 @@ export async function moveSecret(
     const dekVersion = await useNewestDek(tx, rights.to.id, ctx.now().getTime());
     const moved = await moveTo(ctx, tx, { ...rights, dekVersion }, { secret, toName: to.name });
     await requireNoCircle(ctx, tx, caller, { vault: rights.to.name, name: to.name, secretId: secret.id });
-    const dependants = await countDependants(tx, { vault: rights.from.name, name: from.name });
+    const { seen: dependants } = await countDependants(ctx, tx, caller, secret);
     const summary = toSummary({ ...secret, name: to.name, updated_at: ctx.now().getTime() });
     const resource = resourceOf(rights, from.name, to.name);
     const facts: EventFacts = { action: 'secret.move', resource, rule: rights.rule, ...sealOf(moved, dekVersion) };
@@ -119,17 +121,26 @@ export interface SealedAgain {
   last: Uint8Array | undefined;
 }
 
-/** Moves one secret as part of a transaction. @throws DekNotLoaded, too */
+/** The error if a name is taken to which a secret would move. */
+export function nameTaken(toName: string): AppError {
+  const message = `${toName} is taken by another secret, which may be in the trash`;
+  return new AppError('conflict', message, { rule: 'name-taken' });
+}
+
+/**
+ * Moves one secret as part of a transaction. Without a DEK its values stay sealed as they are: for a transaction that is
+ * rolled back. @throws DekNotLoaded, too
+ */
 export async function moveTo(
   ctx: VaultContext,
   tx: Transaction,
-  { from, to, dekVersion }: MoveRights & { dekVersion: number },
+  { from, to, dekVersion }: MoveRights & { dekVersion: number | undefined },
   { secret, toName }: { secret: SecretRow; toName: string },
 ): Promise<SealedAgain> {
   if (await findSecret(tx, { vaultId: to.id, name: toName })) {
-    const message = `${toName} is taken by another secret, which may be in the trash`;
-    throw new AppError('conflict', message, { rule: 'name-taken' });
+    throw nameTaken(toName);
   }
+  if (from.id !== to.id) await refuseFullVault(ctx, tx, to.id);
   const secretId = secret.id;
   const sealed = await sealAgain(ctx, tx, {
     secretId,
@@ -141,7 +152,7 @@ export async function moveTo(
   await giveUpName(tx, { vaultId: from.id, name: secret.name, version: secret.current_version });
   if (secret.live === 1) {
     const metadata = JSON.parse(secret.metadata) as Metadata;
-    await indexSecret(tx, ctx.db.engine, { vaultId: to.id, name: toName, secretId, metadata });
+    await reindexSecret(tx, ctx.db.engine, { vaultId: to.id, name: toName, secretId, metadata });
   }
   return sealed;
 }
@@ -149,9 +160,15 @@ export async function moveTo(
 async function sealAgain(
   ctx: VaultContext,
   tx: Transaction,
-  { secretId, from, to, dekVersion }: { secretId: string; from: SealedAt; to: SealedAt; dekVersion: number },
+  {
+    secretId,
+    from,
+    to,
+    dekVersion,
+  }: { secretId: string; from: SealedAt; to: SealedAt; dekVersion: number | undefined },
 ): Promise<SealedAgain> {
   const versions = await listSealedVersions(tx, secretId);
+  if (dekVersion === undefined) return { versions: versions.length, last: undefined };
   let last: Uint8Array | undefined;
   for (const sealed of versions) {
     const { version, ciphertext } = sealed;

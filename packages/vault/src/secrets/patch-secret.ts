@@ -1,4 +1,4 @@
-import type { AuditChanges } from '@cardea/contracts/audit-changes';
+import type { ComparedFields } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
@@ -11,9 +11,8 @@ import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { changeInVaults } from '../change-in-vaults.ts';
 import { refusePast } from '../refuse-past.ts';
-import { touched } from '../touched.ts';
 import { dueAt } from './lifecycle/due.ts';
-import { indexSecret } from './listing/search-index.ts';
+import { reindexSecret } from './listing/search-index.ts';
 import { findLimitRight, requireLimitRight } from './limit-right.ts';
 import { secretChanges } from './secret-changes.ts';
 import { lockLiveSecret, settleExpiry } from './secret-state.ts';
@@ -63,14 +62,14 @@ export async function patchSecret(
     await updateSecret(tx, changed);
     if (patch.metadata) {
       const metadata = JSON.parse(changed.metadata) as Metadata;
-      await indexSecret(tx, ctx.db.engine, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
+      await reindexSecret(tx, ctx.db.engine, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
     }
     const version = patch.version === undefined ? {} : { version: patch.version };
     const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, ...version };
     const changes = changesOf(patch, { secret, named, changed });
     return {
       value: toSummary(changed),
-      facts: { action: 'secret.update', resource, rule, ...touched(changes) },
+      facts: { action: 'secret.update', resource, rule, changes },
     };
   });
 }
@@ -150,7 +149,7 @@ function isEmpty({ metadata, expiresAt, maxVersions }: SecretPatch): boolean {
 function changesOf(
   { version, expiresAt }: SecretPatch,
   { secret, named, changed }: { secret: SecretRow; named: VersionRow; changed: SecretRow },
-): AuditChanges | undefined {
+): ComparedFields {
   if (version === undefined) return secretChanges(secret, changed);
   const due = named.expires_at;
   return secretChanges({ ...secret, due_at: due }, { ...changed, due_at: expiresAt === undefined ? due : expiresAt });

@@ -6,12 +6,13 @@ import type { VaultContext } from '../context.ts';
 import { changeInVaults } from '../change-in-vaults.ts';
 import { findLimitRight } from './limit-right.ts';
 import type { SecretValue } from './secret.ts';
+import { refuseTooLarge } from './value-size.ts';
 import { writeVersion } from './write-version.ts';
 import type { PutOptions, PutOutcome, Write } from './write-version.ts';
 
 /**
  * Stores a value as the newest version. If the newest version has the identical value, no new version is made.
- * @throws AppError `precondition_failed`, `not_found`, `access_denied`, `invalid_request`, `sealed`, `unavailable`
+ * @throws AppError `precondition_failed`, `not_found`, `access_denied`, `invalid_request`, `too_large`, `sealed`, `unavailable`
  */
 export async function putSecret(
   ctx: VaultContext,
@@ -20,6 +21,7 @@ export async function putSecret(
   put: { value: SecretValue; options: PutOptions; conditions: Conditions },
 ): Promise<Audited<PutOutcome>> {
   const allowed = await authorize(ctx, caller, 'secret.write', ref);
+  refuseTooLarge(ctx, put.value, 'body.value');
   const name = put.options.maxVersions === undefined ? undefined : ref.name;
   const limitRight = await findLimitRight(ctx, caller, { vault: ref.vault, name });
   const { vault, rule } = allowed;

@@ -28,7 +28,7 @@ export async function rollbackSecret(
     const value = { bytes, encoding: old.encoding, contentType: old.content_type ?? undefined };
     // The new version keeps the expiry of the old one, so a rollback does not extend the life of a value.
     const options = { expiresAt: old.expires_at ?? undefined };
-    const write: Write = { vault, rule, action: 'secret.rollback', name, value, options, conditions };
+    const write: Write = { vault, rule, action: 'secret.rollback', name, value, options, conditions, isStored: true };
     const { outcome, facts } = await writeVersion(ctx, tx, caller, write).finally(() => bytes.fill(0));
     const [first, ...rest] = facts;
     return { value: outcome, facts: [{ ...first, reason: `to the value of version ${version}` }, ...rest] };

@@ -2,6 +2,7 @@ import type { DekRef } from '@cardea/contracts/kek-api';
 import { toHex } from '@cardea/crypto/encoding';
 import type { Db, Queryable, Transaction } from '@cardea/storage/db';
 import { jsonRows } from '@cardea/storage/json-rows';
+import { replaceEach } from '../deks/resealable.ts';
 import type { OlderPage, OlderRow, Resealed } from '../deks/resealable.ts';
 import type { VersionRow } from './version-store.ts';
 
@@ -16,6 +17,18 @@ export async function listSealedVersions(tx: Transaction, secretId: string): Pro
       order by version`,
     [secretId],
   );
+}
+
+/** How many versions these secrets have, and how many of the versions are references. */
+export async function countVersions(db: Db, secretIds: string[]): Promise<{ versions: number; references: number }> {
+  const [row] = await db.query<{ versions: number; refs: number }>(
+    `select count(*) as versions, count(r.secret_id) as refs
+       from ${jsonRows(db.engine, '$1')}
+       join secret_version e on e.secret_id = value ->> 0
+       left join secret_reference r on r.secret_id = e.secret_id and r.version = e.version`,
+    [JSON.stringify(secretIds.map((id) => [id]))],
+  );
+  return { versions: row!.versions, references: row!.refs };
 }
 
 /** The ciphertext of a version; null if its value was destroyed, undefined if the version does not exist. */
@@ -97,11 +110,7 @@ export async function replaceCiphertexts(
   dekVersion: number,
 ): Promise<number> {
   if (engine === 'postgres') return replaceAtOnce(tx, page, dekVersion);
-  let replaced = 0;
-  for (const { id: secretId, version, from, to } of page) {
-    if (await replaceCiphertext(tx, { secretId, version, from, to, dekVersion })) replaced += 1;
-  }
-  return replaced;
+  return replaceEach(page, ({ id: secretId, ...row }) => replaceCiphertext(tx, { ...row, secretId, dekVersion }));
 }
 
 async function replaceAtOnce(tx: Transaction, page: Resealed[], dekVersion: number): Promise<number> {

@@ -2,6 +2,7 @@ import { secretContext } from '@cardea/crypto/context';
 import { envelopeKeyVersion, open, seal } from '@cardea/crypto/envelope';
 import type { VaultContext } from '../context.ts';
 import { openOrReread } from '../deks/open-or-reread.ts';
+import type { Opening } from '../deks/opening.ts';
 import { findCiphertext } from './sealed-version-store.ts';
 
 /**
@@ -50,16 +51,15 @@ export function openVersionInTransaction(
   return open(ctx.deks.get({ vaultId: id.vault.id, dekVersion }), sealed.ciphertext, contextOf(id, formOf(sealed)));
 }
 
-/** Opens a version. Unwraps the DEK if it is not loaded. @throws AppError `sealed`, `unavailable`; IntegrityError */
-export function openVersion(
-  ctx: Pick<VaultContext, 'db' | 'deks'>,
-  id: VersionId,
-  sealed: SealedValue,
-): Promise<Uint8Array> {
-  const stored = { ciphertext: sealed.ciphertext, reread: () => findCiphertext(ctx.db, id) };
+/**
+ * Opens a version for a caller. Unwraps the DEK if it is not loaded.
+ * @throws AppError `sealed`, `unavailable`, `rate_limited`; IntegrityError
+ */
+export function openVersion(opening: Opening, id: VersionId, sealed: SealedValue): Promise<Uint8Array> {
+  const stored = { ciphertext: sealed.ciphertext, reread: () => findCiphertext(opening.db, id) };
   return openOrReread(stored, (ciphertext) => {
     const dek = { vaultId: id.vault.id, dekVersion: envelopeKeyVersion(ciphertext) };
-    return ctx.deks.use(dek, (key) => open(key, ciphertext, contextOf(id, formOf(sealed))));
+    return opening.useDek(dek, (key) => open(key, ciphertext, contextOf(id, formOf(sealed))));
   });
 }
 

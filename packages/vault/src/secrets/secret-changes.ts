@@ -1,15 +1,15 @@
-import { changesBetween, timeField } from '@cardea/contracts/audit-changes';
-import type { AuditChanges, AuditFields } from '@cardea/contracts/audit-changes';
+import { changesBetween, noChanges, timeField } from '@cardea/contracts/audit-changes';
+import type { AuditFields, ComparedFields } from '@cardea/contracts/audit-changes';
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 import type { SecretRow } from './secret-store.ts';
 
 type Described = Pick<SecretRow, 'metadata' | 'max_versions' | 'due_at'>;
 
-/** The changes of metadata, expiry and limit of versions. Undefined if nothing has changed. */
-export function secretChanges(before: Described, after: Described): AuditChanges | undefined {
+/** The changes of metadata, expiry and limit of versions. */
+export function secretChanges(before: Described, after: Described): ComparedFields {
   // Nearly every write returns here.
   const isSame = before.metadata === after.metadata && before.max_versions === after.max_versions;
-  if (isSame && before.due_at === after.due_at) return undefined;
+  if (isSame && before.due_at === after.due_at) return noChanges;
   return changesBetween(fieldsOf(before), fieldsOf(after));
 }
 

@@ -25,37 +25,29 @@ export interface SecretRow {
 const COLUMNS = `id, vault_id, name, current_version, max_versions, metadata, expires_at, due_at, announce_at,
             live, trashed_at, created_at, updated_at`;
 
+const BY_NAME = `select ${COLUMNS}
+       from secret
+      where vault_id = $1
+        and name = $2`;
+
 /** A secret by its name, in the trash or not. */
 export async function findSecret(
   db: Queryable,
   { vaultId, name }: { vaultId: string; name: string },
 ): Promise<SecretRow | undefined> {
-  const [row] = await db.query<SecretRow>(
-    `select ${COLUMNS}
-       from secret
-      where vault_id = $1
-        and name = $2`,
-    [vaultId, name],
-  );
+  const [row] = await db.query<SecretRow>(BY_NAME, [vaultId, name]);
   return row;
 }
 
 /**
- * A secret by its name, in the trash or not, locked until the end of the transaction. Whoever changes a secret, its
- * versions or its other rows locks it first: after that, the rest is as the transaction reads it.
+ * A secret by its name, in the trash or not, locked until the end of the transaction. A transaction that changes a
+ * secret, its versions or its other rows locks it first: after that, the rest is as the transaction reads it.
  */
 export async function lockSecret(
   tx: Transaction,
   { vaultId, name }: { vaultId: string; name: string },
 ): Promise<SecretRow | undefined> {
-  const [row] = await tx.query<SecretRow>(
-    `select ${COLUMNS}
-       from secret
-      where vault_id = $1
-        and name = $2
-        for update`,
-    [vaultId, name],
-  );
+  const [row] = await tx.query<SecretRow>(`${BY_NAME} for update`, [vaultId, name]);
   return row;
 }
 
@@ -66,35 +58,41 @@ export interface Part {
   limit: number;
 }
 
-/** Secrets with at least one version outside the trash, in the order of their names; see `lockSecret`. */
-export async function lockLiveSecretsIn(tx: Transaction, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
-  return tx.query<SecretRow>(
-    `select ${COLUMNS}
+const LIVE_IN = `select ${COLUMNS}
        from secret
       where vault_id = $1
         and live = 1
         and name >= $2
         and name < $3
       order by name
-      limit $4
-        for update`,
-    [vaultId, range.from, range.to, limit],
-  );
-}
+      limit $4`;
 
-/** All secrets in the order of their names, including those in the trash and those without a version; see `lockSecret`. */
-export async function lockSecretsIn(tx: Transaction, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
-  return tx.query<SecretRow>(
-    `select ${COLUMNS}
+const ALL_IN = `select ${COLUMNS}
        from secret
       where vault_id = $1
         and name >= $2
         and name < $3
       order by name
-      limit $4
-        for update`,
-    [vaultId, range.from, range.to, limit],
-  );
+      limit $4`;
+
+/** Secrets with at least one version outside the trash, in the order of their names. */
+export async function listLiveSecretsIn(db: Queryable, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
+  return db.query<SecretRow>(LIVE_IN, [vaultId, range.from, range.to, limit]);
+}
+
+/** The same, locked; see `lockSecret`. */
+export async function lockLiveSecretsIn(tx: Transaction, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
+  return tx.query<SecretRow>(`${LIVE_IN} for update`, [vaultId, range.from, range.to, limit]);
+}
+
+/** All secrets in the order of their names, including those in the trash and those without a version. */
+export async function listSecretsIn(db: Queryable, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
+  return db.query<SecretRow>(ALL_IN, [vaultId, range.from, range.to, limit]);
+}
+
+/** The same, locked; see `lockSecret`. */
+export async function lockSecretsIn(tx: Transaction, { vaultId, range, limit }: Part): Promise<SecretRow[]> {
+  return tx.query<SecretRow>(`${ALL_IN} for update`, [vaultId, range.from, range.to, limit]);
 }
 
 /** Adds a secret, locked as by `lockSecret`. False if the name is taken. */

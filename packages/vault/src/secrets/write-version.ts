@@ -1,5 +1,4 @@
-import type { AuditAction } from '@cardea/contracts/audit-actions';
-import type { AuditChanges } from '@cardea/contracts/audit-changes';
+import { noChanges } from '@cardea/contracts/audit-changes';
 import type { AuditResource } from '@cardea/contracts/audit-event';
 import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Caller } from '@cardea/contracts/caller';
@@ -12,18 +11,20 @@ import { constantTimeEqual, sha256Hex, uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultRow } from '../access-store.ts';
 import { announcementOf } from '../announcements.ts';
-import { principalOf } from '../authorize.ts';
+import { mayRead, principalOf } from '../authorize.ts';
 import { requireConditions } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
 import { missingDek, noteFirstUse } from '../deks/dek-store.ts';
 import type { EventFactsList } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
+import { refuseFullVault } from '../quotas.ts';
 import { findLastVersion } from './given-up-names.ts';
 import { dueAt } from './lifecycle/due.ts';
 import { returnVersions } from './lifecycle/trash-store.ts';
 import { requireLimitRight } from './limit-right.ts';
 import type { LimitRight } from './limit-right.ts';
-import { indexSecret } from './listing/search-index.ts';
+import { indexSecret, reindexSecret } from './listing/search-index.ts';
+import { bindReference, parseBound, textOfBound } from './reference-value.ts';
 import { noteReference } from './references.ts';
 import { openVersionInTransaction, sealVersion } from './sealing.ts';
 import { secretChanges } from './secret-changes.ts';
@@ -64,13 +65,21 @@ export interface Write {
   vault: Pick<VaultRow, 'id' | 'name' | 'max_versions'>;
   rule: AuditRule;
   /** The action in the audit log: `secret.write`. */
-  action: AuditAction;
+  action: 'secret.write' | 'secret.generate' | 'secret.rollback';
   name: string;
   value: SecretValue;
   options: PutOptions;
   conditions: Conditions;
   /** Needed if `options` can have a limit of versions. */
   limitRight?: LimitRight;
+  /** True if the value was read from another version: then a reference is bound already. */
+  isStored?: boolean;
+}
+
+/** A write whose value is as it is sealed: see `bindReference`. */
+interface SealedWrite extends Write {
+  /** True for a reference to a secret that the caller may not read. */
+  isBlind: boolean;
 }
 
 /**
@@ -83,8 +92,24 @@ export async function writeVersion(
   caller: Caller,
   asked: Write,
 ): Promise<{ outcome: PutOutcome; facts: EventFactsList }> {
-  const write = { ...asked, value: withPlainType(asked.value) };
-  refusePast(ctx, write.options.expiresAt);
+  refusePast(ctx, asked.options.expiresAt);
+  // Nothing is awaited for another value: its first statements are sent together with those that confirm the rights.
+  const write = isReference(asked.value) ? await bound(ctx, tx, caller, asked) : { ...asked, isBlind: false };
+  return writeSealed(ctx, tx, caller, write);
+}
+
+async function bound(ctx: VaultContext, tx: Transaction, caller: Caller, asked: Write): Promise<SealedWrite> {
+  const bytes = asked.isStored ? asked.value.bytes : await bindReference(tx, asked.value.bytes);
+  const isBlind = !(await mayRead(ctx, tx, caller, parseBound(bytes)));
+  return { ...asked, value: { ...asked.value, bytes, contentType: REFERENCE_TYPE }, isBlind };
+}
+
+async function writeSealed(
+  ctx: VaultContext,
+  tx: Transaction,
+  caller: Caller,
+  write: SealedWrite,
+): Promise<{ outcome: PutOutcome; facts: EventFactsList }> {
   const named = { vaultId: write.vault.id, name: write.name };
   // Sent at once: the second statement runs when the first has locked the secret.
   const [secret, before] = await Promise.all([
@@ -114,10 +139,6 @@ function ruleOfLimit({ vault, rule, options, limitRight }: Write, secret: Secret
   return requireLimitRight(limitRight, rule, { before, after: options.maxVersions ?? before });
 }
 
-function withPlainType(value: SecretValue): SecretValue {
-  return isReference(value) ? { ...value, contentType: REFERENCE_TYPE } : value;
-}
-
 /** Media types are case-insensitive, and a reference with a parameter in its media type is still a reference. */
 export function isReference({ contentType }: SecretValue): boolean {
   return contentType?.split(';')[0]?.trim().toLowerCase() === REFERENCE_TYPE;
@@ -135,14 +156,21 @@ function damageOf({ vault, action, name }: Write, version: number): EventFacts {
 }
 
 // A value that has expired or is in the trash counts as absent, so writing the same value again makes a new version.
-function holds(ctx: VaultContext, { vault, name, value }: Write, secret: SecretRow, current: VersionRow): boolean {
+// A caller who may not read the target of a reference must not learn from the answer that it was made again.
+function holds(
+  ctx: VaultContext,
+  { vault, name, value, isBlind }: SealedWrite,
+  secret: SecretRow,
+  current: VersionRow,
+): boolean {
   const { ciphertext, encoding, content_type: contentType, version } = current;
   const due = dueAt(secret.expires_at, current.expires_at);
   if (ciphertext === null || current.deleted_at !== null || (due !== null && due <= ctx.now().getTime())) return false;
   if (encoding !== value.encoding || contentType !== (value.contentType ?? null)) return false;
   const id = { vault, name, secretId: secret.id, version };
   const bytes = openVersionInTransaction(ctx, id, { ciphertext, encoding, content_type: contentType });
-  const equal = constantTimeEqual(bytes, value.bytes);
+  const [old, given] = isBlind ? [textOfBound(bytes), textOfBound(value.bytes)] : [bytes, value.bytes];
+  const equal = constantTimeEqual(old, given);
   bytes.fill(0);
   return equal;
 }
@@ -158,13 +186,13 @@ async function keepVersion(
   const { version } = current;
   const expiresAt = options.expiresAt === undefined ? current.expires_at : options.expiresAt;
   const isTouched = Object.values(options).some((option) => option !== undefined);
-  let changes: AuditChanges | undefined;
+  let changes = noChanges;
   if (isTouched) {
     const next = withVersion(ctx, secret, { version, expiresAt, options, at: ctx.now().getTime() });
     await setVersionExpiry(tx, { secretId: secret.id, version, expiresAt });
     await updateSecret(tx, next);
     changes = secretChanges(secret, next);
-    if (options.metadata) await index(ctx, tx, write, secret.id, options.metadata);
+    await indexAfterWrite(ctx, tx, write, next, { isIndexed: true });
   }
   const resource = { vault: vault.name, vaultId: vault.id, name, version };
   const reason = isTouched ? 'value unchanged' : 'unchanged';
@@ -179,7 +207,7 @@ async function addVersion(
   ctx: VaultContext,
   tx: Transaction,
   caller: Caller,
-  write: Write,
+  write: SealedWrite,
   { secret, before: found }: { secret: SecretRow | undefined; before: BeforeWrite },
 ): Promise<{ outcome: PutOutcome; facts: EventFactsList }> {
   const { vault, rule, action, name, value, options } = write;
@@ -189,9 +217,12 @@ async function addVersion(
   const known = secret ?? newSecret({ id: secretId, vaultId: vault.id, name, at: createdAt });
   // A new name is taken before anything else is read: from then on nobody can make and purge a secret of this name, so
   // its count of versions stays as it is read.
-  const isTaken = secret === undefined && !(await insertSecret(tx, { ...known, created_by: createdBy }));
-  if (isTaken) return writeVersion(ctx, tx, caller, write);
-  const before = await secretBefore(ctx, tx, known);
+  if (secret === undefined) await refuseFullVault(ctx, tx, vault.id);
+  const [isFree, before] = await Promise.all([
+    secret !== undefined || insertSecret(tx, { ...known, created_by: createdBy }),
+    secretBefore(ctx, tx, known),
+  ]);
+  if (!isFree) return writeSealed(ctx, tx, caller, write);
   const version = before.current_version + 1;
   const expiresAt = options.expiresAt ?? null;
   const { dek_version: dekVersion, first_used_at } = found;
@@ -203,16 +234,17 @@ async function addVersion(
   const mayReturn = found.restored > 0 || options.maxVersions !== undefined;
   const { encoding, contentType = null } = value;
   const sealed = { ciphertext, dekVersion, encoding, contentType };
+  // Sent at once. Only what returns to the trash decides what is written of the secret.
   const [room] = await Promise.all([
     makeRoom(tx, { secretId, through, at: createdAt, by: createdBy, mayReturn }),
     insertVersion(tx, { secretId, vaultId: vault.id, version, ...sealed, expiresAt, createdAt, createdBy }),
+    mayReturn || updateSecret(tx, next),
+    indexAfterWrite(ctx, tx, write, next, { isIndexed: secret?.live === 1 }),
   ]);
   const after = room.returned.length === 0 ? next : { ...next, trashed_at: createdAt };
-  await updateSecret(tx, after);
+  if (mayReturn) await updateSecret(tx, after);
   if (contentType === REFERENCE_TYPE)
     await noteReference(ctx, tx, caller, { vault: vault.name, name, secretId, version }, value.bytes);
-  if (secret?.live !== 1 || options.metadata)
-    await index(ctx, tx, write, secretId, JSON.parse(after.metadata) as Metadata);
 
   const resource = { vault: vault.name, vaultId: vault.id, name, version };
   const changes = secretChanges(before, after);
@@ -288,14 +320,17 @@ function withVersion(
   };
 }
 
-function index(
+async function indexAfterWrite(
   ctx: VaultContext,
   tx: Transaction,
-  { vault, name }: Write,
-  secretId: string,
-  metadata: Metadata,
+  { vault, name, options }: Write,
+  secret: SecretRow,
+  { isIndexed }: { isIndexed: boolean },
 ): Promise<void> {
-  return indexSecret(tx, ctx.db.engine, { vaultId: vault.id, name, secretId, metadata });
+  const metadata = JSON.parse(secret.metadata) as Metadata;
+  const indexed = { vaultId: vault.id, name, secretId: secret.id, metadata };
+  if (!isIndexed) await indexSecret(tx, ctx.db.engine, indexed);
+  else if (options.metadata) await reindexSecret(tx, ctx.db.engine, indexed);
 }
 
 function expiry(due: number | null): { expiresAt?: Date } {

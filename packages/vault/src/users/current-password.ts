@@ -3,6 +3,7 @@ import { AppError } from '@cardea/contracts/errors';
 import type { VaultContext } from '../context.ts';
 import { verifyPassword } from './password-hashes.ts';
 import { throttled } from './throttle.ts';
+import type { Place } from './throttle.ts';
 import type { UserRow } from './user-store.ts';
 
 /**
@@ -10,18 +11,18 @@ import type { UserRow } from './user-store.ts';
  * user signs in with: a thief of an access token would lock the user out for good. So each such change runs in here, or
  * asks for a code (`disableTotp`). Wrong passwords are counted as at sign-in, because a thief of a session would guess
  * the password here. The transaction of `work` must check that `user.password_hash` is still the one that was compared,
- * and calls `forgetFailures`.
+ * and calls `forgetFailures` with the place that it gets.
  * @throws AppError `access_denied` for a wrong password; `rate_limited` after too many; `unavailable`; whatever `work` throws
  */
 export function withCurrentPassword<T>(
   ctx: VaultContext,
   caller: Caller,
   { user, currentPassword }: { user: UserRow; currentPassword: string },
-  work: () => Promise<T>,
+  work: (place: Place) => Promise<T>,
 ): Promise<T> {
-  const { username } = user;
-  return throttled(ctx, { caller, username, account: username }, async () => {
-    if (await verifyPassword(ctx, user.password_hash, currentPassword)) return work();
+  const { username, password_hash: hash } = user;
+  return throttled(ctx, { caller, username, account: user }, async (place) => {
+    if (await verifyPassword(ctx, caller, { hash, password: currentPassword })) return work(place);
     throw new AppError('access_denied', 'the current password is wrong', { rule: 'bad-password' });
   });
 }

@@ -42,5 +42,5 @@ export async function hasUsers(db: Queryable): Promise<boolean> {
 
 async function isOfAdmin(ctx: VaultContext, password: string): Promise<boolean> {
   const admin = await findUser(ctx.db, FIRST_ADMIN);
-  return verifyPassword(ctx, admin?.password_hash, password);
+  return verifyPassword(ctx, systemCaller, { hash: admin?.password_hash, password });
 }

@@ -9,10 +9,12 @@ import { passwordChanged, withCurrentPassword } from './current-password.ts';
 import { checkNewPassword } from './password-rules.ts';
 import { endAllSessions } from './sessions.ts';
 import { hashPassword } from './password-hashes.ts';
-import { forgetFailures } from './throttle.ts';
+import { forgetAllFailures, forgetFailures } from './throttle.ts';
+import type { Place } from './throttle.ts';
 import { ownUser } from './totp.ts';
 import { clearTotp, forgetUnconfirmedTotp, getUser, replacePassword, replaceRecoveryCodes } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
+import { passwordChanges } from './user-fields.ts';
 
 /** Checks a new password. @throws AppError `invalid_request` that says what is wrong with it */
 export async function refuseBadPassword(password: string, username: string): Promise<void> {
@@ -27,7 +29,7 @@ export function makeOneTimePassword(): string {
 
 /**
  * Changes the caller's own password, ends every other session, and deletes a TOTP secret that no code has confirmed:
- * whoever knew the old password may have made it.
+ * somebody who knew the old password may have made it.
  * @throws AppError `access_denied`, `invalid_request`, `conflict`, `rate_limited`
  */
 export async function changeOwnPassword(
@@ -39,9 +41,9 @@ export async function changeOwnPassword(
   await refuseBadPassword(newPassword, user.username);
   if (asHashed(newPassword) === asHashed(currentPassword))
     throw new AppError('invalid_request', 'the new password must differ from the current one');
-  return withCurrentPassword(ctx, caller, { user, currentPassword }, async () => {
-    const to = await hashPassword(ctx, newPassword);
-    return choosePassword(ctx, caller, { user, to });
+  return withCurrentPassword(ctx, caller, { user, currentPassword }, async (place) => {
+    const to = await hashPassword(ctx, caller, newPassword);
+    return choosePassword(ctx, caller, { user, to, place });
   });
 }
 
@@ -53,9 +55,9 @@ function asHashed(password: string): string {
 async function choosePassword(
   ctx: VaultContext,
   caller: Caller,
-  { user, to }: { user: UserRow; to: string },
+  { user, to, place }: { user: UserRow; to: string; place: Place },
 ): Promise<Audited<undefined>> {
-  const { id, username, password_hash: from } = user;
+  const { id, password_hash: from } = user;
   return changed(
     ctx,
     caller,
@@ -63,9 +65,10 @@ async function choosePassword(
       const replaced = await replacePassword(tx, { id, from, to, state: 'chosen', updatedAt: ctx.now().getTime() });
       if (!replaced) throw passwordChanged();
       await forgetUnconfirmedTotp(tx, id);
-      await forgetFailures(tx, username);
+      await forgetFailures(tx, place);
       await endAllSessions(ctx, tx, { userId: id, except: caller.actor.session });
-      return { value: undefined, facts: { action: 'auth.password', rule: 'self' } };
+      const changes = passwordChanges(user, { ...user, password_state: 'chosen' });
+      return { value: undefined, facts: { action: 'auth.password', rule: 'self', changes } };
     },
     { account: 'alone' },
   );
@@ -83,18 +86,20 @@ export async function resetPassword(
 ): Promise<Audited<{ oneTimePassword: string }>> {
   const { rule } = authorizeSystem(caller, 'user.manage');
   const oneTimePassword = makeOneTimePassword();
-  const to = await hashPassword(ctx, oneTimePassword);
+  const to = await hashPassword(ctx, caller, oneTimePassword);
   return changed(ctx, caller, async (tx) => {
-    const { id, password_hash: from } = await getUser(tx, username);
+    const user = await getUser(tx, username);
+    const { id, password_hash: from } = user;
     if (id === caller.actor.id) throw ownAccount();
-    await replacePassword(tx, { id, from, to, state: 'one_time', updatedAt: ctx.now().getTime() });
     await clearTotp(tx, id);
+    await replacePassword(tx, { id, from, to, state: 'one_time', updatedAt: ctx.now().getTime() });
     await replaceRecoveryCodes(tx, id, []);
     await endAllSessions(ctx, tx, { userId: id });
-    await forgetFailures(tx, username);
+    await forgetAllFailures(tx, username);
+    const changes = passwordChanges(user, { ...user, password_state: 'one_time', totp_enabled: 0 });
     return {
       value: { oneTimePassword },
-      facts: { action: 'user.resetPassword', rule, resource: { user: username } },
+      facts: { action: 'user.resetPassword', rule, changes, resource: { user: username } },
     };
   });
 }

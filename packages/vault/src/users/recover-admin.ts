@@ -1,4 +1,3 @@
-import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { Queryable, Transaction } from '@cardea/storage/db';
@@ -8,7 +7,7 @@ import { eventOf } from '../record.ts';
 import { hashPassword } from './password-hashes.ts';
 import { makeOneTimePassword } from './passwords.ts';
 import { endSessionsOf } from './session-store.ts';
-import { forgetFailures } from './throttle.ts';
+import { forgetAllFailures } from './throttle.ts';
 import {
   clearTotp,
   findUser,
@@ -18,14 +17,14 @@ import {
   updateUser,
 } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
-import { userFields } from './users.ts';
+import { passwordChanges } from './user-fields.ts';
 
 /** Who works on the server itself. No session proves who it was. */
 const operator: Caller = { actor: { id: 'operator', type: 'service' }, source: {}, requestId: 'offline' };
 
 /**
  * Makes a user an admin who can sign in, with a one-time password and without TOTP, and ends their sessions: for an
- * installation whose last admin is lost. Whoever can run this has the database anyway. It needs neither the audit log nor
+ * installation whose last admin is lost. Somebody who can run this has the database anyway. It needs neither the audit log nor
  * a key, so it also works while nothing runs. Its record is in the outbox of the same transaction (I2), and goes to the
  * log when Cardea runs again.
  * @throws AppError `not_found` that names the admins there are
@@ -35,13 +34,21 @@ export async function recoverAdmin(
   username: string,
 ): Promise<{ oneTimePassword: string }> {
   const oneTimePassword = makeOneTimePassword();
-  const passwordHash = await hashPassword(ctx, oneTimePassword);
+  const passwordHash = await hashPassword(ctx, operator, oneTimePassword);
   await ctx.db.transaction(async (tx) => {
     const row = await findUser(tx, username);
     if (!row) throw await noSuchUser(tx);
-    const next: UserRow = { ...row, role: 'admin', disabled: 0, expires_at: null, announce_at: null, totp_enabled: 0 };
+    const next: UserRow = {
+      ...row,
+      role: 'admin',
+      disabled: 0,
+      expires_at: null,
+      announce_at: null,
+      totp_enabled: 0,
+      password_state: 'one_time',
+    };
     await openAccount(tx, { row, next, passwordHash, at: ctx.now().getTime() });
-    const changes = changesBetween(fieldsOf(row), fieldsOf(next));
+    const changes = passwordChanges(row, next);
     const resource = { user: username };
     const facts = { action: 'user.recover', rule: 'offline-recovery', changes, resource } as const;
     await addToOutbox(tx, ctx.db.engine, [eventOf(ctx, operator, facts)]);
@@ -59,11 +66,7 @@ async function openAccount(
   await clearTotp(tx, id);
   await replaceRecoveryCodes(tx, id, []);
   await endSessionsOf(tx, { userId: id, except: undefined, endedAt: at });
-  await forgetFailures(tx, username);
-}
-
-function fieldsOf(row: UserRow) {
-  return { ...userFields(row), totp: row.totp_enabled === 1 };
+  await forgetAllFailures(tx, username);
 }
 
 async function noSuchUser(db: Queryable): Promise<AppError> {

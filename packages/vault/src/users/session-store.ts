@@ -4,13 +4,17 @@ import type { PasswordState } from './user-store.ts';
 import { principalLock } from '../locks.ts';
 
 /** A session with the current state of its user. */
-export interface SessionRow {
+export interface SessionRow extends SessionState {
+  ip: string;
+  user_agent: string;
+}
+
+/** What decides whether the owner of a session may act, and as whom. */
+export interface SessionState {
   id: string;
   user_id: string;
   expires_at: number;
   ended_at: number | null;
-  ip: string;
-  user_agent: string;
   username: string;
   role: Role;
   password_state: PasswordState;
@@ -58,6 +62,12 @@ export async function listLiveSessions(
       limit $4`,
     [userId, now, before === '' ? LAST_ID : before, limit],
   );
+}
+
+/** The addresses from which a user has begun the sessions that are kept. */
+export async function listSignInAddresses(db: Queryable, userId: string): Promise<string[]> {
+  const rows = await db.query<{ ip: string }>(`select distinct ip from session where user_id = $1`, [userId]);
+  return rows.map(({ ip }) => ip);
 }
 
 export async function insertSession(

@@ -7,6 +7,8 @@ import { sha256 } from '@cardea/crypto/ids';
 import type { JobRun } from '@cardea/jobs/queue';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
+import { fromCursor } from '../cursor.ts';
+import type { ListId } from '../cursor.ts';
 import { DAY_MS } from '@cardea/contracts/durations';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
@@ -26,7 +28,7 @@ import {
 } from './session-store.ts';
 import type { ListedSession, SessionRow } from './session-store.ts';
 import type { SignedIn } from './sign-in.ts';
-import { removeFailures } from './throttle.ts';
+import { removeFailures } from './sign-in-failure-store.ts';
 import { ownUser } from './totp.ts';
 
 /** For this long a client that lost the answer may repeat its request and gets the same successor. */
@@ -122,15 +124,17 @@ export async function signOut(ctx: VaultContext, caller: Caller): Promise<Audite
   );
 }
 
-/** The caller's own live sessions, newest first, after the session with the id in `cursor`. */
+/** The caller's own live sessions, newest first. */
 export async function listSessions(
   ctx: VaultContext,
   caller: Caller,
-  { limit, cursor = '' }: PageRequest,
+  { limit, cursor }: PageRequest,
 ): Promise<Audited<Page<ListedSession>>> {
   const { id: userId } = await ownUser(ctx, caller);
-  const rows = await listLiveSessions(ctx.db, { userId, now: ctx.now().getTime(), before: cursor, limit: limit + 1 });
-  const page = pageOf(rows, limit, ({ id }) => id);
+  const list: ListId = ['sessions', userId];
+  const [before] = fromCursor(list, cursor, ['']);
+  const rows = await listLiveSessions(ctx.db, { userId, now: ctx.now().getTime(), before, limit: limit + 1 });
+  const page = pageOf(list, rows, limit, ({ id }) => [id]);
   return audited(
     ctx,
     caller,

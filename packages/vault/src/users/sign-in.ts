@@ -6,18 +6,17 @@ import { generateRefreshToken } from '@cardea/crypto/credential';
 import { sha256, uuidv7 } from '@cardea/crypto/ids';
 import type { Transaction } from '@cardea/storage/db';
 import type { VaultContext } from '../context.ts';
-import { HOUR_MS } from '@cardea/contracts/durations';
 import { requireUnsealed } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
+import { SESSION_MS } from './live-session.ts';
 import { hashPassword, verifyPassword } from './password-hashes.ts';
 import { insertRefreshToken, insertSession } from './session-store.ts';
-import { forgetFailures, normalizeUsername, throttled } from './throttle.ts';
+import { countCode, forgetCodes, forgetFailures, normalizeUsername, throttled } from './throttle.ts';
+import type { Place } from './throttle.ts';
 import { readSecondFactor, useSecondFactor } from './totp.ts';
 import type { SecondFactor } from './totp.ts';
 import { findUser, findUserById, replacePassword, useOneTimePassword } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
-
-const SESSION_MS = 12 * HOUR_MS;
 
 /** A new session, with its first refresh token. */
 export interface SignedIn {
@@ -29,7 +28,7 @@ export interface SignedIn {
 /**
  * Checks a password, and a code if TOTP is on, and begins a session. The answer and the work are the same whatever is
  * wrong. Only the audit log has the reason.
- * @throws AppError `unauthenticated`; `rate_limited` after too many failures; `sealed`; `unavailable` if too many wait
+ * @throws AppError `unauthenticated`; `rate_limited` after too many failures; `sealed`; `unavailable` if too many wait, `rate_limited` if too many of the client's do
  */
 export async function signIn(
   ctx: VaultContext,
@@ -38,45 +37,54 @@ export async function signIn(
 ): Promise<Audited<SignedIn>> {
   const { username } = credentials;
   const user = await findUser(ctx.db, normalizeUsername(username));
-  return throttled(ctx, { caller: stranger, username, account: user?.username }, async () => {
+  return throttled(ctx, { caller: stranger, username, account: user }, async (place) => {
     // Only a right password leads to a TOTP secret that must be opened. A 503 just for that would confirm the password.
     await requireUnsealed(ctx);
-    const checked = await checkCredentials(ctx, user, credentials);
-    return beginSession(ctx, stranger, { username, ...checked });
+    const checked = await checkCredentials(ctx, stranger, user, credentials, place);
+    return beginSession(ctx, stranger, { place, ...checked });
   });
 }
 
 async function checkCredentials(
   ctx: VaultContext,
+  stranger: Caller,
   user: UserRow | undefined,
   { password, otp }: { password: string; otp?: string | undefined },
-): Promise<Omit<Begin, 'username'>> {
-  const isRight = await verifyPassword(ctx, user?.password_hash, password);
+  place: Place,
+): Promise<Omit<Begin, 'place'>> {
+  const turn = place.isKnown ? 'first' : 'last';
+  const isRight = await verifyPassword(ctx, stranger, { hash: user?.password_hash, password, turn });
   if (!user) throw wrong('no-such-user');
   if (!isRight) throw wrong('bad-password', user);
   refuseClosedAccount(user, ctx.now().getTime());
+  // The answer must not say that the password is right.
+  if (user.totp_enabled === 1 && otp !== undefined && !(await countCode(ctx, place)))
+    throw wrong('sign-in-throttle', user);
   const factor = await readSecondFactor(ctx, user, otp);
   if (factor === 'missing' || factor === 'wrong') throw wrong(`otp-${factor}`, user);
-  const rehashed = ctx.passwords.needsRehash(user.password_hash) ? await hashPassword(ctx, password) : undefined;
+  const rehashed = ctx.passwords.needsRehash(user.password_hash)
+    ? await hashPassword(ctx, stranger, password)
+    : undefined;
   return { user, factor, rehashed };
 }
 
 interface Begin {
   user: UserRow;
-  username: string;
+  place: Place;
   factor: SecondFactor;
   rehashed: string | undefined;
 }
 
 async function beginSession(ctx: VaultContext, stranger: Caller, begin: Begin): Promise<Audited<SignedIn>> {
-  const { user, username, factor, rehashed } = begin;
+  const { user, place, factor, rehashed } = begin;
   const caller: Caller = { ...stranger, actor: { id: user.id, type: 'user', name: user.username } };
   const refreshToken = generateRefreshToken();
   return changed(ctx, caller, async (tx) => {
     const createdAt = ctx.now().getTime();
     await refuseChangedAccount(tx, user, createdAt);
     await useUp(tx, user, factor);
-    await forgetFailures(tx, username);
+    await forgetFailures(tx, place);
+    if (factor !== 'none') await forgetCodes(tx, place);
     if (rehashed !== undefined) await rehash(tx, user, rehashed, createdAt);
     const sessionId = uuidv7(createdAt);
     const { ip = 'unknown', userAgent = '' } = stranger.source;

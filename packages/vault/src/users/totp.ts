@@ -1,3 +1,4 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
@@ -16,8 +17,10 @@ import type { VaultContext } from '../context.ts';
 import { changeSealed } from '../deks/change-sealed.ts';
 import { openForSystem, openForSystemInTransaction, sealForSystem } from '../deks/system-sealing.ts';
 import { changed } from '../record.ts';
+import type { ChangeOutcome } from '../record.ts';
 import { passwordChanged, withCurrentPassword } from './current-password.ts';
 import { forgetFailures, throttled } from './throttle.ts';
+import type { Place } from './throttle.ts';
 import {
   clearTotp,
   findUserById,
@@ -73,21 +76,27 @@ export async function setUpTotp(
 ): Promise<Audited<{ uri: string }>> {
   const user = await ownUser(ctx, caller);
   if (user.totp_enabled === 1) throw isOn();
-  return withCurrentPassword(ctx, caller, { user, currentPassword }, () => storeTotp(ctx, caller, user));
+  return withCurrentPassword(ctx, caller, { user, currentPassword }, (place) =>
+    storeTotp(ctx, caller, { user, place }),
+  );
 }
 
-async function storeTotp(ctx: VaultContext, caller: Caller, user: UserRow): Promise<Audited<{ uri: string }>> {
+async function storeTotp(
+  ctx: VaultContext,
+  caller: Caller,
+  { user, place }: { user: UserRow; place: Place },
+): Promise<Audited<{ uri: string }>> {
   const secret = generateTotpSecret();
   const uri = totpUri({ issuer: 'Cardea', account: user.username, secret });
   const work = async (tx: Transaction) => {
     const sealed = await sealForSystem(ctx, tx, { kind: TOTP_KIND, id: user.id }, secret);
     if ((await findUserById(tx, user.id))?.password_hash !== user.password_hash) throw passwordChanged();
     if (!(await setUpTotpSecret(tx, user.id, sealed))) throw isOn();
-    await forgetFailures(tx, user.username);
+    await forgetFailures(tx, place);
     const facts: EventFacts = { action: 'auth.totpSetUp', rule: 'self' };
     return { value: { uri }, facts };
   };
-  return changeSealed(ctx, caller, work).finally(() => secret.fill(0));
+  return changeSealed(ctx, caller, work, { account: 'alone' }).finally(() => secret.fill(0));
 }
 
 /**
@@ -104,24 +113,26 @@ export async function confirmTotp(
   const user = await ownUser(ctx, caller);
   getUnconfirmed(user);
   const { id, username } = user;
-  return throttled(ctx, { caller, username, account: username }, () => turnOn(ctx, caller, { id, username, otp }));
+  return throttled(ctx, { caller, username, account: user }, (place) => turnOn(ctx, caller, { id, place, otp }));
 }
 
 async function turnOn(
   ctx: VaultContext,
   caller: Caller,
-  { id, username, otp }: { id: string; username: string; otp: string },
+  { id, place, otp }: { id: string; place: Place; otp: string },
 ): Promise<Audited<{ recoveryCodes: string[] }>> {
   const recoveryCodes = generateRecoveryCodes(RECOVERY_CODES);
   const hashes = recoveryCodes.map((code) => sha256(normalizeRecoveryCode(code)));
   // The code is compared in the transaction: a rotation may reseal the secret at any time.
-  return changeSealed(ctx, caller, async (tx) => {
+  const work = async (tx: Transaction): Promise<ChangeOutcome<{ recoveryCodes: string[] }>> => {
     const step = await requireCode(ctx, tx, id, otp);
     if (!(await turnTotpOn(tx, { id, step }))) throw isOn();
     await replaceRecoveryCodes(tx, id, hashes);
-    await forgetFailures(tx, username);
-    return { value: { recoveryCodes }, facts: { action: 'auth.totpConfirm', rule: 'self' } };
-  });
+    await forgetFailures(tx, place);
+    const changes = changesBetween({ totp: false }, { totp: true });
+    return { value: { recoveryCodes }, facts: { action: 'auth.totpConfirm', rule: 'self', changes } };
+  };
+  return changeSealed(ctx, caller, work, { account: 'alone' });
 }
 
 async function requireCode(ctx: VaultContext, tx: Transaction, id: string, otp: string): Promise<number> {
@@ -146,27 +157,30 @@ function getUnconfirmed(user: UserRow | undefined): Uint8Array {
 export async function disableTotp(ctx: VaultContext, caller: Caller, otp: string): Promise<Audited<undefined>> {
   const user = await ownUser(ctx, caller);
   if (user.totp_enabled === 0) throw new AppError('conflict', 'TOTP is not on', { rule: 'totp-off' });
-  return throttled(ctx, { caller, username: user.username, account: user.username }, async () => {
+  return throttled(ctx, { caller, username: user.username, account: user }, async () => {
     const factor = await readSecondFactor(ctx, user, otp);
     if (typeof factor === 'string') throw wrongCode('otp-wrong');
-    return changed(ctx, caller, async (tx) => {
+    const work = async (tx: Transaction): Promise<ChangeOutcome<undefined>> => {
       if (!(await useSecondFactor(tx, user.id, factor))) {
         throw wrongCode(factor.kind === 'totp' ? 'otp-used' : 'recovery-code-unknown');
       }
       await clearTotp(tx, user.id);
       await replaceRecoveryCodes(tx, user.id, []);
-      return { value: undefined, facts: { action: 'auth.totpDisable', rule: `self+${factor.kind}` } };
-    });
+      const changes = changesBetween({ totp: true }, { totp: false });
+      return { value: undefined, facts: { action: 'auth.totpDisable', rule: `self+${factor.kind}`, changes } };
+    };
+    return changed(ctx, caller, work, { account: 'alone' });
   });
 }
 
 /** Deletes a TOTP secret that was not confirmed. @throws AppError `conflict` if TOTP is on */
 export async function removeTotp(ctx: VaultContext, caller: Caller): Promise<Audited<undefined>> {
   const user = await ownUser(ctx, caller);
-  return changed(ctx, caller, async (tx) => {
+  const work = async (tx: Transaction): Promise<ChangeOutcome<undefined>> => {
     if (!(await forgetUnconfirmedTotp(tx, user.id))) throw isOn();
     return { value: undefined, facts: { action: 'auth.totpRemove', rule: 'self' } };
-  });
+  };
+  return changed(ctx, caller, work, { account: 'alone' });
 }
 
 function isOn(): AppError {

@@ -50,10 +50,10 @@ export async function findUserById(db: Queryable, id: string): Promise<UserRow |
   return row;
 }
 
-/** Users after `cursor`, by name. */
+/** Users after a name, by name. */
 export async function listUserRows(
   db: Queryable,
-  { cursor, limit }: { cursor: string; limit: number },
+  { after, limit }: { after: string; limit: number },
 ): Promise<UserRow[]> {
   return db.query<UserRow>(
     `select id, username, role, password_hash, password_state, disabled, expires_at, announce_at,
@@ -62,7 +62,7 @@ export async function listUserRows(
       where username > $1
       order by username
       limit $2`,
-    [cursor, limit],
+    [after, limit],
   );
 }
 
@@ -162,7 +162,11 @@ export async function deleteUserRow(tx: Transaction, id: string): Promise<void> 
   await tx.query(`delete from app_user where id = $1`, [id]);
 }
 
-/** Sets another password; false if another request has changed the password since `from` was read. */
+/**
+ * Sets another password; false if another request has changed the password since `from` was read. A caller who takes the
+ * old password away holds the user alone before (`clearTotp`, `updateUser`); a new hash of the same password takes
+ * nothing away.
+ */
 export async function replacePassword(
   tx: Transaction,
   change: { id: string; from: string; to: string; state: PasswordState; updatedAt: number },
@@ -199,6 +203,7 @@ export async function setUpTotpSecret(
   id: string,
   { ciphertext, dekVersion }: { ciphertext: Uint8Array; dekVersion: number },
 ): Promise<boolean> {
+  await tx.lock(principalLock(`user:${id}`));
   const rows = await tx.query(
     `update app_user
         set totp_ciphertext = $2,
@@ -213,6 +218,7 @@ export async function setUpTotpSecret(
 
 /** Turns TOTP on with the secret that is set up; false if TOTP is on already, or if no secret is set up. */
 export async function turnTotpOn(tx: Transaction, { id, step }: { id: string; step: number }): Promise<boolean> {
+  await tx.lock(principalLock(`user:${id}`));
   const rows = await tx.query(
     `update app_user
         set totp_enabled = 1,
@@ -228,6 +234,7 @@ export async function turnTotpOn(tx: Transaction, { id, step }: { id: string; st
 
 /** Deletes a TOTP secret that no code has confirmed; false while TOTP is on. */
 export async function forgetUnconfirmedTotp(tx: Transaction, id: string): Promise<boolean> {
+  await tx.lock(principalLock(`user:${id}`));
   const rows = await tx.query(
     `update app_user
         set totp_ciphertext = null,
@@ -242,6 +249,7 @@ export async function forgetUnconfirmedTotp(tx: Transaction, id: string): Promis
 
 /** Turns TOTP off, as if it had never been on. */
 export async function clearTotp(tx: Transaction, id: string): Promise<void> {
+  await tx.lock(principalLock(`user:${id}`));
   await tx.query(
     `update app_user
         set totp_ciphertext = null,

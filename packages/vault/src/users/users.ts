@@ -1,5 +1,4 @@
-import { changesBetween, timeField } from '@cardea/contracts/audit-changes';
-import type { AuditFields } from '@cardea/contracts/audit-changes';
+import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller, Role } from '@cardea/contracts/caller';
@@ -11,18 +10,19 @@ import type { Transaction } from '@cardea/storage/db';
 import { announcementOf, nextAnnouncement } from '../announcements.ts';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
+import { fromCursor } from '../cursor.ts';
+import type { ListId } from '../cursor.ts';
 import { removeGrantsTo } from '../grants/grant-store.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
 import { refusePast } from '../refuse-past.ts';
-import { touched } from '../touched.ts';
 import { handOver, refuseOwnerlessVaults } from './ownership.ts';
 import type { HandedOver } from './ownership.ts';
 import { makeOneTimePassword, refuseBadPassword } from './passwords.ts';
 import { endAllSessions } from './sessions.ts';
 import { hashPassword } from './password-hashes.ts';
-import { forgetFailures, isLocked } from './throttle.ts';
+import { forgetAllFailures, isLocked } from './throttle.ts';
 import {
   countOtherAdmins,
   deleteUserRow,
@@ -33,6 +33,7 @@ import {
   updateUser,
 } from './user-store.ts';
 import type { UserRow } from './user-store.ts';
+import { userFields } from './user-fields.ts';
 
 export interface User {
   id: string;
@@ -74,7 +75,7 @@ export async function addUser(
 ): Promise<Audited<User & { oneTimePassword?: string }>> {
   const { rule } = authorizeSystem(caller, 'user.manage');
   const oneTimePassword = password === undefined ? makeOneTimePassword() : undefined;
-  const passwordHash = await hashPassword(ctx, password ?? oneTimePassword!);
+  const passwordHash = await hashPassword(ctx, caller, password ?? oneTimePassword!);
   const passwordState = password === undefined ? 'one_time' : 'chosen';
   try {
     return await changed(ctx, caller, async (tx) => {
@@ -98,14 +99,17 @@ export async function addUser(
   }
 }
 
+const USERS: ListId = ['users'];
+
 export async function listUsers(
   ctx: VaultContext,
   caller: Caller,
-  { limit, cursor = '' }: PageRequest,
+  { limit, cursor }: PageRequest,
 ): Promise<Audited<Page<User>>> {
   const { rule } = authorizeSystem(caller, 'user.manage');
-  const rows = await listUserRows(ctx.db, { cursor, limit: limit + 1 });
-  const { items, ...rest } = pageOf(rows, limit, ({ username }) => username);
+  const [after] = fromCursor(USERS, cursor, ['']);
+  const rows = await listUserRows(ctx.db, { after, limit: limit + 1 });
+  const { items, ...rest } = pageOf(USERS, rows, limit, ({ username }) => [username]);
   const page = { items: await Promise.all(items.map((row) => withLock(ctx, row))), ...rest };
   return audited(ctx, caller, { action: 'user.list', rule, resource: { count: items.length } }, () => page);
 }
@@ -142,7 +146,7 @@ export async function changeUser(
     const changes = changesBetween(userFields(row), userFields(next));
     return {
       value: toUser(next, locked),
-      facts: { action: 'user.change', rule, ...touched(changes), resource: { user: username } },
+      facts: { action: 'user.change', rule, changes, resource: { user: username } },
     };
   });
 }
@@ -160,7 +164,7 @@ export async function deleteUser(
     const vaults = await handOver(ctx, tx, { from: row, successor, by: caller.actor.id });
     await removeGrantsTo(tx, `user:${row.id}`);
     await deleteUserRow(tx, row.id);
-    await forgetFailures(tx, username);
+    await forgetAllFailures(tx, username);
     const reason = vaults.length === 0 ? undefined : `succeeded by ${successor}`;
     const changes = changesBetween(userFields(row), {});
     const facts: EventFacts = { action: 'user.delete', rule, reason, changes, resource: { user: username } };
@@ -181,8 +185,10 @@ export async function unlockUser(ctx: VaultContext, caller: Caller, username: st
   const { rule } = authorizeSystem(caller, 'user.manage');
   return changed(ctx, caller, async (tx) => {
     await getUser(tx, username);
-    await forgetFailures(tx, username);
-    return { value: undefined, facts: { action: 'user.unlock', rule, resource: { user: username } } };
+    const locked = await isLocked(tx, username, ctx.now().getTime());
+    await forgetAllFailures(tx, username);
+    const changes = changesBetween({ locked }, { locked: false });
+    return { value: undefined, facts: { action: 'user.unlock', rule, changes, resource: { user: username } } };
   });
 }
 
@@ -208,11 +214,6 @@ async function refuseLoss(tx: Transaction, caller: Caller, row: UserRow): Promis
 
 async function withLock(ctx: VaultContext, row: UserRow): Promise<User> {
   return toUser(row, await isLocked(ctx.db, row.username, ctx.now().getTime()));
-}
-
-/** The fields of a change that an audit record shows. */
-export function userFields({ role, disabled, expires_at: expiresAt }: UserRow): AuditFields {
-  return { role, disabled: disabled === 1, expiresAt: timeField(expiresAt) };
 }
 
 function toUser(row: UserRow, locked: boolean): User {

@@ -5,9 +5,9 @@ import type { VaultRow } from '../access-store.ts';
 export async function removeVault(
   tx: Transaction,
   { id, at }: { id: string; at: number },
-): Promise<Pick<VaultRow, 'description' | 'max_versions'> | undefined> {
-  const [row] = await tx.query<Pick<VaultRow, 'description' | 'max_versions'>>(
-    `delete from vault where id = $1 returning description, max_versions`,
+): Promise<Pick<VaultRow, 'description' | 'max_versions' | 'public_jwks'> | undefined> {
+  const [row] = await tx.query<Pick<VaultRow, 'description' | 'max_versions' | 'public_jwks'>>(
+    `delete from vault where id = $1 returning description, max_versions, public_jwks`,
     [id],
   );
   if (row) await tx.query(`insert into deleted_vault (id, deleted_at) values ($1, $2)`, [id, at]);
@@ -28,6 +28,26 @@ export async function countSecrets(
     [vaultId, limit],
   );
   return row!.n;
+}
+
+/** How many keys a vault holds. Counts at most `limit`. */
+export async function countKeys(
+  tx: Transaction,
+  { vaultId, limit }: { vaultId: string; limit: number },
+): Promise<number> {
+  const [row] = await tx.query<{ n: number }>(
+    `select count(*) as n from (select id from vault_key where vault_id = $1 limit $2) as held`,
+    [vaultId, limit],
+  );
+  return row!.n;
+}
+
+/** Whether a vault holds a key that cannot be deleted. */
+export async function hasProtectedKey(tx: Transaction, vaultId: string): Promise<boolean> {
+  const rows = await tx.query(`select id from vault_key where vault_id = $1 and deletion_protection = 1 limit 1`, [
+    vaultId,
+  ]);
+  return rows.length > 0;
 }
 
 /** Deleted vaults that may still have rows, the oldest first. */

@@ -9,6 +9,8 @@ import { UniqueViolation } from '@cardea/storage/db';
 import type { VaultRow } from '../access-store.ts';
 import { authorize, authorizeSystem, principalOf } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
+import { fromCursor } from '../cursor.ts';
+import type { ListId } from '../cursor.ts';
 import type { Granted } from '../decide.ts';
 import { insertDek } from '../deks/dek-store.ts';
 import { wrapNewDek } from '../deks/new-dek.ts';
@@ -18,7 +20,7 @@ import { vaultNotThere } from '../not-there.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
-import { touched } from '../touched.ts';
+import { refuseTooManyVaults } from '../quotas.ts';
 import { findVault, insertVault, listVaultRows, updateVault } from './vault-store.ts';
 import type { VaultChange } from './vault-store.ts';
 
@@ -28,12 +30,14 @@ export interface Vault {
   description: string;
   /** How many versions are kept of a secret that has no limit of its own. */
   maxVersions: number;
+  /** Whether everybody may read the public halves of its keys. */
+  publicJwks: boolean;
   createdAt: Date;
 }
 
 const ownership: Granted = { owner: true, secrets: [], keys: [], allowedCidrs: [] };
 
-/** Makes a vault with its first DEK. The creator owns it. @throws AppError `conflict` if the name is taken */
+/** Makes a vault with its first DEK. The creator owns it. @throws AppError `conflict` if the name is taken, or by a quota */
 export async function createVault(
   ctx: VaultContext,
   caller: Caller,
@@ -44,13 +48,14 @@ export async function createVault(
   const id = uuidv7(ctx.now().getTime());
   const wrapped = await wrapNewDek(ctx, { vaultId: id, dekVersion: 1 });
   const createdAt = ctx.now().getTime();
-  const vault = { id, name, description, max_versions: maxVersions, created_at: createdAt };
+  const vault = { id, name, description, max_versions: maxVersions, public_jwks: 0 as const, created_at: createdAt };
   try {
     return await changed(ctx, caller, async (tx) => {
       await insertVault(tx, { ...vault, created_by: caller.actor.id });
       await insertDek(tx, { vaultId: id, dekVersion: 1 }, wrapped, createdAt);
       const grant = { vaultId: id, principal: principalOf(caller), createdAt, createdBy: caller.actor.id };
       await upsertGrant(tx, { ...grant, granted: ownership });
+      await refuseTooManyVaults(ctx, tx, caller.actor.id);
       const resource = { vault: name, vaultId: id };
       const changes = changesBetween({}, vaultFields(vault));
       return { value: toVault(vault), facts: { action: 'vault.create', resource, rule, changes, dekVersion: 1 } };
@@ -62,24 +67,27 @@ export async function createVault(
   }
 }
 
-/** The vaults the caller may see, after the name in `cursor`. */
+const VAULTS: ListId = ['vaults'];
+
+/** The vaults the caller may see, by name. */
 export async function listVaults(
   ctx: VaultContext,
   caller: Caller,
-  { limit, cursor = '' }: PageRequest,
+  { limit, cursor }: PageRequest,
 ): Promise<Audited<Page<Vault>>> {
+  const [after] = fromCursor(VAULTS, cursor, ['']);
   const { role } = caller;
   const seesAll = role === 'admin' || role === 'ceo';
   const rows = seesAll
-    ? await listVaultRows(ctx.db, { cursor, limit: limit + 1 })
-    : (await listGrantedVaults(ctx, caller, cursor)).slice(0, limit + 1);
-  const page = pageOf(rows.map(toVault), limit, ({ name }) => name);
+    ? await listVaultRows(ctx.db, { after, limit: limit + 1 })
+    : (await listGrantedVaults(ctx, caller, after)).slice(0, limit + 1);
+  const page = pageOf(VAULTS, rows.map(toVault), limit, ({ name }) => [name]);
   const rule: AuditRule = seesAll ? `role:${role}` : 'grant:any';
   return audited(ctx, caller, { action: 'vault.list', rule, resource: { count: page.items.length } }, () => page);
 }
 
-async function listGrantedVaults(ctx: VaultContext, caller: Caller, cursor: string): Promise<VaultRow[]> {
-  return (await listLiveGrants(ctx, caller)).map(({ vault }) => vault).filter(({ name }) => name > cursor);
+async function listGrantedVaults(ctx: VaultContext, caller: Caller, after: string): Promise<VaultRow[]> {
+  return (await listLiveGrants(ctx, caller)).map(({ vault }) => vault).filter(({ name }) => name > after);
 }
 
 export async function readVault(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Vault>> {
@@ -106,7 +114,7 @@ export async function changeVault(
       if (!before || !after) throw vaultNotThere();
       const changes = changesBetween(vaultFields(before), vaultFields(after));
       const resource = { vault: vault.name, vaultId: vault.id };
-      return { value: toVault(after), facts: { action: 'vault.change', rule, ...touched(changes), resource } };
+      return { value: toVault(after), facts: { action: 'vault.change', rule, changes, resource } };
     },
     { rights: [allowed] },
   );
@@ -116,11 +124,12 @@ export async function changeVault(
 export function vaultFields({
   description,
   max_versions: maxVersions,
-}: Pick<VaultRow, 'description' | 'max_versions'>): AuditFields {
-  return { description, maxVersions };
+  public_jwks,
+}: Pick<VaultRow, 'description' | 'max_versions' | 'public_jwks'>): AuditFields {
+  return { description, maxVersions, ...(public_jwks === 1 ? { publicJwks: true } : {}) };
 }
 
 function toVault(row: VaultRow): Vault {
   const { id, name, description, max_versions: maxVersions, created_at: createdAt } = row;
-  return { id, name, description, maxVersions, createdAt: new Date(createdAt) };
+  return { id, name, description, maxVersions, publicJwks: row.public_jwks === 1, createdAt: new Date(createdAt) };
 }

@@ -1,3 +1,4 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
@@ -47,7 +48,8 @@ export async function createWebhookSecret(
     const sealed = await sealForSystem(ctx, tx, { kind: WEBHOOK_SECRET_KIND, id }, key);
     await insertWebhookSecret(tx, { id, createdAt, ...sealed });
     const { dekVersion } = sealed;
-    const facts: EventFacts = { action: 'webhookSecret.create', rule, resource: { name: id }, dekVersion };
+    const changes = changesBetween({}, { id });
+    const facts: EventFacts = { action: 'webhookSecret.create', rule, changes, resource: { name: id }, dekVersion };
     return { value: { id, createdAt: new Date(createdAt), secret: formatWebhookSecret(key) }, facts };
   });
   return made.finally(() => key.fill(0));
@@ -71,7 +73,8 @@ export async function deleteWebhookSecret(ctx: VaultContext, caller: Caller, id:
   return changed(ctx, caller, async (tx) => {
     const removed = await removeWebhookSecret(tx, id);
     if (!removed) throw new AppError('not_found', 'no such secret of the webhook', { rule: 'no-such-webhook-secret' });
-    return { value: undefined, facts: { action: 'webhookSecret.delete', rule, resource: { name: id } } };
+    const changes = changesBetween({ id }, {});
+    return { value: undefined, facts: { action: 'webhookSecret.delete', rule, changes, resource: { name: id } } };
   });
 }
 

@@ -1,9 +1,12 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
+import { fromCursor } from '../cursor.ts';
+import type { ListId } from '../cursor.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
@@ -28,11 +31,13 @@ export interface Delivery {
 export async function listDeliveries(
   ctx: VaultContext,
   caller: Caller,
-  { state, limit, cursor = '' }: { state?: DeliveryState | undefined } & PageRequest,
+  { state, limit, cursor }: { state?: DeliveryState | undefined } & PageRequest,
 ): Promise<Audited<Page<Delivery>>> {
   const { rule } = authorizeSystem(caller, 'webhook.manage');
-  const rows = await listDeliveryRows(ctx.db, { state, before: cursor, limit: limit + 1 });
-  const page = pageOf(rows.map(toDelivery), limit, ({ id }) => id);
+  const list: ListId = ['deliveries', state];
+  const [before] = fromCursor(list, cursor, ['']);
+  const rows = await listDeliveryRows(ctx.db, { state, before, limit: limit + 1 });
+  const page = pageOf(list, rows.map(toDelivery), limit, ({ id }) => [id]);
   const resource = { count: page.items.length };
   return audited(ctx, caller, { action: 'webhook.list', rule, resource }, () => page);
 }
@@ -50,8 +55,10 @@ export async function retryDelivery(ctx: VaultContext, caller: Caller, id: strin
     const revived = await reviveDelivery(tx, { id, at, giveUpAt: at + TRIED_FOR_MS });
     if (!revived) throw new AppError('conflict', 'only a dead delivery can be sent again', { rule: 'not-dead' });
     const reason = `${found.kind} to ${found.endpoint}`;
-    const facts: EventFacts = { action: 'webhook.retry', rule, reason, resource: { name: id } };
-    return { value: toDelivery((await findDelivery(tx, id))!), facts };
+    const value = toDelivery((await findDelivery(tx, id))!);
+    const changes = changesBetween({ state: found.state }, { state: value.state });
+    const facts: EventFacts = { action: 'webhook.retry', rule, reason, changes, resource: { name: id } };
+    return { value, facts };
   });
 }
 

@@ -1,3 +1,4 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
 import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { VaultContext } from '../context.ts';
 import { changeDue } from '../sweep.ts';
@@ -20,6 +21,7 @@ export async function giveUp(
   await changeDue(ctx, async (tx, at) => {
     if (!(await endDelivery(tx, { id, attempts, state: 'dead', failure, at }))) return [];
     const reason = `${kind} to ${endpoint}: ${failure}`;
-    return [{ action: 'webhook.giveUp', decision: 'deny', rule, reason, resource: { name: id } }];
+    const changes = changesBetween({ state: 'waiting' }, { state: 'dead' });
+    return [{ action: 'webhook.giveUp', decision: 'deny', rule, reason, changes, resource: { name: id } }];
   });
 }

@@ -11,11 +11,13 @@ import { authorize } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeSealed } from '../../deks/change-sealed.ts';
+import { beginOpening } from '../../deks/opening.ts';
 import { addEvents } from '../../events/events.ts';
 import { dueAt } from '../lifecycle/due.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
 import { getReadable } from '../readable.ts';
 import type { FoundVersion } from '../readable.ts';
+import { asWritten } from '../reference-value.ts';
 import { openVersion } from '../sealing.ts';
 import type { Secret } from '../secret.ts';
 import { insertBreakGlass } from './break-glass-store.ts';
@@ -50,18 +52,29 @@ export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGl
   const noted = await changeSealed(ctx, caller, note, { rights: [allowed] });
   const { secret_id: secretId, version } = noted.value;
   // Vault and name come from the request, not from the row. So a row that was moved does not open.
-  const bytes = await openVersion(ctx, { vault, name: ask.name, secretId, version }, noted.value);
+  const opening = beginOpening(ctx, caller);
+  const sealed = await openVersion(opening, { vault, name: ask.name, secretId, version }, noted.value);
+  await opening.confirm([allowed]);
   noteReads(ctx, caller, [noted.value]);
-  return noted.map((row) => ({ ...toSecret(ask, row), bytes }));
+  return noted.map((row) => ({ ...toSecret(ask, row), bytes: asWritten(row, sealed) }));
 }
 
 // All other roles have a right to read, or can be given one. Break-glass is for the role that never has one.
 async function authorizeOversight(ctx: VaultContext, caller: Caller, ask: BreakGlass): Promise<Allowed> {
   const allowed = await authorize(ctx, caller, 'vault.read', ask);
-  if (caller.role === 'ceo') return allowed;
-  throw new AppError('access_denied', 'break-glass is for oversight: read the secret the normal way', {
-    rule: allowed.rule,
-  });
+  const requireOversight = ({ role }: Caller): void => {
+    if (role === 'ceo') return;
+    const { rule } = allowed;
+    throw new AppError('access_denied', 'break-glass is for oversight: read the secret the normal way', { rule });
+  };
+  requireOversight(caller);
+  return {
+    ...allowed,
+    confirm(now, found) {
+      allowed.confirm(now, found);
+      requireOversight(now);
+    },
+  };
 }
 
 async function noteUse(

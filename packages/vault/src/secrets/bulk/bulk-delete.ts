@@ -1,22 +1,25 @@
 import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import { callerKey } from '@cardea/contracts/caller-key';
 import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { Transaction } from '@cardea/storage/db';
+import { pauseIfLong } from '@cardea/storage/long-work';
 import { aboutOne, namingItem } from '../../about-one.ts';
 import { authorizeAll, authorizeEach } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeInVaults } from '../../change-in-vaults.ts';
+import { confirmRights } from '../../confirm-rights.ts';
 import { rehearse } from '../../rehearse.ts';
 import { audited } from '../../record.ts';
 import type { ChangeOutcome, EventFactsList } from '../../record.ts';
 import { deletionOf, trash } from '../lifecycle/trash.ts';
 import { listUnder } from '../listing/list-under.ts';
-import { countDependants } from '../references.ts';
-import { lockLiveSecret } from '../secret-state.ts';
-import { lockLiveSecretsIn } from '../secret-store.ts';
+import { countDependants } from '../../dependants.ts';
+import { getLiveSecret, lockLiveSecret } from '../secret-state.ts';
+import { listLiveSecretsIn, lockLiveSecretsIn } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
 
 const ADVICE = `give a longer prefix, or up to ${BULK_MAX} names at a time`;
@@ -26,7 +29,7 @@ export type Selection = { names: string[] } | { prefix: string };
 
 export interface Deleted {
   name: string;
-  /** How many references point to it, from secrets that are not deleted. */
+  /** How many references that the caller may list point to it, from secrets that are not deleted. */
   dependants: number;
 }
 
@@ -34,7 +37,7 @@ export interface Deleted {
  * Puts several secrets into the trash, in one transaction and in the order of their names. A dry run gives the same
  * answer and deletes nothing.
  * @throws AppError `access_denied`; `not_found` if there is no secret, or if one of the names does not exist;
- * `too_large` for more than BULK_MAX
+ * `too_large` for more than BULK_MAX; `rate_limited`
  */
 export async function deleteSecrets(
   ctx: VaultContext,
@@ -45,8 +48,11 @@ export async function deleteSecrets(
   const { vault, rule } = allowed;
   const work = (tx: Transaction) => deleteSelected(ctx, tx, caller, { vault, rule, selection });
   const change = { rights: [allowed], whole: true };
-  if (!dryRun) return changeInVaults(ctx, caller, change, work);
-  const items = await rehearse(ctx, caller, change, work);
+  if (!dryRun) return ctx.bulkTurns.run(caller, () => changeInVaults(ctx, caller, change, work));
+  const items = await ctx.bulkTurns.run(caller, async () => {
+    await confirmRights(ctx, ctx.db, caller, [allowed]);
+    return (await planDeletion(ctx, caller, { vault, selection })) ?? rehearse(ctx, caller, change, work);
+  });
   const prefix = 'prefix' in selection ? { name: selection.prefix } : {};
   const resource = { vault: vault.name, vaultId: vault.id, ...prefix, count: items.length };
   return audited(ctx, caller, { action: 'secret.delete', resource, rule, reason: 'dry run' }, () => items);
@@ -69,32 +75,64 @@ async function deleteSelected(
   caller: Caller,
   { vault, rule, selection }: { vault: Allowed['vault']; rule: AuditRule; selection: Selection },
 ): Promise<ChangeOutcome<Deleted[]>> {
-  const secrets =
-    'prefix' in selection
-      ? await listUnder((part) => lockLiveSecretsIn(tx, { vaultId: vault.id, ...part }), {
-          ...selection,
-          advice: ADVICE,
-        })
-      : await getAll(tx, { vaultId: vault.id, names: selection.names });
+  const secrets = await select(selection, {
+    by: callerKey(caller),
+    listIn: (part) => lockLiveSecretsIn(tx, { vaultId: vault.id, ...part }),
+    get: (name) => lockLiveSecret(tx, { vaultId: vault.id, name }),
+  });
   for (const secret of secrets) await trash(ctx, tx, caller, secret);
 
   // Counted when all are in the trash, so references from one deleted secret to another do not count.
   const deleted: Deleted[] = [];
   const facts: EventFacts[] = [];
   for (const secret of secrets) {
-    const dependants = await countDependants(tx, { vault: vault.name, name: secret.name });
-    deleted.push({ name: secret.name, dependants });
+    const dependants = await countDependants(ctx, tx, caller, secret);
+    deleted.push({ name: secret.name, dependants: dependants.seen });
     facts.push(deletionOf({ vault, rule, secret, dependants }));
   }
   return { value: deleted, facts: facts as EventFactsList };
 }
 
+/** What a deletion would answer. Undefined if references are involved: one from a deleted secret does not count. */
+async function planDeletion(
+  ctx: VaultContext,
+  caller: Caller,
+  { vault, selection }: { vault: Allowed['vault']; selection: Selection },
+): Promise<Deleted[] | undefined> {
+  const { db } = ctx;
+  const secrets = await select(selection, {
+    by: callerKey(caller),
+    listIn: (part) => listLiveSecretsIn(db, { vaultId: vault.id, ...part }),
+    get: (name) => getLiveSecret(db, { vaultId: vault.id, name }),
+  });
+  for (const secret of secrets) {
+    await pauseIfLong(callerKey(caller));
+    if ((await countDependants(ctx, db, caller, secret)).all > 0) return undefined;
+  }
+  return secrets.map(({ name }) => ({ name, dependants: 0 }));
+}
+
+/** How secrets are found: as they are, or locked. */
+interface Finding {
+  listIn: Parameters<typeof listUnder>[0];
+  get(name: string): Promise<SecretRow>;
+  /** Whose work it is: see `pauseIfLong`. */
+  by: string;
+}
+
+async function select(selection: Selection, finding: Finding): Promise<SecretRow[]> {
+  return 'prefix' in selection
+    ? await listUnder(finding.listIn, { ...selection, advice: ADVICE })
+    : await getAll(selection.names, finding);
+}
+
 // In the order of their names, so that two requests for the same secrets do not wait for each other.
-async function getAll(tx: Transaction, { vaultId, names }: { vaultId: string; names: string[] }): Promise<SecretRow[]> {
+async function getAll(names: string[], { get, by }: Finding): Promise<SecretRow[]> {
   const secrets: SecretRow[] = [];
   for (const name of names.toSorted()) {
     const which = { path: `body.names.${names.indexOf(name)}`, name };
-    secrets.push(await namingItem(which, () => lockLiveSecret(tx, { vaultId, name })));
+    await pauseIfLong(by);
+    secrets.push(await namingItem(which, () => get(name)));
   }
   return secrets;
 }

@@ -1,23 +1,29 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import { callerKey } from '@cardea/contracts/caller-key';
 import { AppError } from '@cardea/contracts/errors';
 import { SecretName } from '@cardea/contracts/names';
 import { MOVE_VERSIONS_MAX } from '@cardea/contracts/secrets/bulk';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { Transaction } from '@cardea/storage/db';
+import { pauseIfLong } from '@cardea/storage/long-work';
 import { namingItem } from '../../about-one.ts';
 import type { RequestItem } from '../../about-one.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeInVaults } from '../../change-in-vaults.ts';
+import { confirmRights } from '../../confirm-rights.ts';
 import { useNewestDek } from '../../deks/dek-store.ts';
+import { roomFor } from '../../quotas.ts';
 import { rehearse } from '../../rehearse.ts';
 import { audited } from '../../record.ts';
 import type { ChangeOutcome } from '../../record.ts';
 import { listUnder, tooMany } from '../listing/list-under.ts';
-import { authorizeMove, moveTo, resourceOf } from '../move-secret.ts';
+import { authorizeMove, moveTo, nameTaken, resourceOf } from '../move-secret.ts';
 import type { SecretPath, MoveRights } from '../move-secret.ts';
-import { countDependants, requireNoCircle } from '../references.ts';
-import { lockSecretsIn } from '../secret-store.ts';
+import { countDependants } from '../../dependants.ts';
+import { requireNoCircle } from '../references.ts';
+import { countVersions } from '../sealed-version-store.ts';
+import { findSecret, listSecretsIn, lockSecretsIn } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
 
 const ADVICE = 'move longer prefixes, one at a time';
@@ -25,7 +31,7 @@ const ADVICE = 'move longer prefixes, one at a time';
 /** The old and the new names of the secrets that were moved. */
 export interface MovedAll {
   items: { name: string; toName: string }[];
-  /** How many references point to the old names. */
+  /** How many references that the caller may list point to the old names. */
   dependants: number;
 }
 
@@ -34,7 +40,7 @@ export interface MovedAll {
  * with one record. `to.name` replaces the prefix `from.name` in their names. One of the prefixes may lie under the
  * other. A dry run gives the same answer and moves nothing.
  * @throws AppError as `moveSecret`; `not_found` if there is no secret; `invalid_request` if a name becomes too long;
- * `too_large` for more than BULK_MAX secrets, or MOVE_VERSIONS_MAX versions
+ * `too_large` for more than BULK_MAX secrets, or MOVE_VERSIONS_MAX versions; `rate_limited`
  */
 export async function moveSecrets(
   ctx: VaultContext,
@@ -43,11 +49,15 @@ export async function moveSecrets(
 ): Promise<Audited<MovedAll>> {
   // A right to a name is a right to all names under it. The answer shows these names, so it needs the right to list.
   const rights = await authorizeMove(ctx, caller, { from, to }, ['secret.list']);
-  const work = (tx: Transaction) => moveAll(ctx, tx, caller, rights, { prefix: from.name, toPrefix: to.name });
+  const prefixes = { prefix: from.name, toPrefix: to.name };
+  const work = (tx: Transaction) => moveAll(ctx, tx, caller, rights, { ...prefixes, dryRun });
   const change = { rights: rights.rights, whole: true, references: true };
-  if (!dryRun) return changeInVaults(ctx, caller, change, work);
-  const moved = await rehearse(ctx, caller, change, work);
-  const facts = factsOf(rights, { prefix: from.name, toPrefix: to.name, count: moved.items.length });
+  if (!dryRun) return ctx.bulkTurns.run(caller, () => changeInVaults(ctx, caller, change, work));
+  const moved = await ctx.bulkTurns.run(caller, async () => {
+    await confirmRights(ctx, ctx.db, caller, rights.rights);
+    return (await planMove(ctx, caller, rights, prefixes)) ?? rehearse(ctx, caller, change, work);
+  });
+  const facts = factsOf(rights, { ...prefixes, count: moved.items.length });
   return audited(ctx, caller, { ...facts, reason: 'dry run' }, () => moved);
 }
 
@@ -56,23 +66,72 @@ async function moveAll(
   tx: Transaction,
   caller: Caller,
   rights: MoveRights,
-  { prefix, toPrefix }: { prefix: string; toPrefix: string },
+  { prefix, toPrefix, dryRun }: Prefixes & { dryRun: boolean },
 ): Promise<ChangeOutcome<MovedAll>> {
   const secrets = await listUnder((part) => lockSecretsIn(tx, { vaultId: rights.from.id, ...part }), {
     prefix,
     advice: ADVICE,
   });
-  const moves = secrets.map((secret) => ({ secret, toName: nameBelow(toPrefix, secret.name.slice(prefix.length)) }));
-  const dekVersion = await useNewestDek(tx, rights.to.id, ctx.now().getTime());
+  const moves = toMoves(secrets, { prefix, toPrefix });
+  const dekVersion = dryRun ? undefined : await useNewestDek(tx, rights.to.id, ctx.now().getTime());
   await moveEach(ctx, tx, { ...rights, dekVersion }, inOrder(moves, toPrefix.length - prefix.length));
   let dependants = 0;
   for (const { secret, toName } of moves) {
     const at = { vault: rights.to.name, name: toName, secretId: secret.id };
     await namingItem(whichOf(secret), () => requireNoCircle(ctx, tx, caller, at));
-    dependants += await countDependants(tx, { vault: rights.from.name, name: secret.name });
+    dependants += (await countDependants(ctx, tx, caller, secret)).seen;
   }
-  const items = moves.map(({ secret, toName }) => ({ name: secret.name, toName }));
+  const items = moves.map(itemOf);
   return { value: { items, dependants }, facts: factsOf(rights, { prefix, toPrefix, count: items.length }) };
+}
+
+/**
+ * What a move would answer. Undefined if one of the secrets is a reference, which may become a circle. Values are not
+ * opened, so a damaged one is found by the move itself.
+ */
+async function planMove(
+  ctx: VaultContext,
+  caller: Caller,
+  rights: MoveRights,
+  prefixes: Prefixes,
+): Promise<MovedAll | undefined> {
+  const { db } = ctx;
+  const secrets = await listUnder((part) => listSecretsIn(db, { vaultId: rights.from.id, ...part }), {
+    prefix: prefixes.prefix,
+    advice: ADVICE,
+  });
+  const moves = toMoves(secrets, prefixes);
+  const moved = new Set(secrets.map(({ id }) => id));
+  let dependants = 0;
+  for (const { secret, toName } of moves) {
+    await pauseIfLong(callerKey(caller));
+    const taken = await findSecret(db, { vaultId: rights.to.id, name: toName });
+    const movesAway = taken && taken.id !== secret.id && moved.has(taken.id);
+    if (taken && !movesAway) await namingItem(whichOf(secret), () => Promise.reject(nameTaken(toName)));
+    dependants += (await countDependants(ctx, db, caller, secret)).seen;
+  }
+  if (rights.from.id !== rights.to.id) await roomFor(ctx, db, { vaultId: rights.to.id, added: moves.length });
+  const { versions, references } = await countVersions(db, [...moved]);
+  if (versions > MOVE_VERSIONS_MAX) throw tooManyVersions();
+  return references > 0 ? undefined : { items: moves.map(itemOf), dependants };
+}
+
+/** The name before and the name after. */
+interface Prefixes {
+  prefix: string;
+  toPrefix: string;
+}
+
+function toMoves(secrets: SecretRow[], { prefix, toPrefix }: Prefixes): OneMove[] {
+  return secrets.map((secret) => ({ secret, toName: nameBelow(toPrefix, secret.name.slice(prefix.length)) }));
+}
+
+function itemOf({ secret, toName }: OneMove): MovedAll['items'][number] {
+  return { name: secret.name, toName };
+}
+
+function tooManyVersions(): AppError {
+  return tooMany(`${MOVE_VERSIONS_MAX} versions`, ADVICE);
 }
 
 interface OneMove {
@@ -97,13 +156,13 @@ function inOrder(moves: OneMove[], growth: number): OneMove[] {
 async function moveEach(
   ctx: VaultContext,
   tx: Transaction,
-  rights: MoveRights & { dekVersion: number },
+  rights: MoveRights & { dekVersion: number | undefined },
   moves: OneMove[],
 ): Promise<void> {
   let versions = 0;
   for (const move of moves) {
     versions += (await namingItem(whichOf(move.secret), () => moveTo(ctx, tx, rights, move))).versions;
-    if (versions > MOVE_VERSIONS_MAX) throw tooMany(`${MOVE_VERSIONS_MAX} versions`, ADVICE);
+    if (versions > MOVE_VERSIONS_MAX) throw tooManyVersions();
   }
 }
 
@@ -111,9 +170,6 @@ function whichOf({ name }: SecretRow): RequestItem {
   return { path: 'body.prefix', name };
 }
 
-function factsOf(
-  rights: MoveRights,
-  { prefix, toPrefix, count }: { prefix: string; toPrefix: string; count: number },
-): EventFacts {
+function factsOf(rights: MoveRights, { prefix, toPrefix, count }: Prefixes & { count: number }): EventFacts {
   return { action: 'secret.move', resource: { ...resourceOf(rights, prefix, toPrefix), count }, rule: rights.rule };
 }

@@ -1,29 +1,39 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import { callerKey } from '@cardea/contracts/caller-key';
 import { AppError } from '@cardea/contracts/errors';
 import { BULK_MAX } from '@cardea/contracts/secrets/bulk';
 import { DOCUMENT_BYTES_MAX } from '@cardea/contracts/secrets/documents';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { envelopeKeyVersion } from '@cardea/crypto/envelope';
 import type { Queryable } from '@cardea/storage/db';
+import { pauseIfLong } from '@cardea/storage/long-work';
 import { authorizeAll } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
+import { confirmRights } from '../../confirm-rights.ts';
 import { covers } from '../../decide.ts';
 import { nameRanges } from '../../name-ranges.ts';
 import type { NameRange } from '../../name-ranges.ts';
 import { vaultNotThere } from '../../not-there.ts';
+import { beginOpening } from '../../deks/opening.ts';
+import type { Opening } from '../../deks/opening.ts';
 import { audited } from '../../record.ts';
+import type { EventFactsList } from '../../record.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
+import { asWritten } from '../reference-value.ts';
 import { openVersion } from '../sealing.ts';
 import { formatDocument } from './document.ts';
 import type { DocumentFormat } from './document.ts';
 import type { DocumentItem } from './document-item.ts';
+import { shellNames } from './shell-names.ts';
 
 export interface ExportRequest {
   format: DocumentFormat;
   /** The names in the document are relative to this prefix. */
   prefix?: string | undefined;
+  /** How secrets are called in the document: by their paths, or as variables of a shell. */
+  names: 'paths' | 'shell';
 }
 
 export interface Export {
@@ -34,22 +44,36 @@ export interface Export {
 /**
  * The newest values of a vault that the caller may read, as a document for `importSecrets`. The document shows all
  * names, so the caller also needs the right to list. A reference is exported as it is and not followed.
- * @throws AppError `not_found`, `access_denied`, `sealed`, `unavailable`; `too_large` for more than 1,000 secrets or
- * 4 MiB
+ * @throws AppError `not_found`, `access_denied`, `rate_limited`, `sealed`, `unavailable`; `too_large` for more than
+ * 1,000 secrets or 4 MiB; `conflict` if two secrets would have the same name for a shell
  */
 export async function exportSecrets(
   ctx: VaultContext,
   caller: Caller,
   { vault }: { vault: string },
-  { format, prefix }: ExportRequest,
+  request: ExportRequest,
 ): Promise<Audited<Export>> {
   const allowed = await authorizeAll(ctx, caller, ['secret.read', 'secret.list'], { vault });
+  return ctx.bulkTurns.run(caller, () => exportAll(ctx, caller, allowed, request));
+}
+
+async function exportAll(
+  ctx: VaultContext,
+  caller: Caller,
+  allowed: Allowed,
+  { format, prefix, names }: ExportRequest,
+): Promise<Audited<Export>> {
+  // It may have waited for its turn.
+  await confirmRights(ctx, ctx.db, caller, [allowed]);
   const rows = await findReadableUnder(ctx, allowed, prefix);
+  const called = namesOf(rows, prefix, names);
   // The document is written before it is recorded: if it turns out too large, nobody has read anything.
-  const content = await writeDocument(ctx, allowed, { format, prefix, rows });
+  const opening = beginOpening(ctx, caller);
+  const content = await writeDocument(opening, caller, allowed, { format, rows, called });
   const facts = rows.map((row) => readingOf(allowed, row));
   const exported = { content, count: rows.length };
-  const shown = await audited(ctx, caller, [exportOf(allowed, prefix, rows.length), ...facts], () => exported);
+  const all: EventFactsList = [exportOf(allowed, prefix, rows.length), ...facts];
+  const shown = await audited(ctx, caller, all, () => exported, [allowed]);
   noteReads(ctx, caller, rows);
   return shown;
 }
@@ -108,16 +132,18 @@ async function listNewestVersions(
 }
 
 async function writeDocument(
-  ctx: VaultContext,
+  opening: Opening,
+  caller: Caller,
   { vault }: Allowed,
-  { format, prefix, rows }: { format: DocumentFormat; prefix: string | undefined; rows: Row[] },
+  { format, rows, called }: { format: DocumentFormat; rows: Row[]; called: string[] },
 ): Promise<string> {
   const items: DocumentItem[] = [];
   try {
-    for (const row of rows) {
+    for (const [at, row] of rows.entries()) {
+      await pauseIfLong(callerKey(caller));
       const { name, secret_id: secretId, version, encoding, content_type: type } = row;
-      const bytes = await openVersion(ctx, { vault, name, secretId, version }, row);
-      items.push({ name: relative(name, prefix), value: { bytes, encoding, contentType: type ?? undefined } });
+      const bytes = asWritten(row, await openVersion(opening, { vault, name, secretId, version }, row));
+      items.push({ name: called[at]!, value: { bytes, encoding, contentType: type ?? undefined } });
     }
     return withinLimit(formatDocument(format, items));
   } finally {
@@ -125,8 +151,10 @@ async function writeDocument(
   }
 }
 
-function relative(name: string, prefix: string | undefined): string {
-  return prefix === undefined ? name : name.slice(prefix.length + 1);
+function namesOf(rows: Row[], prefix: string | undefined, names: ExportRequest['names']): string[] {
+  const secrets = rows.map(({ name }) => name);
+  if (names === 'shell') return shellNames(secrets, prefix);
+  return prefix === undefined ? secrets : secrets.map((name) => name.slice(prefix.length + 1));
 }
 
 function withinLimit(content: string): string {

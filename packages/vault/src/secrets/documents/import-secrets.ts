@@ -1,23 +1,30 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import { callerKey } from '@cardea/contracts/caller-key';
 import { AppError } from '@cardea/contracts/errors';
 import { DocumentSecret } from '@cardea/contracts/secrets/documents';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { Transaction } from '@cardea/storage/db';
+import { pauseIfLong } from '@cardea/storage/long-work';
 import { aboutOne } from '../../about-one.ts';
 import { authorize, authorizeEach } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeInVaults } from '../../change-in-vaults.ts';
+import { confirmRights } from '../../confirm-rights.ts';
 import type { VaultChange } from '../../change-in-vaults.ts';
+import { roomFor } from '../../quotas.ts';
 import { rehearse } from '../../rehearse.ts';
 import { audited } from '../../record.ts';
 import type { EventFactsList } from '../../record.ts';
-import { writeVersion } from '../write-version.ts';
+import { findSecret } from '../secret-store.ts';
+import { tooLarge } from '../value-size.ts';
+import { isReference, writeVersion } from '../write-version.ts';
 import type { Write } from '../write-version.ts';
-import { ITSELF, parseDocument } from './document.ts';
+import { ITSELF } from './document.ts';
 import type { DocumentFormat } from './document.ts';
 import type { ParsedItem } from './document-item.ts';
+import { readDocument } from './read-document.ts';
 import { shown } from './value.ts';
 
 export interface ImportRequest {
@@ -42,16 +49,30 @@ export interface ImportResult {
  * Writes the secrets of a document by the rules of `putSecret`, in one transaction. Metadata and limits of versions
  * stay as they are. If one secret is refused, nothing is written.
  * @throws AppError `invalid_request` with the line of each refused secret; `too_large`; `not_found`, `access_denied`,
- * `sealed`, `unavailable`
+ * `rate_limited`, `sealed`, `unavailable`
  */
 export async function importSecrets(
   ctx: VaultContext,
   caller: Caller,
   { vault }: { vault: string },
-  { format, content, prefix, dryRun }: ImportRequest,
+  request: ImportRequest,
 ): Promise<Audited<ImportResult[]>> {
   const allowed = await authorize(ctx, caller, 'secret.write', { vault });
-  const items = parseDocument(format, content).items.map((item) => toItem(item, prefix));
+  return ctx.bulkTurns.run(caller, () => importAll(ctx, caller, allowed, request));
+}
+
+async function importAll(
+  ctx: VaultContext,
+  caller: Caller,
+  allowed: Allowed,
+  { format, content, prefix, dryRun }: ImportRequest,
+): Promise<Audited<ImportResult[]>> {
+  const vault = allowed.vault.name;
+  const items: Item[] = [];
+  for (const item of await readDocument(format, content)) {
+    await pauseIfLong(callerKey(caller));
+    items.push(toItem(ctx, item, prefix));
+  }
   const rights = [allowed, ...(await authorizeNames(ctx, caller, vault, items))];
   const run = { allowed, change: { rights, whole: true, references: true }, prefix, items };
   const outcome = dryRun ? tryOut(ctx, caller, run) : write(ctx, caller, run);
@@ -70,12 +91,14 @@ interface Run {
   items: Item[];
 }
 
-function toItem(item: ParsedItem, prefix: string | undefined): Item {
+function toItem(ctx: VaultContext, item: ParsedItem, prefix: string | undefined): Item {
   const name = [prefix, item.name].filter(Boolean).join('/') || ITSELF;
   const { encoding, contentType } = item.value;
   const { error } = DocumentSecret.safeParse({ name, value: shown(item.value), encoding, contentType });
   const issue = error?.issues[0];
-  return { ...item, name, refusal: issue && `${issue.path.join('.')}: ${issue.message}` };
+  if (issue) return { ...item, name, refusal: `${issue.path.join('.')}: ${issue.message}` };
+  const message = tooLarge(ctx, item.value);
+  return { ...item, name, refusal: message && `value: ${message}` };
 }
 
 async function authorizeNames(ctx: VaultContext, caller: Caller, vault: string, items: Item[]): Promise<Allowed[]> {
@@ -105,8 +128,31 @@ function refuseRefused(items: Item[], results: ImportResult[]): void {
 }
 
 async function tryOut(ctx: VaultContext, caller: Caller, run: Run): Promise<Audited<ImportResult[]>> {
-  const results = await rehearse(ctx, caller, run.change, (tx) => writeAll(ctx, tx, caller, run));
+  const hasReference = run.items.some(({ refusal, value }) => refusal === undefined && isReference(value));
+  const results = hasReference
+    ? await rehearse(ctx, caller, run.change, (tx) => writeAll(ctx, tx, caller, run))
+    : await planImport(ctx, caller, run);
   return audited(ctx, caller, { ...factsOf(run), reason: 'dry run' }, () => results.map(toTried));
+}
+
+/** What an import without references would answer. */
+async function planImport(ctx: VaultContext, caller: Caller, { allowed, change, items }: Run): Promise<ImportResult[]> {
+  await confirmRights(ctx, ctx.db, caller, change.rights);
+  const results: ImportResult[] = [];
+  const vaultId = allowed.vault.id;
+  let added = 0;
+  for (const { name, refusal } of items) {
+    await pauseIfLong(callerKey(caller));
+    if (refusal !== undefined) {
+      results.push(refused(name, refusal).result);
+      continue;
+    }
+    const secret = await findSecret(ctx.db, { vaultId, name });
+    if (!secret) added += 1;
+    results.push({ name, result: secret?.live === 1 ? 'updated' : 'created' });
+  }
+  if (added > 0) await roomFor(ctx, ctx.db, { vaultId, added });
+  return results;
 }
 
 // Only a real import, with one record for each secret, reveals that a value is the stored one. Otherwise a caller could

@@ -13,8 +13,9 @@ import type { VaultContext } from '../../context.ts';
 import { changeInVaults } from '../../change-in-vaults.ts';
 import { secretNotThere } from '../../not-there.ts';
 import { giveUpName } from '../given-up-names.ts';
-import { indexSecret, unindexSecret } from '../listing/search-index.ts';
-import { countDependants } from '../references.ts';
+import { reindexSecret, unindexSecret } from '../listing/search-index.ts';
+import { countDependants, reasonOf } from '../../dependants.ts';
+import type { Dependants } from '../../dependants.ts';
 import { lockLiveSecret } from '../secret-state.ts';
 import { lockSecret, removeSecret, updateSecret } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
@@ -25,7 +26,7 @@ import { dueAt } from './due.ts';
 import { restoreVersions, trashVersions } from './trash-store.ts';
 
 /**
- * Puts a secret into the trash. Returns how many references point to it.
+ * Puts a secret into the trash. Returns how many references that the caller may list point to it.
  * @throws AppError `not_found`, `precondition_failed`
  */
 export async function deleteSecret(
@@ -40,8 +41,8 @@ export async function deleteSecret(
     const secret = await lockLiveSecret(tx, { vaultId: vault.id, name: ref.name });
     requireConditions(conditions, secret.current_version);
     await trash(ctx, tx, caller, secret);
-    const dependants = await countDependants(tx, { vault: vault.name, name: ref.name });
-    return { value: { dependants }, facts: deletionOf({ vault, rule, secret, dependants }) };
+    const dependants = await countDependants(ctx, tx, caller, secret);
+    return { value: { dependants: dependants.seen }, facts: deletionOf({ vault, rule, secret, dependants }) };
   });
 }
 
@@ -63,16 +64,21 @@ export function deletionOf({
   vault: { id: string; name: string };
   rule: AuditRule;
   secret: SecretRow;
-  dependants: number;
+  dependants: Dependants;
 }): EventFacts {
   const resource = { vault: vault.name, vaultId: vault.id, name: secret.name, version: secret.current_version };
-  const reason = dependants === 0 ? {} : { reason: `${dependants} references point to it` };
-  return { action: 'secret.delete', resource, rule, ...reason };
+  return { action: 'secret.delete', resource, rule, reason: reasonOf(dependants) };
+}
+
+/** A restored secret, and what the next write does to its restored versions that are over the limit of versions then. */
+export interface Restored extends SecretSummary {
+  nextWrite: { toTrash: number[]; destroyed: number[] } | undefined;
 }
 
 /**
  * Restores the versions of a secret that are in the trash. If newer versions exist, a restored version returns to the
- * trash as soon as it is over the limit of versions.
+ * trash as soon as it is over the limit of versions. Otherwise it is destroyed, like any other. The answer says so
+ * before it happens.
  * @throws AppError `not_found` if no secret with this name is in the trash, `precondition_failed`
  */
 export async function restoreSecret(
@@ -80,7 +86,7 @@ export async function restoreSecret(
   caller: Caller,
   ref: { vault: string; name: string },
   conditions: Conditions,
-): Promise<Audited<SecretSummary>> {
+): Promise<Audited<Restored>> {
   const allowed = await authorize(ctx, caller, 'secret.delete', ref);
   const { vault, rule } = allowed;
   return changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
@@ -102,14 +108,22 @@ export async function restoreSecret(
     const changed: SecretRow = { ...secret, ...times, live: 1 };
     await updateSecret(tx, changed);
     const metadata = JSON.parse(secret.metadata) as Metadata;
-    await indexSecret(tx, ctx.db.engine, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
+    await reindexSecret(tx, ctx.db.engine, { vaultId: vault.id, name: ref.name, secretId: secret.id, metadata });
     const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, version: restored.at(-1)! };
-    return { value: toSummary(changed), facts: { action: 'secret.restore', resource, rule } };
+    const through = secret.current_version + 1 - (secret.max_versions ?? vault.max_versions);
+    const leaving = restored.filter((version) => version <= through);
+    const value = { ...toSummary(changed), nextWrite: fateOf(leaving, restoredAt) };
+    return { value, facts: { action: 'secret.restore', resource, rule } };
   });
 }
 
+function fateOf(versions: number[], restoredAt: number | null): Restored['nextWrite'] {
+  if (versions.length === 0) return undefined;
+  return restoredAt === null ? { toTrash: [], destroyed: versions } : { toTrash: versions, destroyed: [] };
+}
+
 /**
- * Purges a secret with all its versions, whether or not it is in the trash.
+ * Purges a secret with all its versions, whether or not it is in the trash. Returns the references as `deleteSecret`.
  * @throws AppError `not_found`, `precondition_failed`
  */
 export async function purgeSecret(
@@ -117,7 +131,7 @@ export async function purgeSecret(
   caller: Caller,
   ref: { vault: string; name: string },
   conditions: Conditions,
-): Promise<Audited<undefined>> {
+): Promise<Audited<{ dependants: number }>> {
   const allowed = await authorize(ctx, caller, 'secret.destroy', ref);
   const { vault, rule } = allowed;
   return changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
@@ -129,7 +143,9 @@ export async function purgeSecret(
     await giveUpName(tx, { vaultId: vault.id, name: ref.name, version: secret.current_version });
     const version = secret.current_version === 0 ? {} : { version: secret.current_version };
     const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, ...version };
-    return { value: undefined, facts: { action: 'secret.purge', resource, rule } };
+    const dependants = await countDependants(ctx, tx, caller, secret);
+    const facts: EventFacts = { action: 'secret.purge', resource, rule, reason: reasonOf(dependants) };
+    return { value: { dependants: dependants.seen }, facts };
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Db } from '@cardea/storage/db';
 import { fromCursor, toCursor } from '../../cursor.ts';
+import type { Cursor, ListId } from '../../cursor.ts';
 import { endOf, justAfter, nameRanges } from '../../name-ranges.ts';
 import { pageOf } from '../../page.ts';
 import type { Page, PageRequest } from '../../page.ts';
@@ -29,7 +30,8 @@ export interface DueQuery {
  * @throws AppError `invalid_request` for an invalid cursor
  */
 export async function pageOfDue(db: Db, query: DueQuery, { limit, cursor }: PageRequest): Promise<Page<DueRow>> {
-  const [dueAt, name] = cursor === undefined ? [0, ''] : fromCursor(cursor, [0, ''] as const);
+  const list: ListId = ['secrets by expiry', query.vaultId, query.before];
+  const [dueAt, name] = fromCursor(list, cursor, [0, '']);
   const found: DueRow[] = [];
   let examined = 0;
   for await (const { row, isVisible } of candidates(db, query, { dueAt, name: justAfter(name) }, limit)) {
@@ -38,15 +40,15 @@ export async function pageOfDue(db: Db, query: DueQuery, { limit, cursor }: Page
     examined += 1;
     if (examined < EXAMINED_MAX) continue;
     const last = found.at(-1);
-    return { items: found, nextCursor: cursorAt(row, last ? positionOf(last) : { dueAt, name }) };
+    return { items: found, nextCursor: cursorAt(list, row, last ? positionOf(last) : { dueAt, name }) };
   }
-  return pageOf(found, limit, (row) => toCursor([row.due_at, row.name]));
+  return pageOf(list, found, limit, (row) => [row.due_at, row.name]);
 }
 
 // A hidden name never gets into a cursor. So the next page examines again the secrets that expire in the same
 // millisecond, except those that were shown.
-function cursorAt({ due_at: dueAt }: DueRow, shown: DuePosition): string {
-  return toCursor([dueAt, dueAt === shown.dueAt ? shown.name : '']);
+function cursorAt(list: ListId, { due_at: dueAt }: DueRow, shown: DuePosition): Cursor {
+  return toCursor(list, [dueAt, dueAt === shown.dueAt ? shown.name : '']);
 }
 
 function positionOf({ due_at: dueAt, name }: DueRow): DuePosition {

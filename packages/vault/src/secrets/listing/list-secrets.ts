@@ -1,7 +1,10 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import { callerKey } from '@cardea/contracts/caller-key';
 import { authorize } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
+import { fromCursor } from '../../cursor.ts';
+import type { ListId } from '../../cursor.ts';
 import { endOf, justAfter, nameRanges } from '../../name-ranges.ts';
 import { pageOf } from '../../page.ts';
 import type { Page, PageRequest } from '../../page.ts';
@@ -46,10 +49,14 @@ export async function listSecrets(
   caller: Caller,
   { vault: name, ...request }: { vault: string } & ListRequest,
 ): Promise<Audited<Page<ListedSecret | Folded>>> {
-  const { vault, rule, pathPrefix } = await authorize(ctx, caller, 'secret.list', { vault: name });
-  const page = await pageFor(ctx, { id: vault.id, name: vault.name, pathPrefix }, request);
+  const allowed = await authorize(ctx, caller, 'secret.list', { vault: name });
+  const { vault, rule, pathPrefix } = allowed;
+  const visible = { id: vault.id, name: vault.name, pathPrefix };
+  const page = await pageFor(ctx, visible, { ...request, by: callerKey(caller) });
   const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
-  return audited(ctx, caller, { action: 'secret.list', rule, resource }, () => page);
+  // A search may have given way to others for a while.
+  const rights = request.q === undefined ? [] : [allowed];
+  return audited(ctx, caller, { action: 'secret.list', rule, resource }, () => page, rights);
 }
 
 interface VisibleVault {
@@ -58,7 +65,11 @@ interface VisibleVault {
   pathPrefix: string | undefined;
 }
 
-function pageFor(ctx: VaultContext, vault: VisibleVault, request: ListRequest): Promise<Page<ListedSecret | Folded>> {
+function pageFor(
+  ctx: VaultContext,
+  vault: VisibleVault,
+  request: ListRequest & { by: string },
+): Promise<Page<ListedSecret | Folded>> {
   const { q, delimiter, expiringBefore } = request;
   if (q !== undefined) return pageOfWords(ctx, vault, { ...request, q });
   if (expiringBefore !== undefined) return duePage(ctx, vault, { ...request, expiringBefore });
@@ -69,9 +80,11 @@ function pageFor(ctx: VaultContext, vault: VisibleVault, request: ListRequest): 
 async function pageOfWords(
   ctx: VaultContext,
   vault: VisibleVault,
-  { q, ...request }: PageRequest & { q: string },
+  { q, ...request }: PageRequest & { q: string; by: string },
 ): Promise<Page<ListedSecret>> {
-  const { items, ...rest } = await search(ctx.db, [vault], { words: wordsOfQuery(q), labels: [] }, request);
+  const list: ListId = ['secrets by words', vault.id, q];
+  const criteria = { words: wordsOfQuery(q), labels: [] };
+  const { items, ...rest } = await search(ctx.db, [vault], criteria, { ...request, list });
   return { items: items.map(({ row }) => listedOf(row)), ...rest };
 }
 
@@ -89,15 +102,17 @@ async function plainPage(
   { id: vaultId, pathPrefix }: VisibleVault,
   { prefix, cursor, limit, isTrash }: ListRequest,
 ): Promise<Page<ListedSecret>> {
-  const from = cursor === undefined ? undefined : justAfter(cursor);
+  const list: ListId = ['secrets', vaultId, prefix, isTrash];
+  const [after] = fromCursor(list, cursor, ['']);
+  const from = after === '' ? undefined : justAfter(after);
   // What was in the trash for the full retention time is not shown any more, even if no sweep has purged it yet.
-  const after = ctx.now().getTime() - ctx.settings.trashMs;
+  const deletedAfter = ctx.now().getTime() - ctx.settings.trashMs;
   const rows: ListedRow[] = [];
   for (const range of nameRanges({ prefix, pathPrefix, from })) {
     const part = { vaultId, range, limit: limit + 1 - rows.length };
-    rows.push(...(await (isTrash ? listTrashed(ctx.db, { ...part, after }) : listLive(ctx.db, part))));
+    rows.push(...(await (isTrash ? listTrashed(ctx.db, { ...part, after: deletedAfter }) : listLive(ctx.db, part))));
   }
-  const { items, ...rest } = pageOf(rows, limit, (row) => row.name);
+  const { items, ...rest } = pageOf(list, rows, limit, (row) => [row.name]);
   return { items: items.map((row) => listedOf(row, isTrash)), ...rest };
 }
 
@@ -107,7 +122,9 @@ async function foldedPage(
   { prefix = '', cursor, limit }: ListRequest,
 ): Promise<Page<ListedSecret | Folded>> {
   const items: (ListedSecret | Folded)[] = [];
-  let from = cursor === undefined ? '' : beyond(cursor);
+  const list: ListId = ['secrets folded', vaultId, prefix];
+  const [last] = fromCursor(list, cursor, ['']);
+  let from = last === '' ? '' : beyond(last);
   for (const part of nameRanges({ prefix, pathPrefix })) {
     const range = { from: from > part.from ? from : part.from, to: part.to };
     const rows = await listFolded(ctx.db, { vaultId, prefix, range, limit: limit + 1 - items.length });
@@ -115,17 +132,17 @@ async function foldedPage(
     // A folded prefix at the end of one range may continue in the next range.
     if (items.length > 0) from = beyond(keyOf(items.at(-1)!));
   }
-  return pageOf(items, limit, keyOf);
+  return pageOf(list, items, limit, (item) => [keyOf(item)]);
 }
 
 function keyOf(item: ListedSecret | Folded): string {
   return 'prefix' in item ? item.prefix : item.name;
 }
 
-// A name never ends in a slash. So a cursor that ends in one is a folded prefix, and the next page starts after all its
+// A name never ends in a slash. So a key that ends in one is a folded prefix, and the next page starts after all its
 // names.
-function beyond(cursor: string): string {
-  return cursor.endsWith('/') ? endOf(cursor) : justAfter(cursor);
+function beyond(key: string): string {
+  return key.endsWith('/') ? endOf(key) : justAfter(key);
 }
 
 function fold(row: ListedRow, prefix: string): ListedSecret | Folded {

@@ -7,16 +7,23 @@ export const WORD_CHARACTERS_MAX = 64;
 /** How many words of a name are stored. A search for a later word does not find the name. */
 export const WORDS_MAX = 32;
 
+interface Indexed {
+  vaultId: string;
+  name: string;
+  secretId: string;
+  metadata: Metadata;
+}
+
 /** Indexes a secret that is not in the trash. Replaces its old index rows, also those under another name. */
-export async function indexSecret(
-  tx: Transaction,
-  engine: Db['engine'],
-  secret: { vaultId: string; name: string; secretId: string; metadata: Metadata },
-): Promise<void> {
+export async function reindexSecret(tx: Transaction, engine: Db['engine'], secret: Indexed): Promise<void> {
+  await Promise.all([unindexSecret(tx, secret.secretId), indexSecret(tx, engine, secret)]);
+}
+
+/** Indexes a secret that has no index rows: a new one, or one that comes back from the trash. */
+export async function indexSecret(tx: Transaction, engine: Db['engine'], secret: Indexed): Promise<void> {
   const { vaultId, name, secretId, metadata } = secret;
   const labels = Object.entries(metadata);
   await Promise.all([
-    unindexSecret(tx, secretId),
     tx.query(INSERT_WORDS[engine], [vaultId, JSON.stringify(wordsOf(name)), name, secretId]),
     labels.length > 0 && tx.query(INSERT_LABELS[engine], [vaultId, JSON.stringify(labels), name, secretId]),
   ]);

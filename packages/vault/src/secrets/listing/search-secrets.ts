@@ -1,7 +1,9 @@
 import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import { callerKey } from '@cardea/contracts/caller-key';
 import type { VaultContext } from '../../context.ts';
+import type { Cursor, ListId } from '../../cursor.ts';
 import { decide } from '../../decide.ts';
 import { listLiveGrants } from '../../grants/live-grants.ts';
 import type { Page, PageRequest } from '../../page.ts';
@@ -11,7 +13,7 @@ import { listedOf } from './list-secrets.ts';
 import type { ListedSecret } from './list-secrets.ts';
 import { wordsOfQuery } from './search-index.ts';
 import { cursorTo, firstVaultOf, search } from './search.ts';
-import type { Criteria, SearchedVault } from './search.ts';
+import type { Criteria, SearchRequest, SearchedVault } from './search.ts';
 
 /** A secret without its value, and its vault. */
 export type FoundSecret = ListedSecret & { vault: string };
@@ -30,8 +32,13 @@ export async function searchSecrets(
   { q = '', labels, ...request }: { q?: string | undefined; labels: Criteria['labels'] } & PageRequest,
 ): Promise<Audited<Page<FoundSecret>>> {
   const criteria = { words: wordsOfQuery(q), labels };
-  const { vaults, next, rule } = await listVisible(ctx, caller, firstVaultOf(request));
-  const { items, nextCursor = next } = await search(ctx.db, vaults, criteria, request);
+  const list: ListId = ['search', q, ...labels.flat()];
+  const { vaults, next, rule } = await listVisible(ctx, caller, { ...request, list });
+  const { items, nextCursor = next } = await search(ctx.db, vaults, criteria, {
+    ...request,
+    list,
+    by: callerKey(caller),
+  });
   const found = items.map(({ vault, row }) => ({ vault: vault.name, ...listedOf(row) }));
   const page = { items: found, ...(nextCursor === undefined ? {} : { nextCursor }) };
   const reason = [...(q === '' ? [] : ['q']), ...(labels.length === 0 ? [] : ['metadata'])].join(', ');
@@ -41,11 +48,16 @@ export async function searchSecrets(
 interface Visible {
   vaults: SearchedVault[];
   /** A cursor to the vaults that are left. */
-  next: string | undefined;
+  next: Cursor | undefined;
   rule: AuditRule;
 }
 
-async function listVisible(ctx: VaultContext, caller: Caller, firstId: string): Promise<Visible> {
+async function listVisible(
+  ctx: VaultContext,
+  caller: Caller,
+  request: Pick<SearchRequest, 'list' | 'cursor'>,
+): Promise<Visible> {
+  const firstId = firstVaultOf(request);
   const { role } = caller;
   const seesAll = role === 'admin' || role === 'ceo';
   const vaults = seesAll
@@ -54,7 +66,7 @@ async function listVisible(ctx: VaultContext, caller: Caller, firstId: string): 
   const left = vaults[VAULTS_MAX];
   return {
     vaults: vaults.slice(0, VAULTS_MAX),
-    next: left && cursorTo(left.id),
+    next: left && cursorTo(request.list, left.id),
     rule: seesAll ? `role:${role}` : 'grant:any',
   };
 }

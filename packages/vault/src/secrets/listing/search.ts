@@ -1,6 +1,8 @@
 import type { Metadata } from '@cardea/contracts/secrets/secret-shapes';
 import type { Db } from '@cardea/storage/db';
+import { pauseIfLong } from '@cardea/storage/long-work';
 import { fromCursor, toCursor } from '../../cursor.ts';
+import type { Cursor, ListId } from '../../cursor.ts';
 import { endOf, justAfter, nameRanges } from '../../name-ranges.ts';
 import type { NameRange } from '../../name-ranges.ts';
 import type { Page, PageRequest } from '../../page.ts';
@@ -23,6 +25,13 @@ export interface SearchedVault {
   pathPrefix: string | undefined;
 }
 
+/** A page of a search, and the list that its cursors belong to. */
+export interface SearchRequest extends PageRequest {
+  list: ListId;
+  /** Whose search it is: see `pauseIfLong`. */
+  by: string;
+}
+
 export interface Found {
   vault: SearchedVault;
   row: ListedRow;
@@ -39,17 +48,13 @@ type SearchPosition = readonly [vaultId: string, word: string, name: string];
 const START: SearchPosition = ['', '', ''];
 
 /** The first vault of a search that continues from a cursor. No vault before it is searched. @throws AppError */
-export function firstVaultOf({ cursor }: { cursor?: string | undefined }): string {
-  return positionOf(cursor)[0];
-}
-
-function positionOf(cursor: string | undefined): SearchPosition {
-  return cursor === undefined ? START : fromCursor(cursor, START);
+export function firstVaultOf({ list, cursor }: Pick<SearchRequest, 'list' | 'cursor'>): string {
+  return fromCursor(list, cursor, START)[0];
 }
 
 /** A cursor to a vault that has not been searched yet. */
-export function cursorTo(vaultId: string): string {
-  return toCursor([vaultId, '', '']);
+export function cursorTo(list: ListId, vaultId: string): Cursor {
+  return toCursor(list, [vaultId, '', '']);
 }
 
 /**
@@ -62,19 +67,20 @@ export async function search(
   db: Db,
   vaults: SearchedVault[],
   criteria: Criteria,
-  { limit, cursor }: PageRequest,
+  { list, limit, cursor, by }: SearchRequest,
 ): Promise<Page<Found>> {
-  const from = positionOf(cursor);
+  const from = fromCursor(list, cursor, START);
   const items: Found[] = [];
   let last = from;
   let examined = 0;
   for await (const { vault, row, position } of candidates(db, vaults, criteria, from)) {
+    await pauseIfLong(by);
     const found = isFound(criteria, row, position);
-    if (found && items.length === limit) return { items, nextCursor: toCursor(last) };
+    if (found && items.length === limit) return { items, nextCursor: toCursor(list, last) };
     if (found) items.push({ vault, row });
     last = position;
     examined += 1;
-    if (examined === EXAMINED_MAX) return { items, nextCursor: toCursor(last) };
+    if (examined === EXAMINED_MAX) return { items, nextCursor: toCursor(list, last) };
   }
   return { items };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { DAY_MS } from '@cardea/contracts/durations';
-import { toVaultSettings, vaultVariables } from './settings.ts';
+import { toVaultSettings, vaultVariables } from './vault-settings.ts';
 
 const Variables = z.object(vaultVariables);
 
@@ -28,3 +28,13 @@ test('the trash is kept for at least a day', () => {
   expect(toVaultSettings(Variables.parse({})).trashMs).toBe(30 * DAY_MS);
   for (const text of ['0', '3651', 'x']) expect(Variables.safeParse({ CARDEA_TRASH_DAYS: text }).success).toBe(false);
 });
+
+test.each(Object.keys(vaultVariables).filter((name) => name !== 'CARDEA_EXPIRY_LEAD_DAYS'))(
+  '%s is a number in digits',
+  (name) => {
+    expect(Variables.safeParse({ [name]: '2400' }).success).toBe(true);
+    for (const text of ['', ' ', '1e1', '0x10', '5.0', ' 5', '+5']) {
+      expect([text, Variables.safeParse({ [name]: text }).success]).toEqual([text, false]);
+    }
+  },
+);
