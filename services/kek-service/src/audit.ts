@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AuditAction } from '@cardea/contracts/audit-actions';
 import type { Caller } from '@cardea/contracts/caller';
 import { seal, unseal } from '@cardea/contracts/seal-api';
 import { refusalFacts } from '@cardea/contracts/refusal';
@@ -40,7 +39,7 @@ export async function untilAdmitted({ audit }: KekContext): Promise<void> {
 export async function recordSealChange(
   ctx: KekContext,
   caller: Caller,
-  action: AuditAction,
+  action: 'seal.open' | 'seal.prove' | 'seal.close',
   sealId?: string,
 ): Promise<void> {
   ctx.logger.warn(action, { requestId: caller.requestId, peer: caller.actor.id });

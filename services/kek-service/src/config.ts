@@ -1,4 +1,4 @@
-import { Port, commonSettings, readConfig } from '@cardea/process/config';
+import { Port, ServiceUrl, commonSettings, readConfig, wholeNumber } from '@cardea/process/config';
 import type { Rule } from '@cardea/process/config';
 import { SecretPath } from '@cardea/process/server-settings';
 import { z } from 'zod';
@@ -33,9 +33,9 @@ const Settings = z.object({
   CARDEA_SEAL_PASSPHRASE_FILE: SecretPath.optional(),
   CARDEA_PKCS11_MODULE: z.string().min(1).optional(),
   CARDEA_PKCS11_PIN_FILE: SecretPath.optional(),
-  CARDEA_UNWRAP_VAULTS_PER_MINUTE: z.coerce.number().int().positive().default(300),
-  CARDEA_UNWRAPS_PER_MINUTE: z.coerce.number().int().positive().default(6_000),
-  CARDEA_AUDIT_URL: z.url({ protocol: /^https$/ }).optional(),
+  CARDEA_UNWRAP_VAULTS_PER_MINUTE: wholeNumber({ min: 1 }).default(300),
+  CARDEA_UNWRAPS_PER_MINUTE: wholeNumber({ min: 1 }).default(6_000),
+  CARDEA_AUDIT_URL: ServiceUrl.optional(),
 });
 
 // With one of them only, the seal of a token would be ignored, and kek-service would start sealed.

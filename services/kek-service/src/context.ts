@@ -1,9 +1,12 @@
 import { join } from 'node:path';
 import type { AuditLog } from '@cardea/contracts/audited';
+import { steadyClock } from '@cardea/contracts/steady-clock';
+import type { SteadyClock } from '@cardea/contracts/steady-clock';
 import { passphraseCost } from '@cardea/crypto/password';
 import type { PasswordCost } from '@cardea/crypto/password';
 import { createAuditClient } from '@cardea/http/client/audit-client';
 import { createClient } from '@cardea/http/client/peer-client';
+import { closeDataFolder } from '@cardea/process/data-folder';
 import { createLogger } from '@cardea/process/logger';
 import type { Logger } from '@cardea/process/logger';
 import { readTlsIdentity } from '@cardea/http/mtls';
@@ -37,8 +40,10 @@ import type { UnwrapLimit } from './unwrap-limit.ts';
 
 /** What the functions of kek-service work with. */
 export interface KekContext {
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, for what is stored or recorded. */
   now: () => number;
+  /** For what waits or expires in memory. */
+  steadyMs: SteadyClock;
   logger: Logger;
   metrics: KekMetrics;
   identity: TlsIdentity;
@@ -65,6 +70,7 @@ export interface KekContext {
 /** What tests replace. */
 export interface KekOverrides {
   now?: () => number;
+  steadyMs?: SteadyClock;
   logger?: Logger;
   /** The cost of a new passphrase seal. An existing keyring states its own cost. */
   passphraseCost?: PasswordCost;
@@ -72,7 +78,7 @@ export interface KekOverrides {
 
 /** Builds everything that kek-service needs. Makes a keyring if none exists. @throws StartError */
 export async function createContext(config: KekConfig, overrides: KekOverrides): Promise<KekContext> {
-  const { now = Date.now, logger = createLogger('kek-service', config.logLevel) } = overrides;
+  const { now = Date.now, steadyMs = steadyClock, logger = createLogger('kek-service', config.logLevel) } = overrides;
   const identity = readTlsIdentity(config.tlsDir, 'kek-service');
   await makeKeyring(config, { now, logger, ...overrides });
   const store = createFileStore(keyringFolder(config));
@@ -86,12 +92,13 @@ export async function createContext(config: KekConfig, overrides: KekOverrides):
   const audit = connectAudit(config, identity);
   const freezesPath = join(keyringFolder(config), 'freezes.json');
   const unwrapBudget = createUnwrapBudget(
-    { limits: config.unwrapBudget, path: freezesPath, audit: audit?.log, logger, now },
+    { limits: config.unwrapBudget, path: freezesPath, audit: audit?.log, logger, now, steadyMs },
     await readFreezes(freezesPath),
   );
   const sealEvents = createSealEvents(seal, config.unwrapBudget);
   return {
     now,
+    steadyMs,
     logger,
     identity,
     folder: keyringFolder(config),
@@ -100,13 +107,13 @@ export async function createContext(config: KekConfig, overrides: KekOverrides):
     store,
     seal,
     sealEvents,
-    givenShares: createGivenShares(now),
+    givenShares: createGivenShares(steadyMs),
     keyringRecords: createKeyringRecords({ store, audit: audit?.log, logger }, stored),
     inTurn: createTurns(),
     metrics: createKekMetrics({ seal, budget: unwrapBudget, identity }),
     audit: audit?.log,
-    unsealAttempts: createUnsealAttempts(now),
-    unwrapLimit: createUnwrapLimit(now),
+    unsealAttempts: createUnsealAttempts(steadyMs),
+    unwrapLimit: createUnwrapLimit(steadyMs),
     unwrapBudget,
     async close() {
       sealEvents.close();
@@ -121,6 +128,7 @@ async function makeKeyring(
   { now, logger, passphraseCost: cost = passphraseCost }: KekOverrides & { now: () => number; logger: Logger },
 ): Promise<void> {
   const made = await makeKeyringFolder(config, cost, now());
+  closeDataFolder(keyringFolder(config), { keys: ['seal-key'], say: (line) => logger.warn(line) });
   if (made && config.seal !== 'passphrase') for (const line of fileSealWarning) logger.warn(line);
 }
 

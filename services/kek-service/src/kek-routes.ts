@@ -1,3 +1,4 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
 import { destroyKek, listKeks, rotateKek } from '@cardea/contracts/kek-api';
 import { plainRoute } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
@@ -14,7 +15,7 @@ export function kekRoutes(ctx: KekContext): Route[] {
         if (made) return { value: made.version };
         const version = keks.at(-1)!.version + 1;
         const kek = newKek(rootKey, { version, createdAt: new Date(ctx.now()).toISOString(), requestId });
-        const facts = { action: rotateKek.action, kekVersion: version, resource: { name: requestId } };
+        const facts = { action: 'kek.rotate', kekVersion: version, resource: { name: requestId } } as const;
         return { value: version, change: { keks: withNewKek(keks, kek), facts } };
       });
       return { body: { version } };
@@ -25,10 +26,9 @@ export function kekRoutes(ctx: KekContext): Route[] {
     plainRoute(destroyKek, async ({ caller, params: { version } }) => {
       await changeKeyring(ctx, caller, ({ document }) => {
         const keks = withoutKek(document.keks, version);
-        return {
-          value: undefined,
-          ...(keks && { change: { keks, facts: { action: destroyKek.action, kekVersion: version } } }),
-        };
+        if (!keks) return { value: undefined };
+        const changes = changesBetween({ state: 'decrypt-only' }, { state: 'destroyed' });
+        return { value: undefined, change: { keks, facts: { action: 'kek.destroy', kekVersion: version, changes } } };
       });
       return { body: {} };
     }),

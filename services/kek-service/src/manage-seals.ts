@@ -1,5 +1,8 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
+import { sealFields } from '@cardea/contracts/seal-api';
 import type { NewSeal as NewSealAnswer, Seal, SealRequest } from '@cardea/contracts/seal-api';
 import { StartError } from '@cardea/process/config';
 import { changeKeyring } from './change-keyring.ts';
@@ -29,8 +32,9 @@ export async function makeSeal(
     // It may have been sealed while the seal was made.
     const { rootKey } = ctx.seal.keyring();
     const entry = enterSeal(fresh, rootKey, { id, createdAt: new Date(ctx.now()).toISOString() });
-    const facts = { action: 'seal.add', reason: entry.type, resource: { name: id } } as const;
-    const value = { ...toSeal(entry), shareTexts: fresh.shareTexts };
+    const seal = toSeal(entry);
+    const value = { ...seal, shareTexts: fresh.shareTexts };
+    const facts = additionOf(seal);
     return { value, change: { seals: [...document.seals, entry], facts } };
   });
   // These open it at a start by themselves. An operator proves the others.
@@ -50,12 +54,19 @@ export async function dropSeal(ctx: KekContext, caller: Caller, id: string): Pro
     const others = seals.filter((seal) => seal !== entry);
     if (others.length === 0) throw new AppError('conflict', 'a keyring keeps one seal', { rule: 'last-seal' });
     if (!others.some((seal) => ctx.seal.isProven(seal.id))) throw unproven();
-    const facts = { action: 'seal.remove', reason: entry.type, resource: { name: id } } as const;
+    const changes = changesBetween(sealFields(toSeal(entry)), {});
+    const facts = { action: 'seal.remove', reason: entry.type, changes, resource: { name: id } } as const;
     const change = { seals: others, facts };
     if (entry.type !== 'file') return { value: undefined, change };
     // In the turn of the change: later, this would delete the key of a new seal by a file.
     return { value: undefined, change, afterwards: () => removeSealKey(ctx.folder) };
   });
+}
+
+/** What is recorded of a new seal. */
+export function additionOf(seal: Seal): EventFacts {
+  const changes = changesBetween({}, sealFields(seal));
+  return { action: 'seal.add', reason: seal.type, changes, resource: { name: seal.id } };
 }
 
 /** What may be told of a seal. */

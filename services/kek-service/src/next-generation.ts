@@ -9,7 +9,7 @@ import type { Keyring } from './keyring/keyring.ts';
 import { eventOf, replacementEvent } from './records.ts';
 
 /** What changes in a keyring, and what is recorded of it. */
-export type Change = Partial<Pick<KeyringDocument, 'seals' | 'keks'>> & { facts: Omit<EventFacts, 'decision'> };
+export type Change = Partial<Pick<KeyringDocument, 'seals' | 'keks'>> & { facts: EventFacts };
 
 /**
  * The next generation of a keyring. It holds the record of the change and that of the replacement, after those that wait
@@ -21,10 +21,7 @@ export function nextGeneration(
   { facts, ...contents }: Change,
   { caller, waiting, now }: { caller: Caller; waiting: AuditEvent[]; now: number },
 ): KeyringDocument {
-  const events = [
-    eventOf(caller, { decision: 'allow', ...facts }, now),
-    replacementEvent(caller, keyring.document.generation + 1, now),
-  ];
+  const events = [eventOf(caller, facts, now), replacementEvent(caller, keyring.document.generation + 1, now)];
   if (waiting.length + events.length > RECORDS_MAX) {
     throw new AppError('unavailable', 'too many records of the keyring wait for the audit log');
   }

@@ -9,7 +9,7 @@ import { acceptKeyring, createFileStore } from './keyring/file-store.ts';
 import { recordsOf } from './keyring/format.ts';
 import type { KeyringDocument, SealEntry } from './keyring/format.ts';
 import type { Keyring } from './keyring/keyring.ts';
-import { toSeal } from './manage-seals.ts';
+import { additionOf, toSeal } from './manage-seals.ts';
 import { nextGeneration } from './next-generation.ts';
 import { openAtStart, openBySealKey } from './open-at-start.ts';
 import { makeFileSeal } from './seals/file.ts';
@@ -100,9 +100,8 @@ async function addSeal(
   try {
     const id = uuidv7(now);
     const entry = enterSeal(await make(id, document), keyring.rootKey, { id, createdAt: new Date(now).toISOString() });
-    const facts = { action: 'seal.add', reason: entry.type, resource: { name: id } } as const;
     const waiting = isRecorded ? [] : recordsOf(document);
-    const change = { seals: [...document.seals, entry], facts };
+    const change = { seals: [...document.seals, entry], facts: additionOf(toSeal(entry)) };
     await store.replace(document.generation, nextGeneration(keyring, change, { caller: operator, waiting, now }));
   } finally {
     keyring.close();

@@ -4,8 +4,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { PASSPHRASE_CHARACTERS, SHARES_MAX } from '@cardea/contracts/seal-api';
+import { checkedArguments } from '@cardea/process/arguments';
 import { StartError } from '@cardea/process/config';
-import { EXIT_BAD_START } from '@cardea/process/run';
+import { runToEnd } from '@cardea/process/run';
 import { acceptAsNewest, addFileSeal, checkShare, describeSeals, generateShares } from './seal-commands.ts';
 import type { Offline } from './seal-commands.ts';
 
@@ -25,13 +26,9 @@ const offline: Offline = {
   now: Date.now(),
 };
 
-try {
-  await runCommand(process.argv.slice(2));
-} catch (error) {
-  if (!(error instanceof StartError)) throw error;
-  tell(error.message);
-  process.exit(EXIT_BAD_START);
-}
+await runToEnd(() => runCommand(checkedArguments(process.argv.slice(2), { usage, wordsMax: 3 }).words));
+// An operator who has been told of a mistake need not end the input.
+if (process.exitCode) process.exit();
 
 async function runCommand([command, ...rest]: string[]): Promise<void> {
   if (command === 'status') return print(await describeSeals(offline));

@@ -32,7 +32,7 @@ export function sealRoutes(ctx: KekContext): Route[] {
     }),
 
     plainRoute(seal, async ({ caller }) => {
-      await recordSealChange(ctx, caller, seal.action);
+      await recordSealChange(ctx, caller, 'seal.close');
       ctx.seal.close();
       ctx.givenShares.clear();
       return { body: { sealed: true } };

@@ -33,7 +33,7 @@ export async function startKekService(config: KekConfig, overrides: KekOverrides
   starting.defer(() => api.drain(DRAIN_MS));
   // They would hold the drain up.
   starting.defer(() => ctx.sealEvents.close());
-  reportRefusedHandshakes(api.server, { logger, refused: metrics.handshakesRefused });
+  reportRefusedHandshakes(api.server, { logger, refused: metrics.handshakesRefused, steadyMs: ctx.steadyMs });
 
   const sealed = seal.isSealed();
   ops.show({ registry: metrics.registry, checks: { keyring: async () => void seal.keyring() } });

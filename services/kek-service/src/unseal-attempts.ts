@@ -1,5 +1,6 @@
 import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { AppError } from '@cardea/contracts/errors';
+import type { SteadyClock } from '@cardea/contracts/steady-clock';
 
 /** Slows guesses of the passphrase: one attempt at a time; each wrong one doubles the wait, up to a minute. */
 export interface UnsealAttempts {
@@ -10,8 +11,8 @@ export interface UnsealAttempts {
   run<T>(peer: string, attempt: () => Promise<T>): Promise<T>;
 }
 
-/** `now` in milliseconds. No wait is longer than a minute. */
-export function createUnsealAttempts(now: () => number): UnsealAttempts {
+/** No wait is longer than a minute. */
+export function createUnsealAttempts(steadyMs: SteadyClock): UnsealAttempts {
   const failures = new Map<string, { count: number; at: number }>();
   let underWay = false;
 
@@ -19,8 +20,7 @@ export function createUnsealAttempts(now: () => number): UnsealAttempts {
     const failed = failures.get(peer);
     if (!failed) return;
     const delayMs = Math.min(SECOND_MS * 2 ** (failed.count - 1), MINUTE_MS);
-    // A clock that steps back must not make the wait longer.
-    const leftMs = delayMs - Math.max(0, now() - failed.at);
+    const leftMs = delayMs - (steadyMs() - failed.at);
     if (leftMs > 0) throw tooEarly('the last attempt was wrong', Math.ceil(leftMs / SECOND_MS));
   }
 
@@ -35,7 +35,7 @@ export function createUnsealAttempts(now: () => number): UnsealAttempts {
         return result;
       } catch (error) {
         if (error instanceof AppError && error.code === 'access_denied') {
-          failures.set(peer, { count: (failures.get(peer)?.count ?? 0) + 1, at: now() });
+          failures.set(peer, { count: (failures.get(peer)?.count ?? 0) + 1, at: steadyMs() });
         }
         throw error;
       } finally {

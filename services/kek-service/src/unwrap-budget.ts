@@ -1,6 +1,8 @@
+import { changesBetween } from '@cardea/contracts/audit-changes';
 import { HOUR_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import type { AuditLog } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
+import type { SteadyClock } from '@cardea/contracts/steady-clock';
 import { AppError } from '@cardea/contracts/errors';
 import { createRecentUse } from '@cardea/http/recent-use';
 import type { RecentUse } from '@cardea/http/recent-use';
@@ -46,12 +48,20 @@ interface World {
   audit: AuditLog | undefined;
   logger: Logger;
   now: () => number;
+  steadyMs: SteadyClock;
 }
 
 /** `freezes` is what the file at `path` holds. */
-export function createUnwrapBudget({ limits, path, audit, logger, now }: World, freezes: Freezes): UnwrapBudget {
+export function createUnwrapBudget(
+  { limits, path, audit, logger, now, steadyMs }: World,
+  freezes: Freezes,
+): UnwrapBudget {
   const recent = new Map<string, RecentUse>();
   const inTurn = createTurns();
+  // By the steady clock. A time of day that is still to come counts as now: the clock was ahead when it was stored.
+  const unfrozenAt = new Map(
+    Object.entries(freezes.unfrozenAt).map(([peer, at]) => [peer, steadyMs() - Math.max(0, now() - at)]),
+  );
   let writing: Promise<void> = Promise.resolve();
 
   function write(): Promise<void> {
@@ -61,7 +71,7 @@ export function createUnwrapBudget({ limits, path, audit, logger, now }: World, 
   }
 
   function recentOf(peer: string): RecentUse {
-    const known = recent.get(peer) ?? createRecentUse(MINUTE_MS, now);
+    const known = recent.get(peer) ?? createRecentUse(MINUTE_MS, steadyMs);
     recent.set(peer, known);
     return known;
   }
@@ -108,12 +118,16 @@ export function createUnwrapBudget({ limits, path, audit, logger, now }: World, 
     if (freezes.frozenAt[peer] === undefined)
       throw new AppError('conflict', `the unwraps of ${peer} are not frozen`, { rule: 'not-frozen' });
     const isOperator = caller.actor.id === 'operator';
-    if (!isOperator) refuseTooSoon(freezes.unfrozenAt[peer], now());
-    const facts = { action: 'unwrap.unfreeze', decision: 'allow', reason, resource: { name: peer } } as const;
+    if (!isOperator) refuseTooSoon(unfrozenAt.get(peer), steadyMs());
+    const changes = changesBetween({ frozen: true }, { frozen: false });
+    const facts = { action: 'unwrap.unfreeze', reason, changes, resource: { name: peer } } as const;
     await audit?.append(eventOf(caller, facts, now()));
     logger.warn(facts.action, { requestId: caller.requestId, peer });
     delete freezes.frozenAt[peer];
-    if (!isOperator) freezes.unfrozenAt[peer] = now();
+    if (!isOperator) {
+      freezes.unfrozenAt[peer] = now();
+      unfrozenAt.set(peer, steadyMs());
+    }
     recent.delete(peer);
     await write();
   }
@@ -151,7 +165,7 @@ function frozen(peer: string, suspicious?: 'unwrap_budget'): AppError {
 }
 
 function refuseTooSoon(unfrozenAt: number | undefined, at: number): void {
-  const leftMs = unfrozenAt === undefined ? 0 : HOUR_MS - Math.max(0, at - unfrozenAt);
+  const leftMs = unfrozenAt === undefined ? 0 : HOUR_MS - (at - unfrozenAt);
   if (leftMs <= 0) return;
   throw new AppError('rate_limited', 'the unwraps were unfrozen less than an hour ago: an operator may do it again', {
     retryAfterSeconds: Math.ceil(leftMs / 1_000),

@@ -1,4 +1,5 @@
 import { AppError } from '@cardea/contracts/errors';
+import type { SteadyClock } from '@cardea/contracts/steady-clock';
 import { createTokenBuckets } from '@cardea/http/server/token-buckets';
 
 const PER_SECOND = 200;
@@ -10,9 +11,8 @@ export interface UnwrapLimit {
   take(peer: string, count: number): void;
 }
 
-/** `now` in milliseconds. */
-export function createUnwrapLimit(now: () => number): UnwrapLimit {
-  const buckets = createTokenBuckets({ perSecond: PER_SECOND, burst: BURST, now });
+export function createUnwrapLimit(steadyMs: SteadyClock): UnwrapLimit {
+  const buckets = createTokenBuckets({ perSecond: PER_SECOND, burst: BURST, now: steadyMs });
   return {
     take(peer, count) {
       const { missing } = buckets.take(peer, count);

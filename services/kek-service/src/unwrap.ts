@@ -1,6 +1,6 @@
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
-import { SYSTEM_VAULT_ID, unwrapDeks } from '@cardea/contracts/kek-api';
+import { SYSTEM_VAULT_ID } from '@cardea/contracts/kek-api';
 import type { DekRef } from '@cardea/contracts/kek-api';
 import { untilAdmitted } from './audit.ts';
 import type { KekContext } from './context.ts';
@@ -32,18 +32,14 @@ async function recordUnwraps(ctx: KekContext, caller: Caller, items: Item[]): Pr
   const now = ctx.now();
   const each = new Map(items.map((item) => [`${item.vaultId} ${item.dekVersion} ${item.kekVersion}`, item]));
   const events = [...each.values()].map(({ vaultId, dekVersion, kekVersion }) =>
-    eventOf(
-      caller,
-      { action: unwrapDeks.action, decision: 'allow', dekVersion, kekVersion, resource: { vaultId } },
-      now,
-    ),
+    eventOf(caller, { action: 'dek.unwrap', decision: 'allow', dekVersion, kekVersion, resource: { vaultId } }, now),
   );
   await Promise.all(events.map(async (event) => ctx.audit?.append(event)));
 }
 
 // It was sealed while the record was written. The record says that the DEKs were released, so another one takes it back.
 async function refuseLate(ctx: KekContext, caller: Caller): Promise<never> {
-  const facts = { action: unwrapDeks.action, decision: 'deny', reason: 'sealed' } as const;
+  const facts = { action: 'dek.unwrap', decision: 'deny', reason: 'sealed' } as const;
   await ctx.audit?.append(eventOf(caller, facts, ctx.now()));
   throw new AppError('sealed', 'the keyring was sealed just now');
 }

@@ -125,7 +125,22 @@ test('TLS 1.2 is refused, even with the right certificate', async () => {
   await expectRefusedHandshake({ cert, key, maxVersion: 'TLSv1.2' });
 });
 
+test('refused handshakes are all counted, and logged once a second with their number', async () => {
+  const before = await kek.metric('cardea_tls_handshakes_refused_total');
+  kek.clock.now += 1_000;
+  kek.lines.length = 0;
+  for (let i = 0; i < 5; i += 1) await expect(statusOf({})).rejects.toMatchObject({ code: expect.any(String) });
+  kek.clock.now += 1_000;
+  await expect(statusOf({})).rejects.toMatchObject({ code: expect.any(String) });
+  expect(await kek.metric('cardea_tls_handshakes_refused_total')).toBe(before + 6);
+  expect(kek.lines).toMatchObject([
+    { message: 'a TLS handshake was refused', fields: { count: 0 } },
+    { message: 'a TLS handshake was refused', fields: { count: 4 } },
+  ]);
+});
+
 async function expectRefusedHandshake(options: RequestOptions): Promise<void> {
+  kek.clock.now += 1_000;
   const before = await kek.metric('cardea_tls_handshakes_refused_total');
   audit.events.length = 0;
   kek.lines.length = 0;

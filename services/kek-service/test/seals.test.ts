@@ -78,6 +78,18 @@ describe('a seal by shares', () => {
     expect((await status()).progress).toEqual([]);
   });
 
+  test('is forgotten after an hour, also if the clock is set back meanwhile', async () => {
+    const { shareTexts: shares = [] } = await add({ type: 'shamir', shares: 3, threshold: 2 });
+    await kek.as('operator').call(seal, { body: {} });
+    await give(shares[0]!);
+    kek.clock.now -= 7_200_000;
+    expect((await status()).progress).toMatchObject([{ given: 1 }]);
+    kek.clock.now += 3_600_001;
+    expect((await status()).progress).toEqual([]);
+    await give(shares[1]!);
+    await expectSealed();
+  });
+
   test('names a wrong share, says nothing of the others, records it, and makes the next attempt wait', async () => {
     const { shareTexts: shares = [] } = await add({ type: 'shamir', shares: 3, threshold: 2 });
     const { shareTexts: others = [] } = await add({ type: 'shamir', shares: 3, threshold: 2 });
@@ -286,7 +298,7 @@ describe('a keyring with several seals', () => {
     await expect(removed).rejects.toMatchObject({ code: 'unavailable' });
     expect((await status()).seals.map(({ type }) => type)).toEqual(['passphrase']);
     expect(await readdir(join(folder, 'kek'))).not.toContain('seal-key');
-  }, 30_000);
+  });
 
   test('is changed only while it is open', async () => {
     await kek.as('operator').call(seal, { body: {} });

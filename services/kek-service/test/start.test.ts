@@ -205,7 +205,7 @@ describe('with one sentence that says what to do, a start refuses', () => {
     const files = { CARDEA_SEAL_PASSPHRASE_FILE: shared, CARDEA_PKCS11_PIN_FILE: join(dataDir, 'nowhere') };
     expect(() => readKekConfig({ ...env, ...files })).toThrow(
       `CARDEA_SEAL_PASSPHRASE_FILE: the file ${shared} can be read by other users of this machine: run chmod 400 ${shared}; ` +
-        `CARDEA_PKCS11_PIN_FILE: the file ${dataDir}/nowhere cannot be read (ENOENT); ` +
+        `CARDEA_PKCS11_PIN_FILE: the file ${dataDir}/nowhere cannot be read, because it is not there (ENOENT): correct the path; ` +
         'CARDEA_PKCS11_MODULE is not set, and CARDEA_PKCS11_PIN_FILE is nothing without it.',
     );
   });

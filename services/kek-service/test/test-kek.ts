@@ -15,10 +15,32 @@ const unwrapBudget = { vaultsPerMinute: 300, unwrapsPerMinute: 6_000 };
 
 export interface TestKek extends Running {
   lines: LogLine[];
-  clock: { now: number };
+  clock: TestClock;
   /** A client that shows the certificate of `name`. */
   as(name: ServiceName): Client;
   metric(line: string): Promise<number>;
+}
+
+/** A time of day that the test sets, in milliseconds, and the steady clock, which goes on when it is set forward. */
+interface TestClock {
+  now: number;
+  readonly steadyMs: number;
+}
+
+function createTestClock(start: number): TestClock {
+  let [now, steadyMs] = [start, 0];
+  return {
+    get now() {
+      return now;
+    },
+    set now(next) {
+      steadyMs += Math.max(0, next - now);
+      now = next;
+    },
+    get steadyMs() {
+      return steadyMs;
+    },
+  };
 }
 
 /** Starts a kek-service on a free port, with a clock that the test moves. */
@@ -26,10 +48,10 @@ export async function startTestKek(
   config: Pick<KekConfig, 'dataDir' | 'tlsDir'> & Partial<KekConfig>,
 ): Promise<TestKek> {
   const logger = createRecordingLogger();
-  const clock = { now: Date.parse('2026-11-22T06:27:31Z') };
+  const clock = createTestClock(Date.parse('2026-11-22T06:27:31Z'));
   const running = await startKekService(
     { host: '127.0.0.1', port: 0, opsHost: '127.0.0.1', opsPort: 0, logLevel: 'info', unwrapBudget, ...config },
-    { logger, now: () => clock.now, passphraseCost: cheapPassphrase },
+    { logger, now: () => clock.now, steadyMs: () => clock.steadyMs, passphraseCost: cheapPassphrase },
   );
   const clients = new Map<ServiceName, Client>();
   return {

@@ -1,6 +1,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '@cardea/contracts/errors';
+import { withCause } from '@cardea/process/cause';
 import { StartError } from '@cardea/process/config';
 import { readIfThere, replaceFile } from '@cardea/process/durable-file';
 import { z } from 'zod';
@@ -86,7 +87,8 @@ async function readText(path: string): Promise<string> {
     return await readFile(path, 'utf8');
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    if (code !== 'ENOENT') throw new StartError(`The keyring ${path} cannot be read (${code}).`, { cause });
+    if (code !== 'ENOENT')
+      throw new StartError(`${withCause(`The keyring ${path} cannot be read`, cause)}.`, { cause });
     throw new StartError(
       `The keyring ${path} is missing, and what was encrypted with it opens with nothing else: put it back from a backup.`,
       { cause },

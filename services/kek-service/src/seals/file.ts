@@ -16,7 +16,7 @@ const LINE = /^[A-Za-z0-9+/]{43}=$/;
 /** What an operator must know of an installation with the file seal, logged when its key is made. */
 export const fileSealWarning = [
   'A seal key was made, and it lies unprotected in a file named seal-key in the kek folder of the data directory.',
-  'Whoever reads that file, the keyring beside it and the database reads every secret.',
+  'Somebody who reads that file, the keyring beside it and the database reads every secret.',
   'Back it up now, apart from the data: unless the keyring has another seal, nothing can be decrypted without it.',
   'To need a passphrase, shares or a token at each start instead, add such a seal and remove this one (docs/unseal.md).',
 ];

@@ -1,11 +1,12 @@
 import { HOUR_MS } from '@cardea/contracts/durations';
+import type { SteadyClock } from '@cardea/contracts/steady-clock';
 import type { Progress } from '@cardea/contracts/seal-api';
 import type { SealOf } from '../keyring/format.ts';
 import type { Share } from './share-text.ts';
 
 /** The shares that operators gave until now, in memory only. */
 export interface GivenShares {
-  /** Adds a genuine share; the same one again counts once. */
+  /** Adds a genuine share, which is overwritten in the end; the same one again counts once. */
   add(entry: SealOf<'shamir'>, share: Share): Progress;
   /** Takes the shares of a seal out: who gets them overwrites them. */
   take(sealId: string): Uint8Array[];
@@ -20,8 +21,8 @@ interface Set {
   shares: Map<number, Uint8Array>;
 }
 
-/** Shares that are not enough an hour after the last one are overwritten. `now` is in milliseconds. */
-export function createGivenShares(now: () => number): GivenShares {
+/** Shares that are not enough an hour after the last one are overwritten. */
+export function createGivenShares(steadyMs: SteadyClock): GivenShares {
   const sets = new Map<string, Set>();
 
   function forget(sealId: string): void {
@@ -30,15 +31,17 @@ export function createGivenShares(now: () => number): GivenShares {
   }
 
   function forgetOld(): void {
-    for (const [sealId, { lastAt }] of sets) if (now() - lastAt > HOUR_MS) forget(sealId);
+    for (const [sealId, { lastAt }] of sets) if (steadyMs() - lastAt > HOUR_MS) forget(sealId);
   }
 
   return {
     add({ id: sealId, threshold: needed }, { index, bytes }) {
       forgetOld();
       const set = sets.get(sealId) ?? { needed, lastAt: 0, shares: new Map<number, Uint8Array>() };
+      // Another copy of the same share: the first must not be left in memory.
+      set.shares.get(index)?.fill(0);
       set.shares.set(index, bytes);
-      set.lastAt = now();
+      set.lastAt = steadyMs();
       sets.set(sealId, set);
       return { sealId, needed, given: set.shares.size };
     },

@@ -1,0 +1,28 @@
+import { createInterface } from 'node:readline';
+import { Writable } from 'node:stream';
+
+/**
+ * The lines that an operator types, or that come from the standard input, without empty ones. A terminal shows the
+ * question before each line, and nothing of what is typed. Ctrl-D ends the input, and Ctrl-C the process.
+ */
+export async function* readTyped(question: string): AsyncGenerator<string> {
+  const { stdin, stderr } = process;
+  const ask = () => stdin.isTTY && stderr.write(question);
+  // Readline echoes to its output, so it gets one that shows nothing.
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const lines = createInterface({ input: stdin, output: nowhere, terminal: stdin.isTTY ?? false, historySize: 0 });
+  lines.on('SIGINT', () => {
+    stderr.write('\n');
+    process.exit(130);
+  });
+  try {
+    ask();
+    for await (const line of lines) {
+      if (stdin.isTTY) stderr.write('\n');
+      if (line.trim() !== '') yield line;
+      ask();
+    }
+  } finally {
+    lines.close();
+  }
+}
