@@ -5,9 +5,12 @@ revoke all on all tables in schema public from public, cardea_audit_append, card
 -- The chain and the checkpoints are continued from what is stored.
 grant select on all tables in schema public to cardea_audit_append;
 
-grant insert on audit_entry, audit_tile to cardea_audit_append;
+grant insert on audit_entry, audit_tile, audit_term to cardea_audit_append;
 
--- The one row that changes: where the log ends.
+-- Where the log ends.
 grant update (size, chain) on audit_head to cardea_audit_append;
 
-grant select on audit_entry, audit_tile, audit_head to cardea_audit_read;
+-- How far the index of the entries is.
+grant update (size) on audit_indexed to cardea_audit_append;
+
+grant select on audit_entry, audit_tile, audit_head, audit_term, audit_indexed to cardea_audit_read;

@@ -1,28 +1,13 @@
--- The exact bytes of every entry. The columns after `leaf` are only an index made from the bytes. Each column and index
--- makes every append slower. So `prev`, `peer`, `changes` and the chain hash have no column, and `written_at` has no index:
--- it grows with `seq`, and queries find it by `seq`.
+-- The exact bytes of every entry, and what an append must look up or continue. `written_at` has no index: it grows with
+-- `seq`, and a search by time finds it by `seq`. What questions look for has a table of its own, `audit_term`, which is
+-- filled behind the log: each column and index here would make every append slower.
 create table audit_entry (
   seq bigint primary key,
   event_id text collate "C" not null unique,
   entry bytea not null,
   leaf bytea not null,
-  written_at text not null,
-  action text not null,
-  decision text not null,
-  actor_id text not null,
-  actor_name text,
-  vault text
+  written_at text not null
 );
-
-create index audit_entry_action on audit_entry (action, seq);
-
-create index audit_entry_actor_id on audit_entry (actor_id, seq);
-
-create index audit_entry_actor_name on audit_entry (actor_name, seq) where actor_name is not null;
-
-create index audit_entry_vault on audit_entry (vault, seq) where vault is not null;
-
-create index audit_entry_deny on audit_entry (seq) where decision = 'deny';
 
 -- A row that always exists, because a row that does not exist cannot be locked or compared.
 create table audit_head (

@@ -1,5 +1,13 @@
 import type { RequestListener } from 'node:http';
-import { appendEvents, exportEntries, listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
+import {
+  appendEvents,
+  exportEntries,
+  listEntries,
+  proveConsistency,
+  proveInclusion,
+  proveReceipt,
+  readCheckpoint,
+} from '@cardea/contracts/audit-api';
 import { AppError } from '@cardea/contracts/errors';
 import { refusalFacts } from '@cardea/contracts/refusal';
 import type { Refusal } from '@cardea/contracts/refusal';
@@ -21,12 +29,18 @@ import { auditRoutes } from './routes.ts';
 const peersOf: PeersOfEndpoints = new Map([
   [appendEvents.path, ['api-service', 'worker', 'kek-service']],
   [listEntries.path, ['api-service']],
+  [proveInclusion.path, ['api-service']],
+  [proveConsistency.path, ['api-service']],
+  [proveReceipt.path, ['api-service']],
   [readCheckpoint.path, ['api-service', 'worker', 'kek-service', 'operator']],
   [exportEntries.path, ['api-service', 'operator']],
 ]);
 
-/** The endpoints of audit-service. */
-export function createAuditApp(ctx: AuditContext): { listener: RequestListener; server: ServerContext } {
+/** The endpoints of audit-service. `stopping` ends what waits for new entries. */
+export function createAuditApp(
+  ctx: AuditContext,
+  stopping: AbortSignal,
+): { listener: RequestListener; server: ServerContext } {
   const server: ServerContext = {
     logger: ctx.logger,
     metrics: ctx.metrics,
@@ -35,7 +49,7 @@ export function createAuditApp(ctx: AuditContext): { listener: RequestListener; 
     recordRefusal: (refusal) => recordRefusal(ctx, refusal),
     translate: (error) => translate(ctx, error),
   };
-  const routes = auditRoutes(ctx);
+  const routes = auditRoutes(ctx, stopping);
   const app = createApp({ ctx: server, routes });
   // Every answer of Cardea waits for such a call.
   const hotPath = createHotPath({

@@ -13,6 +13,9 @@ import type { AuditConfig } from './config.ts';
 import { openAuditDatabases } from './database.ts';
 import type { AuditDatabases } from './database.ts';
 import { FatalLogError, openLog } from './append/log.ts';
+import type { AuditStore } from './append/log.ts';
+import { openQueryIndex } from './index/query-index.ts';
+import type { QueryIndex } from './index/query-index.ts';
 import { createAuditMetrics } from './metrics.ts';
 import type { AuditMetrics } from './metrics.ts';
 import { createPool } from './append/pool.ts';
@@ -28,8 +31,10 @@ export interface AuditContext {
   identity: TlsIdentity;
   /** Appends and signs. */
   db: Db;
-  /** Reads for lists and exports. */
+  /** Reads for lists, proofs and exports. */
   readDb: Db;
+  log: AuditStore;
+  index: QueryIndex;
   pool: AppendPool;
   signer: Signer;
   /** Ends the process if memory and disk may disagree after this error; otherwise does nothing. */
@@ -52,7 +57,8 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
   const { onFatal = (error: unknown) => failStop('The audit log stops', error) } = overrides;
   const now = () => (overrides.now?.() ?? new Date()).getTime();
   const identity = readTlsIdentity(config.tlsDir, 'audit-service');
-  makeDataFolder(config.folder);
+  // Anybody may have the key that verifies.
+  makeDataFolder(config.folder, { keys: ['signing-key', 'verifier-key'], say: (line) => logger.warn(line) });
   const databases = await untilThere({ what: 'the database', isAway, logger }, () => openAuditDatabases(config));
   const { db, readDb } = databases;
   const stopIfFatal = (error: unknown) => {
@@ -61,15 +67,16 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
   try {
     const { key, vkey } = await openSigningKey(db, config.folder, config.origin);
     const log = await openLog(db, { origin: config.origin, publicKey: key.publicKey, now });
-    const signer = await openSigner(db, { ...config, key, vkey, now });
+    const index = await openQueryIndex(db);
+    const signer = await openSigner(db, { ...config, key, vkey, index, now });
     const pool = createPool(log, { onFatal: stopIfFatal });
     logger.info('the audit log is open; verify its exports with this key', {
       verifierKey: vkey,
       size: signer.newest().size,
     });
-    const metrics = createAuditMetrics({ log, pool, signer, identity });
+    const metrics = createAuditMetrics({ log, index, pool, signer, identity, databases });
     const close = () => closeAll({ databases, pool, signer, logger });
-    return { now, logger, metrics, identity, db, readDb, pool, signer, stopIfFatal, close };
+    return { now, logger, metrics, identity, db, readDb, log, index, pool, signer, stopIfFatal, close };
   } catch (error) {
     stopIfFatal(error);
     await databases.close();

@@ -5,11 +5,17 @@ import type { AuditConfig } from './config.ts';
 
 const migrations = new URL('../migrations/', import.meta.url);
 
+/** Whoever asks many questions at once waits for these, and no append does. */
+const READING_CONNECTIONS = 5;
+
 /** The connections to the database of the log. */
 export interface AuditDatabases {
   /** Appends, and reads what the chain and the checkpoints need. */
   db: Db;
-  /** Reads for lists and exports. The same as `db` if the settings name no other role. */
+  /**
+   * Reads for lists, proofs and exports, on connections of its own. The same as `db` for SQLite, which reads on another
+   * connection than it writes on.
+   */
   readDb: Db;
   close(): Promise<void>;
 }
@@ -22,8 +28,8 @@ export interface AuditDatabases {
 export async function openAuditDatabases(config: AuditConfig): Promise<AuditDatabases> {
   const { database, readDatabase, allowFsyncOff } = config;
   const db = await openDatabase({ target: database, migrations, allowFsyncOff, onCommitError: rethrow });
-  if (!readDatabase) return { db, readDb: db, close: () => db.close() };
-  const readDb = openPostgres(readDatabase);
+  if (typeof database === 'string') return { db, readDb: db, close: () => db.close() };
+  const readDb = openPostgres(readDatabase ?? database, { max: READING_CONNECTIONS });
   const close = async () => void (await Promise.all([readDb.close(), db.close()]));
   try {
     await readDb.ping();

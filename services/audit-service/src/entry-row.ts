@@ -4,7 +4,8 @@ import { toText } from '@cardea/crypto/encoding';
 import { leafHash } from '@cardea/crypto/hash-chain';
 import type { z } from 'zod';
 
-type Entry = z.output<typeof AuditEntry>;
+/** A parsed entry. */
+export type Entry = z.output<typeof AuditEntry>;
 
 /** A row of `audit_entry`. */
 export interface EntryRow {
@@ -13,11 +14,6 @@ export interface EntryRow {
   entry: Uint8Array;
   leaf: Uint8Array;
   written_at: string;
-  action: string;
-  decision: string;
-  actor_id: string;
-  actor_name: string | null;
-  vault: string | null;
 }
 
 /** The position of an entry in the log, and when it was written. */
@@ -27,31 +23,21 @@ export interface EntryPosition {
 }
 
 /** Makes the row of a new entry. */
-export function toRow(event: AuditEvent, { seq, writtenAt }: EntryPosition, entry: Uint8Array): EntryRow {
-  return {
-    seq,
-    event_id: event.id,
-    entry,
-    leaf: leafHash(entry),
-    written_at: writtenAt,
-    action: event.action,
-    decision: event.decision,
-    actor_id: event.actor.id,
-    actor_name: event.actor.name ?? null,
-    vault: event.resource?.vault ?? null,
-  };
+export function toRow({ id }: AuditEvent, { seq, writtenAt }: EntryPosition, entry: Uint8Array): EntryRow {
+  return { seq, event_id: id, entry, leaf: leafHash(entry), written_at: writtenAt };
 }
 
 /** Parses the bytes of an entry. @throws SyntaxError, ZodError or TypeError if they are not an entry */
 export type ParseEntry = (bytes: Uint8Array) => Entry;
 
 /**
- * Makes the row again from the stored bytes alone. Also returns the previous chain hash that the bytes name, in hex.
+ * Makes the row again from the stored bytes alone. Also returns the previous chain hash that the bytes name, in hex,
+ * and the event.
  * @throws what `parse` throws; TypeError
  */
-export function deriveRow(bytes: Uint8Array, parse: ParseEntry): { row: EntryRow; prev: string } {
-  const entry = parse(bytes);
-  return { row: toRow(entry.event, entry, bytes), prev: entry.prev };
+export function deriveRow(bytes: Uint8Array, parse: ParseEntry): { row: EntryRow; prev: string; event: AuditEvent } {
+  const { event, prev, ...position } = parse(bytes);
+  return { row: toRow(event, position, bytes), prev, event };
 }
 
 /** The columns in which two rows differ. */
@@ -64,7 +50,7 @@ export function parseEntry(bytes: Uint8Array): Entry {
   return AuditEntry.parse(JSON.parse(toText(bytes, 'utf8')));
 }
 
-/** Parses an entry that this process appended, so it passed the schema before. @throws SyntaxError */
+/** Parses an entry that passed the schema before: when it was appended, or at a start. @throws SyntaxError */
 export function parseEntryUnchecked(bytes: Uint8Array): Entry {
   return JSON.parse(toText(bytes, 'utf8')) as Entry;
 }

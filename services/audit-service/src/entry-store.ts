@@ -65,20 +65,9 @@ export async function insertEntries(tx: Transaction, engine: Db['engine'], rows:
 async function insertOne(tx: Transaction, row: EntryRow): Promise<void> {
   await tx.query(
     `insert into audit_entry
-       (seq, event_id, entry, leaf, written_at, action, decision, actor_id, actor_name, vault)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-    [
-      row.seq,
-      row.event_id,
-      row.entry,
-      row.leaf,
-      row.written_at,
-      row.action,
-      row.decision,
-      row.actor_id,
-      row.actor_name,
-      row.vault,
-    ],
+       (seq, event_id, entry, leaf, written_at)
+     values ($1, $2, $3, $4, $5)`,
+    [row.seq, row.event_id, row.entry, row.leaf, row.written_at],
   );
 }
 
@@ -91,13 +80,9 @@ async function insertTogether(tx: Transaction, rows: EntryRow[]): Promise<void> 
   }));
   await tx.query(
     `insert into audit_entry
-       (seq, event_id, entry, leaf, written_at, action, decision, actor_id, actor_name, vault)
-     select seq, event_id, decode(entry, 'base64'), decode(leaf, 'base64'), written_at, action, decision, actor_id,
-            actor_name, vault
-       from json_to_recordset($1::json) as r (
-              seq bigint, event_id text, entry text, leaf text, written_at text, action text, decision text,
-              actor_id text, actor_name text, vault text
-            )`,
+       (seq, event_id, entry, leaf, written_at)
+     select seq, event_id, decode(entry, 'base64'), decode(leaf, 'base64'), written_at
+       from json_to_recordset($1::json) as r (seq bigint, event_id text, entry text, leaf text, written_at text)`,
     [JSON.stringify(records)],
   );
 }
@@ -156,7 +141,7 @@ async function readTiles(db: Queryable, level: number, from: number, to: number)
 /** Reads the whole rows [from, to) in order. */
 export function readRows(db: Queryable, from: number, to: number): Promise<EntryRow[]> {
   return db.query<EntryRow>(
-    `select seq, event_id, entry, leaf, written_at, action, decision, actor_id, actor_name, vault
+    `select seq, event_id, entry, leaf, written_at
        from audit_entry
       where seq >= $1
         and seq < $2
@@ -175,5 +160,24 @@ export async function readEntryBytes(db: Queryable, from: number, to: number): P
       order by seq`,
     [from, to],
   );
+  return rows.map((row) => row.entry);
+}
+
+const READ_BY_SEQ = {
+  sqlite: `
+    select entry
+      from audit_entry
+     where seq in (select value from json_each($1))
+     order by seq`,
+  postgres: `
+    select entry
+      from audit_entry
+     where seq = any (translate($1, '[]', '{}')::bigint[])
+     order by seq`,
+};
+
+/** Reads the exact bytes of the entries with these numbers, in the order of the log. */
+export async function readEntriesBySeq(db: Queryable, engine: Db['engine'], seqs: number[]): Promise<Uint8Array[]> {
+  const rows = await db.query<{ entry: Uint8Array }>(READ_BY_SEQ[engine], [JSON.stringify(seqs)]);
   return rows.map((row) => row.entry);
 }

@@ -1,8 +1,9 @@
 import type { TlsIdentity } from '@cardea/http/mtls';
-import { addGauge, createMetrics, showCertificates } from '@cardea/process/metrics';
-import type { Metrics } from '@cardea/process/metrics';
+import { addGauge, createMetrics, showCertificates, showDatabases } from '@cardea/process/metrics';
+import type { Metrics, ShownDatabase } from '@cardea/process/metrics';
 import { Counter, Histogram } from 'prom-client';
 import type { AuditStore } from './append/log.ts';
+import type { QueryIndex } from './index/query-index.ts';
 import type { AppendPool } from './append/pool.ts';
 import type { Signer } from './sign/checkpoint.ts';
 
@@ -17,17 +18,21 @@ export interface AuditMetrics extends Metrics {
 
 interface Shown {
   log: Pick<AuditStore, 'size'>;
+  index: Pick<QueryIndex, 'size'>;
   pool: AppendPool;
   signer: Signer;
   identity: TlsIdentity;
+  /** The one that appends and the one that reads. Both may be the same. */
+  databases: { db: ShownDatabase; readDb: ShownDatabase };
 }
 
-export function createAuditMetrics({ log, pool, signer, identity }: Shown): AuditMetrics {
+export function createAuditMetrics({ log, index, pool, signer, identity, databases }: Shown): AuditMetrics {
   const metrics = createMetrics('audit-service');
   const { registry } = metrics;
   const gauge = (name: string, help: string, read: () => number) => addGauge(registry, { name, help }, read);
   gauge('cardea_audit_waiting_events', 'Events that wait for a transaction.', () => pool.waiting());
   gauge('cardea_audit_entries', 'Entries of the log.', () => log.size());
+  gauge('cardea_audit_indexed_entries', 'Entries in the index that questions use.', () => index.size());
   gauge('cardea_audit_signed_entries', 'Entries under the newest checkpoint.', () => signer.newest().size);
   gauge(
     'cardea_audit_signed_timestamp_seconds',
@@ -35,6 +40,7 @@ export function createAuditMetrics({ log, pool, signer, identity }: Shown): Audi
     () => Date.parse(signer.newest().signedAt) / 1000,
   );
   showCertificates(registry, () => identity.current());
+  showDatabases(registry, [...new Set([databases.db, databases.readDb])]);
   const registers = [registry];
   const appendSeconds = new Histogram({
     name: 'cardea_audit_append_duration_seconds',

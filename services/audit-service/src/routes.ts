@@ -1,9 +1,18 @@
-import { appendEvents, exportEntries, listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
+import {
+  appendEvents,
+  exportEntries,
+  listEntries,
+  proveConsistency,
+  proveInclusion,
+  proveReceipt,
+  readCheckpoint,
+} from '@cardea/contracts/audit-api';
 import { plainRoute, rawRoute } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 import type { AuditContext } from './context.ts';
-import { listEntries as findEntries } from './read/entries.ts';
 import { exportLog } from './read/export.ts';
+import { answerQuestion } from './read/follow.ts';
+import * as proofs from './read/proofs.ts';
 import { refuseForeignActions } from './append/foreign-actions.ts';
 import { parseAppend } from './append/parse-append.ts';
 import type { CanonicalEvent } from './append/parse-append.ts';
@@ -13,7 +22,9 @@ import type { Appended } from './append/pool.ts';
 const APPEND_BYTES_MAX = 4 * 1024 * 1024;
 
 /** The routes of audit-service. */
-export function auditRoutes(ctx: AuditContext): Route[] {
+export function auditRoutes(ctx: AuditContext, stopping: AbortSignal): Route[] {
+  const { log, index, readDb, signer } = ctx;
+  const proving = { db: readDb, log, checkpoints: proofs.createProofCheckpoints(signer) };
   return [
     rawRoute(
       appendEvents,
@@ -24,13 +35,18 @@ export function auditRoutes(ctx: AuditContext): Route[] {
       },
       { bodyBytesMax: APPEND_BYTES_MAX },
     ),
-    plainRoute(listEntries, async ({ query }) => ({ body: await findEntries(ctx.readDb, query) })),
+    plainRoute(listEntries, async ({ query }) => ({
+      body: await answerQuestion({ db: readDb, index, log, stopping }, query),
+    })),
+    plainRoute(proveInclusion, async ({ query }) => ({ body: await proofs.proveInclusion(proving, query) })),
+    plainRoute(proveConsistency, async ({ query }) => ({ body: await proofs.proveConsistency(proving, query) })),
+    plainRoute(proveReceipt, async ({ query }) => ({ body: await proofs.proveReceipt(proving, query) })),
     plainRoute(readCheckpoint, async () => ({
       text: ctx.signer.newest().note,
       contentType: 'text/plain; charset=utf-8',
     })),
     plainRoute(exportEntries, async ({ query }) => ({
-      stream: await exportLog({ ...ctx, db: ctx.readDb }, query),
+      stream: await exportLog({ ...ctx, db: readDb }, query),
       contentType: 'application/x-tar',
     })),
   ];

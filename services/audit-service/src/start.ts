@@ -23,14 +23,17 @@ export async function startAuditService(config: AuditConfig, overrides: AuditOve
   const ctx = await createContext(config, overrides);
   starting.defer(() => ctx.close());
 
-  const { identity, logger, metrics, db, signer } = ctx;
-  const { listener, server } = createAuditApp(ctx);
+  const { identity, logger, metrics, db, signer, index } = ctx;
+  const stopping = new AbortController();
+  const { listener, server } = createAuditApp(ctx, stopping.signal);
   const address = { host: config.host, port: config.port, variable: 'CARDEA_AUDIT_PORT' };
   const api = await listen(listener, { ...address, identity });
   starting.defer(() => api.drain(DRAIN_MS));
+  starting.defer(() => stopping.abort());
   refuseBrokenRequests(api.server, server);
   reportRefusedHandshakes(api.server, { logger, refused: metrics.handshakesRefused });
 
+  starting.use(repeat(SECOND_MS, () => index.follow(), unlessFatal(ctx, 'the index of the log is behind')));
   starting.use(repeat(SECOND_MS, () => signer.readAhead(), stopUnlessAway(ctx, 'the new entries were not read again')));
   starting.use(repeat(10 * SECOND_MS, () => signer.tick(), stopUnlessAway(ctx, 'no checkpoint was signed')));
 
@@ -38,6 +41,14 @@ export async function startAuditService(config: AuditConfig, overrides: AuditOve
   logger.info('audit-service is ready', { url: api.url });
   const started = starting.move();
   return { url: api.url, opsUrl: ops.url, stop: () => started.disposeAsync() };
+}
+
+// The index is derived from the log: only what makes the log doubtful too ends the process.
+function unlessFatal({ logger, stopIfFatal }: AuditContext, failure: string): (error: unknown) => void {
+  return (error) => {
+    logger.error(failure, { error });
+    stopIfFatal(error);
+  };
 }
 
 function stopUnlessAway({ logger, stopIfFatal }: AuditContext, failure: string): (error: unknown) => void {

@@ -2,35 +2,57 @@
 // Checks an export of a Cardea audit log. It is one file for Node.js 18 or later without dependencies. It shares no
 // code with the service that wrote the log and follows only the published formats, so that it checks the service too.
 //
-//   node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file with a checkpoint held elsewhere>]
+//   node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]... [--receipt <text or file>]...
+//   node verifier.mjs --key <verifier key> --proof <file> --receipt <text or file> [--checkpoint <file>]...
+//
+// --checkpoint: checkpoints that you kept elsewhere, one or more in a file. Each of them counts.
+// --receipt: the receipt of an answer, such as "seq=123 leaf=<base64>". Each of them counts.
+// --proof: instead of an export, a proof that the entry of a receipt is in the log (c2sp.org/tlog-proof).
 //
 // You supply the key. Never take it from the export. The exit code says what was found:
 //    0  every entry is as signed               13  truncated: a checkpoint covers more entries
-//    1  wrong usage, or nothing to read        14  forked: two validly signed checkpoints disagree
-//   10  modified                               15  a signature is missing or wrong
-//   11  missing: sequence numbers are skipped  16  reserved: an index column differs (not part of an export)
+//    1  nothing to read, or nothing to compare 14  forked: two validly signed checkpoints disagree
+//    2  wrong usage                            15  a signature is missing or wrong
+//   10  modified                               16  reserved: an index column differs (not part of an export)
+//   11  missing: sequence numbers are skipped  17  a receipt is for another entry, or its proof is wrong
 //   12  repeated or backward sequence numbers
 import { createHash, createPublicKey, verify } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync, readSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-const EXIT = { unreadable: 1, modified: 10, missing: 11, repeated: 12, truncated: 13, forked: 14, signature: 15 };
+const EXIT = {
+  unreadable: 1,
+  usage: 2,
+  modified: 10,
+  missing: 11,
+  repeated: 12,
+  truncated: 13,
+  forked: 14,
+  signature: 15,
+  receipt: 17,
+};
 const ENTRY_BYTES_MAX = 16 * 1024;
 const SMALL_FILE_BYTES_MAX = 4 * 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/;
 const PEER = /^[a-z][a-z0-9-]{0,62}$/;
 const HASH_HEX = /^[0-9a-f]{64}$/;
-// The lines of a C2SP tlog-checkpoint above its signatures: origin, size, root.
-const CHECKPOINTS = /^[^\n]+\n(?:0|[1-9]\d{0,15})\n[A-Za-z0-9+/]{43}=\n(?=\n)/gm;
+// A C2SP tlog-checkpoint: origin, size, root, an empty line, the signatures. In a file of several, empty lines may follow.
+const CHECKPOINT = /([^\n]+\n(?:0|[1-9]\d{0,15})\n[A-Za-z0-9+/]{43}=\n\n(?:— [^\n]+\n)*)\n*/uy;
+const RECEIPT = /^(?:Cardea-Receipt: *)?seq=(0|[1-9]\d{0,15}) leaf=(\S+)\s*$/i;
+const PROOF =
+  /^c2sp\.org\/tlog-proof@v1\n(?:extra [A-Za-z0-9+/]*={0,2}\n)?index (0|[1-9]\d{0,15})\n((?:[A-Za-z0-9+/]{43}=\n)*)\n/;
 const ENTRY_FILE = /^entries-(\d{1,16})-(\d{1,16})\.jsonl$/;
 
 function main() {
   try {
-    const { vkey, path, heldPath } = parseArguments(process.argv.slice(2));
+    const { vkey, path, proofPath, heldPaths, receiptTexts } = parseArguments(process.argv.slice(2));
     const key = parseVerifierKey(vkey);
-    const held = heldPath === undefined ? undefined : openNote(readWholeFile(heldPath), key, heldPath);
-    verifyExport(openArchive(path), key, held);
+    const held = heldPaths.flatMap((file) => openNotes(readWholeFile(file), key, file));
+    compareHeld(held);
+    const receipts = receiptTexts.map(parseReceipt);
+    if (proofPath === undefined) verifyExport(openArchive(path), key, held, receipts);
+    else verifyProof(readWholeFile(proofPath), key, { name: proofPath, held, receipt: receipts[0] });
   } catch (error) {
     const known = error instanceof Finding;
     process.stderr.write(known ? `${error.title}: ${error.message}\n` : `UNREADABLE: ${error.message}\n`);
@@ -38,45 +60,130 @@ function main() {
   }
 }
 
+const USAGE = `usage: node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]... [--receipt <text or file>]...
+       node verifier.mjs --key <verifier key> --proof <file> --receipt <text or file> [--checkpoint <file>]...`;
+
 function parseArguments(args) {
-  const options = {};
+  if (args.includes('--help')) {
+    say(USAGE);
+    process.exit(0);
+  }
+  const options = { '--key': [], '--checkpoint': [], '--receipt': [], '--proof': [] };
   const paths = [];
   for (let i = 0; i < args.length; i += 1) {
-    if (args[i] === '--key' || args[i] === '--checkpoint') options[args[i]] = args[(i += 1)];
-    else paths.push(args[i]);
+    if (!args[i].startsWith('-')) paths.push(args[i]);
+    else if (!Object.hasOwn(options, args[i])) throw wrongUsage(`there is no option ${args[i]}`);
+    else if (args[i + 1] === undefined || args[i + 1].startsWith('--')) throw wrongUsage(`${args[i]} needs a value`);
+    else options[args[i]].push(args[(i += 1)]);
   }
-  if (options['--key'] === undefined || paths.length !== 1 || paths[0].startsWith('--')) {
-    throw new Error('usage: node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]');
-  }
-  if ('--checkpoint' in options && options['--checkpoint'] === undefined) throw new Error('--checkpoint needs a file');
-  return { vkey: options['--key'].trim(), path: paths[0], heldPath: options['--checkpoint'] };
+  const { '--key': keys, '--checkpoint': heldPaths, '--receipt': receiptTexts, '--proof': proofs } = options;
+  if (keys.length !== 1) throw wrongUsage('give the verifier key once');
+  if (proofs.length > 1 || paths.length + proofs.length !== 1) throw wrongUsage('give one export, or one proof');
+  if (proofs.length === 1 && receiptTexts.length !== 1) throw wrongUsage('a proof needs the receipt that it is about');
+  return { vkey: keys[0].trim(), path: paths[0], proofPath: proofs[0], heldPaths, receiptTexts };
 }
 
-function verifyExport(archive, key, held) {
+function wrongUsage(message) {
+  return new Finding('usage', EXIT.usage, `${message}\n${USAGE}`);
+}
+
+function verifyExport(archive, key, held, receipts) {
   const checkpoint = openNote(archive.read('checkpoint'), key, 'checkpoint');
   say(`checkpoint   ${checkpoint.size} entries, root ${checkpoint.root.toString('base64')}, signature good`);
-  if (held) compareHeads(checkpoint, held);
+  compareHeads(checkpoint, held);
 
   const range = readRange(archive, key, checkpoint);
   const manifest = checkManifest(archive, key, checkpoint, range);
-  const roots = readEntries(archive, key, range, checkpoint, held);
+  const { roots, leaves } = readEntries(archive, key, { range, checkpoint, held, receipts });
   checkFileList(archive, manifest);
-  compareRoot(roots.get(checkpoint.size), checkpoint, range, held && roots.get(held.size), held);
+  compareRoot(roots.get(checkpoint.size), checkpoint, { range, held, roots });
+  compareReceipts(receipts, leaves, range);
   say(`OK: ${range.to - range.from} entries, ${range.from} to ${range.to - 1}, are as signed`);
 }
 
-/** Compares two signed notes without reading the entries. */
+/** Two checkpoints of one size must agree. The others are compared with the entries. */
+function compareHeld(held) {
+  const first = new Map();
+  for (const { size, root, name } of held) {
+    say(`held         ${size} entries, root ${root.toString('base64')}, signature good (${name})`);
+    const known = first.get(size) ?? { root, name };
+    first.set(size, known);
+    if (known.root.equals(root)) continue;
+    throw finding('forked', `${known.name} and ${name} both sign ${size} entries, with different roots`);
+  }
+}
+
+/** Compares signed notes without reading the entries. */
 function compareHeads(checkpoint, held) {
-  say(`held         ${held.size} entries, root ${held.root.toString('base64')}, signature good`);
-  if (held.size === checkpoint.size && !held.root.equals(checkpoint.root)) {
-    throw finding('forked', `the export and the held checkpoint both sign ${held.size} entries, with different roots`);
+  for (const { size, root, name } of held) {
+    if (size === checkpoint.size && !root.equals(checkpoint.root)) {
+      throw finding('forked', `the export and ${name} both sign ${size} entries, with different roots`);
+    }
+    if (size > checkpoint.size) {
+      throw finding(
+        'truncated',
+        `${name} signs ${size} entries, and the export only ${checkpoint.size}: first missing entry ${checkpoint.size}`,
+      );
+    }
   }
-  if (held.size > checkpoint.size) {
-    throw finding(
-      'truncated',
-      `the held checkpoint signs ${held.size} entries, that of the export only ${checkpoint.size}: first missing entry ${checkpoint.size}`,
-    );
+}
+
+/** A receipt as the header of an answer, or a file with that text. */
+function parseReceipt(given) {
+  const text = existsSync(given) ? readWholeFile(given).toString('utf8') : given;
+  const [, seq, encoded] = RECEIPT.exec(text) ?? [];
+  const leaf = decodeBase64(encoded, 32);
+  if (!leaf || !isCount(Number(seq))) throw wrongUsage('a receipt is seq=<number> leaf=<base64>, or a file with that');
+  return { seq: Number(seq), leaf };
+}
+
+function compareReceipts(receipts, leaves, range) {
+  for (const { seq, leaf } of receipts) {
+    const found = leaves.get(seq);
+    if (!found) {
+      throw new Error(`a receipt for entry ${seq} cannot be compared with ${range.from} to ${range.to}: export more`);
+    }
+    if (!found.equals(leaf)) throw finding('receipt', `entry ${seq} is not the one that the receipt is for`);
+    say(`receipt      entry ${seq} is the one that the receipt is for`);
   }
+}
+
+/** Checks a C2SP tlog-proof: the entry of the receipt is in the log that the checkpoint of the proof signs. */
+function verifyProof(bytes, key, { name, held, receipt }) {
+  const text = bytes.toString('utf8');
+  const [head, index, lines] = PROOF.exec(text) ?? [];
+  if (head === undefined) throw finding('receipt', `${name} is not a proof (c2sp.org/tlog-proof@v1)`);
+  const checkpoint = openNote(Buffer.from(text.slice(head.length)), key, `${name}, its checkpoint`);
+  say(`checkpoint   ${checkpoint.size} entries, root ${checkpoint.root.toString('base64')}, signature good`);
+  for (const { size, root, name: other } of held) {
+    if (size !== checkpoint.size) throw new Error(`${other} signs ${size} entries: a proof cannot be compared with it`);
+    if (!root.equals(checkpoint.root)) throw finding('forked', `${name} and ${other} sign other entries`);
+  }
+  if (Number(index) !== receipt.seq) throw finding('receipt', `the proof is about entry ${index}, not ${receipt.seq}`);
+  const hashes = lines
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => decodeBase64(line, 32));
+  const root = hashes.every(Boolean) ? rootFrom({ ...receipt, size: checkpoint.size, hashes }) : undefined;
+  if (!root?.equals(checkpoint.root)) {
+    throw finding('receipt', `the proof does not lead from the receipt for entry ${receipt.seq} to the signed root`);
+  }
+  say(`OK: the entry of the receipt is entry ${receipt.seq} of the ${checkpoint.size} that are signed`);
+}
+
+/** The root that an inclusion proof leads to, RFC 9162 section 2.1.3.2. Undefined if its length is wrong. */
+function rootFrom({ seq, size, leaf, hashes }) {
+  if (seq >= size) return undefined;
+  let [node, last, hash] = [seq, size - 1, leaf];
+  for (const sibling of hashes) {
+    if (last === 0) return undefined;
+    // A last node without a right sibling also stands for its parents, up to the level where it is a right child.
+    while (node === last && node % 2 === 0) [node, last] = [node / 2, last / 2];
+    const isRight = node % 2 === 1;
+    hash = isRight ? sha256(Buffer.of(1), sibling, hash) : sha256(Buffer.of(1), hash, sibling);
+    [node, last] = [Math.floor(node / 2), Math.floor(last / 2)];
+  }
+  return last === 0 ? hash : undefined;
 }
 
 /** Reads the range that the export claims to contain and, for a part of the log, the hashes around it. */
@@ -148,19 +255,21 @@ function checkFileList(archive, manifest) {
   throw finding('modified', 'manifest.json does not list the files of the export');
 }
 
-/** Reads every entry in order and returns the roots at the two signed sizes. */
-function readEntries(archive, key, range, checkpoint, held) {
+/** Reads every entry in order. Returns the roots at all signed sizes, and the leaves that receipts are for. */
+function readEntries(archive, key, { range, checkpoint, held, receipts }) {
   const tree = new TreeHead(range.left);
-  const roots = new Map();
-  const noteRoot = (size) => {
-    if (size === held?.size || size === checkpoint.size) roots.set(size, tree.root());
-  };
+  const sizes = new Set([checkpoint.size, ...held.map(({ size }) => size)]);
+  const wanted = new Set(receipts.map(({ seq }) => seq));
+  const [roots, leaves] = [new Map(), new Map()];
+  const noteRoot = (size) => sizes.has(size) && roots.set(size, tree.root());
   const state = { next: range.from, chain: range.prev, writtenAt: '' };
   noteRoot(state.next);
   for (const { line, file } of entryLines(archive)) {
     checkEntry(line, file, key, state);
     if (state.next >= range.to) throw finding('modified', `entry ${state.next} is beyond the signed or exported range`);
-    tree.append({ leaves: 1, hash: sha256(Buffer.of(0), line) });
+    const hash = sha256(Buffer.of(0), line);
+    tree.append({ leaves: 1, hash });
+    if (wanted.has(state.next)) leaves.set(state.next, hash);
     state.chain = sha256('cardea/audit/chain/v1\n', line);
     state.next += 1;
     noteRoot(state.next);
@@ -170,7 +279,7 @@ function readEntries(archive, key, range, checkpoint, held) {
   }
   for (const subtree of range.right) tree.append(subtree);
   noteRoot(checkpoint.size);
-  return roots;
+  return { roots, leaves };
 }
 
 /** Checks a line against the previous one. Throws the finding. */
@@ -252,9 +361,10 @@ function quote(text) {
 }
 
 /** Checks that the entries, which are read and linked by now, are those that were signed. */
-function compareRoot(root, checkpoint, range, heldRoot, held) {
+function compareRoot(root, checkpoint, { range, held, roots }) {
   if (!root.equals(checkpoint.root)) {
-    const good = heldRoot?.equals(held.root) ? Math.max(held.size, range.from) : range.from;
+    const agreeing = held.filter((one) => roots.get(one.size)?.equals(one.root)).map(({ size }) => size);
+    const good = Math.max(range.from, ...agreeing);
     throw finding(
       'modified',
       `the chain is whole but its root is ${root.toString('base64')}: an entry from ${good} to ${range.to - 1} was changed and` +
@@ -263,19 +373,20 @@ function compareRoot(root, checkpoint, range, heldRoot, held) {
     );
   }
   say('root         the entries give the signed root');
-  if (!held) return;
-  if (!heldRoot) {
-    throw new Error(
-      `a checkpoint of ${held.size} entries cannot be compared with ${range.from} to ${range.to}: export more`,
-    );
+  for (const { size, root: heldRoot, name } of held) {
+    if (!roots.has(size)) {
+      throw new Error(
+        `${name} signs ${size} entries and cannot be compared with ${range.from} to ${range.to}: export more`,
+      );
+    }
+    if (!roots.get(size).equals(heldRoot)) {
+      throw finding(
+        'forked',
+        `both checkpoints are signed, but the first ${size} entries are not those that ${name} signs`,
+      );
+    }
+    say(`held         its ${size} entries are the first ${size} of this log (${name})`);
   }
-  if (!heldRoot.equals(held.root)) {
-    throw finding(
-      'forked',
-      `both checkpoints are signed, but the first ${held.size} entries are not those that the held one signs`,
-    );
-  }
-  say(`held         its ${held.size} entries are the first ${held.size} of this log`);
 }
 
 /** An RFC 6962 tree as its complete subtrees, the largest first. */
@@ -307,9 +418,28 @@ function genesis(key) {
 function parseVerifierKey(vkey) {
   const [, origin, keyId, encoded] = /^([^+\s]+)\+([0-9a-f]{8})\+(\S+)$/.exec(vkey) ?? [];
   const typed = decodeBase64(encoded, 33);
-  if (!typed || typed[0] !== 1) throw new Error('the verifier key is not <origin>+<key id>+<base64 of an Ed25519 key>');
-  if (sha256(`${origin}\n`, typed).toString('hex', 0, 4) !== keyId) throw new Error('the verifier key is mistyped');
+  if (!typed || typed[0] !== 1)
+    throw wrongUsage('the verifier key is not <origin>+<key id>+<base64 of an Ed25519 key>');
+  if (sha256(`${origin}\n`, typed).toString('hex', 0, 4) !== keyId) throw wrongUsage('the verifier key is mistyped');
   return { origin, keyId: Buffer.from(keyId, 'hex'), publicKey: typed.subarray(1) };
+}
+
+/** Opens the checkpoints of a file, which holds nothing else. */
+function openNotes(bytes, key, file) {
+  const text = bytes.toString('utf8');
+  const notes = [];
+  CHECKPOINT.lastIndex = 0;
+  for (let at = 0; at < text.length; at = CHECKPOINT.lastIndex) {
+    const [, note] = CHECKPOINT.exec(text) ?? [];
+    if (note === undefined) throw notCheckpoint(file, text, at);
+    notes.push(note);
+  }
+  if (notes.length === 0) throw notCheckpoint(file, text, 0);
+  if (!Buffer.from(text).equals(bytes)) throw notSigned(file);
+  return notes.map((note, i) => {
+    const name = notes.length === 1 ? file : `${file}, checkpoint ${i + 1} of ${notes.length}`;
+    return { ...openNote(Buffer.from(note), key, name), name };
+  });
 }
 
 /** Opens a C2SP tlog-checkpoint. Checks the signature first, then the content. */
@@ -324,7 +454,7 @@ function openNote(bytes, key, name) {
     .map((line) => decodeBase64(line.slice(key.origin.length + 3), 68))
     .some((signature) => signature?.subarray(0, 4).equals(key.keyId) && isSignedBy(key, text, signature.subarray(4)));
   // A file that is not UTF-8, or does not end with its last signature, is not the signed file.
-  if (end < 0 || !signed || !Buffer.from(note).equals(bytes) || !/[^\n]\n$/.test(note)) throw notSigned(note, name);
+  if (end < 0 || !signed || !Buffer.from(note).equals(bytes) || !/[^\n]\n$/.test(note)) throw notSigned(name);
   const [, origin, size, root] = /^([^\n]+)\n(0|[1-9]\d{0,15})\n(\S+)\n$/.exec(text) ?? [];
   const hash = decodeBase64(root, 32);
   if (origin !== key.origin || !hash || !isCount(Number(size))) {
@@ -333,16 +463,13 @@ function openNote(bytes, key, name) {
   return { size: Number(size), root: hash };
 }
 
-/**
- * Says that the held file is the wrong file, so that nobody suspects the log. The exit code is that of no signature.
- */
-function notSigned(note, name) {
-  const count = note.match(CHECKPOINTS)?.length ?? 0;
-  if (count === 0) return new Finding('not a checkpoint', EXIT.signature, `${name} is another kind of file`);
-  if (count > 1) {
-    const message = `${name} contains ${count}: give only one of them, the last one by: tail -n 5`;
-    return new Finding('more than one checkpoint', EXIT.signature, message);
-  }
+/** Says that the file is the wrong file, so that nobody suspects the log. The exit code is that of no signature. */
+function notCheckpoint(file, text, at) {
+  const where = at === 0 ? `${file} is another kind of file` : `${file}, line ${text.slice(0, at).split('\n').length}`;
+  return new Finding('not a checkpoint', EXIT.signature, where);
+}
+
+function notSigned(name) {
   return finding('signature', `${name} is not signed by the given key`);
 }
 

@@ -162,6 +162,19 @@ describe.each(engines)('audit-service on %s', (engine) => {
     expect(JSON.stringify(items)).not.toMatch(new RegExp(`${forged.id}|admin-id|payments`));
   });
 
+  test('refuses a record from kek-service of what an admin did, also of an action of its own', async () => {
+    const admin = { id: 'admin-id', type: 'user', name: 'admin' } as const;
+    const forged = anEvent({ action: 'seal.add', actor: admin });
+    const append = connect(url, 'kek-service').post(appendEvents.path, appendBody([forged]).toString(), 5000);
+    await expect(append).rejects.toMatchObject({ code: 'access_denied' });
+
+    const { items } = await entries();
+    const actor = { id: 'kek-service', type: 'service' };
+    const event = { action: 'audit.append', actor, rule: 'foreign-actor', suspicious: 'wrong_peer' };
+    expect(items).toMatchObject([{ peer: 'audit-service', event: { ...event, resource: { name: 'seal.add' } } }]);
+    expect(JSON.stringify(items)).not.toContain('admin-id');
+  });
+
   test.each<[ServiceName, string, string | undefined]>([
     ['api-service', 'secret.read', undefined],
     ['api-service', 'user.change', undefined],
@@ -175,7 +188,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
     ['api-service', 'planet.destroy', 'unknown-action'],
     ['api-service', 'constructor.name', 'unknown-action'],
   ])('from %s an event %s is refused by the rule %s', async (peer, action, rule) => {
-    const event = anEvent({ action });
+    const event = anEvent({ action, actor: { id: peer, type: 'service' } });
     const append = connect(url, peer).post(appendEvents.path, appendBody([event]).toString(), 5000);
     if (rule === undefined) await append;
     else await expect(append).rejects.toMatchObject({ code: 'access_denied' });
@@ -189,7 +202,8 @@ describe.each(engines)('audit-service on %s', (engine) => {
 
   test('an event that its service may not submit does not stop the others of its batch', async () => {
     const log = createAuditClient(connect(url, 'kek-service'));
-    const own = Array.from({ length: 3 }, () => anEvent({ action: 'dek.unwrap' }));
+    const actor = { id: 'worker', type: 'service' } as const;
+    const own = Array.from({ length: 3 }, () => anEvent({ action: 'dek.unwrap', actor }));
     const [foreign, ...appended] = await Promise.allSettled([anEvent(), ...own].map(({ event }) => log.append(event)));
 
     expect(foreign).toMatchObject({ status: 'rejected', reason: { code: 'internal' } });

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
-import type { Db } from '@cardea/storage/db';
+import type { Db, SqlValue } from '@cardea/storage/db';
+import { openQueryIndex } from '../src/index/query-index.ts';
 import { openSigner } from '../src/sign/checkpoint.ts';
 import { openLog } from '../src/append/log.ts';
 import type { AuditStore, Submission } from '../src/append/log.ts';
@@ -59,6 +60,18 @@ export async function appendTo(log: AuditStore, events: CanonicalEvent[]) {
 export async function startLog(db: Db, folder: string, { origin = ORIGIN, now = Date.now } = {}) {
   const { key, vkey } = await openSigningKey(db, folder, origin);
   const log = await openLog(db, { origin, publicKey: key.publicKey, now });
-  const signer = await openSigner(db, { origin, key, vkey, folder, now });
-  return { log, signer, key, vkey };
+  const index = await openQueryIndex(db);
+  const signer = await openSigner(db, { origin, key, vkey, folder, index, now });
+  return { log, index, signer, key, vkey };
+}
+
+/** Runs SQL that the append-only triggers would refuse, as the owner of the database can. */
+export async function withoutTriggers(db: Db, sql: string, params: SqlValue[] = []): Promise<void> {
+  const tables = ['audit_entry', 'audit_tile', 'audit_head'];
+  if (db.engine === 'postgres') for (const table of tables) await db.query(`alter table ${table} disable trigger all`);
+  else {
+    const triggers = await db.query<{ name: string }>("select name from sqlite_schema where type = 'trigger'");
+    for (const { name } of triggers) await db.query(`drop trigger ${name}`);
+  }
+  await db.query(db.engine === 'sqlite' ? sql.replace('bytea', 'blob') : sql, params);
 }

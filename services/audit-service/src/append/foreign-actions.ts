@@ -1,15 +1,16 @@
-import { isAuditAction, maySubmit } from '@cardea/contracts/audit-actions';
+import { isAuditAction, mayActFor, maySubmit } from '@cardea/contracts/audit-actions';
 import { AppError } from '@cardea/contracts/errors';
 import type { CanonicalEvent } from './parse-append.ts';
 
 /**
- * Refuses a batch with an action that its peer may not submit. Each service submits only its own actions, so a stolen
- * certificate of one service cannot make records about another. No service may submit an action that is unknown here.
+ * Refuses a batch with an action or an actor that its peer may not submit. Each service submits only its own actions, so
+ * a stolen certificate of one service cannot make records about another. No service may submit an action that is unknown
+ * here.
  * @throws AppError `access_denied` for the whole batch
  */
 export function refuseForeignActions(peer: string, events: CanonicalEvent[]): void {
-  const foreign = events.find(({ event }) => !maySubmit(peer, event.action));
-  if (!foreign) return;
+  const foreign = events.find(({ event }) => !maySubmit(peer, event));
+  if (!foreign) return refuseForeignActors(peer, events);
   const { action } = foreign.event;
   const resource = { name: action };
   if (!isAuditAction(action)) {
@@ -18,4 +19,13 @@ export function refuseForeignActions(peer: string, events: CanonicalEvent[]): vo
   }
   const message = `${peer} may not submit ${action}`;
   throw new AppError('access_denied', message, { resource, rule: 'foreign-action', suspicious: 'wrong_peer' });
+}
+
+function refuseForeignActors(peer: string, events: CanonicalEvent[]): void {
+  const foreign = events.find(({ event }) => !mayActFor(peer, event.actor.type));
+  if (!foreign) return;
+  const { action, actor } = foreign.event;
+  const message = `${peer} may not submit ${action} as done by an actor of type ${actor.type}`;
+  const resource = { name: action };
+  throw new AppError('access_denied', message, { resource, rule: 'foreign-actor', suspicious: 'wrong_peer' });
 }

@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { formatMicros, parseMicros } from '@cardea/contracts/audit-time';
 import { AppError } from '@cardea/contracts/errors';
@@ -55,6 +56,8 @@ export interface AuditStore {
   append(batch: Submission[]): Promise<{ items: Outcome[]; size: number }>;
   /** How many entries the log has. */
   size(): number;
+  /** Resolves once the log has more entries, or at the end. */
+  whenLonger(size: number, end: AbortSignal): Promise<void>;
 }
 
 /** Memory and disk may disagree, or another process writes. Only a new start from disk may continue (I5). */
@@ -77,9 +80,17 @@ export async function openLog(db: Db, identity: LogIdentity): Promise<AuditStore
   await beginIfEmpty(db, identity);
   // Only a check. Every transaction reads the head from disk. If it has moved, another process moved it.
   let tail = await readTail(db, identity);
+  const growth = new EventEmitter();
+  // Each caller who follows the log is a listener.
+  growth.setMaxListeners(0);
 
   return {
     size: () => tail.size,
+    async whenLonger(size, end) {
+      if (tail.size > size || end.aborted) return;
+      // Only the end rejects.
+      await once(growth, 'grown', { signal: end }).catch(() => undefined);
+    },
     async append(batch) {
       try {
         // Without locks: `moveHead` compares, so of two processes that append at once, one moves the head and one ends.
@@ -87,6 +98,7 @@ export async function openLog(db: Db, identity: LogIdentity): Promise<AuditStore
           appendBatch(tx, db.engine, identity, tail, batch),
         );
         tail = end;
+        growth.emit('grown');
         return { items, size: end.size };
       } catch (error) {
         if (error instanceof DbUnavailable) {

@@ -1,136 +1,58 @@
-import type { EntryPage, EntryQuery } from '@cardea/contracts/audit-api';
-import { formatMicros, parseMicros } from '@cardea/contracts/audit-time';
-import type { Queryable } from '@cardea/storage/db';
-import { parseEntry } from '../entry-row.ts';
+import { AppError } from '@cardea/contracts/errors';
+import type { EntryAnswer, InternalEntryQuery } from '@cardea/contracts/audit-api';
+import type { Db } from '@cardea/storage/db';
+import { readHead } from '../entry-store.ts';
+import type { QueryIndex } from '../index/query-index.ts';
+import { positionsOf } from './positions.ts';
+import { readQuestion } from './question.ts';
+import { findPage } from './search.ts';
+import type { Order, Part } from './search.ts';
 
-// One text for every combination of filters. The first filter that is set (vault, actor, action, denials) chooses a
-// branch and its index. The other filters have the form `c = $n or $n is null`: no planner uses an index for it, so they
-// only drop rows that the branch has found. The bounds are pairs of columns. After `vault = $3`, PostgreSQL would read
-// the whole log by its primary key, for a vault that is rare and in a branch that was not chosen. With 200,000 rows that
-// took 600 ms; with pairs it takes less than 1 ms.
-const FIND_PAGE = `
-  select seq, entry from (
-    select seq, entry
-      from audit_entry
-     where vault is not null
-       and (vault, seq) >= ($3, $1)
-       and (vault, seq) < ($3, $2)
-       and $3 is not null
-       and (actor_id = $4 or actor_name = $4 or $4 is null)
-       and (action = $5 or $5 is null)
-       and (decision = $6 or $6 is null)
-     order by vault desc, seq desc
-     limit $7) as by_vault
-  union all
-  select seq, entry from (
-    select seq, entry
-      from audit_entry
-     where (actor_id, seq) >= ($4, $1)
-       and (actor_id, seq) < ($4, $2)
-       and $4 is not null
-       and $3 is null
-       and (action = $5 or $5 is null)
-       and (decision = $6 or $6 is null)
-     order by actor_id desc, seq desc
-     limit $7) as by_actor_id
-  union all
-  select seq, entry from (
-    select seq, entry
-      from audit_entry
-     where actor_name is not null
-       and (actor_name, seq) >= ($4, $1)
-       and (actor_name, seq) < ($4, $2)
-       and $4 is not null
-       and actor_id <> $4
-       and $3 is null
-       and (action = $5 or $5 is null)
-       and (decision = $6 or $6 is null)
-     order by actor_name desc, seq desc
-     limit $7) as by_actor_name
-  union all
-  select seq, entry from (
-    select seq, entry
-      from audit_entry
-     where (action, seq) >= ($5, $1)
-       and (action, seq) < ($5, $2)
-       and $5 is not null
-       and $3 is null
-       and $4 is null
-       and (decision = $6 or $6 is null)
-     order by action desc, seq desc
-     limit $7) as by_action
-  union all
-  select seq, entry from (
-    select seq, entry
-      from audit_entry
-     where seq >= $1
-       and seq < $2
-       and decision = 'deny'
-       and $6 = 'deny'
-       and $3 is null
-       and $4 is null
-       and $5 is null
-     order by seq desc
-     limit $7) as by_denial
-  union all
-  select seq, entry from (
-    select seq, entry
-      from audit_entry
-     where seq >= $1
-       and seq < $2
-       and (decision = $6 or $6 is null)
-       and ($6 <> 'deny' or $6 is null)
-       and $3 is null
-       and $4 is null
-       and $5 is null
-     order by seq desc
-     limit $7) as by_time
-   order by seq desc
-   limit $7`;
+/** The entries that the index may lack for a question that waits for it. More are there only while it is made again. */
+const BEHIND_MAX = 20_000;
 
-// All entries before `low` were written before the time, and all from `high` on were not. The last row has low = high.
-const FIRST_SINCE = `
-  with recursive search (low, high) as (
-    select cast(0 as bigint), size
-      from audit_head
-     where id = 1
-    union all
-    select case when written_at < $1 then (low + high) / 2 + 1 else low end,
-           case when written_at < $1 then high else (low + high) / 2 end
-      from search
-      left join audit_entry on seq = (low + high) / 2
-     where low < high
-  )
-  select low as seq
-    from search
-   where low = high`;
-
-/**
- * Lists entries, newest first, parsed from their stored bytes. `actor` is an id or a name. The time range is half open.
- */
-export async function listEntries(db: Queryable, query: EntryQuery): Promise<EntryPage> {
-  const from = query.from === undefined ? 0 : await firstSince(db, query.from);
-  const to = query.to === undefined ? Number.MAX_SAFE_INTEGER : await firstSince(db, query.to);
-  const before = query.cursor === undefined ? to : Math.min(to, Number(query.cursor));
-  const rows = await db.query<{ seq: number; entry: Uint8Array }>(FIND_PAGE, [
-    from,
-    before,
-    query.vault ?? null,
-    query.actor ?? null,
-    query.action ?? null,
-    query.decision ?? null,
-    query.limit + 1,
-  ]);
-  const items = rows.slice(0, query.limit).map((row) => parseEntry(row.entry));
-  const last = items.at(-1);
-  return rows.length > query.limit && last ? { items, nextCursor: String(last.seq) } : { items };
+export interface ReadingContext {
+  /** Has connections of its own. */
+  db: Db;
+  index: QueryIndex;
 }
 
 /**
- * Finds the position of the first entry written at `time` or later. Time and position grow together, so a time range is
- * a range of positions. A binary search by the primary key finds its bounds: it reads 20 rows of a million.
+ * Answers a question about the log with a page of entries, parsed from their stored bytes. It is complete up to the end
+ * of the log at its start.
+ * @throws AppError `unavailable` while the index is made again
  */
-async function firstSince(db: Queryable, time: string): Promise<number> {
-  const [row] = await db.query<{ seq: number }>(FIRST_SINCE, [formatMicros(parseMicros(time))]);
-  return row!.seq;
+export async function listEntries({ db, index }: ReadingContext, query: InternalEntryQuery): Promise<EntryAnswer> {
+  const { size } = await readHead(db);
+  await untilIndexed(index, size);
+  const question = await readQuestion(db, query, size);
+  if ('refused' in question) return { items: [], refused: question.refused };
+
+  const order = query.order ?? (query.after === undefined ? 'newest' : 'oldest');
+  const part = partLeft(query, order, await positionsOf(db, rangeOf(query), size));
+  const { items, next } = await findPage(db, { facets: question.facets, part, order, limit: query.limit });
+  if (query.after !== undefined) return { items, nextAfter: (next ?? part.to) - 1 };
+  if (next === undefined) return { items };
+  return { items, nextCursor: String(order === 'newest' ? next : next - 1) };
+}
+
+async function untilIndexed(index: QueryIndex, size: number): Promise<void> {
+  if (size - index.size() > BEHIND_MAX) {
+    const message = `the index of the audit log is being made: ${index.size()} of ${size} entries`;
+    throw new AppError('unavailable', message, { retryAfterSeconds: 5 });
+  }
+  await index.catchUp(size);
+}
+
+function rangeOf({ from, to, fromSeq, toSeq, seq }: InternalEntryQuery) {
+  return seq === undefined ? { from, to, fromSeq, toSeq } : { from, to, fromSeq: seq, toSeq: seq + 1 };
+}
+
+/** What is left of a range: after the page before, or after the entry that the caller knows. */
+function partLeft({ cursor = '', after }: InternalEntryQuery, order: Order, { from, to }: Part): Part {
+  if (after !== undefined) return { from: Math.max(from, after + 1), to: Math.max(to, after + 1) };
+  if (cursor === '') return { from, to };
+  return order === 'newest'
+    ? { from, to: Math.min(to, Number(cursor)) }
+    : { from: Math.max(from, Number(cursor) + 1), to };
 }

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import type { LogRange } from '@cardea/contracts/audit-api';
 import { formatMillis } from '@cardea/contracts/audit-time';
 import { AppError } from '@cardea/contracts/errors';
 import { toBase64 } from '@cardea/crypto/encoding';
@@ -11,8 +12,10 @@ import type { Signer } from '../sign/checkpoint.ts';
 import { parseEntry } from '../entry-row.ts';
 import { readEntryBytes, storedTree } from '../entry-store.ts';
 import type { LastSigned } from '../sign/last-signed.ts';
+import { positionsOf } from './positions.ts';
 
 const FILE_ENTRIES_MAX = 4_096;
+const PAGE_ENTRIES = 256;
 const LF = Buffer.from('\n');
 
 export interface ExportContext {
@@ -30,19 +33,16 @@ interface Part {
 }
 
 /**
- * Exports the entries [from, to) as a tar that the verifier reads. Without `to` the export ends at the newest entry.
+ * Exports a part of the log as a tar that the verifier reads. Without an end, the export ends at the newest entry.
  * Keeps one file of at most 4,096 entries in memory at a time. An error destroys the stream, so that a reader cannot
  * take a part for the whole.
  * @throws AppError `invalid_request` if the log has no such range
  */
-export async function exportLog(
-  ctx: ExportContext,
-  range: { from: number; to?: number | undefined },
-): Promise<Readable> {
+export async function exportLog(ctx: ExportContext, range: LogRange): Promise<Readable> {
   const checkpoint = await ctx.signer.signIfGrown();
-  const part = { from: range.from, to: range.to ?? checkpoint.size, checkpoint };
+  const part = { ...(await positionsOf(ctx.db, range, checkpoint.size)), checkpoint };
   const isWholeEmptyLog = checkpoint.size === 0 && part.from === 0 && part.to === 0;
-  if (part.to > checkpoint.size || (part.from >= part.to && !isWholeEmptyLog)) {
+  if ((range.toSeq ?? 0) > checkpoint.size || (part.from >= part.to && !isWholeEmptyLog)) {
     throw new AppError('invalid_request', `the log has no such entries: it has ${checkpoint.size}, numbered from 0`);
   }
   const pack = createPack();
@@ -97,10 +97,16 @@ function toJsonPart({ from, to, hash }: RangePart) {
   return { from, to, hash: toBase64(hash) };
 }
 
+// In small pages: to read megabytes at once would keep appends waiting.
 async function readLines(db: Db, { from, to }: { from: number; to: number }): Promise<Buffer> {
-  const entries = await readEntryBytes(db, from, to);
-  if (entries.length !== to - from) throw new Error(`entries between ${from} and ${to} are missing`);
-  return Buffer.concat(entries.flatMap((entry) => [entry, LF]));
+  const lines: Uint8Array[] = [];
+  for (let first = from; first < to; first += PAGE_ENTRIES) {
+    const end = Math.min(first + PAGE_ENTRIES, to);
+    const entries = await readEntryBytes(db, first, end);
+    if (entries.length !== end - first) throw new Error(`entries between ${first} and ${end} are missing`);
+    for (const entry of entries) lines.push(entry, LF);
+  }
+  return Buffer.concat(lines);
 }
 
 /** Adds a file. Resolves when the reader has taken it. */

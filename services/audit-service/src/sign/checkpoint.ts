@@ -7,6 +7,7 @@ import { chainHash, genesis } from '@cardea/crypto/hash-chain';
 import { compactRange } from '@cardea/crypto/merkle';
 import { StartError } from '@cardea/process/config';
 import type { Db } from '@cardea/storage/db';
+import type { QueryIndex } from '../index/query-index.ts';
 import { readEntryBytes, readHead, storedTree } from '../entry-store.ts';
 import { parseEntry, parseEntryUnchecked } from '../entry-row.ts';
 import type { ParseEntry } from '../entry-row.ts';
@@ -26,6 +27,8 @@ export interface SignerOptions {
   vkey: string;
   /** The folder of `last-signed.json`, outside the database. */
   folder: string;
+  /** What questions about the log use. It is checked with the entries. */
+  index: QueryIndex;
   /** Milliseconds since 1970. */
   now(): number;
 }
@@ -47,6 +50,7 @@ export interface Signer {
  * @throws StartError `ROLLBACK DETECTED …`, or if the clock is behind the log
  */
 export async function openSigner(db: Db, options: SignerOptions): Promise<Signer> {
+  const { index } = options;
   await refuseClockBehind(db, options.now());
   let last = await readLastSigned(options.folder, options.vkey);
   let verified = last ? await refuseRollback(db, last) : await requireEmpty(db, options);
@@ -66,7 +70,7 @@ export async function openSigner(db: Db, options: SignerOptions): Promise<Signer
     return takeTurn(async () => {
       const head = await readHead(db);
       if (last && !isDue(head.size, last)) return last;
-      verified = await verifyStored(db, verified, head, parse);
+      verified = await verifyStored({ db, index, parse }, verified, head);
       last = await signAndKeep(options, verified);
       return last;
     });
@@ -74,7 +78,7 @@ export async function openSigner(db: Db, options: SignerOptions): Promise<Signer
 
   async function readAhead(): Promise<void> {
     const head = await readHead(db);
-    if (head.size !== verified.tree.size) verified = await verifyStored(db, verified, head, parse);
+    if (head.size !== verified.tree.size) verified = await verifyStored({ db, index, parse }, verified, head);
   }
 
   const first = await sign(hasGrown);
@@ -89,7 +93,9 @@ export async function openSigner(db: Db, options: SignerOptions): Promise<Signer
     },
     async tick() {
       const nowMs = options.now();
-      await sign((size, last) => hasGrown(size, last) || nowMs - Date.parse(last.signedAt) >= HEARTBEAT_MS);
+      // Either way: the newest one may have been signed while the clock was ahead.
+      const isOld = ({ signedAt }: LastSigned) => Math.abs(nowMs - Date.parse(signedAt)) >= HEARTBEAT_MS;
+      await sign((size, last) => hasGrown(size, last) || isOld(last));
     },
   };
 }
@@ -105,7 +111,7 @@ async function refuseClockBehind(db: Db, nowMs: number): Promise<void> {
   const { writtenAt } = parseEntry(entry);
   if (parseMicros(writtenAt) / 1000 - nowMs <= CLOCK_AHEAD_MS_MAX) return;
   throw new StartError(
-    `The newest audit entry was written at ${writtenAt}, but the clock says ${new Date(nowMs).toISOString()}: set the clock.`,
+    `The newest audit entry was written at ${writtenAt}, but the clock says ${new Date(nowMs).toISOString()}: set the clock. If it is right and was ahead before, docs/operations.md (clock) says what to do.`,
   );
 }
 

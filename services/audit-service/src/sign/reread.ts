@@ -1,10 +1,15 @@
 import { setImmediate } from 'node:timers/promises';
+import type { AuditEvent } from '@cardea/contracts/audit-event';
 import { toHex } from '@cardea/crypto/encoding';
 import { chainHash } from '@cardea/crypto/hash-chain';
 import { TILE_WIDTH, rootHash } from '@cardea/crypto/merkle';
 import type { RangePart, TreeHashes } from '@cardea/crypto/merkle';
 import type { Db } from '@cardea/storage/db';
 import { deriveRow, differences } from '../entry-row.ts';
+import { termRows } from '../index/query-index.ts';
+import type { QueryIndex } from '../index/query-index.ts';
+import { findMissingTerm } from '../index/term-store.ts';
+import type { TermRow } from '../index/term-store.ts';
 import type { EntryRow, ParseEntry } from '../entry-row.ts';
 import { readRows, storedTree } from '../entry-store.ts';
 import type { Head } from '../entry-store.ts';
@@ -21,12 +26,19 @@ export interface Verified {
   chain: Uint8Array;
 }
 
+/** What entries are read again with. */
+export interface Rereading {
+  db: Db;
+  index: QueryIndex;
+  parse: ParseEntry;
+}
+
 /**
- * Reads every entry between `from` and `head` from disk and computes chain, leaves, columns and subtrees again from the
- * bytes alone. So a bit that was flipped since the append is found before anything is signed.
+ * Reads every entry between `from` and `head` from disk and computes chain, leaves, columns, terms and subtrees again from
+ * the bytes alone. So a bit that was flipped since the append is found before anything is signed.
  * @throws FatalLogError that names the entry
  */
-export async function verifyStored(db: Db, from: Verified, head: Head, parse: ParseEntry): Promise<Verified> {
+export async function verifyStored({ db, index, parse }: Rereading, from: Verified, head: Head): Promise<Verified> {
   const stored = storedTree(db);
   const tree = from.tree.fork();
   if (head.size < tree.size) throw new FatalLogError(`the log had ${tree.size} entries and has ${head.size}`);
@@ -35,12 +47,14 @@ export async function verifyStored(db: Db, from: Verified, head: Head, parse: Pa
   while (tree.size < head.size) {
     const end = Math.min(head.size, tree.size + PAGE);
     const rows = await readRows(db, tree.size, end);
+    const terms: TermRow[] = [];
     for (const row of rows) {
-      verifyRow(row, { seq: tree.size, chain }, parse);
+      terms.push(...termRows(row.seq, verifyRow(row, { seq: tree.size, chain }, parse)));
       chain = chainHash(row.entry);
       for (const part of tree.append(row.leaf)) await verifyTile(stored, part);
     }
     if (tree.size < end) throw missing(tree.size);
+    await verifyTerms({ db, index }, end, terms);
     // SQLite answers synchronously. Without this, no other work could run until everything is read.
     await setImmediate();
   }
@@ -51,7 +65,8 @@ export async function verifyStored(db: Db, from: Verified, head: Head, parse: Pa
   return { tree, chain };
 }
 
-function verifyRow(row: EntryRow, expected: { seq: number; chain: Uint8Array }, parse: ParseEntry): void {
+/** Returns the event of the row. */
+function verifyRow(row: EntryRow, expected: { seq: number; chain: Uint8Array }, parse: ParseEntry): AuditEvent {
   if (row.seq !== expected.seq) throw missing(expected.seq);
   let derived: ReturnType<typeof deriveRow>;
   try {
@@ -64,6 +79,17 @@ function verifyRow(row: EntryRow, expected: { seq: number; chain: Uint8Array }, 
   if (derived.prev !== toHex(expected.chain)) {
     throw new FatalLogError(`entry ${expected.seq} does not follow the one before it`);
   }
+  return derived.event;
+}
+
+// Only what is missing hides an entry from a question. A term too many does not: a question compares what it finds.
+async function verifyTerms({ db, index }: Omit<Rereading, 'parse'>, end: number, terms: TermRow[]): Promise<void> {
+  await index.catchUp(end);
+  const seq = await findMissingTerm(db, db.engine, terms);
+  if (seq === undefined) return;
+  throw new FatalLogError(
+    `entry ${seq} is not in the index by everything that it says. To make the index again: update audit_indexed set size = 0`,
+  );
 }
 
 function missing(seq: number): FatalLogError {
