@@ -2,14 +2,26 @@ import type { RequestListener } from 'node:http';
 import type { Caller } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { AppError } from '@cardea/contracts/errors';
-import { clientCredentials, login, refresh } from '@cardea/contracts/identity/auth';
+import {
+  changePassword,
+  clientCredentials,
+  endSession,
+  listSessions,
+  login,
+  logout,
+  refresh,
+} from '@cardea/contracts/identity/auth';
 import { probeHealth, readHealth, readOpenApi } from '@cardea/contracts/system';
 import { followKekRotation, receiveKekRotation } from '@cardea/contracts/webhooks/kek-rotation';
 import { createApp } from '@cardea/http/server/app';
+import { createBounds } from '@cardea/http/server/bounds';
+import { createCallerLanes } from '@cardea/http/server/caller-lanes';
 import type { ServerContext } from '@cardea/http/server/exchange';
 import { createHotPath } from '@cardea/http/server/hot-path';
 import { toOpenApi } from '@cardea/http/server/openapi';
+import examples from '../openapi-examples.json' with { type: 'json' };
 import { limitReads, limitRequests } from '@cardea/http/server/rate-limit';
+import type { Route } from '@cardea/http/server/route';
 import { recordDrop } from '@cardea/vault/refusal';
 import { translate } from '@cardea/vault/translate';
 import { createAuthenticate } from './authenticate.ts';
@@ -17,12 +29,16 @@ import type { ApiContext } from './context.ts';
 import { createDenialWatch } from './limits/denial-watch.ts';
 import { createRefusalFloods } from './limits/refusal-floods.ts';
 import { createSuspicionReports } from './limits/suspicion-reports.ts';
+import { openApiSchemas, operationIdOf } from './openapi-names.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { eventRoutes } from './routes/events.ts';
 import { grantRoutes } from './routes/grants.ts';
 import { applicationRoutes } from './routes/identity/applications.ts';
 import { authRoutes } from './routes/identity/auth.ts';
 import { userRoutes } from './routes/identity/users.ts';
+import { keyRoutes } from './routes/keys/keys.ts';
+import { hotKeyRoutes, keyOperationRoutes } from './routes/keys/operations.ts';
+import { keyTransferRoutes } from './routes/keys/transfer.ts';
 import { rotationRoutes } from './routes/rotations.ts';
 import { breakGlassRoutes } from './routes/secrets/break-glass.ts';
 import { bulkRoutes } from './routes/secrets/bulk.ts';
@@ -49,6 +65,10 @@ const alwaysAnswered = new Set<Endpoint>([readHealth, probeHealth, readOpenApi])
 // counted and recorded as usual.
 const openToStrangers = new Set<Endpoint>([login, refresh, clientCredentials, receiveKekRotation, followKekRotation]);
 
+// A thief of a token can get its account dropped. Its owner still gets rid of the thief: by ending the sessions, or by
+// changing the password, whose guesses have limits of their own.
+const openToOwners = new Set<Endpoint>([changePassword, logout, listSessions, endSession]);
+
 /** The handler of the public port. */
 export interface Front {
   listener: RequestListener;
@@ -59,31 +79,35 @@ export interface Front {
   flush(): Promise<void>;
 }
 
-/** The public interface. A plain handler answers the most frequent calls; Express answers everything else. */
-export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys): Front {
+/**
+ * The public interface. A plain handler answers the most frequent calls; Express answers everything else. `stopping` ends
+ * the calls that only wait.
+ */
+export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys, stopping: AbortSignal): Front {
   const { vault, config, logger, metrics } = ctx;
-  const { identify, stranger, recall } = createAuthenticate(vault, tokens, config.trustedProxies);
-  const floods = createRefusalFloods({ vault, logger });
+  const { identify, stranger, recall } = createAuthenticate(vault, tokens, ctx.addresses);
+  const floods = createRefusalFloods({ vault, logger, refusalsPerMinute: config.refusalsPerMinute });
   const suspicions = createSuspicionReports({ vault, logger });
-  const watch = createDenialWatch({ refusalsPerMinute: config.refusalsPerMinute, now: vault.now });
+  const watch = createDenialWatch({ refusalsPerMinute: config.refusalsPerMinute, steadyMs: vault.steadyMs });
   const server: ServerContext = {
     logger,
     metrics,
     // Refusals count for the account if the token is valid, and otherwise for the address. If they counted for the
     // account of an invalid token, a thief of an old token could get its owner dropped.
-    async identify(req, endpoint, requestId) {
+    async identify(req, endpoint, requestId, find) {
       if (alwaysAnswered.has(endpoint) || openToStrangers.has(endpoint)) return identify(req, endpoint, requestId);
       let caller: Caller;
       try {
-        caller = await identify(req, endpoint, requestId);
+        caller = await identify(req, endpoint, requestId, find);
       } catch (error) {
         watch.admit(stranger(req, requestId), error instanceof AppError ? error.actor : undefined);
         throw error;
       }
-      watch.admit(caller);
+      if (!openToOwners.has(endpoint)) watch.admit(caller);
       return caller;
     },
     stranger,
+    admitStranger: (caller) => watch.admit(caller),
     async recordRefusal(refusal) {
       const tripped = watch.count(refusal.caller, refusal.error.code);
       if (tripped) metrics.suspicious.inc({ rule: tripped });
@@ -94,38 +118,43 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys)
       await Promise.all([floods.record(refusal), drop, ...told]);
     },
     translate,
+    bounds: createBounds(),
+    lanes: createCallerLanes({ steadyMs: vault.steadyMs }),
+    outsideLanes: openToOwners,
+    unreadMsMax: ctx.unreadMsMax,
   };
-  const hot = hotRoutes(vault);
-  const routes = [
-    ...systemRoutes(openApi),
+  const hotSecrets = hotRoutes(vault);
+  const hotKeys = hotKeyRoutes(vault);
+  const routes: Route[] = [
+    ...systemRoutes(() => toOpenApi(endpoints, { examples, schemas: openApiSchemas, operationId: operationIdOf })),
     ...authRoutes(vault, tokens, keys, ctx.forgetInitialPassword),
     ...userRoutes(vault),
     ...applicationRoutes(vault),
     ...vaultRoutes(vault),
     ...eventRoutes(vault),
     ...grantRoutes(vault),
-    ...hot,
+    ...hotSecrets,
     ...secretRoutes(vault),
     ...lifecycleRoutes(vault),
     ...breakGlassRoutes(vault, metrics),
     ...bulkRoutes(vault),
     ...documentRoutes(vault),
     ...listingRoutes(vault),
+    ...keyRoutes(vault),
+    ...keyTransferRoutes(vault),
+    ...hotKeys,
+    ...keyOperationRoutes(vault),
     ...rotationRoutes(vault),
     ...kekRotationRoutes(vault),
     ...deliveryRoutes(vault),
     ...sealRoutes(vault),
-    ...auditRoutes(vault, ctx.auditService, ctx.exports),
+    ...auditRoutes(vault, { ...ctx, stopping }),
     ...statusRoutes(ctx),
   ];
   const endpoints = routes.map(({ endpoint }) => endpoint);
-  let document: { openapi: string } | undefined;
-  // Made at the first request for it, because it takes longer than the rest of a start.
-  function openApi(): { openapi: string } {
-    return (document ??= toOpenApi(endpoints));
-  }
   const app = createApp({ ctx: server, routes, before: limitRequests(ctx, stranger) });
-  const hotPath = createHotPath({ ctx: server, routes: hot, recall, limit: limitReads(config.readsPerSecond) });
+  const limit = limitReads(config.readsPerSecond);
+  const hotPath = createHotPath({ ctx: server, routes: [...hotSecrets, ...hotKeys], recall, limit });
   const flush = async () => {
     await Promise.all([floods.flush(), suspicions.flush()]);
   };

@@ -2,6 +2,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { AppError } from '@cardea/contracts/errors';
 import { createPasswordHasher, defaultPasswordCost } from '@cardea/crypto/password';
+import { CHECK_SETTINGS, checkedArguments } from '@cardea/process/arguments';
 import { StartError } from '@cardea/process/config';
 import { failStop, runToEnd } from '@cardea/process/run';
 import { DbRefused, DbUnavailable } from '@cardea/storage/db';
@@ -13,16 +14,19 @@ import { FIRST_ADMIN } from '@cardea/vault/users/first-admin';
 import { readRecoveryConfig } from './recovery-config.ts';
 import type { RecoveryConfig } from './recovery-config.ts';
 
-const usage = `usage: pnpm recover-admin <username>
+const usage = `usage: pnpm recover-admin <username> | --check-settings
 Makes the user an admin who can sign in: with a one-time password, without TOTP, not disabled and not expired.
 The database is in CARDEA_DATA_DIR (default: data), or with CARDEA_PROFILE=full at CARDEA_DATABASE_URL.`;
 
 await runToEnd(recover, { cannotStart: [SchemaRefused, DbRefused], away: [DbUnavailable] });
 
 async function recover(): Promise<void> {
-  const [username, ...rest] = process.argv.slice(2);
-  if (username === undefined || rest.length > 0) throw new StartError(usage);
+  const options = { [CHECK_SETTINGS]: 'flag' } as const;
+  const { said, words } = checkedArguments(process.argv.slice(2), { usage, options, wordsMax: 1 });
   const config = readRecoveryConfig(process.env);
+  if (CHECK_SETTINGS in said) return;
+  const [username] = words;
+  if (username === undefined) throw new StartError(usage);
   const { oneTimePassword } = await recoverIn(config, username);
   // It is the password of before, which opens nothing now.
   if (username === FIRST_ADMIN) rmSync(config.initialPasswordFile, { force: true });

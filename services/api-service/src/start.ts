@@ -3,9 +3,13 @@ import { AppError } from '@cardea/contracts/errors';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { sealStatus } from '@cardea/contracts/seal-api';
 import { refuseBrokenRequests } from '@cardea/http/server/client-errors';
+import type { ConnectionBounds } from '@cardea/http/server/connections';
+import { boundConnections } from '@cardea/http/server/connections';
 import { openOpsPort } from '@cardea/http/server/ops-port';
 import { listen } from '@cardea/http/server/serve';
+import { withCause } from '@cardea/process/cause';
 import { StartError } from '@cardea/process/config';
+import type { OpsView } from '@cardea/process/ops';
 import { repeat } from '@cardea/process/repeat';
 import type { Running } from '@cardea/process/run';
 import { untilThere } from '@cardea/process/until-there';
@@ -51,11 +55,16 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   const keys = createTokenKeys(ctx);
   await keys.openIfPossible().catch(refuseForeignKeyring);
 
-  const { listener, server, endpoints, flush } = createListener(ctx, createTokens(keys, vault.now), keys);
+  const stopping = new AbortController();
+  const tokens = createTokens(keys, vault.now);
+  const { listener, server, endpoints, flush } = createListener(ctx, tokens, keys, stopping.signal);
   starting.defer(flush);
   const api = await listen(listener, { host: config.host, port: config.port, variable: 'CARDEA_PORT' });
   starting.defer(() => api.drain(DRAIN_MS));
+  // Calls that only wait would use up the whole time of the drain at each stop.
+  starting.defer(() => stopping.abort());
   refuseBrokenRequests(api.server, server);
+  boundConnections(api.server, server, connectionBounds(ctx));
 
   const keepsSchedule = overrides.keepsSchedule ?? true;
   if (config.profile === 'mini' && keepsSchedule) {
@@ -63,7 +72,9 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   }
   // If Redis is down, this process or another one schedules the jobs later. Requests are answered meanwhile (I7).
   if (keepsSchedule) {
-    scheduleJobs(queue).catch((error: unknown) => logger.error('the jobs are not scheduled yet', { error }));
+    scheduleJobs(queue).catch((error: unknown) =>
+      logger.error(withCause('the jobs are not scheduled yet', error), { error }),
+    );
   }
   const opening = repeat(
     SECOND_MS,
@@ -72,10 +83,15 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   );
   starting.use(opening);
 
-  ops.show({ registry: ctx.metrics.registry, checks: readiness(ctx) });
+  ops.show({ registry: ctx.metrics.registry, ...readiness(ctx) });
   logger.info('api-service is ready', { url: api.url });
   const started = starting.move();
   return { url: api.url, opsUrl: ops.url, vault, endpoints, stop: () => started.disposeAsync() };
+}
+
+// A quarter for one network, so that it cannot keep all others out.
+function connectionBounds({ config: { connections }, addresses }: ApiContext): ConnectionBounds {
+  return { together: connections, each: Math.ceil(connections / 4), isOfProxy: addresses.isOfProxy };
 }
 
 function isUnavailable(error: unknown): boolean {
@@ -103,12 +119,16 @@ function refuseForeignKeyring(error: unknown): never {
   );
 }
 
-function readiness({ vault, kekService, auditService, redis }: ApiContext) {
+// Without Redis every request is answered (I7). If that made a replica not ready, a restart of Redis would take all of
+// them out of the balance at once.
+function readiness({ vault, kekService, auditService, redis }: ApiContext): Pick<OpsView, 'checks' | 'optional'> {
   return {
-    database: () => vault.db.ping(),
-    kek: async () => refuseSealed(await kekService.call(sealStatus, {})),
-    audit: async () => void (await auditService.text('/v1/checkpoint')),
-    ...(redis ? { redis: async () => void (await redis.ping()) } : {}),
+    checks: {
+      database: () => vault.db.ping(),
+      kek: async () => refuseSealed(await kekService.call(sealStatus, {})),
+      audit: async () => void (await auditService.text('/v1/checkpoint')),
+    },
+    optional: redis ? { redis: async () => void (await redis.ping()) } : {},
   };
 }
 

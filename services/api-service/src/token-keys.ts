@@ -1,5 +1,7 @@
 import { AppError } from '@cardea/contracts/errors';
+import { withCause } from '@cardea/process/cause';
 import type { Logger } from '@cardea/process/logger';
+import { oncePerCause } from '@cardea/process/once-per-cause';
 import type { VaultContext } from '@cardea/vault/context';
 import { MINUTE_MS } from '@cardea/contracts/durations';
 import { ensureSigningKeys, findNewestSigningKey, findSigningKey } from '@cardea/vault/users/signing-keys';
@@ -24,9 +26,12 @@ export interface TokenKeys {
 export function createTokenKeys({ vault, logger }: { vault: VaultContext; logger: Logger }): TokenKeys {
   let access: { key: SigningKey; until: number } | undefined;
   let refreshKey: Uint8Array | undefined;
+  const { failed } = oncePerCause((error) =>
+    logger.warn(withCause('nobody can sign in until kek-service opens the key that signs tokens', error), { error }),
+  );
 
   async function open(): Promise<SigningKey> {
-    const now = vault.now().getTime();
+    const now = vault.steadyMs();
     if (access && access.until > now) return access.key;
     if (!access) await ensureSigningKeys(vault);
     const key = (await findNewestSigningKey(vault, 'access'))!;
@@ -53,10 +58,7 @@ export function createTokenKeys({ vault, logger }: { vault: VaultContext; logger
         await open();
       } catch (error) {
         if (!(error instanceof AppError && (error.code === 'sealed' || error.code === 'unavailable'))) throw error;
-        logger.warn('nobody can sign in until kek-service opens the key that signs tokens', {
-          code: error.code,
-          error,
-        });
+        failed(error);
       }
     },
   };

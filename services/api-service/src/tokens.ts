@@ -9,6 +9,9 @@ import type { TokenKeys } from './token-keys.ts';
 /** The lifetime of an access token. Its session may end sooner, and is checked at every request. */
 export const ACCESS_TOKEN_SECONDS = 300;
 
+/** The clocks of two processes differ by less. */
+const CLOCKS_DIFFER_SECONDS_MAX = 300;
+
 const ALGORITHM = 'HS256';
 const TYPE = 'at+jwt';
 const ISSUER = 'cardea';
@@ -55,7 +58,7 @@ export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () =
 
   function recall(token: string): TokenClaims | undefined {
     const known = remembered.get(token);
-    return known && known.expiresAt > now().getTime() / 1000 ? known.claims : undefined;
+    return known && isAlive(known.expiresAt, now().getTime() / 1000) ? known.claims : undefined;
   }
 
   async function learn(token: string): Promise<TokenClaims> {
@@ -99,6 +102,12 @@ export function createTokens(keys: Pick<TokenKeys, 'newest' | 'find'>, now: () =
   };
 }
 
+// A token that would last longer than any was made while the clock was ahead, and would live longer by as much.
+function isAlive(exp: number, nowSeconds: number): boolean {
+  const left = exp - nowSeconds;
+  return left > 0 && left <= ACCESS_TOKEN_SECONDS + CLOCKS_DIFFER_SECONDS_MAX;
+}
+
 function believe(token: string, { key }: SigningKey, nowSeconds: number): z.output<typeof Claims> {
   try {
     const payload = jsonwebtoken.verify(token, key, {
@@ -107,13 +116,12 @@ function believe(token: string, { key }: SigningKey, nowSeconds: number): z.outp
       audience: AUDIENCE,
       clockTimestamp: Math.floor(nowSeconds),
     });
-    return Claims.parse(payload);
+    const claims = Claims.parse(payload);
+    if (isAlive(claims.exp, nowSeconds)) return claims;
   } catch (error) {
-    if (error instanceof jsonwebtoken.TokenExpiredError) {
-      throw new AppError('unauthenticated', 'the token has expired', { rule: 'token-expired' });
-    }
-    throw forged('token-forged', 'token_forged');
+    if (!(error instanceof jsonwebtoken.TokenExpiredError)) throw forged('token-forged', 'token_forged');
   }
+  throw new AppError('unauthenticated', 'the token has expired', { rule: 'token-expired' });
 }
 
 function parseHeader(token: string): unknown {

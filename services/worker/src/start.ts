@@ -15,12 +15,11 @@ export async function startWorker(config: WorkerConfig): Promise<Running> {
   starting.defer(() => ctx.close());
 
   const { queue, logger } = ctx;
-  await untilThere({ what: 'Redis', isAway: (error) => error instanceof QueueUnavailable, logger }, () =>
-    queue.countWaiting(),
-  );
-  await ctx.queue.work(jobHandlers(ctx.vault), { concurrency: jobConcurrency });
   // api-service registers them too. So they are there again within a minute if Redis has lost its data, whichever runs.
-  await scheduleJobs(ctx.queue);
+  await untilThere({ what: 'Redis', isAway: (error) => error instanceof QueueUnavailable, logger }, () =>
+    scheduleJobs(queue),
+  );
+  await queue.work(jobHandlers(ctx.vault), { concurrency: jobConcurrency });
 
   ops.show({
     registry: ctx.registry,

@@ -1,39 +1,170 @@
-import { exportEntries, listEntries, readCheckpoint } from '@cardea/contracts/audit-api';
-import { exportAuditLog, listAuditEntries, readAuditCheckpoint } from '@cardea/contracts/audit-log';
+import {
+  WAIT_SECONDS_MAX,
+  exportEntries,
+  listEntries,
+  proveConsistency,
+  proveInclusion,
+  proveReceipt,
+  readCheckpoint,
+} from '@cardea/contracts/audit-api';
+import type { EntryPage, EntryQuery, InternalEntryQuery, RefusedQuestion } from '@cardea/contracts/audit-api';
+import {
+  exportAuditLog,
+  listAuditEntries,
+  proveAuditConsistency,
+  proveAuditInclusion,
+  proveAuditReceipt,
+  readAuditCheckpoint,
+} from '@cardea/contracts/audit-log';
+import type { Audited } from '@cardea/contracts/audited';
+import { callerKey } from '@cardea/contracts/caller-key';
+import type { Caller } from '@cardea/contracts/caller';
+import { SECOND_MS } from '@cardea/contracts/durations';
+import { AppError } from '@cardea/contracts/errors';
 import type { Client } from '@cardea/http/client/peer-client';
 import { route } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
+import type { Queryable } from '@cardea/storage/db';
+import { createShares } from '@cardea/http/server/shares';
+import { authorizeLog, confirmLog } from '@cardea/vault/audit-rights';
 import { authorizeSystem } from '@cardea/vault/authorize';
+import { confirmRights } from '@cardea/vault/confirm-rights';
 import type { VaultContext } from '@cardea/vault/context';
+import { isAccount, isVault } from '@cardea/vault/known-names';
 import { audited } from '@cardea/vault/record';
+import { EXPORTS_MAX, FOLLOWERS_MAX } from '../context.ts';
 
-/** The audit log for admins and ceos. audit-service knows only services, so the right of the caller is checked here. */
-export function auditRoutes(ctx: VaultContext, auditService: Client, exports: Client): Route[] {
+interface AuditClients {
+  auditService: Client;
+  exports: Client;
+  followers: Client;
+  /** Ends all waits when the service stops. */
+  stopping: AbortSignal;
+}
+
+const TEXT_TYPE = 'text/plain; charset=utf-8';
+
+/** How much longer than its wait a call may take. */
+const ANSWER_MS = 5 * SECOND_MS;
+
+/**
+ * The audit log for admins and ceos, and for the owners of a vault what happened in it. audit-service knows only
+ * services, so the right of the caller is checked here: before the question, and again once the answer is there, because
+ * audit-service may take its time (I8).
+ */
+export function auditRoutes(ctx: VaultContext, { auditService, exports, followers, stopping }: AuditClients): Route[] {
+  const exportsAtOnce = createShares({ each: 1, together: EXPORTS_MAX, what: 'exports of the audit log' });
+  const waitsAtOnce = createShares({ each: 4, together: FOLLOWERS_MAX, what: 'waits for the audit log' });
+
+  async function listWaiting(caller: Caller, query: EntryQuery): Promise<Audited<{ body: EntryPage }>> {
+    const hold = waitsAtOnce.hold(callerKey(caller));
+    hold.take(1);
+    try {
+      return await list(caller, query, followers);
+    } catch (error) {
+      if (stopping.aborted) throw new AppError('unavailable', 'this service stops: ask again', { cause: error });
+      throw error;
+    } finally {
+      hold.release();
+    }
+  }
+
+  async function list(caller: Caller, query: EntryQuery, client: Client): Promise<Audited<{ body: EntryPage }>> {
+    const allowed = await authorizeLog(ctx, caller, query.vault);
+    const { rule, vault } = allowed;
+    const asked = vault ? { ...query, vault: undefined, vaultId: vault.id } : query;
+    const resource = vault ? { resource: { vault: vault.name, vaultId: vault.id } } : {};
+    // Before the record: a question without an answer is refused, and shows nothing.
+    const body = await ask(ctx, client, asked, stopping);
+    await confirmLog(ctx, caller, allowed);
+    return audited(ctx, caller, { action: 'audit.read', rule, ...resource }, () => ({ body }));
+  }
+
   return [
-    route(listAuditEntries, async ({ caller, query }) => {
+    route(listAuditEntries, ({ caller, query }) =>
+      query.waitSeconds === undefined ? list(caller, query, auditService) : listWaiting(caller, query),
+    ),
+
+    route(proveAuditInclusion, async ({ caller, query }) => {
       const { rule } = authorizeSystem(caller, 'audit.read');
-      return audited(ctx, caller, { action: 'audit.read', rule }, async () => ({
-        body: await auditService.call(listEntries, { query }),
-      }));
+      const body = proofOf(await auditService.call(proveInclusion, { query }));
+      await confirmRights(ctx, ctx.db, caller, []);
+      return audited(ctx, caller, { action: 'audit.read', rule }, () => ({ body }));
+    }),
+
+    route(proveAuditConsistency, async ({ caller, query }) => {
+      const { rule } = authorizeSystem(caller, 'audit.read');
+      const body = proofOf(await auditService.call(proveConsistency, { query }));
+      await confirmRights(ctx, ctx.db, caller, []);
+      return audited(ctx, caller, { action: 'audit.read', rule }, () => ({ body }));
+    }),
+
+    route(proveAuditReceipt, async ({ caller, query }) => {
+      const { proof: text, refused } = await auditService.call(proveReceipt, { query });
+      // Whoever does not have the receipt of an entry learns nothing about it.
+      if (text === undefined)
+        throw new AppError('not_found', refused?.message ?? 'there is no such receipt', { rule: 'default-deny' });
+      await confirmRights(ctx, ctx.db, caller, []);
+      const facts = { action: 'audit.read', rule: 'signed-in' } as const;
+      return audited(ctx, caller, facts, () => ({ text, contentType: TEXT_TYPE }));
     }),
 
     route(readAuditCheckpoint, async ({ caller }) => {
       const { rule } = authorizeSystem(caller, 'audit.read');
       const text = await auditService.text(readCheckpoint.path);
-      return audited(ctx, caller, { action: 'audit.read', rule }, () => ({
-        text,
-        contentType: 'text/plain; charset=utf-8',
-      }));
+      await confirmRights(ctx, ctx.db, caller, []);
+      return audited(ctx, caller, { action: 'audit.read', rule }, () => ({ text, contentType: TEXT_TYPE }));
     }),
 
-    route(exportAuditLog, async ({ caller, query }) => {
-      const { rule } = authorizeSystem(caller, 'audit.export');
-      const stream = await exports.stream(exportEntries.path, query);
-      const reply = { stream, contentType: 'application/x-tar' };
-      return audited(ctx, caller, { action: 'audit.export', rule }, () => reply).catch((error: unknown) => {
-        stream.destroy();
-        throw error;
-      });
-    }),
+    route(
+      exportAuditLog,
+      async ({ caller, query }) => {
+        const { rule } = authorizeSystem(caller, 'audit.export');
+        const stream = await exports.stream(exportEntries.path, query);
+        const reply = { stream, contentType: 'application/x-tar' };
+        try {
+          // The log signs before it begins, so this may have waited.
+          await confirmRights(ctx, ctx.db, caller, []);
+          return await audited(ctx, caller, { action: 'audit.export', rule }, () => reply);
+        } catch (error) {
+          stream.destroy();
+          throw error;
+        }
+      },
+      { atOnce: exportsAtOnce, mayBegin: async ({ caller }) => authorizeSystem(caller, 'audit.export') },
+    ),
   ];
+}
+
+/** @throws AppError `invalid_request` for a question that has no answer */
+async function ask(
+  { db }: VaultContext,
+  client: Client,
+  query: InternalEntryQuery,
+  stopping: AbortSignal,
+): Promise<EntryPage> {
+  const timeoutMs = Math.min(query.waitSeconds ?? 0, WAIT_SECONDS_MAX) * SECOND_MS + ANSWER_MS;
+  const signal = query.waitSeconds === undefined ? {} : { signal: stopping };
+  const { refused, ...page } = await client.call(listEntries, { query, timeoutMs, ...signal });
+  if (!refused) return page;
+  if (refused.unknown && (await isNew(db, refused.parameter, query))) return { items: [], nextAfter: query.after };
+  throw withoutAnswer(refused);
+}
+
+/** @throws AppError `invalid_request` if there is no such proof */
+function proofOf<T>({ proof, refused }: { proof?: T | undefined; refused?: RefusedQuestion | undefined }): T {
+  if (refused) throw withoutAnswer(refused);
+  if (proof === undefined) throw new Error('audit-service answered neither a proof nor a reason');
+  return proof;
+}
+
+function withoutAnswer({ parameter, message }: RefusedQuestion): AppError {
+  const path = `query.${parameter}`;
+  return new AppError('invalid_request', `${path}: ${message}`, { errors: [{ path, message }] });
+}
+
+/** Whether the log does not know a vault or an account only because nothing about it is recorded yet. */
+async function isNew(db: Queryable, parameter: string, { vault, actor }: InternalEntryQuery): Promise<boolean> {
+  if (parameter === 'vault' && vault !== undefined) return isVault(db, vault);
+  return parameter === 'actor' && actor !== undefined && isAccount(db, actor);
 }

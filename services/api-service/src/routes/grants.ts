@@ -3,7 +3,9 @@ import { route } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
 import type { Granted } from '@cardea/vault/decide';
-import { deleteGrant, explainAccess, listGrants, putGrant } from '@cardea/vault/grants/grants';
+import { explainAccess } from '@cardea/vault/grants/explain-access';
+import { deleteGrant, listGrants, putGrant, readGrant } from '@cardea/vault/grants/grants';
+import { expiryOf } from '@cardea/vault/secrets/lifecycle/due';
 import { empty } from './empty.ts';
 
 export function grantRoutes(ctx: VaultContext): Route[] {
@@ -15,9 +17,14 @@ export function grantRoutes(ctx: VaultContext): Route[] {
       }));
     }),
 
+    route(contract.readGrant, async ({ caller, params }) => {
+      const read = await readGrant(ctx, caller, params);
+      return read.map(({ principal, ...granted }) => ({ body: { principal, ...grantToWire(granted) } }));
+    }),
+
     route(contract.putGrant, async ({ caller, params, body }) => {
-      const { expiresAt, ...rest } = body;
-      const granted = { ...rest, expiresAt: expiresAt === undefined ? undefined : Date.parse(expiresAt) };
+      const { expiresAt: _at, ttlSeconds: _seconds, ...rest } = body;
+      const granted = { ...rest, expiresAt: expiryOf(body, ctx.now().getTime()) ?? undefined };
       const put = await putGrant(ctx, caller, params, granted);
       return put.map(({ grant: { principal, ...kept }, isNew }) => ({
         status: isNew ? 201 : 200,
@@ -34,13 +41,14 @@ export function grantRoutes(ctx: VaultContext): Route[] {
   ];
 }
 
-export function grantToWire({ owner, secrets, keys, allowedCidrs, pathPrefix, expiresAt }: Granted) {
+export function grantToWire({ owner, secrets, keys, allowedCidrs, pathPrefix, keyPrefix, expiresAt }: Granted) {
   return {
     owner,
     secrets: [...secrets],
     keys: [...keys],
     allowedCidrs: [...allowedCidrs],
     ...(pathPrefix === undefined ? {} : { pathPrefix }),
+    ...(keyPrefix === undefined ? {} : { keyPrefix }),
     ...(expiresAt === undefined ? {} : { expiresAt: new Date(expiresAt).toISOString() }),
   };
 }

@@ -4,7 +4,7 @@ import type { Route } from '@cardea/http/server/route';
 import type { VaultContext } from '@cardea/vault/context';
 import { deleteVault as deleteWholeVault } from '@cardea/vault/vaults/delete-vault';
 import * as vaults from '@cardea/vault/vaults/vaults';
-import { empty } from './empty.ts';
+import { emptyWithDependants } from './secrets/secret-wire.ts';
 
 export function vaultRoutes(ctx: VaultContext): Route[] {
   return [
@@ -30,7 +30,7 @@ export function vaultRoutes(ctx: VaultContext): Route[] {
 
     route(deleteVault, async ({ caller, params, query }) => {
       const ref = { ...params, recursive: query.recursive === 'true' };
-      return (await deleteWholeVault(ctx, caller, ref)).map(empty);
+      return (await deleteWholeVault(ctx, caller, ref)).map(emptyWithDependants);
     }),
   ];
 }

@@ -8,6 +8,7 @@ import {
 } from '@cardea/contracts/secrets/bulk';
 import { route } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
+import { authorize } from '@cardea/vault/authorize';
 import type { VaultContext } from '@cardea/vault/context';
 import * as batch from '@cardea/vault/secrets/bulk/batch';
 import * as deleting from '@cardea/vault/secrets/bulk/bulk-delete';
@@ -36,7 +37,10 @@ export function bulkRoutes(ctx: VaultContext): Route[] {
         });
         return written.map((outcomes) => ({ body: { items: outcomes.map(outcomeToWire) } }));
       },
-      { bodyBytesMax: BATCH_BYTES_MAX },
+      {
+        bodyBytesMax: BATCH_BYTES_MAX,
+        mayBegin: ({ caller, params }) => authorize(ctx, caller, 'secret.write', params),
+      },
     ),
 
     route(
@@ -47,7 +51,10 @@ export function bulkRoutes(ctx: VaultContext): Route[] {
         const deleted = await deleting.deleteSecrets(ctx, caller, { ...params, selection, dryRun });
         return deleted.map((items) => ({ body: { items, dryRun } }));
       },
-      { bodyBytesMax: BULK_NAMES_BYTES_MAX },
+      {
+        bodyBytesMax: BULK_NAMES_BYTES_MAX,
+        mayBegin: ({ caller, params }) => authorize(ctx, caller, 'secret.delete', params),
+      },
     ),
 
     route(moveSecrets, async ({ caller, params, body }) => {

@@ -1,4 +1,5 @@
 import { toText } from '@cardea/crypto/encoding';
+import type { BareType } from '@cardea/http/server/accept';
 import { expiryOf } from '@cardea/vault/secrets/lifecycle/due';
 import type { Secret, SecretValue } from '@cardea/vault/secrets/secret';
 import type { SecretSummary } from '@cardea/vault/secrets/summary';
@@ -58,10 +59,22 @@ export function secretToWire(secret: Secret) {
   };
 }
 
+/** A value as the whole answer. Bytes that are no text are never called text. */
+export function bareValue({ bytes, encoding }: Secret, asked: BareType) {
+  const isText = asked === 'text/plain' && encoding === 'utf8';
+  const contentType = isText ? 'text/plain; charset=utf-8' : 'application/octet-stream';
+  return { secretBytes: bytes, contentType };
+}
+
 /** Times as text. Leaves out undefined ones. */
 export function optionalTime<K extends string>(times: Record<K, Date | undefined>): Partial<Record<K, string>> {
   const entries = Object.entries<Date | undefined>(times).filter(([, time]) => time !== undefined);
   return Object.fromEntries(entries.map(([name, time]) => [name, time!.toISOString()])) as Partial<Record<K, string>>;
+}
+
+/** The answer of a deletion. */
+export function emptyWithDependants({ dependants }: { dependants: number }) {
+  return { empty: true as const, headers: dependantsHeader(dependants) };
 }
 
 /** The header with the number of references to a name that was given up. No header if there are none. */

@@ -1,4 +1,5 @@
 import { NotModified } from '@cardea/contracts/audited';
+import type { Caller } from '@cardea/contracts/caller';
 import {
   destroyVersions,
   generateSecret,
@@ -9,8 +10,11 @@ import {
   putSecret,
   rollbackSecret,
 } from '@cardea/contracts/secrets/secrets';
-import { route } from '@cardea/http/server/route';
-import type { Route } from '@cardea/http/server/route';
+import { SECRET_BYTES_MAX } from '@cardea/contracts/secrets/secret-shapes';
+import { preferredBareType } from '@cardea/http/server/accept';
+import { BODY_BYTES_MAX, route } from '@cardea/http/server/route';
+import type { Route, Target } from '@cardea/http/server/route';
+import { authorize } from '@cardea/vault/authorize';
 import type { VaultContext } from '@cardea/vault/context';
 import * as destroying from '@cardea/vault/secrets/destroy-versions';
 import * as generating from '@cardea/vault/secrets/generate-secret';
@@ -19,10 +23,13 @@ import * as versions from '@cardea/vault/secrets/list-versions';
 import * as moving from '@cardea/vault/secrets/move-secret';
 import * as patching from '@cardea/vault/secrets/patch-secret';
 import * as putting from '@cardea/vault/secrets/put-secret';
+import { findCallerAndRows } from '@cardea/vault/secrets/read-rows';
 import * as reading from '@cardea/vault/secrets/read-secret';
 import * as rollingBack from '@cardea/vault/secrets/rollback-secret';
+import type { SecretRef } from '@cardea/vault/secrets/secret';
 import type { PutOutcome } from '@cardea/vault/secrets/write-version';
 import {
+  bareValue,
   dependantsHeader,
   optionalTime,
   optionsOf,
@@ -35,12 +42,16 @@ import {
 
 export function secretRoutes(ctx: VaultContext): Route[] {
   return [
-    route(putSecret, async ({ caller, params, body, conditions }) => {
-      const value = valueOf(body);
-      const options = optionsOf(body, ctx.now().getTime());
-      const put = putting.putSecret(ctx, caller, params, { value, options, conditions });
-      return (await put.finally(() => value.bytes.fill(0))).map(replyToPut);
-    }),
+    route(
+      putSecret,
+      async ({ caller, params, body, conditions }) => {
+        const value = valueOf(body);
+        const options = optionsOf(body, ctx.now().getTime());
+        const put = putting.putSecret(ctx, caller, params, { value, options, conditions });
+        return (await put.finally(() => value.bytes.fill(0))).map(replyToPut);
+      },
+      bodyOfPut(ctx),
+    ),
 
     route(patchSecret, async ({ caller, params, body, conditions }) => {
       const patch = { ...body, expiresAt: expiryOf(body, ctx.now().getTime()) };
@@ -83,17 +94,39 @@ export function secretRoutes(ctx: VaultContext): Route[] {
   ];
 }
 
+// With the usual limit a value fits into the body of any call, however it is escaped: six bytes for one.
+function bodyOfPut(ctx: VaultContext) {
+  const more = ctx.settings.secretBytesMax - SECRET_BYTES_MAX;
+  if (more <= 0) return {};
+  const mayBegin = ({ caller, params }: { caller: Caller; params: { vault: string; name: string } }) =>
+    authorize(ctx, caller, 'secret.write', params);
+  return { bodyBytesMax: BODY_BYTES_MAX + 6 * more, mayBegin };
+}
+
 /** The most frequent calls. They are served in front of Express. */
 export function hotRoutes(ctx: VaultContext): Route[] {
   return [
-    route(getSecret, async ({ caller, params, query, conditions }) => {
-      const ref = { ...params, version: query.version };
-      const how = { conditions, resolve: query.resolve === 'true' };
-      const read = await reading.readSecret(ctx, caller, ref, how);
-      if (read instanceof NotModified) return read;
-      return read.map((secret) => ({ headers: { ETag: `"${secret.tag}"` }, body: secretToWire(secret) }));
-    }),
+    route(
+      getSecret,
+      async ({ caller, found, conditions, headers, ...target }) => {
+        const how = { conditions, resolve: target.query.resolve === 'true', found };
+        const read = await reading.readSecret(ctx, caller, refOf(target), how);
+        if (read instanceof NotModified) return read;
+        const bare = preferredBareType(headers.accept);
+        return read.map((secret) => ({
+          headers: { ETag: `"${secret.tag}"` },
+          ...(bare ? bareValue(secret, bare) : { body: secretToWire(secret) }),
+        }));
+      },
+      { findWithCaller: (claimed: Caller, target: ReadTarget) => findCallerAndRows(ctx, claimed, refOf(target)) },
+    ),
   ];
+}
+
+type ReadTarget = Target<{ vault: string; name: string }, { version?: number | undefined }>;
+
+function refOf({ params, query }: ReadTarget): SecretRef {
+  return { ...params, version: query.version };
 }
 
 function replyToPut(outcome: PutOutcome) {
