@@ -1,0 +1,130 @@
+import { createWriteStream, openSync, rmSync } from 'node:fs';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Command } from 'commander';
+import type { Client } from '@cardea/client';
+import { act, describe } from '../command.ts';
+import { usage } from '../failure.ts';
+import type { Columns } from '../output.ts';
+
+type Filters = NonNullable<Parameters<Client['audit']['entries']>[0]>;
+type Entry = ReturnType<Client['audit']['entries']> extends AsyncIterable<infer Item> ? Item : never;
+
+interface QueryOptions {
+  actor?: string;
+  action?: string;
+  vault?: string;
+  name?: string;
+  key?: string;
+  decision?: string;
+  suspicious?: string;
+  requestId?: string;
+  from?: string;
+  to?: string;
+  limit: number;
+}
+
+interface Range {
+  from?: string;
+  to?: string;
+  fromSeq?: number;
+  toSeq?: number;
+}
+
+/** The audit log: all of it for admins and ceos, the entries of their vaults for owners. */
+export function addAudit(program: Command): void {
+  const audit = program.command('audit').description('The audit log: who did what.');
+
+  act(
+    describe(
+      audit
+        .command('query')
+        .option('--actor <name>', 'who did it: a name, an id, user:alice or application:ci')
+        .option('--action <action>', 'such as secret.read')
+        .option('--vault <vault>', 'its name or its id')
+        .option('--name <name>', 'the secret, or what else was acted upon')
+        .option('--key <key>')
+        .option('--suspicious <rule>', 'the rule that was tripped, or any')
+        .option('--request-id <id>')
+        .option('--decision <decision>', 'allow or deny')
+        .option('--from <time>', 'not before a time like 2027-01-31T00:00:00Z')
+        .option('--to <time>', 'before a time')
+        .option('--limit <count>', 'how many entries; 0 for all', Number, 50),
+      'List entries, the newest first.',
+      ['cardea audit query', 'cardea audit query --vault payments --action secret.read --limit 5 --json'],
+    ),
+    async ({ cardea, output }, { limit, ...filters }: QueryOptions) => {
+      if (!Number.isInteger(limit) || limit < 0) throw usage('--limit is a whole number');
+      const page = limit === 0 ? 500 : Math.min(limit, 500);
+      const entries = cardea.audit.entries({ ...(filters as Filters), limit: page });
+      await output.table(limit === 0 ? entries : firstOf(entries, limit), columns);
+    },
+  );
+
+  act(
+    describe(
+      audit.command('checkpoint'),
+      'Print the newest signed checkpoint. Keep it elsewhere: an export must fit it later.',
+      ['cardea audit checkpoint >checkpoint.txt'],
+    ),
+    async ({ cardea, output, json }) => {
+      const checkpoint = await cardea.audit.checkpoint();
+      if (json) output.object({ checkpoint });
+      else process.stdout.write(checkpoint);
+    },
+  );
+
+  act(
+    describe(
+      audit
+        .command('export')
+        .argument('<file>', 'a new file of mode 0600')
+        .option('--from <time>', 'not before a time or a date like 2027-01-31')
+        .option('--to <time>', 'before a time or a date')
+        .option('--from-seq <number>', 'the first entry', Number)
+        .option('--to-seq <number>', 'the entry after the last', Number),
+      'Write the log, or a part of it, into a tar that the verifier checks.',
+      ['cardea audit export audit.tar', 'cardea audit export --from 2026-01-01 year.tar'],
+    ),
+    async ({ cardea, output }, file: string, range: Range) => {
+      // Opened first: nobody's file is replaced, and an export is recorded only if there is a place for it.
+      const handle = openSync(file, 'wx', 0o600);
+      try {
+        const bytes = await cardea.audit.export(range);
+        await pipeline(Readable.fromWeb(bytes), createWriteStream(file, { fd: handle }));
+      } catch (error) {
+        // A part of an export would look like one, and stand in the way of the next try.
+        rmSync(file, { force: true });
+        throw error;
+      }
+      output.done(`The log is in ${file}. Check it with the verifier: docs/audit-verification.md`);
+    },
+  );
+}
+
+async function* firstOf<Item>(items: AsyncIterable<Item>, count: number): AsyncGenerator<Item> {
+  let left = count;
+  for await (const item of items) {
+    yield item;
+    left -= 1;
+    if (left === 0) return;
+  }
+}
+
+const columns: Columns<Entry> = {
+  seq: ({ seq }) => seq,
+  time: ({ event }) => event.ts,
+  who: ({ event }) => event.actor.name ?? event.actor.id,
+  action: ({ event }) => event.action,
+  decision: ({ event }) => event.decision,
+  rule: ({ event }) => event.rule,
+  on: ({ event: { resource } }) => placeOf(resource),
+  from: ({ event }) => event.source?.ip,
+};
+
+function placeOf(resource: Entry['event']['resource']): string {
+  const { vault, name, version, user, application } = resource ?? {};
+  const place = [vault, name].filter((part) => part !== undefined).join('/');
+  const exact = version === undefined ? place : `${place}@${version}`;
+  return [exact, user, application].filter((part) => part !== undefined && part !== '').join(' ');
+}
