@@ -2,9 +2,12 @@
 // small. Node's own X.509 reader costs it nothing, and a certificate library would stay in its memory.
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+
+import { withCause } from '@cardea/process/cause';
+import { isPrivate } from '@cardea/process/private-mode';
 
 import { CannotStart, errorCode } from './cannot-start.ts';
 
@@ -51,7 +54,7 @@ export interface CertificatesDue {
 /**
  * Returns which certificates in `folder` are missing or due for renewal at `now`. Writes nothing.
  *
- * @throws CannotStart if a file is damaged, if the CA's certificate exists without its key, or if the CA is expired or
+ * @throws CannotStart if a file is damaged, if others can read a key, if the CA's certificate exists without its key, or if the CA is expired or
  * not yet valid at `now`.
  */
 export function certificatesDue(folder: string, now: Date, options: CertificateOptions = {}): CertificatesDue {
@@ -112,7 +115,8 @@ function refuseWrongTime(folder: string, ca: X509Certificate, now: Date): void {
   if (now < ca.validFromDate) {
     throw new CannotStart(
       `the clock of this machine says ${now.toISOString()}, which is before the certificates were made ` +
-        `(${ca.validFromDate.toISOString()}): set the clock`,
+        `(${ca.validFromDate.toISOString()}): set the clock, or, if it is right and was ahead before, delete the folder ` +
+        `${folder} and start Cardea again to make new ones`,
     );
   }
   if (now > ca.validToDate) {
@@ -153,6 +157,11 @@ function readCertificate(folder: string, name: string): X509Certificate | undefi
 }
 
 function readKey(folder: string, name: string): KeyObject | undefined {
+  const path = join(folder, `${name}.key`);
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats && !isPrivate(stats)) {
+    throw new CannotStart(`the key ${path} can be read by other users of this machine: run chmod 400 ${path}`);
+  }
   return readPem(folder, `${name}.key`, parseKey);
 }
 
@@ -179,7 +188,7 @@ function readIfThere(path: string): string | undefined {
     return readFileSync(path, 'utf8');
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
-    throw new CannotStart(`${path} cannot be read (${errorCode(error)}): give it to the user that runs Cardea`, {
+    throw new CannotStart(withCause(`${path} cannot be read`, error), {
       cause: error,
     });
   }

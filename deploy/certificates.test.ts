@@ -196,8 +196,17 @@ describe('a start refuses in one sentence:', () => {
   test('a clock that is before the certificates were made', async () => {
     await expect(ensureCertificates(folder, inDays(-1))).rejects.toThrow(
       'the clock of this machine says 2026-11-21T12:00:00.000Z, which is before the certificates were made ' +
-        '(2026-11-22T11:55:00.000Z): set the clock',
+        `(2026-11-22T11:55:00.000Z): set the clock, or, if it is right and was ahead before, delete the folder ${folder}`,
     );
+  });
+
+  test('a clock that was ahead at the first start, until the folder is deleted as the message says', async () => {
+    rmSync(folder, { recursive: true });
+    await ensureCertificates(folder, inDays(1));
+    await expect(ensureCertificates(folder, now)).rejects.toThrow(`delete the folder ${folder} and start Cardea again`);
+    rmSync(folder, { recursive: true });
+    expect((await ensureCertificates(folder, now)).made).toContain('ca');
+    expect(await ensureCertificates(folder, now)).toEqual({ made: [], renewed: [] });
   });
 
   test('a CA that has expired', async () => {

@@ -10,24 +10,40 @@ export interface DataFolderLock {
   release: () => void;
 }
 
+/** A process that runs has locked the file. The message is that of the caller. */
+export class LockHeld extends CannotStart {}
+
 // The file is created and filled in two steps. An empty file younger than this belongs to a process between the steps.
 const unfinishedMs = 2_000;
 
 /**
- * Locks the data folder for this process with the file `cardea.pid`, which holds the process id and the start time of
- * the process. After a restart of the machine another program may have the same process id, and in a container ids are
- * nearly always the same: the start time shows whether it is the supervisor. The lock does not see processes on another
- * machine or in another container.
- *
+ * Locks the data folder for this process with the file `cardea.pid`.
  * @throws CannotStart if a running Cardea uses the folder.
  */
 export function lockDataFolder(dataDir: string): DataFolderLock {
   const path = join(dataDir, 'cardea.pid');
+  return lockByFile(
+    path,
+    (pid) =>
+      `the data folder is in use by another running Cardea (process ${pid}, lock file ${path}): ` +
+      'stop that Cardea first, or set CARDEA_DATA_DIR to another folder and CARDEA_PORT to another port',
+  );
+}
+
+/**
+ * Makes a file that says that only this process works here. It holds the process id and the start time of the process.
+ * After a restart of the machine another program may have the same process id, and in a container ids are nearly always
+ * the same: the start time shows whether it is the process that made the file. The lock does not see processes on another
+ * machine or in another container.
+ *
+ * @throws LockHeld if the process that made the file still runs, with what `inUse` says about it
+ */
+export function lockByFile(path: string, inUse: (pid: string) => string): DataFolderLock {
   const owner = `${process.pid} ${startTime(process.pid) ?? 'unknown'}\n`;
 
   let isTakenOver = false;
   while (!createExclusively(path, owner)) {
-    removeStale(path, owner);
+    removeStale(path, owner, inUse);
     isTakenOver = true;
   }
   return { isTakenOver, release: () => removeIfOwned(path, owner) };
@@ -46,10 +62,10 @@ function createExclusively(path: string, content: string): boolean {
   return true;
 }
 
-function removeStale(path: string, owner: string): void {
+function removeStale(path: string, owner: string, inUse: (pid: string) => string): void {
   const found = readIfThere(path);
   if (found === undefined) return;
-  refuseIfAlive(path, found);
+  refuseIfAlive(path, found, inUse);
 
   // If two processes find the same stale file, only one succeeds in renaming it. The other may rename the new lock file
   // of the first. It sees that by the content, and puts the file back.
@@ -62,16 +78,12 @@ function removeStale(path: string, owner: string): void {
   }
   if (readFileSync(aside, 'utf8') === found) return rmSync(aside);
   renameSync(aside, path);
-  refuseIfAlive(path, readIfThere(path) ?? owner);
+  refuseIfAlive(path, readIfThere(path) ?? owner, inUse);
 }
 
-function refuseIfAlive(path: string, found: string): void {
+function refuseIfAlive(path: string, found: string, inUse: (pid: string) => string): void {
   const [pid, startedAt] = found.trim().split(' ');
-  if (!isAlive(path, Number(pid), startedAt)) return;
-  throw new CannotStart(
-    `the data folder is in use by another running Cardea (process ${pid || 'unknown'}, lock file ${path}): ` +
-      'stop that Cardea first, or set CARDEA_DATA_DIR to another folder and CARDEA_PORT to another port',
-  );
+  if (isAlive(path, Number(pid), startedAt)) throw new LockHeld(inUse(pid || 'unknown'));
 }
 
 function isAlive(path: string, pid: number, startedAt: string | undefined): boolean {

@@ -3,20 +3,24 @@
  * separate process so that the certificate library does not stay in memory. Arguments after the folder add DNS names:
  * `kek-service=kek-service,kek.internal`.
  */
-import { CannotStart, exitCannotStart } from './cannot-start.ts';
+import { inWords, readArguments } from '@cardea/process/arguments';
+
+import { CannotStart, exitCannotStart, problemOf, whyNot } from './cannot-start.ts';
 import { ensureCertificates } from './certificates.ts';
 
-const [folder, ...names] = process.argv.slice(2);
+const usage = `usage: node deploy/make-certificates.ts <folder> [name=dns,dns …]
+Makes the certificates of Cardea in the folder, or renews those that are due: docs/configuration.md.`;
+const { words, problems } = readArguments(process.argv.slice(2), { usage, wordsMax: Infinity });
+const [folder, ...names] = words;
 try {
-  if (folder === undefined) {
-    throw new CannotStart('name the folder: node deploy/make-certificates.ts <folder> [name=dns,dns …]');
-  }
+  if (folder === undefined) problems.push('name the folder');
+  problems.push(...names.flatMap((name) => problemOf(() => parseDnsArgument(name))));
+  if (folder === undefined || problems.length > 0) throw new CannotStart(inWords(problems, usage));
   const { made, renewed } = await ensureCertificates(folder, new Date(), { extraDnsNames: parseDnsNames(names) });
   if (made.length > 0) process.stdout.write(`made certificates: ${made.join(', ')}\n`);
   if (renewed.length > 0) process.stdout.write(`renewed certificates: ${renewed.join(', ')}\n`);
 } catch (error) {
-  if (!(error instanceof CannotStart)) throw error;
-  process.stderr.write(`${error.message}\n`);
+  process.stderr.write(`${whyNot(error, `the files in ${folder} cannot be written`)}\n`);
   process.exitCode = exitCannotStart;
 }
 

@@ -3,6 +3,7 @@
  * that deploy/roles.sql has made. It runs once, before the services of a new version start: docs/roles.md.
  */
 import { readFile } from 'node:fs/promises';
+import { CHECK_SETTINGS, checkedArguments } from '@cardea/process/arguments';
 import { StartError, readConfig } from '@cardea/process/config';
 import type { Rule } from '@cardea/process/config';
 import { createLogger } from '@cardea/process/logger';
@@ -105,7 +106,13 @@ async function refuseMissingRoles(db: Db, roles: string[]): Promise<void> {
 
 if (import.meta.main) {
   const waiting = { what: 'PostgreSQL', isAway, logger: createLogger('migrate', 'info') };
-  const migrate = async () => migrateAll(readMigrateConfig(process.env));
+  const usage = `usage: node deploy/migrate.ts [--${CHECK_SETTINGS}]
+Brings both databases of profile full to the newest schema: docs/roles.md.`;
+  const migrate = async () => {
+    const { said } = checkedArguments(process.argv.slice(2), { usage, options: { [CHECK_SETTINGS]: 'flag' } });
+    const config = readMigrateConfig(process.env);
+    if (!(CHECK_SETTINGS in said)) await migrateAll(config);
+  };
   await runToEnd(() => untilThere(waiting, migrate), {
     cannotStart: [SchemaRefused, DbRefused],
     away: [DbUnavailable],

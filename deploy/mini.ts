@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path';
 
-import { CannotStart } from './cannot-start.ts';
+import { CannotStart, problemOf } from './cannot-start.ts';
 import type { ChildSpec } from './child.ts';
 import type { ListenAddress } from './preflight.ts';
 
@@ -13,6 +13,8 @@ export interface MiniPlan {
   addresses: ListenAddress[];
   /** A stage starts when the previous stage is ready, and ends when the next stage has ended. */
   stages: ChildSpec[][];
+  /** What is wrong with the variables. The plan is then as if they were not set, so that services can check theirs. */
+  problems: string[];
 }
 
 // Services speak to each other on the loopback interface, even if api-service has another address.
@@ -28,12 +30,13 @@ const portsAfterBase = opsOffset + 2;
 /**
  * Plans profile mini from CARDEA_DATA_DIR (default `data` in `root`), CARDEA_PORT (default 8400) and CARDEA_HOST
  * (default 127.0.0.1). A relative folder is relative to `root`, the project's folder.
- *
- * @throws CannotStart if a variable is invalid or asks for another profile.
  */
 export function planMini(env: NodeJS.ProcessEnv, root: string): MiniPlan {
-  refuseOtherProfiles(env['CARDEA_PROFILE']);
-  const port = parsePort(env['CARDEA_PORT'] || '8400');
+  let port = 8400;
+  const problems = [
+    ...problemOf(() => refuseOtherProfiles(env['CARDEA_PROFILE'])),
+    ...problemOf(() => (port = parsePort(env['CARDEA_PORT'] || `${port}`))),
+  ];
   const host = env['CARDEA_HOST'] || loopback;
   const dataDir = resolve(root, env['CARDEA_DATA_DIR'] || 'data');
   const tlsDir = join(dataDir, 'tls');
@@ -64,6 +67,7 @@ export function planMini(env: NodeJS.ProcessEnv, root: string): MiniPlan {
       { host: index === 0 ? host : loopback, port: port + index },
       { host: loopback, port: port + opsOffset + index },
     ]),
+    problems,
     stages: [[service('kek', 1, loopback), service('audit', 2, loopback)], [service('api', 0, host)]],
   };
 }

@@ -3,6 +3,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { withCause } from '@cardea/process/cause';
+
 import { CannotStart, errorCode } from './cannot-start.ts';
 import { lockDataFolder } from './data-folder-lock.ts';
 
@@ -60,8 +62,7 @@ export async function prepareDataFolder(dataDir: string): Promise<{ isNew: boole
     return { isNew: made !== undefined };
   } catch (error) {
     throw new CannotStart(
-      `the data folder ${dataDir} cannot be written to (${errorCode(error)}): ` +
-        'let the user that runs Cardea write there, or set CARDEA_DATA_DIR to another folder',
+      `${withCause(`the data folder ${dataDir} cannot be written to`, error)}, or set CARDEA_DATA_DIR to another folder`,
       { cause: error },
     );
   }

@@ -8,23 +8,24 @@ import type { ChildSpec } from './child.ts';
  * Lets each service check its own settings, in a process that does nothing else, so that wrong settings are reported
  * before any file is made.
  *
- * @throws CannotStart with the messages of the services.
+ * @param found what is wrong with other settings
+ * @throws CannotStart that names all of them, and what the services have found
  */
-export async function checkSettings(specs: ChildSpec[]): Promise<void> {
-  const refusals = await Promise.all(specs.map(refusalOf));
-  // Services that share a setting print the same message about it.
-  const messages = [...new Set(refusals)].filter((message) => message !== undefined);
-  if (messages.length > 0) throw new CannotStart(messages.join('\n'));
+export async function checkSettings(specs: ChildSpec[], found: string[] = []): Promise<void> {
+  const refusals = await Promise.all(specs.map(refusalsOf));
+  // Services that share a setting print the same line about it.
+  const problems = [...new Set([...found, ...refusals.flat()])];
+  if (problems.length > 0) throw new CannotStart(problems.join('\n'));
 }
 
-async function refusalOf({ script, env }: ChildSpec): Promise<string | undefined> {
+async function refusalsOf({ script, env }: ChildSpec): Promise<string[]> {
   const args = ['--disable-warning=ExperimentalWarning', script, '--check-settings'];
   try {
     await promisify(execFile)(process.execPath, args, { env: { ...process.env, ...env } });
-    return undefined;
+    return [];
   } catch (error) {
     if ((error as { code?: unknown }).code !== exitCannotStart) throw error;
-    return errorOutput(error);
+    return errorOutput(error).split('\n');
   }
 }
 

@@ -6,13 +6,20 @@ import { fileURLToPath } from 'url';
 
 // The cache keeps the stripped and compiled code. From the second start on neither this process nor its children load
 // the type stripper, which costs each of them time and memory. If the folder cannot be written, there is no cache.
-const compileCache = fileURLToPath(new URL('../node_modules/.cache/cardea-compile', import.meta.url));
+const folder = fileURLToPath(new URL('..', import.meta.url));
+const compileCache = folder + 'node_modules/.cache/cardea-compile';
 module.enableCompileCache(compileCache);
 process.env.NODE_COMPILE_CACHE = compileCache;
 
 import('./supervisor.ts')
   .then((supervisor) => supervisor.startMini())
   .catch((error) => {
-    process.stderr.write(error.stack + '\n');
-    process.exit(1);
+    const isMissing = error.code === 'ERR_MODULE_NOT_FOUND';
+    const whatToDo =
+      'Cardea is not installed in this folder, or not whole: run `npx -y pnpm@12 install --frozen-lockfile` in ';
+    process.stderr.write(
+      (isMissing ? whatToDo + folder + ' (' + error.message.split('\n')[0] + ')' : error.stack) + '\n',
+    );
+    // As for wrong settings: another start would not help.
+    process.exit(isMissing ? 78 : 1);
   });

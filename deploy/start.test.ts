@@ -1,4 +1,7 @@
 import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { expect, test } from '@jest/globals';
@@ -19,6 +22,24 @@ test('a start that is impossible prints one sentence and exits with 78', () => {
   expect(stderr).toMatch(/^this command starts profile mini, but CARDEA_PROFILE is full: [^\n]*\n$/);
 });
 
-function runStart(flags: string[], env: Record<string, string>) {
-  return spawnSync(process.execPath, [...flags, start], { env: { ...process.env, ...env }, encoding: 'utf8' });
+test('a checkout without an install says so on one line, and how to make it', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'cardea-bare-'));
+  try {
+    cpSync(dirname(start), join(folder, 'deploy'), {
+      recursive: true,
+      filter: (path) => !path.includes('node_modules'),
+    });
+    const { status, stderr } = runStart([], {}, join(folder, 'deploy/start.mjs'));
+    expect(status).toBe(78);
+    expect(stderr).toMatch(
+      /^Cardea is not installed in this folder, or not whole: run `npx -y pnpm@12 install [^\n]*\n$/,
+    );
+    expect(stderr).toContain(`in ${folder}/ (`);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+function runStart(flags: string[], env: Record<string, string>, script = start) {
+  return spawnSync(process.execPath, [...flags, script], { env: { ...process.env, ...env }, encoding: 'utf8' });
 }

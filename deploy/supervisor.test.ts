@@ -67,6 +67,15 @@ describe('starting', () => {
     expect(readdirSync(dataDir).filter((name) => !name.endsWith('.mjs'))).toEqual([]);
   });
 
+  test('names the wrong settings of every service at a later start too, after the first refusal', async () => {
+    const run = supervise([
+      [service('kek', 'process.exit(78)', 'the seal is wax')],
+      [service('api', 'ready()', 'the log level is loud')],
+    ]);
+    await expect(run.ended).rejects.toThrow(/^the seal is wax\nthe log level is loud$/);
+    expect(existsSync(join(dataDir, 'cardea.pid'))).toBe(false);
+  });
+
   test('says that Cardea is sealed, and says it again if kek-service is sealed after a restart', async () => {
     const sealed = `ready({ url: 'https://127.0.0.1:1', sealed: true })`;
     const run = supervise([[service('kek', sealed)], [service('api', `ready({ url: 'http://here:1' })`)]]);
@@ -261,6 +270,7 @@ function supervise(
     tlsDir: join(dataDir, 'tls'),
     url: 'http://127.0.0.1:8400',
     addresses: [],
+    problems: [],
     firstRestartDelayMs: 20,
     ...more,
     out,

@@ -3,9 +3,11 @@ import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { CHECK_SETTINGS, inWords, readArguments } from '@cardea/process/arguments';
 import { createLogOutput, writerTo } from '@cardea/process/log-output';
+import { closeToOthers } from '@cardea/process/private-mode';
 
-import { CannotStart, exitCannotStart } from './cannot-start.ts';
+import { CannotStart, exitCannotStart, whyNot } from './cannot-start.ts';
 import { renewCertificates, renewWhileRunning } from './certificate-renewal.ts';
 import { SupervisedChild } from './child.ts';
 import type { ChildSpec, ReadyMessage, Say } from './child.ts';
@@ -16,6 +18,11 @@ import { linePrefix } from './prefixed-lines.ts';
 import type { LabelColour } from './prefixed-lines.ts';
 import { checkSettings } from './settings-check.ts';
 import { welcome } from './welcome.ts';
+
+const usage = `npx -y pnpm@12 start [--${CHECK_SETTINGS}]
+
+  starts Cardea, profile mini, with the settings in the environment (docs/configuration.md); Ctrl-C stops it
+  --${CHECK_SETTINGS}   only checks the settings, and makes nothing`;
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const HOUR_MS = 3_600_000;
@@ -31,11 +38,18 @@ export async function startMini(): Promise<void> {
   process.umask(0o077);
   const { stop, kill } = stopSignals();
   try {
+    const options = { [CHECK_SETTINGS]: 'flag' } as const;
+    const { said, problems } = readArguments(process.argv.slice(2), { usage, options });
+    if (problems.length > 0) throw new CannotStart(inWords(problems, usage));
     const plan = planMini(process.env, root);
+    if (CHECK_SETTINGS in said) {
+      await checkSettings(plan.stages.flat(), plan.problems);
+      process.stdout.write('the settings are right\n');
+      process.exit(0);
+    }
     process.exit(await runSupervisor({ ...plan, out: logOutput(), stop, kill }));
   } catch (error) {
-    if (!(error instanceof CannotStart)) throw error;
-    process.stderr.write(`${error.message}\n`);
+    process.stderr.write(`${whyNot(error, 'Cardea cannot start')}\n`);
     process.exit(exitCannotStart);
   }
 }
@@ -69,15 +83,20 @@ export interface SupervisorOptions extends MiniPlan {
  */
 export async function runSupervisor(options: SupervisorOptions): Promise<number> {
   // Services check their settings at every start. At the first start that would be too late: the data folder would be
-  // left half made.
-  if (!existsSync(options.tlsDir)) await checkSettings(options.stages.flat());
+  // left half made. And whoever has one wrong setting is told of all of them.
+  const isFirst = !existsSync(options.tlsDir);
+  if (isFirst || options.problems.length > 0) await checkSettings(options.stages.flat(), options.problems);
   const releaseFolder = await checkBeforeStart({ ...options, now: new Date() });
   let renewal: NodeJS.Timeout | undefined;
   try {
     const say = (line: string) => void options.out.write(`${prefixOf('cardea', options.out)}${line}\n`);
+    closeToOthers([options.dataDir, options.tlsDir], say);
     await renewCertificates(options.tlsDir, say);
     renewal = setInterval(() => void renewWhileRunning(options.tlsDir, say), HOUR_MS);
-    return await runStages(options, say);
+    const exitCode = await runStages(options, say);
+    // One service has named its own wrong settings. Those of the others follow, and not at the next try.
+    if (exitCode === exitCannotStart) await checkSettings(options.stages.flat());
+    return exitCode;
   } finally {
     clearInterval(renewal);
     releaseFolder();

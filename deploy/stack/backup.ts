@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { docker } from './docker.ts';
+import { inContainer } from './docker.ts';
 import type { Profile } from './stack-files.ts';
 
 /** The volumes with data, by archive. The keys of kek-service are apart, because they open the values in the other. */
@@ -14,7 +14,7 @@ const archives: Record<Profile, Record<string, string[]>> = {
   },
 };
 
-/** The stack whose volumes are copied. All of its containers must have been stopped: all parts are of one moment then. */
+/** The stack whose volumes are copied or measured. To be copied, all of its containers must have been stopped: all parts are of one moment then. */
 export interface Stopped {
   profile: Profile;
   /** The name before each volume. */
@@ -37,6 +37,13 @@ export async function backUp(stack: Stopped, target: string): Promise<void> {
   }
 }
 
+/** How many bytes all data take, and so a backup of them at most. */
+export async function measureData(stack: Stopped): Promise<number> {
+  const volumes = Object.values(archives[stack.profile]).flat();
+  const mounts = volumes.flatMap((volume) => ['--volume', `${stack.project}_${volume}:/from/${volume}:ro`]);
+  return 1024 * Number.parseInt(await inContainer(stack.image, mounts, 'du -sk /from'), 10);
+}
+
 /** Replaces all data by that of the archives in `source`. @throws Error if an archive is missing */
 export async function restore(stack: Stopped, source: string): Promise<void> {
   for (const [archive, volumes] of Object.entries(archives[stack.profile])) {
@@ -49,11 +56,4 @@ export async function restore(stack: Stopped, source: string): Promise<void> {
       `find ${folders} -mindepth 1 -delete && tar -C /to --numeric-owner -xpf /from/${archive}`,
     );
   }
-}
-
-// Root without a network and with only the rights to read and give away files of other users.
-async function inContainer(image: string, mounts: string[], script: string): Promise<void> {
-  const rights = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER'].flatMap((right) => ['--cap-add', right]);
-  const closed = ['--network', 'none', '--read-only', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges'];
-  await docker('run', '--rm', '--user', '0:0', ...closed, ...rights, ...mounts, image, 'sh', '-ec', script);
 }

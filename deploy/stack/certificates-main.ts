@@ -10,7 +10,9 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { CannotStart, exitCannotStart } from '../cannot-start.ts';
+import { withCause } from '@cardea/process/cause';
+
+import { exitCannotStart, whyNot } from '../cannot-start.ts';
 import { giveToOwner, handOut } from './hand-out.ts';
 import { ensureStackFolder } from './stack-folder.ts';
 import { handouts } from './stack-files.ts';
@@ -27,15 +29,14 @@ try {
   await renewAndHandOut();
   writeFileSync(handedOut, '');
 } catch (error) {
-  if (!(error instanceof CannotStart)) throw error;
-  process.stderr.write(`${error.message}\n`);
+  process.stderr.write(`${whyNot(error, 'the certificates cannot be handed out')}\n`);
   process.exit(exitCannotStart);
 }
 for (;;) {
   await sleep(HOUR_MS);
   await renewAndHandOut().catch((error: unknown) => {
     // The certificates in use have 30 days left at the first try.
-    process.stderr.write(`certificates were not renewed, next try in an hour: ${String(error)}\n`);
+    process.stderr.write(`${withCause('certificates were not renewed', error)}; next try in an hour\n`);
   });
 }
 
@@ -48,8 +49,8 @@ async function renewAndHandOut(): Promise<void> {
   };
   const made = await ensureStackFolder(folder, { profile, hosts }, new Date());
   await giveToOwner(folder, made.flatMap(withKey));
-  const hasOwnCertificate = existsSync(join(folder, 'proxy/certificate.pem'));
-  const written = await handOut(folder, volumes, handouts(profile, owners, hasOwnCertificate));
+  const has = (path: string) => existsSync(join(folder, path));
+  const written = await handOut(folder, volumes, handouts(profile, owners, has));
   for (const path of [...made, ...written]) process.stdout.write(`wrote ${path}\n`);
 }
 

@@ -12,27 +12,35 @@ export const root = fileURLToPath(new URL('../../', import.meta.url));
 
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
 
+// Compose prefers variables of the shell to those of `.env`: an exported COMPOSE_PROJECT_NAME would delete another stack.
+const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(COMPOSE|CARDEA)_/.test(name)));
+
 /** Runs `docker` with these words and returns what it printed. @throws Error with what it said */
 export async function docker(...words: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)('docker', words, { cwd: root, maxBuffer: OUTPUT_BYTES_MAX });
+  const { stdout } = await promisify(execFile)('docker', words, { cwd: root, env, maxBuffer: OUTPUT_BYTES_MAX });
   return stdout;
 }
 
 /** Docker Compose with the settings of one stack. */
 export interface Compose {
+  /** What an operator types before the words of Compose. */
+  command: string;
   /** @throws Error with what it said */
   run(...words: string[]): Promise<string>;
   /** Runs it and prints what it says as it says it. @throws CannotStart that says what to do */
   show(words: string[], whatNext: string): Promise<void>;
   containers(): Promise<Container[]>;
-  /** What the compose file plans, by service. */
-  planned(): Promise<Planned[]>;
+  /** What the compose file plans, by service. Another compose file than that of the settings can be named. */
+  planned(composeFile?: string): Promise<Planned[]>;
 }
 
 /** One service of a compose file. */
 export interface Planned {
   service: string;
   hasCheck: boolean;
+  /** The command, if it is not that of the image. */
+  command: string[];
+  environment: Record<string, string>;
 }
 
 /** One container of a stack. */
@@ -48,6 +56,7 @@ export interface Container {
 export function composeOf(folder: string): Compose {
   const before = ['compose', '--env-file', join(folder, '.env')];
   return {
+    command: `docker compose --env-file ${join(folder, '.env')}`,
     run: (...words) => docker(...before, ...words),
     async show(words, whatNext) {
       if ((await inheritingOutput([...before, ...words])) !== 0) {
@@ -58,11 +67,14 @@ export function composeOf(folder: string): Compose {
       const lines = (await docker(...before, 'ps', '--all', '--format', 'json')).trim().split('\n');
       return lines.filter((line) => line !== '').flatMap(parseContainers);
     },
-    async planned() {
-      const { services } = JSON.parse(await docker(...before, 'config', '--format', 'json')) as ComposeConfig;
-      return Object.entries(services).map(([service, { healthcheck }]) => ({
+    async planned(composeFile) {
+      const file = composeFile === undefined ? [] : ['--file', composeFile];
+      const { services } = JSON.parse(await docker(...before, ...file, 'config', '--format', 'json')) as ComposeConfig;
+      return Object.entries(services).map(([service, { healthcheck, command, environment }]) => ({
         service,
         hasCheck: healthcheck !== undefined,
+        command: command ?? [],
+        environment: environment ?? {},
       }));
     },
   };
@@ -76,8 +88,26 @@ export async function buildImage(image: string): Promise<void> {
   }
 }
 
+/** Whether Docker has containers or volumes of a stack, by the name of its project. */
+export async function hasProject(name: string): Promise<boolean> {
+  const ofProject = ['--quiet', '--filter', `label=com.docker.compose.project=${name}`];
+  const found = [await docker('container', 'ls', '--all', ...ofProject), await docker('volume', 'ls', ...ofProject)];
+  return found.some((ids) => ids.trim() !== '');
+}
+
 export async function hasImage(image: string): Promise<boolean> {
   return (await docker('image', 'ls', '--quiet', image)).trim() !== '';
+}
+
+/**
+ * Runs a shell script in a container of an image, and returns what it printed. It runs as root without a network, and with
+ * only the rights to read and give away files of other users. `words` are mounts and variables.
+ * @throws Error with what it said, and with its exit code as `code`
+ */
+export function inContainer(image: string, words: string[], script: string): Promise<string> {
+  const rights = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER'].flatMap((right) => ['--cap-add', right]);
+  const closed = ['--network', 'none', '--read-only', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges'];
+  return docker('run', '--rm', '--user', '0:0', ...closed, ...rights, ...words, image, 'sh', '-ec', script);
 }
 
 /** The user of an image, as `uid:gid`. Gets the image if it is not there. */
@@ -102,7 +132,7 @@ function parseContainers(line: string): Container[] {
 }
 
 interface ComposeConfig {
-  services: Record<string, { healthcheck?: unknown }>;
+  services: Record<string, { healthcheck?: unknown; command?: string[] | null; environment?: Record<string, string> }>;
 }
 
 interface ComposeContainer {
@@ -113,7 +143,7 @@ interface ComposeContainer {
 }
 
 async function inheritingOutput(words: string[]): Promise<number | null> {
-  const child = spawn('docker', words, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  const child = spawn('docker', words, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
   const [code] = (await once(child, 'exit')) as [number | null];
   return code;
 }

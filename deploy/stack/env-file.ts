@@ -13,17 +13,18 @@ export async function readEnv(folder: string): Promise<StackEnv | undefined> {
   const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('#'));
   return Object.fromEntries(
     lines.map((line) => {
-      const parts = /^([A-Z_]+)=(.*)$/.exec(line);
+      const parts = /^([A-Za-z_]\w*)=(.*)$/.exec(line);
       if (!parts) throw new CannotStart(`${join(folder, '.env')} has a line that is no NAME=value: ${line}`);
-      return [parts[1]!, parts[2]!];
+      return [parts[1]!, unquote(parts[2]!)];
     }),
   );
 }
 
-/** Replaces the settings. Comments of the operator stay. */
+/** Writes the settings if they differ from those in the file. Comments of the operator stay. */
 export async function writeEnv(folder: string, env: StackEnv): Promise<void> {
   const path = join(folder, '.env');
-  const before = (await readIfThere(path)) ?? '# The settings of this stack: docs/configuration.md\n';
+  const found = await readIfThere(path);
+  const before = found ?? '# The settings of this stack: docs/configuration.md\n';
   const rest = new Map(Object.entries(env));
   const lines = before
     .trimEnd()
@@ -32,8 +33,30 @@ export async function writeEnv(folder: string, env: StackEnv): Promise<void> {
       const name = line.split('=')[0]!;
       const value = rest.get(name);
       rest.delete(name);
-      return value === undefined ? line : `${name}=${value}`;
+      // What an operator wrote in another way stays, if it means the same.
+      return value === undefined || unquote(line.slice(name.length + 1)) === value ? line : `${name}=${quote(value)}`;
     });
-  const added = [...rest].map(([name, value]) => `${name}=${value}`);
-  await replaceFile(path, `${[...lines, ...added].join('\n')}\n`, 0o600);
+  const added = [...rest].map(([name, value]) => `${name}=${quote(value)}`);
+  const text = `${[...lines, ...added].join('\n')}\n`;
+  if (text !== found) await replaceFile(path, text, 0o600);
+}
+
+/**
+ * Writes a value as Compose reads it back. Without quotes Compose would replace `$name`, and take ` #` for the beginning of a
+ * comment. Between single quotes no value could end with a backslash.
+ */
+function quote(value: string): string {
+  if (/^[\w.,:/@%+=-]*$/.test(value)) return value;
+  if (/[\r\n]/.test(value)) throw new CannotStart(`${JSON.stringify(value)} has more than one line: choose another`);
+  return `"${value.replaceAll(/["\\$]/g, String.raw`\$&`)}"`;
+}
+
+/** Reads a value as Compose does, but for `$name`, which stays. */
+function unquote(text: string): string {
+  const trimmed = text.trim();
+  const single = /^'((?:[^'\\]|\\.)*)'(?:\s+#.*)?$/.exec(trimmed)?.[1];
+  if (single !== undefined) return single.replaceAll(String.raw`\'`, "'");
+  const double = /^"((?:[^"\\]|\\.)*)"(?:\s+#.*)?$/.exec(trimmed)?.[1];
+  if (double !== undefined) return double.replaceAll(/\\(["\\$])/g, '$1');
+  return trimmed.replace(/\s+#.*$/, '');
 }

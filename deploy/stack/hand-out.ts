@@ -1,4 +1,4 @@
-import { chown, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chown, lchown, lstat, open, readFile, readdir, rename, rm, stat } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
@@ -76,5 +76,20 @@ async function removeOthers(volume: string, wanted: string[]): Promise<void> {
 /** Gives files that root made in the stack's folder to the owner of the folder, who must be able to read them. */
 export async function giveToOwner(folder: string, paths: string[]): Promise<void> {
   const { uid, gid } = await stat(folder);
-  for (const path of paths) await chown(join(folder, path), uid, gid);
+  for (const path of paths) await lchown(join(folder, path), uid, gid);
+}
+
+/**
+ * Gives everything that a run of root, as by certbot, made in the stack's folder to the owner of the folder: with a file
+ * that only root can read, the owner could not run the command again.
+ */
+export async function giveAllToOwner(folder: string): Promise<void> {
+  if (process.geteuid?.() !== 0 || !existsSync(folder)) return;
+  if ((await stat(folder)).uid === 0) return;
+  const paths = await readdir(folder, { recursive: true });
+  const owned = await Promise.all(paths.map(async (path) => ({ path, uid: (await lstat(join(folder, path))).uid })));
+  await giveToOwner(
+    folder,
+    owned.filter(({ uid }) => uid === 0).map(({ path }) => path),
+  );
 }

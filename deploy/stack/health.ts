@@ -2,9 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { CannotStart } from '../cannot-start.ts';
 import type { Say } from '../child.ts';
+import { errorOutput } from '../settings-check.ts';
 import type { Compose, Container, Planned } from './docker.ts';
 
 const SECOND_MS = 1_000;
+/** A question to kek-service starts a process in its container. */
+const LOOKS_PER_QUESTION = 5;
 
 /** Containers that do one thing and end. */
 const ending = new Set(['roles', 'migrate']);
@@ -25,19 +28,38 @@ export async function untilHealthy(compose: Compose, progress: Progress, service
   const planned = (await compose.planned()).filter(({ service }) => services?.includes(service) ?? true);
   const giveUpAt = performance.now() + patienceSeconds * SECOND_MS;
   let said = '';
-  for (;;) {
+  let isSaidSealed = false;
+  for (let looks = 0; ; looks++) {
     const waiting = findWaiting(planned, await compose.containers());
     if (waiting.length === 0) return;
     const line = waiting.map(stateOf).join(', ');
     if (line !== said) say(`waiting for ${line}`);
     said = line;
+    const mayBeSealed = !isSaidSealed && looks % LOOKS_PER_QUESTION === 0 && waiting.some(isKekThatRuns);
+    if (mayBeSealed && (await isSealed(compose))) {
+      isSaidSealed = true;
+      say(`kek-service is sealed. Unseal it within ${patienceSeconds} s: ${compose.command} run --rm operator unseal`);
+    }
     if (performance.now() > giveUpAt) throw await notHealthy(compose, waiting, patienceSeconds);
     await sleep(SECOND_MS);
   }
 }
 
+const isKekThatRuns = ({ service, state }: Container) => service === 'kek' && state === 'running';
+
+// It gets healthy only when an operator opens its keyring, who may not know that it waits.
+async function isSealed(compose: Compose): Promise<boolean> {
+  try {
+    await compose.run('exec', '--no-TTY', 'kek', 'node', 'deploy/health.mjs', '8411');
+    return false;
+  } catch (error) {
+    // What is not ready, as /readyz says it.
+    return errorOutput(error).includes('"keyring"');
+  }
+}
+
 /** Returns the containers that are not as they should be. Docker does not show a container that it is replacing. */
-export function findWaiting(planned: Planned[], found: Container[]): Container[] {
+export function findWaiting(planned: Pick<Planned, 'service' | 'hasCheck'>[], found: Container[]): Container[] {
   return planned.flatMap(({ service, hasCheck }) => {
     const container = found.find((it) => it.service === service) ?? missing(service);
     return isWell(container, hasCheck) ? [] : [container];

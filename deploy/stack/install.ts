@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { replaceFile } from '@cardea/process/durable-file';
 import { CannotStart } from '../cannot-start.ts';
 import type { Say } from '../child.ts';
-import type { Choices } from './choices.ts';
-import { buildImage, composeOf, hasImage, root } from './docker.ts';
+import { defaultPlace } from './choices.ts';
+import type { Choices, Place } from './choices.ts';
+import { buildImage, composeOf, hasImage, hasProject, root } from './docker.ts';
 import type { Compose } from './docker.ts';
 import { readEnv, writeEnv } from './env-file.ts';
 import type { StackEnv } from './env-file.ts';
@@ -15,8 +16,10 @@ import { takeCertificate } from './own-certificate.ts';
 import { checkDocker, checkRequirements } from './requirements.ts';
 import { apiService, installedStack, newStackEnv } from './stack-env.ts';
 import { ensureStackFolder } from './stack-folder.ts';
+import { ownFiles } from './stack-files.ts';
+import { checkStackNames, checkStackPasswords, checkStackSettings } from './stack-settings.ts';
 import type { Profile } from './stack-files.ts';
-import { finishInterruptedUpgrade } from './upgrade.ts';
+import { readSettledEnv } from './upgrade.ts';
 import { keepVersionFiles, nameNewImage } from './version-files.ts';
 
 /** Asks the operator what the command line did not say. */
@@ -31,14 +34,13 @@ const whatNext = 'when that is mended, run this command again: it goes on where 
  */
 export async function install(folder: string, choices: Choices, { ask, say }: { ask: Ask; say: Say }) {
   const progress = { say, patienceSeconds: choices.patienceSeconds };
-  const found = await readEnv(folder);
-  if (found) {
-    refuseOtherProfile(folder, found, choices);
-    await checkDocker();
-    await finishInterruptedUpgrade(folder, progress);
-  }
-  const env = found ?? (await begin(folder, await ask(choices), say));
+  if (await readEnv(folder)) await checkDocker();
+  const found = await readSettledEnv(folder, progress);
+  const env = found ?? (await begin(folder, { ...defaultPlace, ...(await ask(choices)) }, say));
+  checkStackNames(env);
   const stack = installedStack(env);
+  if (found) await checkStackPasswords(folder, env);
+  await nameOwnFiles(folder, env);
   for (const path of await ensureStackFolder(folder, stack, new Date())) say(`made ${path}`);
   if (choices.certificate) await takeCertificate(folder, choices.certificate, { hosts: stack.hosts, now: new Date() });
 
@@ -47,8 +49,10 @@ export async function install(folder: string, choices: Choices, { ask, say }: { 
     say(`building ${image}, which takes some minutes at first`);
     await buildImage(image);
   }
+  await checkStackSettings(folder, env);
   const compose = composeOf(folder);
-  if (choices.certificate && found) await handOutAgain(compose);
+  const hasOwnFiles = choices.certificate !== undefined || ownFiles.some(({ variable }) => env[variable] !== undefined);
+  if (hasOwnFiles && found) await handOutAgain(compose);
   say('starting the containers');
   await compose.show(['up', '--detach', '--no-build', '--quiet-pull', '--remove-orphans'], whatNext);
   await untilHealthy(compose, progress);
@@ -59,10 +63,15 @@ export async function install(folder: string, choices: Choices, { ask, say }: { 
   return env;
 }
 
-async function begin(folder: string, choices: Choices & { profile: Profile; hosts: string[] }, say: Say) {
+async function begin(folder: string, choices: Choices & Place & { profile: Profile; hosts: string[] }, say: Say) {
   const { profile, httpsPort, httpPort, grafanaPort, subnet } = choices;
   const ports = [httpsPort, httpPort, ...(profile === 'full' ? [grafanaPort] : [])];
   await checkRequirements({ profile, ports, subnet });
+  if (await hasProject(choices.name)) {
+    throw new CannotStart(
+      `Docker has the containers or the data of another stack with the name ${choices.name}: say --folder with the folder of that stack, or another --name`,
+    );
+  }
   await mkdir(folder, { recursive: true, mode: 0o700 });
   if (choices.certificate)
     await takeCertificate(folder, choices.certificate, { hosts: choices.hosts, now: new Date() });
@@ -70,6 +79,8 @@ async function begin(folder: string, choices: Choices & { profile: Profile; host
   const versionFolder = await keepVersionFiles(folder, image);
   const env = await newStackEnv(choices, { folder, image, versionFolder });
   if (profile === 'full') env['CARDEA_ALERTMANAGER_FILE'] = await ownAlertmanager(folder);
+  // Only the first keyring is made as this says.
+  if (existsSync(join(folder, 'seal-passphrase'))) env['CARDEA_SEAL'] = 'passphrase';
   await writeEnv(folder, env);
   say(`the settings are in ${join(folder, '.env')}`);
   return env;
@@ -84,18 +95,13 @@ async function ownAlertmanager(folder: string): Promise<string> {
   return path;
 }
 
-function refuseOtherProfile(folder: string, env: StackEnv, choices: Choices): void {
-  const { profile, hosts } = installedStack(env);
-  if (choices.profile !== undefined && choices.profile !== profile) {
-    throw new CannotStart(
-      `the stack in ${folder} is of profile ${profile}, and data cannot move between profiles: use another --folder and --name`,
-    );
+/** Tells the containers, by the settings, which files of the operator are in the folder. */
+async function nameOwnFiles(folder: string, env: StackEnv): Promise<void> {
+  for (const { name, variable } of ownFiles) {
+    if (existsSync(join(folder, name))) env[variable] = `/run/cardea/${name}`;
+    else if (env[variable] !== undefined) env[variable] = '';
   }
-  if (choices.hosts !== undefined && choices.hosts.join() !== hosts.join()) {
-    throw new CannotStart(
-      `the stack in ${folder} is for ${hosts.join(',')}: write CARDEA_DOMAIN=${choices.hosts.join(',')} into ${join(folder, '.env')}, and run this command again without --domain`,
-    );
-  }
+  await writeEnv(folder, env);
 }
 
 async function handOutAgain(compose: Compose): Promise<void> {

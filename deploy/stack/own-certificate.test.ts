@@ -35,7 +35,7 @@ describe('refused, and nothing is taken:', () => {
       'a file that is not there',
       { certificate: join(folder, 'none') },
       { hosts, now },
-      /none cannot be read \(ENOENT\)/,
+      /none cannot be read, because it is not there \(ENOENT\)/,
     ],
     ['a file that is no certificate', { certificate: join(folder, 'text') }, { hosts, now }, /cannot be read as PEM/],
   ])('%s', async (_what, files, wanted, message) => {

@@ -4,8 +4,9 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 
+import { withCause } from '@cardea/process/cause';
 import { replaceFile } from '@cardea/process/durable-file';
-import { CannotStart, errorCode } from '../cannot-start.ts';
+import { CannotStart } from '../cannot-start.ts';
 
 /**
  * Takes the operator's own certificate for nginx, with its chain, into the stack's folder.
@@ -52,6 +53,6 @@ async function read(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    throw new CannotStart(`${path} cannot be read (${errorCode(error)})`, { cause: error });
+    throw new CannotStart(withCause(`${path} cannot be read`, error), { cause: error });
   }
 }

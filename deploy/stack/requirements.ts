@@ -1,7 +1,7 @@
 import { createConnection, createServer } from 'node:net';
 import { networkInterfaces, totalmem } from 'node:os';
 import { existsSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 
 import { CannotStart, errorCode } from '../cannot-start.ts';
 import { checkClock } from '../preflight.ts';
@@ -44,6 +44,28 @@ export async function checkDocker(): Promise<void> {
   refuse([await dockerProblem()].filter((problem) => problem !== undefined));
 }
 
+/**
+ * Checks that an upgrade has room for a backup of data of this size in the stack's folder, and for the new image and what a
+ * migration writes again where Docker keeps them. One disk for both needs room for both.
+ * @throws CannotStart that says where it is missing
+ */
+export async function checkUpgradeRoom(folder: string, dataBytes: number): Promise<void> {
+  const places = [folder, await dockerFolder()].filter((place) => place !== undefined);
+  const disks = await Promise.all(places.map(async (place) => ({ place, ...(await diskOf(place)) })));
+  const bytes = dataBytes + GIB;
+  const found = disks.map(({ place, device, freeBytes }) => {
+    const neededBytes = bytes * disks.filter((other) => other.device === device).length;
+    if (freeBytes >= neededBytes) return undefined;
+    return `the upgrade needs ${gib(neededBytes)} of disk, and ${place} has ${gib(freeBytes)} left: make room. The backups in ${folder}/backups are yours: keep the ones that you need elsewhere, and delete them there`;
+  });
+  refuse(found.filter((problem) => problem !== undefined));
+}
+
+async function diskOf(folder: string): Promise<{ device: number; freeBytes: number }> {
+  const { bavail, bsize } = await statfs(folder);
+  return { device: (await stat(folder)).dev, freeBytes: bavail * bsize };
+}
+
 function refuse(problems: string[]): void {
   if (problems.length === 0) return;
   throw new CannotStart(['this machine is not ready:', ...problems.map((problem) => `- ${problem}`)].join('\n'));
@@ -77,10 +99,10 @@ function memoryProblem(profile: Profile): string | undefined {
 async function diskProblem(profile: Profile): Promise<string | undefined> {
   const folder = await dockerFolder();
   if (folder === undefined) return undefined;
-  const { bavail, bsize } = await statfs(folder);
+  const { freeBytes } = await diskOf(folder);
   const { diskBytes } = needs[profile];
-  if (bavail * bsize >= diskBytes) return undefined;
-  return `profile ${profile} needs ${diskBytes / GIB} GiB of disk, and ${folder} has ${gib(bavail * bsize)} left: make room, or run \`docker system prune\``;
+  if (freeBytes >= diskBytes) return undefined;
+  return `profile ${profile} needs ${diskBytes / GIB} GiB of disk, and ${folder} has ${gib(freeBytes)} left: make room, or run \`docker system prune\``;
 }
 
 // With Docker Desktop the folder is in a virtual machine, whose disk nobody sees from here.

@@ -1,14 +1,14 @@
 import { basename, join } from 'node:path';
 
 import { CannotStart } from '../cannot-start.ts';
-import type { Choices } from './choices.ts';
+import type { Place } from './choices.ts';
 import { userIn } from './docker.ts';
 import type { StackEnv } from './env-file.ts';
 import type { Profile } from './stack-files.ts';
 
 /** The settings of a new stack. Asks the images of PostgreSQL and Redis who their users are. */
 export async function newStackEnv(
-  choices: Choices & { profile: Profile; hosts: string[] },
+  choices: Place & { profile: Profile; hosts: string[] },
   at: { folder: string; image: string; versionFolder: string },
 ): Promise<StackEnv> {
   const { profile, hosts } = choices;

@@ -19,11 +19,15 @@ export interface Handout {
   files: Record<string, string>;
 }
 
-// The users of the images: our own one, and those that nginx, Prometheus and Grafana publish.
+// The users of the images: our own one, those that nginx and Grafana publish, and one of its own for each exporter.
 const cardea = '10001:10001';
 const nginx = '101:101';
 const nobody = '65534:65534';
+const postgresExporter = '10003:10003';
+const redisExporter = '10004:10004';
 const grafana = '472:0';
+
+const OWN_CERTIFICATE = 'proxy/certificate.pem';
 
 /** Every password of a profile, by its file in the folder `secrets`. */
 export const passwords: Record<Profile, readonly string[]> = {
@@ -42,17 +46,38 @@ export const passwords: Record<Profile, readonly string[]> = {
   ],
 };
 
+/** Files that an operator may put into the stack's folder. A setting tells the containers that the file is there. */
+export const ownFiles = [
+  { name: 'webhooks.yml', variable: 'CARDEA_WEBHOOKS_FILE', containers: ['api', 'worker'] },
+  { name: 'seal-passphrase', variable: 'CARDEA_SEAL_PASSPHRASE_FILE', containers: ['kek'] },
+] as const;
+
+/** Secrets with which Alertmanager tells operators of alerts. An operator may put each into the stack's folder. */
+export const alertSecrets = ['alert-token', 'alert-password'] as const;
+
 /**
  * Returns which files of the stack's folder each container gets. No container gets a file that it does not need, and
  * none gets the key of the CA.
  *
- * @param hasOwnCertificate whether the operator put a certificate for nginx into the folder `proxy`.
+ * @param has whether the operator put this file into the folder: a certificate for nginx, or one of `ownFiles` and
+ *   `alertSecrets`.
  */
-export function handouts(profile: Profile, owners: Owners, hasOwnCertificate: boolean): Handout[] {
+export function handouts(profile: Profile, owners: Owners, has: (path: string) => boolean): Handout[] {
+  const alerting = alertSecrets.map((name) => ({ name, containers: ['alertmanager'] }));
+  const own = [...ownFiles, ...alerting].filter(({ name }) => has(name));
+  return ofCardea(profile, owners, has(OWN_CERTIFICATE)).map((handout) => {
+    const given = own.filter(({ containers }) => (containers as readonly string[]).includes(handout.container));
+    return { ...handout, files: { ...handout.files, ...Object.fromEntries(given.map(({ name }) => [name, name])) } };
+  });
+}
+
+function ofCardea(profile: Profile, owners: Owners, hasOwnCertificate: boolean): Handout[] {
   const front = hasOwnCertificate ? 'proxy/certificate' : 'tls/nginx';
   const mini: Handout[] = [
-    { container: 'api', owner: cardea, files: identity('api-service') },
+    // It shows by a metric when the certificates of the other servers expire.
+    { container: 'api', owner: cardea, files: { ...identity('api-service'), 'nginx.pem': `${front}.pem` } },
     { container: 'kek', owner: cardea, files: identity('kek-service') },
+    { container: 'operator', owner: cardea, files: identity('operator') },
     { container: 'audit', owner: cardea, files: identity('audit-service') },
     {
       container: 'nginx',
@@ -68,8 +93,14 @@ export function handouts(profile: Profile, owners: Owners, hasOwnCertificate: bo
     return { ...found, files: { ...found.files, ...files } };
   };
   return [
-    add('api', { 'database-password': 'secrets/database-api', 'redis-password': 'secrets/redis-cardea' }),
+    add('api', {
+      'database-password': 'secrets/database-api',
+      'redis-password': 'secrets/redis-cardea',
+      'postgres.pem': 'tls/postgres.pem',
+      'redis.pem': 'tls/redis.pem',
+    }),
     add('kek', {}),
+    add('operator', {}),
     add('audit', {
       'database-password': 'secrets/database-audit-append',
       'read-database-password': 'secrets/database-audit-read',
@@ -120,10 +151,11 @@ export function handouts(profile: Profile, owners: Owners, hasOwnCertificate: bo
     },
     {
       container: 'postgres-exporter',
-      owner: nobody,
+      owner: postgresExporter,
       files: { ...ca, 'database-password': 'secrets/database-exporter' },
     },
-    { container: 'redis-exporter', owner: nobody, files: { ...ca, 'passwords.json': 'redis-exporter.json' } },
+    { container: 'redis-exporter', owner: redisExporter, files: { ...ca, 'passwords.json': 'redis-exporter.json' } },
+    { container: 'alertmanager', owner: nobody, files: {} },
     { container: 'grafana', owner: grafana, files: { 'admin-password': 'secrets/grafana-admin' } },
   ];
 }

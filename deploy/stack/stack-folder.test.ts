@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -32,7 +33,7 @@ describe('the folder of a stack', () => {
   test.each([mini, full])('has everything that containers of profile $profile get', async (settings) => {
     await ensureStackFolder(folder, { ...settings, hosts: [...settings.hosts] }, now);
     const owners = { postgres: '999:999', redis: '999:999' };
-    const sources = handouts(settings.profile, owners, false).flatMap((it) => Object.values(it.files));
+    const sources = handouts(settings.profile, owners, () => false).flatMap((it) => Object.values(it.files));
     for (const source of sources) expect(read(source).length).toBeGreaterThan(20);
   });
 
@@ -42,6 +43,14 @@ describe('the folder of a stack', () => {
     expect(secret.length).toBeGreaterThan(15);
     for (const file of secret) expect([file, statSync(file).mode & 0o777]).toEqual([file, 0o600]);
     for (const name of ['', 'secrets', 'tls']) expect(statSync(join(folder, name)).mode & 0o077).toBe(0);
+  });
+
+  test('is nothing that Git would take', async () => {
+    mkdirSync(folder, { recursive: true });
+    execFileSync('git', ['init', '--quiet', folder]);
+    await ensureStackFolder(join(folder, 'blue'), { ...full, hosts: [...full.hosts] }, now);
+    const untracked = ['-C', folder, 'status', '--porcelain', '--untracked-files=all'];
+    expect(execFileSync('git', untracked, { encoding: 'utf8' })).toBe('');
   });
 
   test('is made once: later runs change nothing', async () => {
@@ -56,14 +65,32 @@ describe('the folder of a stack', () => {
     const settings = { ...full, hosts: [...full.hosts] };
     await ensureStackFolder(folder, settings, now);
     const before = contents();
-    for (const name of ['database-api', 'redis-cardea']) rmSync(join(folder, 'secrets', name));
+    for (const name of ['secrets/database-api', 'secrets/redis-cardea', 'known-passwords']) rmSync(join(folder, name));
     expect(await ensureStackFolder(folder, settings, now)).toEqual([
       'secrets/database-api',
       'secrets/redis-cardea',
+      'known-passwords',
       'redis-users.acl',
     ]);
     expect(read('secrets/database-worker')).toBe(before[join(folder, 'secrets/database-worker')]);
     expect(read('redis-users.acl')).toContain(`#${sha256(read('secrets/redis-cardea').trim())}`);
+  });
+
+  test('gets no new password for one that it had, but one that a newer version needs', async () => {
+    const settings = { ...full, hosts: [...full.hosts] };
+    await ensureStackFolder(folder, settings, now);
+    for (const name of ['database-api', 'grafana-admin']) rmSync(join(folder, 'secrets', name));
+    const before = contents();
+    // The container `certificates` calls it too, each hour.
+    await expect(ensureStackFolder(folder, settings, now)).rejects.toThrow(
+      'the folder of the stack has lost secrets/database-api, secrets/grafana-admin, and a new password does not open',
+    );
+    expect(contents()).toEqual(before);
+    const ofOldVersion = passwords.full.filter((name) => !['database-api', 'grafana-admin'].includes(name));
+    writeFileSync(join(folder, 'known-passwords'), `${ofOldVersion.join('\n')}\n`);
+    const made = ['secrets/database-api', 'secrets/grafana-admin', 'known-passwords'];
+    expect(await ensureStackFolder(folder, settings, now)).toEqual(made);
+    expect(read('known-passwords').trim().split('\n').sort()).toEqual([...passwords.full].sort());
   });
 
   test('has different passwords, and none of them in clear in the file of the users of Redis', async () => {
@@ -114,9 +141,16 @@ describe('a container', () => {
     expect(readdirSync(volume())).toEqual([]);
   });
 
+  test('gets a file of the operator if it needs it and the file is there', () => {
+    const all = handouts('full', { postgres: own, redis: own }, (path) => path === 'webhooks.yml');
+    const given = all.filter(({ files: of }) => 'webhooks.yml' in of).map(({ container }) => container);
+    expect(given.sort()).toEqual(['api', 'worker']);
+    expect(all.flatMap(({ files: of }) => Object.keys(of))).not.toContain('seal-passphrase');
+  });
+
   test('never gets the key of the CA, or the key of another one', () => {
     for (const hasOwnCertificate of [false, true]) {
-      const all = handouts('full', { postgres: own, redis: own }, hasOwnCertificate);
+      const all = handouts('full', { postgres: own, redis: own }, () => hasOwnCertificate);
       const given = all.flatMap((it) => Object.values(it.files)).filter((source) => source.endsWith('.key'));
       expect(given).not.toContain('tls/ca.key');
       expect(new Set(given).size).toBe(given.length);

@@ -16,6 +16,7 @@ afterAll(() => rmSync(scratch, { recursive: true }));
 
 interface Outcome {
   code: unknown;
+  stdout: string;
   stderr: string;
   folder: string;
 }
@@ -31,8 +32,8 @@ function stack(docker: string | undefined, ...words: string[]): Promise<Outcome>
   }
   const env = { ...process.env, PATH: join(home, 'bin') };
   return new Promise((resolve) => {
-    execFile(process.execPath, [script, '--folder', folder, ...words], { env }, (error, _stdout, stderr) => {
-      resolve({ code: error?.code ?? 0, stderr, folder });
+    execFile(process.execPath, [script, '--folder', folder, ...words], { env }, (error, stdout, stderr) => {
+      resolve({ code: error?.code ?? 0, stdout, stderr, folder });
     });
   });
 }
@@ -55,6 +56,16 @@ test('a Docker that does not run, and one without Compose 2, are named', async (
   expect(withoutCompose.stderr).toContain('`docker compose` does not work: install docker-compose-plugin');
   const old = await stack('[ "$1" != compose ] || echo 1.29.2', ...mini);
   expect(old.stderr).toContain('Docker Compose is 1.29.2, and version 2 is needed');
+});
+
+test('a folder of the stack that others could open is closed, and that is said', async () => {
+  const folder = join(scratch, 'loose');
+  mkdirSync(join(folder, 'secrets'), { recursive: true });
+  for (const path of [folder, join(folder, 'secrets')]) chmodSync(path, 0o755);
+  const { stdout, stderr } = await stack(undefined, '--folder', folder, '--uninstall', '--yes');
+  expect(stderr).toBe(`there is no stack in ${folder}\n`);
+  expect(stdout).toBe(`other users of this machine could open ${folder}, ${folder}/secrets: now only this user can\n`);
+  for (const path of [folder, join(folder, 'secrets')]) expect(statSync(path).mode & 0o777).toBe(0o700);
 });
 
 test('everything that is missing is said at once', async () => {
@@ -104,6 +115,31 @@ test('the settings are replaced in place: what an operator added or commented st
   ]);
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(await readEnv(folder)).toMatchObject({ CARDEA_IMAGE: 'cardea:2', CARDEA_TRASH_DAYS: '7' });
+});
+
+test('a value is written so that Compose reads it back, and an operator may quote in other ways', async () => {
+  const folder = mkdtempSync(join(scratch, 'quotes-'));
+  const path = join(folder, '.env');
+  // Docker Compose read each of these lines as the value.
+  const lines = {
+    CARDEA_STACK_DIR: [`it's $HOME \${X} #1 "q"`, String.raw`"it's \$HOME \${X} #1 \"q\""`],
+    COMPOSE_FILE: ['a\\n \\', String.raw`"a\\n \\"`],
+    CARDEA_DOMAIN: ['cardea.example.com,::1', 'cardea.example.com,::1'],
+    CARDEA_BIND: [' blanks ', '" blanks "'],
+  } as const;
+  const values = Object.fromEntries(Object.entries(lines).map(([name, [value]]) => [name, value]));
+  await writeEnv(folder, values);
+  expect(readFileSync(path, 'utf8').split('\n').slice(1, -1)).toEqual(
+    Object.entries(lines).map(([name, [, line]]) => `${name}=${line}`),
+  );
+  expect(await readEnv(folder)).toEqual(values);
+
+  const own = `A='it\\'s $x' # ours\nB=plain # ours\nC="a \\"b\\"" # ours\n`;
+  writeFileSync(path, own);
+  const read = { A: "it's $x", B: 'plain', C: 'a "b"' };
+  expect(await readEnv(folder)).toEqual(read);
+  await writeEnv(folder, read);
+  expect(readFileSync(path, 'utf8')).toBe(own);
 });
 
 describe('a container is waited for', () => {

@@ -2,36 +2,82 @@
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 
-import { CannotStart, exitCannotStart } from '../cannot-start.ts';
+import { closeToOthers } from '@cardea/process/private-mode';
+import { CannotStart, exitCannotStart, whyNot } from '../cannot-start.ts';
 import { parseChoices, parseHosts, parseProfile } from './choices.ts';
 import type { Choices } from './choices.ts';
-import { root } from './docker.ts';
+import { hasImage, root } from './docker.ts';
+import { readEnv } from './env-file.ts';
 import type { StackEnv } from './env-file.ts';
+import { giveAllToOwner } from './hand-out.ts';
 import { install } from './install.ts';
 import type { Ask } from './install.ts';
+import { refuseOtherChoices } from './other-choices.ts';
 import { apiService, installedStack } from './stack-env.ts';
+import { lockStack } from './stack-lock.ts';
+import { checkStackNames, checkStackPasswords, checkStackSettings } from './stack-settings.ts';
 import { uninstall } from './uninstall.ts';
 import { upgrade } from './upgrade.ts';
+
+// Of the stack's folder. Containers get copies of single files.
+const withSecrets = ['', '.env', 'secrets', 'tls', 'backups'];
 
 process.umask(0o077);
 try {
   await run(parseChoices(process.argv.slice(2)));
 } catch (error) {
   // The message of a failed command has what the command said.
-  const isExpected = error instanceof CannotStart || (error instanceof Error && 'cmd' in error);
-  if (!isExpected) throw error;
-  process.stderr.write(`${error.message}\n`);
+  const isCommand = error instanceof Error && 'cmd' in error;
+  process.stderr.write(`${isCommand ? error.message : whyNot(error, 'the command has failed')}\n`);
   process.exit(error instanceof CannotStart ? exitCannotStart : 1);
 }
 
 async function run(choices: Choices): Promise<void> {
   const folder = resolve(root, choices.folder);
+  if (choices.action === 'check') return check(folder, choices);
+  const unlock = await lockStack(folder, { ...choices, say });
+  try {
+    await act(folder, choices);
+  } finally {
+    await giveAllToOwner(folder);
+    await unlock();
+  }
+}
+
+async function check(folder: string, choices: Choices): Promise<void> {
+  const env = await readEnv(folder);
+  if (!env) return say(`the words are right; there is no stack in ${folder} yet`);
+  refuseOtherChoices(folder, env, choices);
+  installedStack(env);
+  checkStackNames(env);
+  await checkStackPasswords(folder, env);
+  // The services know their settings, and they are in the image.
+  const hasServices = await hasImage(env['CARDEA_IMAGE']!);
+  if (hasServices) await checkStackSettings(folder, env);
+  say(
+    hasServices
+      ? 'the settings are right'
+      : `the settings are right, but the services of ${env['CARDEA_IMAGE']} could not be asked: the image is not built yet`,
+  );
+}
+
+async function act(folder: string, choices: Choices): Promise<void> {
+  closeToOthers(
+    withSecrets.map((path) => join(folder, path)),
+    say,
+  );
+  const env = await readEnv(folder);
+  if (env) refuseOtherChoices(folder, env, choices);
   if (choices.action === 'install') return printInstalled(folder, await install(folder, choices, { ask, say }));
   if (choices.action === 'upgrade')
     return say(`the new version runs; the backup is in ${await upgrade(folder, { ...choices, say })}`);
   if (choices.deleteData && !choices.yes) await confirmDeletion(folder);
-  await uninstall(folder, choices);
-  say(choices.deleteData ? 'removed, with all data' : `removed; the data and ${folder} are still there`);
+  await uninstall(folder, { ...choices, say });
+  say(
+    choices.deleteData
+      ? 'removed, with all data; images of others, such as those of nginx and PostgreSQL, stay: `docker image ls` shows them'
+      : `removed; the data and ${folder} are still there`,
+  );
 }
 
 async function ask(choices: Choices): ReturnType<Ask> {

@@ -3,16 +3,18 @@ import { basename, join } from 'node:path';
 
 import { readIfThere, replaceFile } from '@cardea/process/durable-file';
 import { CannotStart } from '../cannot-start.ts';
-import { backUp, restore } from './backup.ts';
-import { buildImage, composeOf } from './docker.ts';
+import { backUp, measureData, restore } from './backup.ts';
+import { buildImage, composeOf, root } from './docker.ts';
 import type { Compose } from './docker.ts';
 import { readEnv, writeEnv } from './env-file.ts';
 import type { StackEnv } from './env-file.ts';
 import { untilHealthy } from './health.ts';
 import type { Progress } from './health.ts';
+import { checkUpgradeRoom } from './requirements.ts';
 import { installedStack } from './stack-env.ts';
 import { ensureStackFolder } from './stack-folder.ts';
-import { keepVersionFiles, nameNewImage } from './version-files.ts';
+import { checkStackNames, checkStackPasswords, checkStackSettings } from './stack-settings.ts';
+import { keepVersionFiles, nameNewImage, removeOldVersions } from './version-files.ts';
 
 /** The file that says that an upgrade is under way, and how to go back. */
 interface Note {
@@ -35,10 +37,13 @@ const noteIn = (folder: string) => join(folder, 'upgrade.json');
  * @throws CannotStart if there is no stack, or if it went back
  */
 export async function upgrade(folder: string, progress: Progress): Promise<string> {
-  const from = await readEnv(folder);
+  const from = await readSettledEnv(folder, progress);
   if (!from) throw new CannotStart(`there is no stack in ${folder}: run this command without --upgrade to install one`);
-  await finishInterruptedUpgrade(folder, progress);
 
+  // The new version may read other names than the one that runs.
+  checkStackNames({ ...from, COMPOSE_FILE: join(root, basename(from['COMPOSE_FILE']!)) });
+  await checkStackPasswords(folder, from);
+  await checkUpgradeRoom(folder, await measureData(stopped(from)));
   const now = new Date();
   const image = await nameNewImage(now);
   progress.say(`building ${image}`);
@@ -51,6 +56,7 @@ export async function upgrade(folder: string, progress: Progress): Promise<strin
     backup: join(folder, 'backups', now.toISOString().slice(0, 19).replaceAll(':', '-')),
     isBackedUp: false,
   };
+  await checkStackSettings(folder, note.to);
   await writeNote(folder, note);
   try {
     await replaceVersion(folder, note, progress);
@@ -71,15 +77,22 @@ export async function upgrade(folder: string, progress: Progress): Promise<strin
       cause: error,
     });
   }
+  await removeOldVersions(folder, [image, from['CARDEA_IMAGE']!], progress.say);
   return note.backup;
 }
 
-/** Goes back to the version before if an upgrade was interrupted, by a power cut for example. */
-export async function finishInterruptedUpgrade(folder: string, progress: Progress): Promise<void> {
+/**
+ * Returns the settings of the stack, or undefined if there is none. If an upgrade was interrupted, by a power cut for
+ * example, it first goes back to the version before: the settings in the file are those of the new version until then, so
+ * who changes the stack reads them here.
+ */
+export async function readSettledEnv(folder: string, progress: Progress): Promise<StackEnv | undefined> {
   const note = await readNote(folder);
-  if (note === undefined) return;
-  progress.say('an upgrade was interrupted: going back to the version before');
-  await goBack(folder, note, progress);
+  if (note !== undefined) {
+    progress.say('an upgrade was interrupted: going back to the version before');
+    await goBack(folder, note, progress);
+  }
+  return readEnv(folder);
 }
 
 async function replaceVersion(folder: string, note: Note, progress: Progress): Promise<void> {

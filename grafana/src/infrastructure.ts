@@ -102,6 +102,21 @@ export function infrastructure(): DashboardBuilder {
     )
     .withPanel(
       panel({
+        id: 19,
+        title: 'Transactions of Cardea',
+        description:
+          'A conflict was rolled back because of another transaction, and ran again: at most 1 in 100 commits.',
+        queries: [
+          [
+            `sum by (job, outcome) (rate(cardea_db_transactions_total{${of}}[$__rate_interval]))`,
+            '{{job}}: {{outcome}}',
+          ],
+        ],
+        unit: 'ops',
+      }),
+    )
+    .withPanel(
+      panel({
         id: 9,
         title: 'Size of the databases',
         description: 'That of the audit log only grows.',

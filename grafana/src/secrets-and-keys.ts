@@ -5,12 +5,15 @@ import { panel } from './panels.ts';
 
 const of = 'instance=~"$instance"';
 
+// An operation is what follows the colon: `…/keys/{name}:encrypt`.
+const keyUses = `job="api-service", route=~".*/keys/.*:.*", ${of}`;
+
 /** What is done with secrets and keys? */
 export function secretsAndKeys(): DashboardBuilder {
   return emptyDashboard({
     uid: 'cardea-keys',
     title: 'Secrets and keys',
-    description: 'What is done with secrets, DEKs and KEKs.',
+    description: 'What is done with secrets, keys, DEKs and KEKs.',
   })
     .withVariable(
       labelVariable({ name: 'instance', label: 'Instance', metric: 'cardea_certificate_expiry_timestamp_seconds' }),
@@ -39,6 +42,34 @@ export function secretsAndKeys(): DashboardBuilder {
         unit: 'none',
         thresholds: { warning: 1 },
         alerts: ['CardeaBreakGlass'],
+      }),
+    )
+    .withRow(new RowBuilder('Keys').id(103))
+    .withPanel(
+      panel({
+        id: 10,
+        title: 'Uses of keys',
+        description: 'Calls of each operation. A batch is one call. `:versions` of a key has its own counts.',
+        queries: [
+          [
+            `sum by (route) (rate(cardea_http_request_duration_seconds_count{${keyUses}}[$__rate_interval]))`,
+            '{{route}}',
+          ],
+        ],
+        unit: 'reqps',
+      }),
+    )
+    .withPanel(
+      panel({
+        id: 11,
+        title: 'Time of a use of a key',
+        description:
+          'Half of the calls, and 99 of 100, are faster. RSA-4096 takes milliseconds, and others wait for it.',
+        queries: [
+          [keyQuantile(0.5), 'p50'],
+          [keyQuantile(0.99), 'p99'],
+        ],
+        unit: 's',
       }),
     )
     .withRow(new RowBuilder('DEKs').id(101))
@@ -115,6 +146,11 @@ export function secretsAndKeys(): DashboardBuilder {
         unit: 'none',
       }),
     );
+}
+
+function keyQuantile(share: number): string {
+  const buckets = `cardea_http_request_duration_seconds_bucket{${keyUses}}`;
+  return `histogram_quantile(${share}, sum by (le) (rate(${buckets}[$__rate_interval])))`;
 }
 
 function kekQuantile(share: number): string {
