@@ -2,10 +2,11 @@ import type { TestSystem } from './system.ts';
 
 /**
  * All rows of some tables, each as text. They are sorted, because an updated row may move. The last readers are left
- * out, because api-service stores them later.
+ * out, because api-service stores them later. What it has counted of the uses of keys is stored first.
  */
 export async function contentsOf(system: TestSystem, tables: readonly string[]): Promise<Record<string, string[]>> {
   const contents: Record<string, string[]> = {};
+  await system.vault.keyUses.flush();
   const db = system.openDatabase();
   try {
     for (const table of tables) {

@@ -1,4 +1,4 @@
-import { chmodSync, cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +9,8 @@ const product = fileURLToPath(new URL('../../../nginx/', import.meta.url));
 /** A real nginx with the product's own configuration. */
 export interface NginxServer {
   url: string;
+  /** Where its configuration is. After a change, `reload`. */
+  folder: string;
   /** Its own counts, for an exporter (stub_status). */
   statusUrl: string;
   /** The requests it has logged until now. */
@@ -65,12 +67,20 @@ export async function startTlsNginx(
     writeFileSync(join(folder, 'api-services.conf'), upstreams(apiUrls));
     writeFileSync(join(folder, 'nginx.pem'), readFileSync(files.certificate));
     writeFileSync(join(folder, 'nginx.key'), readFileSync(files.key));
+    writeFileSync(join(folder, 'https-port.conf'), httpsPortConf(ports.tls));
+    const inContainer = { 8443: ports.tls, 8080: ports.plain, 8480: ports.status };
+    for (const [inside, port] of Object.entries(inContainer)) {
+      const conf = hasIpv6 ? listenConf('[::1]', Number(inside), port) : '';
+      writeFileSync(join(folder, `listen-${inside}.conf`), conf);
+    }
     if (files.consoleFolder) cpSync(files.consoleFolder, join(folder, 'console'), { recursive: true });
     change(join(folder, 'cardea/server.conf'), { 'root /srv/cardea;': `root ${folder};` });
+    mkdirSync(join(folder, 'acme/.well-known/acme-challenge'), { recursive: true });
     const main = readFileSync(join(product, 'nginx.conf'), 'utf8').replaceAll('/tmp/', `${folder}/`);
     return replace(main, {
       'listen 8443 ssl http2;': `listen 127.0.0.1:${ports.tls} ssl http2;`,
       'listen 8080;': `listen 127.0.0.1:${ports.plain};`,
+      'root /srv/acme;': `root ${folder}/acme;`,
       'listen 8480;': `listen 127.0.0.1:${ports.status};`,
       'ssl_certificate /run/cardea/nginx.pem;': `ssl_certificate ${folder}/nginx.pem;`,
       'ssl_certificate_key /run/cardea/nginx.key;': `ssl_certificate_key ${folder}/nginx.key;`,
@@ -79,6 +89,19 @@ export async function startTlsNginx(
   return { ...server, url: `https://localhost:${ports.tls}`, plainUrl: `http://127.0.0.1:${ports.plain}` };
 }
 
+/** The file `https-port.conf`, which the compose files write: browsers are sent to this port. */
+export function httpsPortConf(port: number): string {
+  return `map "${port}" $https_port { "443" ""; default ":${port}"; }\n`;
+}
+
+/** The file `listen-<port>.conf`, which the compose files write: the port of the container, here at this address and port. */
+export function listenConf(address: string, inside: number, port: number): string {
+  return `listen ${address}:${port}${inside === 8443 ? ' ssl http2' : ''};\n`;
+}
+
+/** Whether this machine has IPv6. */
+export const hasIpv6 = existsSync('/proc/net/if_inet6');
+
 /** Starts an nginx with the main configuration that `configure` returns. It is ready before an api-service is asked. */
 async function start(statusUrl: string, configure: (folder: string) => string) {
   const binary = findServer('nginx');
@@ -86,7 +109,9 @@ async function start(statusUrl: string, configure: (folder: string) => string) {
   mkdirSync(join(folder, 'cardea'));
   for (const file of readdirSync(product)) cpSync(join(product, file), join(folder, 'cardea', file));
   const accessLog = join(folder, 'access.log');
-  change(join(folder, 'cardea/server.conf'), { 'access_log /dev/stdout cardea;': `access_log ${accessLog} cardea;` });
+  change(join(folder, 'cardea/every-server.conf'), {
+    'access_log /dev/stdout cardea;': `access_log ${accessLog} cardea;`,
+  });
   const main = join(folder, 'nginx.conf');
   writeFileSync(main, configure(folder));
 
@@ -130,7 +155,7 @@ function mainOf(folder: string, statusPort: number): string {
 worker_processes 1;
 error_log stderr crit;
 pid ${folder}/nginx.pid;
-events { worker_connections 512; }
+events { worker_connections 1024; }
 http {
     ${modules.map((module) => `${module}_temp_path ${folder}/spool-${module};`).join('\n    ')}
     include ${folder}/cardea/plain.conf;

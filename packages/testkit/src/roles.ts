@@ -2,9 +2,10 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { migrateAll } from '@cardea/deploy/migrate';
-import { findServer, runSql } from './servers.ts';
+import { runSql } from '@cardea/storage/test/run-sql';
+import { findServer } from './servers.ts';
 
-export type RoleName = 'migrate' | 'api' | 'worker' | 'audit_append' | 'audit_read';
+export type RoleName = 'migrate' | 'api' | 'worker' | 'audit_append' | 'audit_read' | 'exporter';
 
 /** The databases of one installation of profile full, by name. */
 export interface DatabaseNames {
@@ -22,7 +23,7 @@ export function passwordOf(role: RoleName): string {
  * at the same time. `url` is that of the superuser.
  */
 export async function makeRoles(url: string, { api, audit }: DatabaseNames): Promise<void> {
-  const roles: RoleName[] = ['migrate', 'api', 'worker', 'audit_append', 'audit_read'];
+  const roles: RoleName[] = ['migrate', 'api', 'worker', 'audit_append', 'audit_read', 'exporter'];
   const passwords = roles.flatMap((role) => ['-v', `${role}_password=${passwordOf(role)}`]);
   const databases = ['-v', `database=${api}`, '-v', `audit_database=${audit}`];
   const script = fileURLToPath(import.meta.resolve('@cardea/deploy/roles.sql'));

@@ -15,11 +15,11 @@ import {
 import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createConnection, createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from 'pg';
+import { redisUsers } from '@cardea/deploy/stack/redis-users';
+import { createDatabase, runSql } from '@cardea/storage/test/run-sql';
 
 const READY_WITHIN_MS = 30_000;
 // PostgreSQL refuses to run as root. This is `nobody` on every Linux.
@@ -107,7 +107,7 @@ export async function startPostgres({ fsync = 'off', tls }: PostgresOptions = {}
     url,
     dataFolder: data,
     tlsHost: port === undefined ? undefined : `localhost:${port}`,
-    createDatabase: () => createDatabase(url),
+    createDatabase: async () => (await createDatabase(url)).url,
     async crash() {
       await down();
       await up();
@@ -127,7 +127,7 @@ export async function startPostgres({ fsync = 'off', tls }: PostgresOptions = {}
 
 export interface RedisOptions {
   tls?: ServerTls;
-  /** Of the user `cardea`, without spaces. */
+  /** Of the users `cardea` and `exporter`. */
   password?: string;
 }
 
@@ -144,7 +144,7 @@ export async function startRedis({ tls, password = '' }: RedisOptions = {}): Pro
   const pidFile = join(folder, 'redis.pid');
   const onlyInMemory = ['--save', '', '--appendonly', 'no'];
   const flags = ['--port', '0', '--unixsocket', socket, ...onlyInMemory, '--dir', folder, '--pidfile', pidFile];
-  const overTls = tls ? redisTls(folder, tls, { port: port!, password }) : [];
+  const overTls = tls ? await redisTls(folder, tls, { port: port!, password }) : [];
   const guard = startGuarded(folder, 'KILL', [binary, ...flags, ...overTls]);
   const answers = () => ready(guard, folder, () => sendRedis(socket, 'PING'));
   await answers();
@@ -173,7 +173,7 @@ export async function startRedis({ tls, password = '' }: RedisOptions = {}): Pro
 export async function testDatabase(): Promise<string> {
   const url = process.env['CARDEA_TEST_POSTGRES_URL'];
   if (!url) throw new Error('CARDEA_TEST_POSTGRES_URL is not set: did jest run its globalSetup?');
-  return await createDatabase(url);
+  return (await createDatabase(url)).url;
 }
 
 /**
@@ -200,17 +200,18 @@ function postgresTls(folder: string, tls: ServerTls, port: number): Record<strin
   return { listen_addresses: 'localhost', port: String(port), ssl: 'on', ssl_cert_file: cert, ssl_key_file: key };
 }
 
-function redisTls(folder: string, tls: ServerTls, { port, password }: { port: number; password: string }): string[] {
+// With the users of the product, but for `default`: tests speak as it over the socket.
+async function redisTls(
+  folder: string,
+  tls: ServerTls,
+  { port, password }: { port: number; password: string },
+): Promise<string[]> {
   const { ca, cert, key } = ownedByServer(folder, tls);
   const files = ['--tls-ca-cert-file', ca, '--tls-cert-file', cert, '--tls-key-file', key, '--tls-auth-clients', 'no'];
-  return [
-    '--tls-port',
-    String(port),
-    '--bind',
-    '127.0.0.1',
-    ...files,
-    ...`--user cardea on >${password} ~* &* +@all`.split(' '),
-  ];
+  const users = (await redisUsers({ cardea: password, exporter: password }))
+    .filter((line) => !line.startsWith('user default '))
+    .flatMap((line) => `--${line}`.split(' '));
+  return ['--tls-port', String(port), '--bind', '127.0.0.1', ...files, ...users];
 }
 
 /** Copies the files for the user that servers run as. */
@@ -225,13 +226,22 @@ function ownedByServer(folder: string, files: ServerTls): ServerTls {
   return { ca: copy('ca'), cert: copy('cert'), key: copy('key') };
 }
 
+// Below the ports that systems give to connections by themselves: a server that starts again finds its port free.
+const PORTS = { from: 10_000, count: 20_000 };
+
 /** A port of the loopback interface that is free now. */
 export async function findFreePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = PORTS.from + Math.floor(Math.random() * PORTS.count);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 /** Makes a new folder that belongs to the user that servers run as. */
@@ -390,25 +400,6 @@ export async function ready(guard: ChildProcess, folder: string, probe: () => Pr
       await stop(guard);
       throw new Error(`the server did not start: ${log}`, { cause: error });
     }
-  }
-}
-
-async function createDatabase(serverUrl: string): Promise<string> {
-  const name = `test_${crypto.randomUUID().replaceAll('-', '')}`;
-  await runSql(serverUrl, `create database ${name}`);
-  const url = new URL(serverUrl);
-  url.pathname = `/${name}`;
-  return url.href;
-}
-
-/** Runs one statement on a new connection. */
-export async function runSql(url: string, sql: string): Promise<void> {
-  const client = new Client({ connectionString: url });
-  await client.connect();
-  try {
-    await client.query(sql);
-  } finally {
-    await client.end();
   }
 }
 

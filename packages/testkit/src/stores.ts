@@ -88,6 +88,7 @@ async function writePasswords(folder: string, redisPassword = ''): Promise<Passw
     worker: passwordOf('worker'),
     audit_append: passwordOf('audit_append'),
     audit_read: passwordOf('audit_read'),
+    exporter: passwordOf('exporter'),
     redis: redisPassword,
   };
   await mkdir(folder, { mode: 0o700 });

@@ -12,6 +12,8 @@ import { startAuditService } from '@cardea/audit-service/start';
 import type { Role } from '@cardea/contracts/caller';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import type { JobName, JobPayload } from '@cardea/contracts/jobs';
+import { steadyClock } from '@cardea/contracts/steady-clock';
+import type { SteadyClock } from '@cardea/contracts/steady-clock';
 import type { PasswordCost } from '@cardea/crypto/password';
 import { AUDIT_DEADLINE_MS } from '@cardea/http/client/audit-client';
 import { readKekConfig } from '@cardea/kek-service/config';
@@ -27,6 +29,7 @@ import { jobHandlers } from '@cardea/vault/jobs';
 import { systemCaller } from '@cardea/vault/system-caller';
 import { createUser } from '@cardea/vault/users/users';
 import { Person, Stranger } from './person.ts';
+import { findFreePort } from './servers.ts';
 import { makeStores } from './stores.ts';
 import type { OwnServers, Stores } from './stores.ts';
 
@@ -74,6 +77,8 @@ export interface TestSystem extends AsyncDisposable {
   readonly endpoints: readonly Endpoint[];
   /** The cost of password hashes, from the next start of api-service on. */
   passwordCost: PasswordCost;
+  /** How long a client may take nothing of its answer, in milliseconds, from the next start of api-service on. */
+  unreadMsMax: number | undefined;
   /**
    * True if jobs also run on their schedule, from the next start on: in mini in api-service, in full in a worker
    * process, which uses the real clock. The default is false.
@@ -83,13 +88,14 @@ export interface TestSystem extends AsyncDisposable {
   as(username: Username): Promise<Person>;
   /** The person that `as` signs in. It has no token until then. */
   person(username: Username): Person;
-  /** Moves the clock of every service forward. */
+  /** Moves the clocks of every service forward. A negative time sets only the time of day back. */
   passTime(ms: number): void;
   /** Stops the clock of every service at a time, in milliseconds since 1970, until `startClock`. */
   stopClockAt(ms: number): void;
   /** Lets the clock go on from where it was stopped. */
   startClock(): void;
   now(): Date;
+  steadyMs: SteadyClock;
   /** Runs a job at once, by this clock, as a worker does when the job is due. */
   runJob<N extends JobName>(name: N, payload: JobPayload<N>, run?: Partial<JobRun>): Promise<void>;
   /** Opens a new connection to a database, with all rights, as an attacker with access to the disk could. */
@@ -129,12 +135,16 @@ export function prepareTestSystem(
 ): PreparedSystem {
   let stores: Stores | undefined;
   let offsetMs = 0;
+  // What `passTime` has added. It never steps back: nobody can set this clock.
+  let passedMs = 0;
+  const steadyMs = () => steadyClock() + passedMs;
   let stoppedAt: number | undefined;
   const now = () => new Date(stoppedAt ?? Date.now() + offsetMs);
   const running = new Map<ServiceName, Running>();
   const persons = new Map<Username, Person>();
   const signedInUntil = new Map<Username, number>();
   let passwordCost = cheapPasswordCost;
+  let unreadMsMax: number | undefined;
   let keepsSchedule = false;
   let worker: StartedWorker | undefined;
   let seeded = false;
@@ -170,20 +180,20 @@ export function prepareTestSystem(
 
   const starters: Record<ServiceName, () => Promise<Running>> = {
     kek() {
-      const overrides = { now: () => now().getTime(), passphraseCost: cheapPasswordCost };
+      const overrides = { now: () => now().getTime(), steadyMs, passphraseCost: cheapPasswordCost };
       return startKekService(readKekConfig(environment('kek')), overrides);
     },
     audit: () => startAuditService(readAuditConfig(environment('audit')), { now }),
     api() {
-      const overrides = { now, passwordCost, auditDeadlineMs, keepsSchedule };
+      const overrides = { now, steadyMs, passwordCost, auditDeadlineMs, keepsSchedule, unreadMsMax };
       return startApiService(readApiConfig(environment('api')), overrides);
     },
   };
 
   async function startService(name: ServiceName): Promise<void> {
+    if (!ports.has(name)) ports.set(name, String(await findFreePort()));
     const service = await starters[name]();
     running.set(name, service);
-    ports.set(name, new URL(service.url).port);
     if (name === 'audit') auditUrl = service.url;
   }
 
@@ -256,6 +266,12 @@ export function prepareTestSystem(
     set passwordCost(cost) {
       passwordCost = cost;
     },
+    get unreadMsMax() {
+      return unreadMsMax;
+    },
+    set unreadMsMax(ms) {
+      unreadMsMax = ms;
+    },
     get keepsSchedule() {
       return keepsSchedule;
     },
@@ -275,7 +291,9 @@ export function prepareTestSystem(
       }
     },
     async as(username) {
-      if ((signedInUntil.get(username) ?? 0) <= now().getTime()) {
+      const leftMs = (signedInUntil.get(username) ?? 0) - now().getTime();
+      // After the clock was set back, a session of the future is void.
+      if (leftMs <= 0 || leftMs > SIGNED_IN_MS) {
         const password = username === 'admin' ? await initialPassword(started(stores).dataDir) : PASSWORD;
         person(username).continueAs(await Person.signIn(url(), username, password));
         signedInUntil.set(username, now().getTime() + SIGNED_IN_MS);
@@ -283,13 +301,17 @@ export function prepareTestSystem(
       return person(username);
     },
     person,
-    passTime: (ms) => void (offsetMs += ms),
+    passTime(ms) {
+      offsetMs += ms;
+      passedMs += Math.max(0, ms);
+    },
     stopClockAt: (ms) => void (stoppedAt = ms),
     startClock() {
       offsetMs = now().getTime() - Date.now();
       stoppedAt = undefined;
     },
     now,
+    steadyMs,
     async runJob(name, payload, { signal = new AbortController().signal, done = () => undefined } = {}) {
       await using rights = await workerRights();
       await jobHandlers(rights.vault)[name](payload, { signal, done });
