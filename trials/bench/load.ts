@@ -20,10 +20,12 @@ export interface Load {
   seconds: number;
   /** Writes values under a thousand names below the path of `url`. Otherwise `url` is read. */
   writes?: boolean;
+  /** Is posted to `url`. */
+  body?: string;
 }
 
 /** Sends requests for some seconds, after a warm-up. @throws Error if a request is refused or fails */
-export async function measure({ url, connections, token, seconds, writes = false }: Load): Promise<Measured> {
+export async function measure({ url, connections, token, seconds, writes = false, body }: Load): Promise<Measured> {
   let n = 0;
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
   const write = (request: autocannon.Request): autocannon.Request => {
@@ -36,7 +38,7 @@ export async function measure({ url, connections, token, seconds, writes = false
   };
   const options: autocannon.Options = writes
     ? { url, connections, duration: seconds, requests: [{ method: 'PUT', headers, setupRequest: write }] }
-    : { url, connections, duration: seconds, headers };
+    : { url, connections, duration: seconds, headers, ...(body === undefined ? {} : { method: 'POST', body }) };
   const warmUp = await autocannon({ ...options, duration: WARM_UP_SECONDS });
   const result = await autocannon(options);
   if (result.non2xx > 0 || result.errors > 0)

@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startCardea } from './cardea.ts';
+import { measureFlood } from './flood.ts';
 import { measureFull } from './full.ts';
+import { measureKeys } from './keys.ts';
 import { measure } from './load.ts';
 import type { Measured } from './load.ts';
 import { memoryOf } from './memory.ts';
@@ -21,8 +23,10 @@ import { measureSweeps } from './sweeps.ts';
  *
  *   pnpm bench [seconds] [connections,…]
  *   pnpm bench full [seconds] [connections,…] [api-services] [milliseconds to PostgreSQL]
+ *   pnpm bench flood [full]
  *   pnpm bench sweeps
  *   pnpm bench rotation
+ *   pnpm bench keys [seconds]
  */
 const seconds = Number(process.argv[2] ?? 4);
 const connectionCounts = (process.argv[3] ?? '1,16,64,256').split(',').map(Number);
@@ -33,8 +37,10 @@ const ROUNDS = 3;
 /* eslint-disable no-console -- a command prints its table */
 const parts: Record<string, () => Promise<void>> = {
   full: measureFull,
+  flood: measureFlood,
   sweeps: measureSweeps,
   rotation: measureRotation,
+  keys: measureKeys,
 };
 await (parts[process.argv[2] ?? ''] ?? main)();
 

@@ -1,10 +1,11 @@
 // Installs each profile with the command `stack`, on the Docker of this machine, and looks at everything that the command
-// promises: the main job through nginx with TLS, a crash of each container, a second run, an upgrade, an upgrade that
-// fails, an uninstall that keeps the data, one that does not:
+// promises: the main job through nginx with TLS, shares that unseal, a crash of each container, a second run, an upgrade, an
+// upgrade that fails, an uninstall that keeps the data, one that does not:
 //   pnpm test:compose            # or pnpm test:compose mini
 // It takes about ten minutes, most of them for images. If something is wrong, it exits with 1 and says what.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,11 +37,14 @@ try {
 async function runTrial(profile: Profile): Promise<void> {
   const stack = await planStack(profile, join(scratch, profile));
   try {
+    if (profile === 'mini') putOwnFiles(stack);
     const began = performance.now();
     await stack.install();
     say(`profile ${profile}: installed in ${seconds(began)}, the image has ${await imageMib(stack)} MiB`);
     await checkMainJob(stack);
+    if (profile === 'mini') await checkOwnFiles(stack);
     await checkSeparation(stack);
+    await checkOperator(stack);
     if (profile === 'full') await checkMonitoring(stack);
     await checkCrashes(stack);
     await checkSecondRun(stack);
@@ -68,6 +72,33 @@ async function checkMainJob({ door, compose, api }: Stack): Promise<void> {
   say(`the main job works through nginx with TLS, and the export verifies (${verdict.trim().split('\n').at(-1)})`);
 }
 
+/** The files that an operator may put into the folder before the first run. */
+function putOwnFiles({ folder }: Stack): void {
+  mkdirSync(folder, { mode: 0o700 });
+  const secret = `whsec_${randomBytes(32).toString('base64')}`;
+  const endpoint = { name: 'pager', url: 'https://pager.example/', events: ['kek.rotated'], secret };
+  for (const [name, text] of Object.entries({
+    'webhooks.yml': JSON.stringify({ endpoints: [endpoint] }),
+    'seal-passphrase': randomBytes(32).toString('base64url'),
+  })) {
+    writeFileSync(join(folder, name), text, { mode: 0o600 });
+  }
+}
+
+/** They are used. That the passphrase opens kek-service again shows when kek-service is killed. */
+async function checkOwnFiles(stack: Stack): Promise<void> {
+  const token = await signIn(stack);
+  const seals = expectStatus(await stack.door.send('GET', '/seals', { token }), 200).body.toString();
+  assert.match(seals, /"type":"passphrase"/);
+  assert.doesNotMatch(seals, /"type":"file"/);
+  expectStatus(await stack.door.send('POST', '/rotations', { token, body: { kind: 'kek' } }), 202);
+  await stack.until('a delivery for the receiver', async () => {
+    const deliveries = expectStatus(await stack.door.send('GET', '/webhooks/deliveries', { token }), 200);
+    return deliveries.body.toString().includes('"pager"');
+  });
+  say('the passphrase and the receivers of the folder are used');
+}
+
 /** Who is not beside whom in the drawing cannot reach them, and a container can write only where it must. */
 async function checkSeparation({ compose, api }: Stack): Promise<void> {
   const isRefused = (service: string, ...words: string[]) =>
@@ -83,6 +114,38 @@ async function checkSeparation({ compose, api }: Stack): Promise<void> {
     assert.ok(await isRefused(service, 'cat', '/stack/tls/ca.key'), `${service} reads the key of the CA`);
   }
   say('containers reach only their neighbours, and write only to their data');
+}
+
+/** The holders of shares open a sealed kek-service by the container of the operator, which reaches nobody else. */
+async function checkOperator(stack: Stack): Promise<void> {
+  const token = await signIn(stack);
+  const body = { type: 'shamir', shares: 3, threshold: 2 };
+  const made = expectStatus(await stack.door.send('POST', '/seals', { token, body }), 201).body.toString();
+  const { shareTexts } = JSON.parse(made) as { shareTexts: [string, string, string] };
+  assert.match(await stack.operate(['unseal'], `${shareTexts[0]}\n${shareTexts[1]}\n`), /this would open it/);
+  assert.match(await stack.operate(['seal']), /is sealed/);
+  await stack.until('no read while it is sealed', async () => {
+    return (await stack.door.send('GET', SECRET, { token })).status === 503;
+  });
+  assert.match(await stack.operate(['status']), /^sealed$/m);
+  await assert.rejects(stack.operate(['unseal'], `${shareTexts[2]}\n`), /That was not enough/);
+  assert.match(await stack.operate(['unseal'], `${shareTexts[1]}\n`), /^The keyring is open\.$/m);
+  await stack.until('a read after it was unsealed', () => readsAgain(stack));
+
+  const reaches = (host: string, port: number) =>
+    stack.operate(['-e', connect(host, port)], '', ['--entrypoint', 'node']).then(
+      () => true,
+      () => false,
+    );
+  assert.ok(await reaches('kek', 8401), 'the operator does not reach kek');
+  for (const [host, port] of [
+    ['audit', 8402],
+    [stack.api, 8400],
+    ['1.1.1.1', 443],
+  ] as const) {
+    assert.ok(!(await reaches(host, port)), `the operator reaches ${host}`);
+  }
+  say('shares open a sealed kek-service by the container of the operator');
 }
 
 /** A program that ends with 0 if this address answers in 3 s. */

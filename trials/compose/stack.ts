@@ -28,6 +28,8 @@ export interface Stack {
   run(words: string[], from?: string): Promise<number | null>;
   /** Installs it, or resumes. @throws Error if the command fails */
   install(): Promise<void>;
+  /** Runs a command in the container of the operator, who types this. @throws Error with what it said */
+  operate(words: string[], typed?: string, options?: string[]): Promise<string>;
   /** The ids of its containers. */
   ids(): Promise<string[]>;
   /** Kills the first process of a container, as a crash does. Docker then starts it again. */
@@ -63,6 +65,12 @@ export async function planStack(profile: Profile, folder: string): Promise<Stack
     async install() {
       const code = await stack.run((await readEnv(folder)) ? [] : planned);
       if (code !== 0) throw new Error(`the command stack ended with ${code}`);
+    },
+    async operate(words, typed = '', options = []) {
+      const before = ['compose', '--env-file', join(folder, '.env'), 'run', '--rm', '--no-TTY', ...options];
+      const running = promisify(execFile)('docker', [...before, 'operator', ...words], { cwd: root });
+      running.child.stdin!.end(typed);
+      return (await running).stdout;
     },
     async ids() {
       return (await compose.run('ps', '--all', '--quiet')).trim().split('\n').sort();

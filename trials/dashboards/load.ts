@@ -11,7 +11,7 @@ const SECRETS = 20;
 // A token may be used for 5 minutes.
 const SIGN_IN_AGAIN_MS = 4 * 60_000;
 
-/** Clients that read, list and write until they are stopped. They go on after an answer of any kind. */
+/** Clients that read, list, write and encrypt until they are stopped. They go on after an answer of any kind. */
 export interface Load {
   admin: Person;
   /** How many answers there were, by status. */
@@ -23,6 +23,8 @@ export async function startLoad(url: string, password: string): Promise<Load> {
   const admin = await Person.signIn(url, 'admin', password);
   await admin.createVault(VAULT);
   for (let index = 0; index < SECRETS; index += 1) await admin.putSecret(VAULT, `s${index}`, `value ${index}`);
+  const keys = `/vaults/${VAULT}/keys`;
+  await admin.post(keys, { name: 'k', algorithm: 'aes-256-gcm' }).expect(201);
   const statuses = new Map<number, number>();
   const stopping = new AbortController();
   const note = (status: number) => statuses.set(status, (statuses.get(status) ?? 0) + 1);
@@ -33,6 +35,7 @@ export async function startLoad(url: string, password: string): Promise<Load> {
       try {
         if (turn % 10 === 0) note((await admin.put(secret, { value: `value ${turn} of ${index}` })).status);
         else if (turn % 10 === 1) note((await admin.get(`/vaults/${VAULT}/secrets?limit=10`)).status);
+        else if (turn % 10 === 2) note((await admin.post(`${keys}/k:encrypt`, { plaintextBase64: 'AAAA' })).status);
         else note((await admin.get(secret)).status);
       } catch {
         // A cut connection counts as no answer. The trial stops services on purpose.

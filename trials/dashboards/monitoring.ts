@@ -95,7 +95,10 @@ function startPrometheus(targets: Record<string, readonly string[]>, alertmanage
       `--config.file=${folder}/prometheus.yml`,
       `--web.listen-address=${at}`,
       `--storage.tsdb.path=${folder}/data`,
+      // What Prometheus 3 does by itself: the links of alerts have the port.
+      '--enable-feature=expand-external-labels',
     ],
+    env: 'CARDEA_GRAFANA_PORT=3000',
     probe: '/-/ready',
   });
 }

@@ -3,9 +3,6 @@
 //   pnpm test:faults [seconds] [seed] [fault]
 // Each fault happens once, and again until the seconds are over. `fault` is a part of the names of those that happen.
 // If a promise is broken, it exits with 1, names the first one, and prints where it leaves the keys and the log.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
@@ -19,6 +16,7 @@ import { Load, loadVaults } from '../kill/load.ts';
 import { createClient } from '../rotation/client.ts';
 import { faults } from './faults.ts';
 import type { Fault } from './faults.ts';
+import { runOn } from './run-on.ts';
 import { startLinkedStack } from './stack.ts';
 import type { LinkedStack } from './stack.ts';
 
@@ -41,21 +39,9 @@ if (!Number.isInteger(seconds) || seconds < 0 || chosen.length === 0) {
 }
 
 say(`${chosen.length} faults, seed ${seed}`);
-const folder = mkdtempSync(join(tmpdir(), 'cardea-faults-'));
-const stack = await startLinkedStack(folder);
-try {
-  await runTrial(stack);
-  await stack.stop();
-  rmSync(folder, { recursive: true });
-  process.exit(0);
-} catch (error) {
-  say(`\n${String(error)}\nits keys and its log are in ${folder}`);
-  await stack.stop().catch((error: unknown) => say(String(error)));
-  // Ends the load too, which may still run and gets no answers any more.
-  process.exit(1);
-}
+await runOn('faults', startLinkedStack, runTrial);
 
-async function runTrial(stack: LinkedStack): Promise<void> {
+async function runTrial(stack: LinkedStack, folder: string): Promise<void> {
   // The links run in this process: if a busy machine does not let it run, every way stalls.
   const pauses = monitorEventLoopDelay();
   pauses.enable();

@@ -38,9 +38,16 @@ export interface LinkedStack extends Stack {
   links: Readonly<Record<LinkedPeer, Link>>;
 }
 
+// One user plays all clients, and makes and has more vaults than one caller may.
+const SETTINGS = {
+  CARDEA_TRUSTED_PROXIES: '1',
+  CARDEA_UNWRAP_VAULTS_PER_MINUTE: '100000',
+  CARDEA_VAULTS_MADE_PER_USER: '100000',
+};
+
 /** Starts the stack, with its keys and its log in `folder`. */
 export async function startStack(folder: string, options: FullOptions = {}): Promise<Stack> {
-  const full = await startFull(folder, { apis: 2, settings: { CARDEA_TRUSTED_PROXIES: '1' }, ...options });
+  const full = await startFull(folder, { apis: 2, settings: SETTINGS, ...options });
   return putNginxBefore(full, full.urls);
 }
 
@@ -52,7 +59,7 @@ export async function startLinkedStack(folder: string): Promise<LinkedStack> {
     links.set(peer, link);
     return link.address;
   };
-  const full = await startFull(folder, { apis: 2, settings: { CARDEA_TRUSTED_PROXIES: '1' }, via });
+  const full = await startFull(folder, { apis: 2, settings: SETTINGS, via });
   const [first = '', ...others] = full.urls;
   const linked = `http://${await via('api-service', new URL(first).host)}`;
   const stack = await putNginxBefore(full, [linked, ...others]);

@@ -2,6 +2,7 @@ import type { Random } from '@cardea/testkit/random';
 import { FrontDoor } from '../kill/front-door.ts';
 import type { Answer, HttpRequest } from '../kill/front-door.ts';
 import { Violation } from '../kill/ledger.ts';
+import { userAgentOf } from './change-records.ts';
 import type { Outcome, Request } from './operations.ts';
 import type { Recorder } from './recorder.ts';
 
@@ -37,10 +38,12 @@ export class Client {
     const token = await this.#trial.token();
     const httpRequest = toHttpRequest(`/api/v1/vaults/${vault}/secrets/${name}`, request);
     const call = recorder.begin({ client: this.#number, name, request });
-    const answer = await this.#door.send({ ...httpRequest, token, ...this.#hangUp() });
+    const headers = { ...httpRequest.headers, 'User-Agent': userAgentOf(call.invokedAt) };
+    const answer = await this.#door.send({ ...httpRequest, headers, token, ...this.#hangUp() });
     // The connection was refused, so nothing was sent.
     if (answer.kind === 'unsent') return call.forget();
-    return call.end(answer.kind === 'cut' ? { is: 'lost' } : toOutcome(request, answer));
+    if (answer.kind === 'cut') return call.end({ is: 'lost' });
+    return call.end(toOutcome(request, answer), answer.receipt?.seq);
   }
 
   close(): void {

@@ -44,7 +44,8 @@ describe.each([
     stop.abort();
     await load;
 
-    requireLinearizable(recorder.operations);
+    const openDatabase = () => system.openDatabase();
+    await requireLinearizable(recorder.operations, { ...trial, token: admin.token, openDatabase });
     expect(Object.keys(recorder.counts())).toEqual(expect.arrayContaining(TELLING_OUTCOMES));
   }, 90_000);
 });

@@ -1,17 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import { VisitedStates } from './visited-states.ts';
-import { groupLost } from './lost-calls.ts';
-import type { LostGroup } from './lost-calls.ts';
-import type { Operation } from './operations.ts';
+import type { Operation, Outcome } from './operations.ts';
 import { step, unwritten } from './register.ts';
 import type { Register, Step } from './register.ts';
-
-const STATES_MAX = 500_000;
-
-/** The search had to be given up, so it is unknown whether an order exists. */
-export class Undecided extends Error {
-  override name = 'Undecided';
-}
 
 /** The longest order of the calls, if no order explains all answers. */
 export interface Anomaly {
@@ -29,39 +19,38 @@ export interface Anomaly {
 /**
  * Looks for one order of all calls to one name in which each call takes effect between its invocation and its answer,
  * and each answer is right: linearizability (Herlihy and Wing 1990). The search is that of Wing and Gong (1993), which
- * tries every call that may come next, with Lowe's (2017) memory of visited states. A lost call may take effect at any
- * time after its invocation, or never.
- * @throws Undecided
+ * tries every call that may come next, with Lowe's (2017) memory of visited states. `operations` has no lost call
+ * (`settle` decides them), so there are few orders to try: most calls are alone, or their version says when they were
+ * done.
  */
 export function findAnomaly(operations: Operation[], kept: number): Anomaly | undefined {
   const calls = prepare(operations, kept);
-  const visited = new VisitedStates();
-  const open: Order[] = [{ register: unwritten, first: 0, ahead: new Set(), used: calls.lost.map(() => 0) }];
+  const visited = new Set<string>();
+  const open: Order[] = [{ register: unwritten, first: 0, ahead: new Set() }];
   let furthest = open[0]!;
 
   for (let order = open.pop(); order; order = open.pop()) {
     const due = placeWithoutEffect(calls, order);
-    if (due.calls.length === 0) return undefined;
+    if (due.length === 0) return undefined;
     if (placed(order) > placed(furthest)) furthest = order;
-    if (visited.covers(keyOf(order), order.used)) continue;
-    if (visited.size > STATES_MAX) throw new Undecided(`${operations[0]!.name}: too many orders to try`);
-    // The last order pushed is the next one tried, so lost calls are tried last.
-    open.push(...placeLost(calls, order, due.deadline), ...placeDue(calls, order, due.calls));
+    const key = keyOf(order);
+    if (visited.has(key)) continue;
+    visited.add(key);
+    open.push(...placeDue(calls, order, due));
   }
   return {
     name: operations[0]!.name,
     explained: placed(furthest),
-    of: calls.answered.length,
+    of: calls.ordered.length,
     register: furthest.register,
-    stuck: dueAfter(calls, furthest).calls.map((call) => calls.answered[call]!),
+    stuck: dueAfter(calls, furthest).map((call) => calls.ordered[call]!),
   };
 }
 
 /** The calls to put in order. */
 interface Calls {
   /** In the order of their invocations. */
-  answered: Operation[];
-  lost: LostGroup[];
+  ordered: Operation[];
   /** The values in answers, by version: a version never has another value. */
   values: Map<number, string>;
   kept: number;
@@ -69,8 +58,7 @@ interface Calls {
 
 function prepare(operations: Operation[], kept: number): Calls {
   const ordered = operations.toSorted((a, b) => a.invokedAt - b.invokedAt);
-  const answered = ordered.filter(({ outcome }) => outcome.is !== 'lost');
-  return { answered, lost: groupLost(ordered), values: new Map(answered.flatMap(valueInAnswer)), kept };
+  return { ordered, values: new Map(ordered.flatMap(valueInAnswer)), kept };
 }
 
 function valueInAnswer({ request, outcome }: Operation): [number, string][] {
@@ -81,48 +69,46 @@ function valueInAnswer({ request, outcome }: Operation): [number, string][] {
 /** The beginning of an order. */
 interface Order {
   register: Register;
-  /** The first answered call that is not placed yet. */
+  /** The first call that is not placed yet. */
   first: number;
   /** The placed calls after `first`. */
   ahead: Set<number>;
-  /** How many lost calls of each group are placed. */
-  used: number[];
 }
 
 /**
  * Places every call that is due, has the right answer and changes nothing: if it can come later, it can also come now.
  * Returns the calls that are due after that.
  */
-function placeWithoutEffect(calls: Calls, order: Order): Due {
+function placeWithoutEffect(calls: Calls, order: Order): number[] {
   for (;;) {
     const due = dueAfter(calls, order);
-    const free = due.calls.filter((call) => explain(calls, call, order.register)?.next === order.register);
+    const free = due.filter((call) => explain(calls, call, order.register)?.next === order.register);
     if (free.length === 0) return due;
     for (const call of free) place(order, call);
   }
 }
 
-interface Due {
-  calls: number[];
-  /** The time of the earliest answer among them: a call that began later cannot come before it. */
-  deadline: number;
-}
-
-function dueAfter({ answered }: Calls, { first, ahead }: Order): Due {
-  const calls: number[] = [];
+/** The calls that may come next: those that began before the earliest answer among them. */
+function dueAfter({ ordered }: Calls, { first, ahead }: Order): number[] {
+  const due: number[] = [];
   let deadline = Infinity;
-  for (let call = first; call < answered.length && answered[call]!.invokedAt < deadline; call += 1) {
+  for (let call = first; call < ordered.length && ordered[call]!.invokedAt < deadline; call += 1) {
     if (ahead.has(call)) continue;
-    calls.push(call);
-    deadline = Math.min(deadline, answered[call]!.answeredAt);
+    due.push(call);
+    deadline = Math.min(deadline, ordered[call]!.answeredAt);
   }
-  return { calls, deadline };
+  return due;
 }
 
-function explain({ answered, kept }: Calls, call: number, register: Register): Step | undefined {
-  const { request, outcome } = answered[call]!;
+function explain({ ordered, kept }: Calls, call: number, register: Register): Step | undefined {
+  const { request, outcome } = ordered[call]!;
   const expected = step(register, request, kept);
-  return isDeepStrictEqual(expected.outcome, outcome) ? expected : undefined;
+  return agrees(outcome, expected.outcome) ? expected : undefined;
+}
+
+// An outcome may lack details that the contract decides, and none may differ.
+function agrees(outcome: Outcome, expected: Outcome): boolean {
+  return isDeepStrictEqual({ ...expected, ...outcome }, expected);
 }
 
 function place(order: Order, call: number): void {
@@ -131,24 +117,25 @@ function place(order: Order, call: number): void {
 }
 
 function placeDue(calls: Calls, order: Order, due: number[]): Order[] {
-  return due.flatMap((call) => {
+  return firstOfEqual(calls, due).flatMap((call) => {
     const register = explain(calls, call, order.register)?.next;
     if (!register || isContradicted(calls, register)) return [];
-    const next = { ...order, register, ahead: new Set(order.ahead) };
+    const next = { register, first: order.first, ahead: new Set(order.ahead) };
     place(next, call);
     return [next];
   });
 }
 
-function placeLost(calls: Calls, order: Order, deadline: number): Order[] {
-  return calls.lost.flatMap(({ requests, invokedAt }, group) => {
-    const count = order.used[group] ?? 0;
-    if (!((invokedAt[count] ?? Infinity) < deadline)) return [];
-    const register = step(order.register, requests[count]!, calls.kept).next;
-    if (register === order.register || isContradicted(calls, register)) return [];
-    const used = order.used.with(group, count + 1);
-    return [{ ...order, register, ahead: new Set(order.ahead), used }];
-  });
+/** Of calls with the same request and outcome, the one that was answered first can always come first. */
+function firstOfEqual({ ordered }: Calls, due: number[]): number[] {
+  const byAnswer = due.toSorted((a, b) => (ordered[a]!.answeredAt < ordered[b]!.answeredAt ? -1 : 1));
+  const firsts = new Map<string, number>();
+  for (const call of byAnswer) {
+    const { request, outcome } = ordered[call]!;
+    const what = JSON.stringify([request, outcome]);
+    if (!firsts.has(what)) firsts.set(what, call);
+  }
+  return [...firsts.values()];
 }
 
 function isContradicted({ values }: Calls, { newest, values: own }: Register): boolean {

@@ -1,5 +1,5 @@
 // Eight clients call sixteen secrets concurrently while connections are cut, services stop and processes are killed.
-// One order of their calls must explain all answers:
+// One order of their calls must explain all answers. The audit log decides which of the calls without an answer were done:
 //   pnpm test:history [seconds] [seed]
 // Half of the time it uses a real Cardea of profile mini and kills its processes, and half of the time profile full and
 // stops and starts its services. It exits with 1 and names the secrets whose answers no order explains.
@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { randomSecret } from '@cardea/crypto/ids';
+import { openSqlite } from '@cardea/storage/sqlite';
 import startTestServers from '@cardea/testkit/jest-global-setup';
 import stopTestServers from '@cardea/testkit/jest-global-teardown';
 import { prepareTestSystem } from '@cardea/testkit/system';
@@ -21,10 +22,12 @@ import { chooseFault, disturb } from './faults.ts';
 import { runLoad } from './load.ts';
 import { Recorder } from './recorder.ts';
 import { VERSIONS_KEPT, requireLinearizable } from './verdict.ts';
+import type { Answerer } from './verdict.ts';
 
 const START_WITHIN_MS = MINUTE_MS;
 // A token may be used for 5 minutes.
 const NEW_SESSION_MS = 4 * MINUTE_MS;
+const VAULT = 'history';
 
 const [secondsWanted = '60', seed = randomSecret(6)] = process.argv.slice(2);
 const seconds = Number(secondsWanted);
@@ -48,9 +51,8 @@ async function killMini(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'cardea-history-'));
   const cardea = await Cardea.start(folder);
   try {
-    const { recorder, kills } = await loadAndKill(cardea);
+    await loadAndKill(cardea);
     await cardea.stop();
-    requireOneOrder(`profile mini, ${kills} kills`, recorder);
     rmSync(folder, { recursive: true });
   } catch (error) {
     say(`its data and its log are in ${folder}`);
@@ -58,12 +60,12 @@ async function killMini(): Promise<void> {
   }
 }
 
-async function loadAndKill(cardea: Cardea): Promise<{ recorder: Recorder; kills: number }> {
+async function loadAndKill(cardea: Cardea): Promise<void> {
   const [ledger, session] = [new Ledger(), { token: '' }];
   const client = new Client(new FrontDoor(cardea.url), ledger, session);
   await cardea.untilReady(START_WITHIN_MS);
   await client.signIn(cardea.password);
-  await client.createVault('history', VERSIONS_KEPT);
+  await client.createVault(VAULT, VERSIONS_KEPT);
 
   const random = seededRandom(`${seed}/kills`);
   const killCounts = createKillCounts();
@@ -74,7 +76,10 @@ async function loadAndKill(cardea: Cardea): Promise<{ recorder: Recorder; kills:
     if (isDue && (await client.signIn(cardea.password))) signedInAt = performance.now();
   };
   const recorder = await underLoad(cardea.url, async () => session.token, killAndSignIn);
-  return { recorder, kills: totalKills(killCounts) };
+  await client.signIn(cardea.password);
+  const openDatabase = () => openSqlite(join(cardea.dataDir, 'api', 'cardea.db'));
+  const answerer = { url: cardea.url, vault: VAULT, token: session.token, openDatabase };
+  await requireOneOrder(`profile mini, ${totalKills(killCounts)} kills`, recorder, answerer);
 }
 
 async function disturbFull(): Promise<void> {
@@ -84,7 +89,7 @@ async function disturbFull(): Promise<void> {
     system.keepsSchedule = true;
     await system.start();
     const admin = await system.as('admin');
-    await admin.post('/vaults', { name: 'history', maxVersions: VERSIONS_KEPT }).expect(201);
+    await admin.post('/vaults', { name: VAULT, maxVersions: VERSIONS_KEPT }).expect(201);
     const random = seededRandom(`${seed}/faults`);
     let { token } = admin;
     let stops = 0;
@@ -97,7 +102,9 @@ async function disturbFull(): Promise<void> {
         stops += 1;
       },
     );
-    requireOneOrder(`profile full, ${stops} stops`, recorder);
+    const openDatabase = () => system.openDatabase();
+    const answerer = { url: system.url, vault: VAULT, token, openDatabase };
+    await requireOneOrder(`profile full, ${stops} stops`, recorder, answerer);
   } finally {
     await stopTestServers();
   }
@@ -107,7 +114,7 @@ async function disturbFull(): Promise<void> {
 async function underLoad(url: string, token: () => Promise<string>, trouble: () => Promise<void>): Promise<Recorder> {
   const recorder = new Recorder();
   const stop = new AbortController();
-  const load = runLoad({ url, vault: 'history', recorder, token }, { seed, stop: stop.signal });
+  const load = runLoad({ url, vault: VAULT, recorder, token }, { seed, stop: stop.signal });
   const endsAt = performance.now() + seconds * 500;
   const troubles = (async () => {
     while (performance.now() < endsAt) await trouble();
@@ -118,11 +125,11 @@ async function underLoad(url: string, token: () => Promise<string>, trouble: () 
   return recorder;
 }
 
-function requireOneOrder(what: string, recorder: Recorder): void {
+async function requireOneOrder(what: string, recorder: Recorder, answerer: Answerer): Promise<void> {
   const counts = Object.entries(recorder.counts()).toSorted(([a], [b]) => (a < b ? -1 : 1));
   say(`${what}: ${recorder.operations.length} calls`);
   for (const [outcome, count] of counts) say(`  ${outcome.padEnd(28)}${count}`);
-  requireLinearizable(recorder.operations);
+  await requireLinearizable(recorder.operations, answerer);
   say('  one order of the calls explains every answer');
 }
 

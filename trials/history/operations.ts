@@ -5,13 +5,16 @@ export type Request =
   | { kind: 'delete'; ifMatch?: number }
   | { kind: 'restore' };
 
-/** The answer to a request. `lost` means no answer, or an answer that does not say whether the request was done. */
+/**
+ * The answer to a request. `lost` means no answer, or an answer that does not say whether the request was done. The
+ * optional details are those that either only an answer or only the audit log tells.
+ */
 export type Outcome =
-  | { is: 'written'; version: number; changed: boolean; isNew: boolean }
+  | { is: 'written'; version: number; changed: boolean; isNew?: boolean }
   | { is: 'read'; version: number; value: string }
   | { is: 'known already'; version: number }
-  | { is: 'deleted' }
-  | { is: 'restored'; version: number }
+  | { is: 'deleted'; version?: number }
+  | { is: 'restored'; version?: number }
   | { is: 'missing' }
   | { is: 'precondition failed' }
   | { is: 'lost' };
@@ -27,6 +30,8 @@ export interface Operation {
   outcome: Outcome;
   invokedAt: number;
   answeredAt: number;
+  /** The position of its record in the audit log, if the answer told it. */
+  seq?: number;
 }
 
 /** Describes a call on one line, for people. */

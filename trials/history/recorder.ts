@@ -2,7 +2,9 @@ import type { Operation, Outcome } from './operations.ts';
 
 /** A call that is under way. */
 export interface Call {
-  end<O extends Outcome>(outcome: O): O;
+  readonly invokedAt: number;
+  /** `seq`: the position of its record in the audit log, if the answer tells it. */
+  end<O extends Outcome>(outcome: O, seq?: number): O;
   /** Forgets the call, because it was never sent. */
   forget(): Outcome;
 }
@@ -18,9 +20,10 @@ export class Recorder {
   begin(call: Pick<Operation, 'client' | 'name' | 'request'>): Call {
     const invokedAt = ++this.#now;
     return {
-      end: (outcome) => {
+      invokedAt,
+      end: (outcome, seq) => {
         const answeredAt = outcome.is === 'lost' ? Infinity : ++this.#now;
-        this.operations.push({ ...call, outcome, invokedAt, answeredAt });
+        this.operations.push({ ...call, outcome, invokedAt, answeredAt, ...(seq === undefined ? {} : { seq }) });
         return outcome;
       },
       forget: () => ({ is: 'lost' }),

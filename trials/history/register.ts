@@ -72,7 +72,7 @@ function remove(register: Register, { ifMatch }: RequestOf<'delete'>): Step {
   if (ifMatch !== undefined && ifMatch !== newest) return refused(register);
   const first = newest - values.length + 1;
   const trashed = values.flatMap((value, i) => (value === null ? [] : [first + i]));
-  return { outcome: { is: 'deleted' }, next: { newest, values, trashed, restored: [] } };
+  return { outcome: { is: 'deleted', version: newest }, next: { newest, values, trashed, restored: [] } };
 }
 
 function restore(register: Register): Step {

@@ -3,12 +3,10 @@
 //   pnpm test:load [minutes] [clients]
 // Prints the rate, the latency, the memory and the file descriptors of each minute. It exits with 1 if a request fails, or if
 // something holds more and more after the first two minutes of a part.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
+import { runOn } from '../faults/run-on.ts';
 import { startStack } from '../faults/stack.ts';
 import type { Stack } from '../faults/stack.ts';
 import { Client } from '../kill/client.ts';
@@ -32,19 +30,7 @@ if (!Number.isInteger(minutes) || minutes < 2 || !Number.isInteger(clients) || c
   process.exit(78);
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'cardea-load-'));
-const stack = await startStack(folder, { durable: true });
-try {
-  await runTrial(stack);
-  await stack.stop();
-  rmSync(folder, { recursive: true });
-  process.exit(0);
-} catch (error) {
-  say(`\n${String(error)}\nits keys and its log are in ${folder}`);
-  await stack.stop().catch((error: unknown) => say(String(error)));
-  // Ends the load too, which may still run and gets no answers any more.
-  process.exit(1);
-}
+await runOn('load', (folder) => startStack(folder, { durable: true }), runTrial);
 
 async function runTrial(stack: Stack): Promise<void> {
   const { session, renewal } = await signIn(stack);

@@ -1,10 +1,12 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import type { Stack } from '../faults/stack.ts';
 
 /** Caches and pools fill in the first minutes. */
 export const WARM_UP_MINUTES = 2;
 /** How much more a part of the system may hold at the end than after the warm-up. */
 const MAY_GROW = { memoryMib: 64, memoryShare: 0.25, descriptors: 16 };
+
+const POSTGRES = 'PostgreSQL';
 
 /** What a part of the system holds now. The processes of one server are added up. */
 export interface Held {
@@ -13,7 +15,10 @@ export interface Held {
    * of PostgreSQL fill up to a fixed size.
    */
   memoryMib: number;
-  /** Open file descriptors. */
+  /**
+   * Open file descriptors. Of PostgreSQL only sockets count: each of its connections keeps the files open that it has
+   * read, up to a fixed number (`max_files_per_process`).
+   */
   descriptors: number;
 }
 
@@ -23,10 +28,15 @@ export function readHeld({ full, nginx }: Stack): Map<string, Held> {
   const services = [...full.processes.values()].map(({ name, pid }): [string, number[]] => [name, [pid()]]);
   const servers: [string, number[]][] = [
     ['nginx', nginx.pids()],
-    ['PostgreSQL', postgres.pids()],
+    [POSTGRES, postgres.pids()],
     ['Redis', [redis.pid()]],
   ];
-  return new Map([...services, ...servers].map(([name, pids]) => [name, sumOf(pids.map(readProcess))]));
+  return new Map(
+    [...services, ...servers].map(([name, pids]) => [
+      name,
+      sumOf(pids.map((pid) => readProcess(pid, name === POSTGRES ? isSocket : () => true))),
+    ]),
+  );
 }
 
 function sumOf(processes: Held[]): Held {
@@ -36,17 +46,30 @@ function sumOf(processes: Held[]): Held {
   };
 }
 
-function readProcess(pid: number): Held {
-  try {
+/** Reads what a process holds. `counts` chooses the descriptors by what they are links to. */
+function readProcess(pid: number, counts: (target: string) => boolean): Held {
+  const memoryMib = unlessGone(0, () => {
     const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-    const memoryMib = mib(rollup, 'Pss') - mib(rollup, 'Pss_Shmem');
-    return { memoryMib, descriptors: readdirSync(`/proc/${pid}/fd`).length };
+    return mib(rollup, 'Pss') - mib(rollup, 'Pss_Shmem');
+  });
+  const fds = unlessGone([], () => readdirSync(`/proc/${pid}/fd`));
+  const isCounted = (fd: string) => unlessGone(false, () => counts(readlinkSync(`/proc/${pid}/fd/${fd}`)));
+  return { memoryMib, descriptors: fds.filter(isCounted).length };
+}
+
+// A process of PostgreSQL may end, and a descriptor may be closed, after the list of them was read.
+function unlessGone<T>(otherwise: T, read: () => T): T {
+  try {
+    return read();
   } catch (error) {
-    // A process of PostgreSQL that has ended since the list was read.
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ESRCH') return { memoryMib: 0, descriptors: 0 };
+    if (code === 'ENOENT' || code === 'ESRCH') return otherwise;
     throw error;
   }
+}
+
+function isSocket(target: string): boolean {
+  return target.startsWith('socket:');
 }
 
 function mib(rollup: string, field: string): number {

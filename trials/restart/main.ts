@@ -2,9 +2,6 @@
 // a column while they do. No request may fail, except with a 503 that succeeds when it is repeated:
 //   pnpm test:restart [rounds] [seed]
 // If a promise is broken, it exits with 1, names the first one, and prints where it leaves the keys and the log.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { randomSecret } from '@cardea/crypto/ids';
@@ -12,6 +9,7 @@ import { migrate, readMigrations } from '@cardea/storage/migrate';
 import { openPostgres } from '@cardea/storage/postgres';
 import { urlOf } from '@cardea/testkit/roles';
 import { migrationsFolder } from '@cardea/vault/migrations';
+import { runOn } from '../faults/run-on.ts';
 import { startStack } from '../faults/stack.ts';
 import type { Stack } from '../faults/stack.ts';
 import { exportAuditLog } from '../kill/audit-export.ts';
@@ -38,21 +36,9 @@ if (!Number.isInteger(rounds) || rounds < 1) {
 }
 
 say(`${rounds} rounds, seed ${seed}`);
-const folder = mkdtempSync(join(tmpdir(), 'cardea-restart-'));
-const stack = await startStack(folder);
-try {
-  await runTrial(stack);
-  await stack.stop();
-  rmSync(folder, { recursive: true });
-  process.exit(0);
-} catch (error) {
-  say(`\n${String(error)}\nits keys and its log are in ${folder}`);
-  await stack.stop().catch((error: unknown) => say(String(error)));
-  // Ends the load too, which may still run and gets no answers any more.
-  process.exit(1);
-}
+await runOn('restart', startStack, runTrial);
 
-async function runTrial(stack: Stack): Promise<void> {
+async function runTrial(stack: Stack, folder: string): Promise<void> {
   const [ledger, session] = [new Ledger(), { token: '' }];
   const repeated: Repeated = { refused: new Map(), onClosed: 0, longestMs: 0 };
   const client = new Client(stack.connect(), ledger, session);

@@ -8,6 +8,7 @@ import { runInNewContext } from 'node:vm';
 import { addManySecrets, nameOf } from '@cardea/testkit/many-secrets';
 import { createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { toCursor } from '@cardea/vault/cursor';
 import { median } from '../timing/rank-test.ts';
 
 const VAULT = 'many';
@@ -29,7 +30,7 @@ if (
 /** One request. Its random parts name secrets that exist in a vault of this size. */
 interface Call {
   method?: 'PUT';
-  path(size: number): string;
+  path(size: number, vaultId: string): string;
 }
 
 const inVault = `/vaults/${VAULT}/secrets`;
@@ -40,7 +41,9 @@ const calls: Record<string, Call> = {
   'get a secret': { path: () => `${inVault}/${ownName((made += 1) % SAMPLES)}` },
   'put a new secret': { method: 'PUT', path: () => `${inVault}/area${random(100)}/new${(made += 1)}/password` },
   'list, first page': { path: () => `${inVault}?limit=50` },
-  'list, page in the middle': { path: (size) => `${inVault}?limit=50&cursor=${nameOf(random(size / 2))}` },
+  'list, page in the middle': {
+    path: (size, vaultId) => `${inVault}?limit=50&cursor=${cursorAt(vaultId, random(size / 2))}`,
+  },
   'list folded at /': { path: () => `${inVault}?limit=50&delimiter=/` },
   'list the trash': { path: () => `${inVault}?limit=50&deleted=true` },
   'list what expires': { path: () => `${inVault}?limit=50&expiringBefore=2200-01-01T00:00:00Z` },
@@ -132,13 +135,18 @@ async function timed(vault: FilledVault, call: Call): Promise<number> {
   return performance.now() - began;
 }
 
-async function send({ system, size }: FilledVault, token: string, { method, path }: Call): Promise<void> {
-  const target = path(size);
+async function send({ system, size, vaultId }: FilledVault, token: string, { method, path }: Call): Promise<void> {
+  const target = path(size, vaultId);
   const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
   const body = method === 'PUT' ? JSON.stringify({ value: 'new', metadata: { env: 'test' } }) : null;
   const answer = await fetch(`${system.url}/api/v1${target}`, { method: method ?? 'GET', headers, body });
   const text = await answer.text();
   if (!answer.ok) throw new Error(`${target}: ${answer.status} ${text}`);
+}
+
+/** The position after a secret, in the list of all names of a vault. */
+function cursorAt(vaultId: string, number: number): string {
+  return toCursor(['secrets', vaultId, undefined, false], [nameOf(number)]);
 }
 
 /** How much the heap of this process, client and services together, grows by one page, in KiB. */
