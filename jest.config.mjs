@@ -6,7 +6,7 @@ export default {
   testEnvironment: 'node',
   testMatch: [
     '<rootDir>/{packages,services}/*/{src,test}/**/*.test.ts',
-    '<rootDir>/{deploy,tests,trials,tools}/**/*.test.ts',
+    '<rootDir>/{cli,deploy,tests,trials,tools}/**/*.test.ts',
   ],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {},

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
 import { parseWebhookSecret, signWebhook } from '@cardea/crypto/webhook-signature';
@@ -30,6 +31,7 @@ export const verbs = [...secretVerbs.map((verb) => `secrets:${verb}`), ...keyVer
 export const ground = {
   vault: 'theirs',
   secret: 'db/password',
+  key: 'their-key',
   user: 'victim',
   application: 'victim-app',
   /** Filled in once they exist. */
@@ -77,6 +79,25 @@ const anotherSecret = async (admin: Person) => {
   await admin.putSecret(ground.vault, name, 'another');
   return { params: { name } };
 };
+const anotherKey =
+  (algorithm = 'aes-256-gcm', body: object = {}) =>
+  async (_principal: Principal, admin: Person): Promise<Sending> => {
+    const name = another('key');
+    await admin.post(`/vaults/${ground.vault}/keys`, { name, algorithm }).expect(201);
+    return { params: { name }, body };
+  };
+
+/** The public key of a peer, and bytes that carry a secret to every key. */
+const PEER = generateKeyPairSync('x25519').publicKey.export({ type: 'spki', format: 'pem' });
+const ENCAPSULATED = `cardea:v1:${Buffer.alloc(1_088).toString('base64')}`;
+
+/** A key, and what it has made of the bytes 0 0 0. */
+const anotherCiphertext = async (principal: Principal, admin: Person): Promise<Sending> => {
+  const { params } = await anotherKey()(principal, admin);
+  const path = `/vaults/${ground.vault}/keys/${params!['name']}:encrypt`;
+  const { body } = await admin.post(path, { plaintextBase64: 'AAAA' }).expect(200);
+  return { params: params!, body: { ciphertext: body.ciphertext as string } };
+};
 const WEBHOOK = '/webhooks/kek-rotation';
 
 /** Makes the only secret of the webhook. */
@@ -97,6 +118,9 @@ async function signatureOf(admin: Person, body: string): Promise<Record<string, 
     'webhook-signature': signWebhook(parseWebhookSecret(secret)!, message),
   };
 }
+
+const PUBLIC_KEY = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' });
+const RSA_KEY = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ type: 'spki', format: 'pem' });
 
 const read = { secrets: ['read'] };
 
@@ -257,6 +281,15 @@ export const table: Record<string, Row> = {
   },
   'GET /api/v1/vaults/{vault}/events': { statuses: '401 200 200 403 404 200 403 404' },
   'GET /api/v1/vaults/{vault}/grants': { statuses: '401 200 200 403 404 200 403 404' },
+  'GET /api/v1/vaults/{vault}/grants/{*principal}': {
+    statuses: '401 200 200 403 404 200 403 404',
+    async fresh(caller, admin) {
+      const { params } = await anotherUser(caller, admin);
+      const principal = `user:${params['username']}`;
+      await admin.put(`/vaults/${ground.vault}/grants/${principal}`, read).expect(201);
+      return { params: { principal } };
+    },
+  },
   'PUT /api/v1/vaults/{vault}/grants/{*principal}': {
     statuses: '401 201 201 403 404 403 403 404',
     body: { ...read, owner: true },
@@ -403,6 +436,168 @@ export const table: Record<string, Row> = {
     each: 'secret.read',
   },
 
+  'POST /api/v1/vaults/{vault}/keys': {
+    statuses: '401 201 201 403 404 403 403 404',
+    verbs: { 'keys:manage': 201 },
+    body: { name: 'unwanted', algorithm: 'ed25519' },
+    async fresh() {
+      return { body: { name: another('key'), algorithm: 'ed25519' } };
+    },
+  },
+  'GET /api/v1/vaults/{vault}/keys': {
+    statuses: '401 200 200 403 404 200 403 404',
+    verbs: { 'keys:list': 200 },
+  },
+  'GET /api/v1/vaults/{vault}/keys/{name}': {
+    statuses: '401 200 200 403 404 200 403 404',
+    verbs: { 'keys:list': 200 },
+  },
+  'GET /api/v1/vaults/{vault}/keys/{name}:versions': {
+    statuses: '401 200 200 403 404 200 403 404',
+    verbs: { 'keys:list': 200 },
+  },
+  'PATCH /api/v1/vaults/{vault}/keys/{name}': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:manage': 200 },
+    body: { minEncryptVersion: 1 },
+    fresh: anotherKey('aes-256-gcm', { minEncryptVersion: 1 }),
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:rotate': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:rotate': 200 },
+    fresh: anotherKey(),
+  },
+  'PATCH /api/v1/vaults/{vault}/keys/{name}/versions/{version}': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:manage': 200 },
+    body: { state: 'disabled' },
+    fresh: anotherKey('aes-256-gcm', { state: 'disabled' }),
+  },
+  'DELETE /api/v1/vaults/{vault}/keys/{name}': {
+    statuses: '401 202 202 403 404 403 403 404',
+    verbs: { 'keys:delete': 202 },
+    async fresh(principal, admin) {
+      const { params } = await anotherKey()(principal, admin);
+      return { params: params! };
+    },
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:restore': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:delete': 200 },
+    async fresh(principal, admin) {
+      const { params } = await anotherKey()(principal, admin);
+      await admin.delete(`/vaults/${ground.vault}/keys/${params!['name']}`).expect(202);
+      return { params: params! };
+    },
+  },
+  // Nobody has made the vault public, so nobody learns that it exists.
+  'GET /api/v1/vaults/{vault}/keys:jwks': { statuses: '404 404 404 404 404 404 404 404' },
+  'POST /api/v1/vaults/{vault}/keys:importJob': {
+    statuses: '401 201 201 403 404 403 403 404',
+    verbs: { 'keys:import': 201 },
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:import': {
+    statuses: '401 201 201 403 404 403 403 404',
+    verbs: { 'keys:import': 201 },
+    body: { algorithm: 'ed25519', publicKeyPem: PUBLIC_KEY },
+    async fresh() {
+      return { params: { name: another('key') }, body: { algorithm: 'ed25519', publicKeyPem: PUBLIC_KEY } };
+    },
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:export': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:export': 200 },
+    body: { publicKeyPem: RSA_KEY },
+    async fresh(_principal, admin) {
+      const name = another('key');
+      const key = { name, algorithm: 'aes-256-gcm', exportable: true };
+      await admin.post(`/vaults/${ground.vault}/keys`, key).expect(201);
+      return { params: { name }, body: { publicKeyPem: RSA_KEY } };
+    },
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:encrypt': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:encrypt': 200 },
+    body: { plaintextBase64: 'AAAA' },
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:decrypt': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:decrypt': 200 },
+    body: { ciphertext: 'none' },
+    fresh: anotherCiphertext,
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:rewrap': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:encrypt': 200 },
+    body: { ciphertext: 'none' },
+    fresh: anotherCiphertext,
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:generateDataKey': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:encrypt': 200 },
+    body: { bits: 256 },
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:generateDataKeyWithoutPlaintext': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:encrypt': 200 },
+    body: { bits: 256 },
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:sign': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:sign': 200 },
+    body: { messageBase64: 'AAAA' },
+    fresh: anotherKey('ed25519', { messageBase64: 'AAAA' }),
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:verify': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:verify': 200 },
+    body: { messageBase64: 'AAAA', signature: 'none' },
+    fresh: anotherKey('ed25519', { messageBase64: 'AAAA', signature: 'none' }),
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:mac': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:sign': 200 },
+    body: { messageBase64: 'AAAA' },
+    fresh: anotherKey('hmac-sha256', { messageBase64: 'AAAA' }),
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:verifyMac': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:verify': 200 },
+    body: { messageBase64: 'AAAA', mac: 'none' },
+    fresh: anotherKey('hmac-sha256', { messageBase64: 'AAAA', mac: 'none' }),
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:signJws': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:sign': 200 },
+    body: { payloadBase64: 'AAAA' },
+    fresh: anotherKey('ed25519', { payloadBase64: 'AAAA' }),
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:verifyJws': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:verify': 200 },
+    body: { jws: 'none' },
+    fresh: anotherKey('ed25519', { jws: 'none' }),
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:deriveSharedSecret': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:decrypt': 200 },
+    body: { peerPublicKeyPem: PEER },
+    fresh: anotherKey('x25519', { peerPublicKeyPem: PEER }),
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:encapsulate': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:encrypt': 200 },
+    body: {},
+    fresh: anotherKey('ml-kem-768', {}),
+  },
+  'POST /api/v1/vaults/{vault}/keys/{name}:decapsulate': {
+    statuses: '401 200 200 403 404 403 403 404',
+    verbs: { 'keys:decrypt': 200 },
+    body: { ciphertext: ENCAPSULATED },
+    fresh: anotherKey('ml-kem-768', { ciphertext: ENCAPSULATED }),
+  },
+  'POST /api/v1/random': { statuses: SIGNED_IN, body: { bytes: 3 } },
+
   // A signature opens these, not a token.
   'POST /api/v1/webhooks/kek-rotation': {
     statuses: '202 202 202 202 202 202 202 202',
@@ -443,6 +638,13 @@ export const table: Record<string, Row> = {
   'POST /api/v1/webhooks/deliveries/{id}:retry': { statuses: '401 404 403 403 403 403 403 403' },
 
   'GET /api/v1/audit/entries': { statuses: OVERSEERS },
+  'GET /api/v1/audit/proofs/inclusion': { statuses: OVERSEERS, query: 'seq=0' },
+  'GET /api/v1/audit/proofs/consistency': { statuses: OVERSEERS, query: 'from=1' },
+  // Nobody here has a receipt: the leaf is none of the log.
+  'GET /api/v1/audit/proofs/receipt': {
+    statuses: '401 404 404 404 404 404 404 404',
+    query: `seq=0&leaf=${'A'.repeat(43)}%3D`,
+  },
   'GET /api/v1/audit/checkpoint': { statuses: OVERSEERS },
   'GET /api/v1/audit/export': { statuses: OVERSEERS },
 };

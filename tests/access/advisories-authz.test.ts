@@ -106,7 +106,7 @@ inEachProfile((system, { admin, alice, bob }) => {
       'apps/ci/*',
       'apps/*/token',
       'apps/ci/+',
-      'apps%2fci/token',
+      'apps%252fci/token',
       '*',
     ];
 
@@ -120,6 +120,21 @@ inEachProfile((system, { admin, alice, bob }) => {
       const { body: log } = await admin.get('/audit/entries?decision=deny&limit=2').expect(200);
       const ids = (log.items as { event: { requestId: string } }[]).map(({ event }) => event.requestId);
       expect(ids).toEqual([written.headers['x-request-id'], read.headers['x-request-id']]);
+    });
+
+    test('a slash that is encoded is a slash to a prefix: what it covers is read, what climbs out is not', async () => {
+      await grant(alice, 'theirs', 'user:bob', { secrets: ['read'], pathPrefix: 'apps/ci' });
+      const headers = { Authorization: `Bearer ${bob.token}` };
+      const read = async (name: string) => {
+        const { status, body } = await sendRequest(system.url, { target: `${secrets}/${name}`, headers });
+        return [status, (JSON.parse(body) as { value?: string }).value];
+      };
+      for (const name of ['apps%2fci/token', 'apps%2Fci%2ftoken']) {
+        expect(await read(name)).toEqual([200, 'value of apps/ci/token']);
+      }
+      for (const name of ['db%2Fpassword', 'apps%2Fci2%2Ftoken', 'apps%2Fci']) {
+        expect(await read(name)).toEqual([404, undefined]);
+      }
     });
 
     test('all secrets still have their values', async () => {
@@ -149,7 +164,7 @@ inEachProfile((system, { admin, alice, bob }) => {
       '.',
       './apps',
       '/apps',
-      'apps/',
+      'apps//',
       'apps//ci',
       '',
       'apps%2fci',
@@ -167,13 +182,7 @@ inEachProfile((system, { admin, alice, bob }) => {
       '?prefix=apps/ci',
       '?prefix=apps/ci/',
       '?prefix=db',
-    ].concat([
-      '?cursor=apps',
-      '?cursor=apps/ci2',
-      '?prefix=&cursor=&limit=500',
-      '?limit=1&prefix=D',
-      '?prefix=apps/ci/..',
-    ]);
+    ].concat(['?prefix=&cursor=&limit=500', '?limit=1&prefix=D', '?prefix=apps/ci/..']);
 
     test.each(around)('without the verb list there is no list: %j', async (query) => {
       await grant(alice, 'theirs', 'user:bob', { secrets: ['read', 'write', 'delete', 'destroy', 'manage'] });

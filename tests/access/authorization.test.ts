@@ -32,6 +32,7 @@ inEachProfile((system, { admin }) => {
     await addUser('ceo', 'ceo');
     await owner.createVault(ground.vault);
     await owner.putSecret(ground.vault, ground.secret, 'theirs');
+    await owner.post(`/vaults/${ground.vault}/keys`, { name: ground.key, algorithm: 'aes-256-gcm' }).expect(201);
     for (const verb of verbs) await addGrantedUser(verb);
     await addApplication('outsider');
     await addApplication('application');
@@ -199,13 +200,13 @@ inEachProfile((system, { admin }) => {
 });
 
 function parametersOf(path: string): Record<string, string> {
-  const { vault, secret, user, application, credentialId, sessionId } = ground;
+  const { vault, secret, key, user, application, credentialId, sessionId } = ground;
   const ofApplication = path.startsWith('/api/v1/applications');
   return {
     vault,
     username: user,
     principal: `user:${user}`,
-    name: ofApplication ? application : secret,
+    name: ofApplication ? application : path.includes('/keys/') ? key : secret,
     id: ofApplication ? credentialId : sessionId,
     version: '1',
   };

@@ -84,6 +84,20 @@ describe.each(profiles)('in profile %s, a caller who is refused too often', (pro
     expect(await recordsOf(system, answers[11]!)).toHaveLength(1);
   });
 
+  test('by a thief of a token can still change the password, and end the session of the thief', async () => {
+    const thief = (await signIn(system, { username: 'bob' })).person;
+    const owner = (await signIn(system, { username: 'bob' })).person;
+    for (let i = 0; i < 5; i += 1) await thief.get(`/vaults/guess-${i}`).expect(404);
+    await owner.get('/vaults').expect(429);
+    const sessions = (await owner.get('/auth/sessions').expect(200)).body.items as { id: string; current: boolean }[];
+    const stolen = sessions.find(({ current }) => !current)!;
+    const ended = await owner.delete(`/auth/sessions/${stolen.id}`).expect(204);
+    await expectRecords(system, ended, { decision: 'allow', rule: 'self' });
+    const newPassword = 'another horse battery 7';
+    await owner.post('/auth/password', { currentPassword: PASSWORD, newPassword }).expect(204);
+    await owner.post('/auth/logout').expect(204);
+  });
+
   test('from many IPv6 addresses is blocked with the whole network, and no other network is', async () => {
     for (let i = 0; i < 13; i += 1) await read(`2001:db8:0:1::${i.toString(16)}`).expect(401);
     await read('2001:db8:0:1:ffff::7').expect(429);
@@ -134,7 +148,7 @@ function stranger(address: number): Caller {
 }
 
 function watchOne() {
-  return createDenialWatch({ refusalsPerMinute: 1, now: () => new Date(0) });
+  return createDenialWatch({ refusalsPerMinute: 1, steadyMs: () => 0 });
 }
 
 test('a crowd of other callers does not make the watch forget a blocked caller', () => {

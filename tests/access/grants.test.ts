@@ -2,12 +2,18 @@ import { keyVerbs, secretVerbs } from '@cardea/contracts/grants';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
-import { HOUR_MS } from '@cardea/contracts/durations';
-import { expect, test } from '@jest/globals';
+import { HOUR_MS, MINUTE_MS } from '@cardea/contracts/durations';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from './granting.ts';
 
 type Listed = { name: string };
 const everything = { secrets: [...secretVerbs], keys: [...keyVerbs] };
+
+/** The status of an explanation, and its rule or why there is none. */
+async function explain(by: Person, principal: string, ip?: string): Promise<[number, string]> {
+  const answer = await by.post('/access:explain', { principal, vault: 'asked-about', action: 'secret.read', ip });
+  return [answer.status, answer.body.rule ?? answer.body.detail];
+}
 
 inEachProfile((system, { admin, alice, bob, carla }) => {
   test.each<[string, object, number]>([
@@ -22,7 +28,10 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     ['an unknown field', { secrets: ['read'], role: 'admin' }, 400],
     ['an owner that is not true or false', { owner: 'true' }, 400],
     ['a prefix that climbs', { secrets: ['read'], pathPrefix: 'apps/../db' }, 400],
-    ['a prefix that ends in a slash', { secrets: ['read'], pathPrefix: 'apps/' }, 400],
+    ['a prefix that ends in two slashes', { secrets: ['read'], pathPrefix: 'apps//' }, 400],
+    ['two expiries', { secrets: ['read'], ttlSeconds: 60, expiresAt: '2099-01-01T00:00:00Z' }, 400],
+    ['an owner for a time', { owner: true, ttlSeconds: 60 }, 400],
+    ['no time at all', { secrets: ['read'], ttlSeconds: 0 }, 400],
     ['a prefix with a wildcard', { secrets: ['read'], pathPrefix: 'apps/*' }, 400],
     ['a network with host bits', { secrets: ['read'], allowedCidrs: ['10.0.0.1/8'] }, 400],
     ['an expiry that is not a time', { secrets: ['read'], expiresAt: 'never' }, 400],
@@ -136,7 +145,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       (await bob.get('/vaults/ending/secrets/s')).status,
       (await zoe.put('/vaults/ending/secrets/s', { value: 'v' })).status,
       (await bob.get('/vaults/ending')).status,
-      ((await bob.get('/vaults?cursor=endin&limit=1')).body.items as Listed[]).some(({ name }) => name === 'ending'),
+      ((await bob.get('/vaults?limit=500')).body.items as Listed[]).some(({ name }) => name === 'ending'),
     ];
     expect(await withinSecondFrom(end - 1_000, statuses)).toEqual([200, 200, 200, true]);
     expect(await withinSecondFrom(end, statuses)).toEqual([404, 404, 404, false]);
@@ -181,7 +190,9 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     for (const [principal, person] of Object.entries(asking)) {
       for (const [action, name, act] of doing) {
         const question = { principal, vault: 'explained', action, name, ip: '127.0.0.1' };
-        const { body: said } = await alice.post('/access:explain', question).expect(200);
+        // An owner gets no answer about those who have no grant.
+        const asker = ['user:admin', 'user:carla', 'user:dan'].includes(principal) ? admin : alice;
+        const { body: said } = await asker.post('/access:explain', question).expect(200);
         const { status, headers } = await act(person);
         const [entry] = await admin.auditEntries({ vault: 'explained', limit: '1' });
         expect(entry!.event.requestId).toBe(headers['x-request-id']);
@@ -191,6 +202,63 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       }
     }
     expect([...outcomes].sort((a, b) => a - b)).toEqual([200, 403, 404]);
+  });
+
+  describe('access:explain', () => {
+    beforeAll(async () => {
+      await alice.createVault('asked-about');
+      for (const name of ['closed', 'far']) {
+        await newApplication(system, name);
+        await grant(alice, 'asked-about', `application:${name}`, { secrets: ['read'] }).expect(201);
+      }
+      for (const username of ['gil', 'hal']) {
+        await newUser(system, username);
+        await grant(alice, 'asked-about', `user:${username}`, { secrets: ['read'] }).expect(201);
+      }
+    });
+
+    test('says no for an account that may not act: disabled, expired, far away, or with a password to change', async () => {
+      const soon = new Date(system.now().getTime() + MINUTE_MS).toISOString();
+      await admin.patch('/applications/far', { allowedCidrs: ['10.0.0.0/8'], expiresAt: soon }).expect(200);
+      expect(await explain(alice, 'application:far', '10.1.2.3')).toEqual([200, 'grant:secret.read']);
+      expect(await explain(alice, 'application:far')).toEqual([200, 'grant:secret.read']);
+      expect(await explain(alice, 'application:far', '127.0.0.1')).toEqual([200, 'application-network']);
+      expect(await explain(alice, 'application:closed', '127.0.0.1')).toEqual([200, 'grant:secret.read']);
+      await admin.patch('/applications/closed', { disabled: true }).expect(200);
+      expect(await explain(alice, 'application:closed')).toEqual([200, 'application-disabled']);
+      expect(await explain(alice, 'user:gil')).toEqual([200, 'grant:secret.read']);
+      await admin.patch('/users/gil', { disabled: true }).expect(200);
+      expect(await explain(admin, 'user:gil')).toEqual([200, 'user-disabled']);
+      await admin.patch('/users/gil', { disabled: false, expiresAt: soon }).expect(200);
+      await admin.request('post', '/users/hal:resetPassword').expect(200);
+      expect(await explain(alice, 'user:hal')).toEqual([200, 'must-change-password']);
+      system.passTime(MINUTE_MS);
+      expect(await explain(alice, 'user:gil')).toEqual([200, 'user-expired']);
+      expect(await explain(alice, 'application:far', '10.1.2.3')).toEqual([200, 'application-expired']);
+      const { body } = await alice
+        .post('/access:explain', { principal: 'user:gil', vault: 'asked-about', action: 'secret.read' })
+        .expect(200);
+      expect(body).toEqual({ allowed: false, visible: false, rule: 'user-expired' });
+    });
+
+    test('tells an owner nothing about others: whether they exist, and what role they have', async () => {
+      const none = await explain(alice, 'user:nobody-of-this-name');
+      expect(none[0]).toBe(404);
+      await newApplication(system, 'no-grant-here');
+      for (const principal of [
+        'user:bob',
+        'user:admin',
+        'user:carla',
+        'application:no-grant-here',
+        'application:none',
+      ]) {
+        expect(await explain(alice, principal)).toEqual(none);
+      }
+      expect(await explain(admin, 'user:carla')).toEqual([200, 'role:ceo']);
+      expect(await explain(admin, 'user:nobody-of-this-name')).toEqual(none);
+      const denied = await admin.auditEntries({ vault: 'asked-about', decision: 'deny', action: 'access.explain' });
+      expect(new Set(denied.map(({ event }) => event.rule))).toEqual(new Set(['no-such-principal', 'no-such-grant']));
+    });
   });
 
   /** Acts within that second of the system's clock. Repeats it if the machine was too slow. */

@@ -124,6 +124,9 @@ const ofRaw: Record<string, OddPath['comes']> = {
   'a:destroy': 405,
   // An extra space before the HTTP version is not part of the path.
   'a ': { stored: 'a' },
+  // A second spelling of a slash, of which there is none in the body of a request.
+  'a%2Fb': { stored: 'a/b' },
+  'a%2fb': { stored: 'a/b' },
 };
 // nginx ends the path at a space or a control character, or refuses it. It also decodes an encoded path.
 const refusedByNginx = /[\0-\x20\x7f]|%00|%(?![\da-f]{2})/i;
@@ -132,16 +135,28 @@ const refusedByNginx = /[\0-\x20\x7f]|%00|%(?![\da-f]{2})/i;
 export const oddPaths: OddPath[] = [
   ...goodNames.map(([what, name]) => ({ what, path: name, comes: { stored: name } })),
   ...badNames.map(([what, name]) => toOddPath(what, name, ofRaw[name] ?? 400)),
-  ...badNames.flatMap(([what, name]) => {
-    const path = encodeURIComponent(name);
-    return path === name ? [] : [toOddPath(`${what}, encoded`, path, 400)];
-  }),
+  ...goodNames.flatMap(([what, name]) => toEncoded(what, name, { stored: name })),
+  ...badNames.flatMap(([what, name]) => toEncoded(what, name, ofRaw[name] ?? 400)),
   toOddPath('every character encoded', '%64%62', 400),
   { what: 'an empty query', path: 'a?', comes: { stored: 'a' } },
   toOddPath('a second question mark', 'a?version=1?', 400),
   toOddPath('an encoded question mark', 'a%3Fversion=1', 400),
   toOddPath('an empty fragment', 'a#', 400),
+  toOddPath('an encoding that decoding makes', 'a%2%2FF', 400),
+  toOddPath('an encoded percent sign before 2F', 'a%252Fb', 400),
+  toOddPath('half an encoding at the end of another', 'a%%2F2Fb', 400),
+  toOddPath('an encoded slash beside a slash', 'a/%2Fb', 400),
+  toOddPath('an encoded dot segment behind an encoded slash', 'a%2F%2E%2E', 400),
+  { what: 'an encoded slash, then a query with one', path: 'a%2Fb?', comes: { stored: 'a/b' } },
 ];
+
+// What encodes a slash and a colon only has the result of the name itself.
+function toEncoded(what: string, name: string, ofName: OddPath['comes']): OddPath[] {
+  const path = encodeURIComponent(name);
+  if (path === name) return [];
+  const rest = path.replaceAll(/%2F|%3A/g, '');
+  return [toOddPath(`${what}, encoded`, path, rest.includes('%') ? 400 : ofName)];
+}
 
 function toOddPath(what: string, path: string, comes: OddPath['comes']): OddPath {
   return { what, path, comes, ...(refusedByNginx.test(path) ? { refusedByNginx: true } : {}) };

@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import type { Caller } from '@cardea/contracts/caller';
+import type { Caller, Role } from '@cardea/contracts/caller';
 import type { Person } from '@cardea/testkit/person';
 import { createClient } from '@cardea/http/client/peer-client';
 import type { Client } from '@cardea/http/client/peer-client';
@@ -8,17 +8,17 @@ import type { ServiceName } from '@cardea/http/mtls';
 import type { TestSystem } from '@cardea/testkit/system';
 import { expect } from '@jest/globals';
 
-/** An admin who has signed in, as the functions of `vault` see them. */
-export async function callerOf(admin: Person): Promise<Caller> {
-  const { body: me } = await admin.get('/auth/me').expect(200);
-  const { body: sessions } = await admin.get('/auth/sessions').expect(200);
+/** A person who has signed in, as the functions of `vault` see them. */
+export async function callerOf(person: Person): Promise<Caller> {
+  const { body: me } = await person.get('/auth/me').expect(200);
+  const { body: sessions } = await person.get('/auth/sessions').expect(200);
   const session = sessions.items[0].id as string;
-  const actor = { id: me.id as string, type: 'user' as const, name: 'admin', session };
-  return { actor, role: 'admin', source: {}, requestId: crypto.randomUUID() };
+  const { id, name, role } = me as { id: string; name: string; role: Role };
+  return { actor: { id, type: 'user', name, session }, role, source: {}, requestId: crypto.randomUUID() };
 }
 
 /** Repeats `check` until it passes. @throws its last error after `withinMs` */
-export async function expectEventually(check: () => Promise<void>, withinMs = 10_000): Promise<void> {
+export async function expectEventually(check: () => Promise<void>, withinMs = 30_000): Promise<void> {
   const giveUpAt = Date.now() + withinMs;
   for (;;) {
     try {
@@ -35,6 +35,12 @@ export async function readiness(system: TestSystem): Promise<{ status: number; f
   const answer = await fetch(`${system.opsUrl}/readyz`);
   const { failed } = (await answer.json()) as { failed: string[] };
   return { status: answer.status, failed };
+}
+
+/** What api-service says it goes on without. */
+export async function degraded(system: TestSystem): Promise<string[]> {
+  const answer = await fetch(`${system.opsUrl}/readyz`);
+  return ((await answer.json()) as { degraded: string[] }).degraded;
 }
 
 /** Health on both ports, whatever is missing. */

@@ -123,11 +123,11 @@ inEachProfile(
           ...denied,
           resource: { vault: 'asked', name: 'secret.read', application: 'ci' },
         });
-        const question = { principal: 'user:carla', vault: 'asked', action: 'vault.read' };
+        const question = { principal: 'user:alice', vault: 'asked', action: 'vault.read' };
         const explained = await alice.post('/access:explain', question).expect(200);
         const [allowed] = await recordsOf(system, explained);
         const vaultId = expect.any(String);
-        expect(allowed!.resource).toEqual({ vault: 'asked', vaultId, name: 'vault.read', user: 'carla' });
+        expect(allowed!.resource).toEqual({ vault: 'asked', vaultId, name: 'vault.read', user: 'alice' });
       });
 
       test('if the body makes it', async () => {

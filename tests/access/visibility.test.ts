@@ -30,17 +30,15 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     const seen = ['list-b', 'list-d', 'list-g', 'list-i'];
     const pages = await pagesOf(bob, '/vaults');
     expect(pages.flatMap(({ items }) => items.map(({ name }) => name))).toEqual(seen);
-    expect(pages.map(({ nextCursor }) => nextCursor)).toEqual(['list-b', 'list-d', 'list-g', undefined]);
+    expect(pages.map(({ nextCursor }) => keysOf(nextCursor))).toEqual([['list-b'], ['list-d'], ['list-g'], undefined]);
 
-    const after = async (cursor: string) => (await bob.get(`/vaults?cursor=${cursor}`).expect(200)).body;
-    expect(await after('list-e')).toEqual(await after('list-eee'));
-    expect((await after('list-h')).items).toHaveLength(1);
     for (const name of Object.keys(grants)) {
       await bob.get(`/vaults/list-${name}`).expect(seen.includes(`list-${name}`) ? 200 : 404);
     }
     for (const overseer of [admin, carla]) {
-      const { body } = await overseer.get('/vaults?cursor=list-').expect(200);
-      expect((body.items as Listed[]).slice(0, 10).map(({ name }) => name)).toEqual(
+      const { body } = await overseer.get('/vaults?limit=500').expect(200);
+      const listed = (body.items as Listed[]).map(({ name }) => name);
+      expect(listed.filter((name) => name.startsWith('list-'))).toEqual(
         Object.keys(grants).map((name) => `list-${name}`),
       );
     }
@@ -67,12 +65,13 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       const pages = await pagesOf(bob, '/vaults/prefixed/secrets', limit);
       expect(pages.flatMap(({ items }) => items.map(({ name }) => name))).toEqual(covered);
       expect(pages).toHaveLength(Math.ceil(covered.length / limit));
-      for (const name of hidden) expect(JSON.stringify(pages)).not.toContain(`"${name}"`);
+      const shown = JSON.stringify(pages.map((page) => [page, keysOf(page.nextCursor)]));
+      for (const name of hidden) expect(shown).not.toContain(`"${name}"`);
     }
-    for (const query of ['prefix=zz', 'prefix=apps/ci2', 'prefix=Apps', 'cursor=apps/ci2', 'cursor=zz']) {
+    for (const query of ['prefix=zz', 'prefix=apps/ci2', 'prefix=Apps']) {
       expect([query, await namesOf(bob, `/vaults/prefixed/secrets?${query}`)]).toEqual([query, []]);
     }
-    for (const query of ['prefix=', 'prefix=a', 'prefix=apps', 'prefix=apps/ci', 'cursor=Apps', 'cursor=apps']) {
+    for (const query of ['prefix=', 'prefix=a', 'prefix=apps', 'prefix=apps/ci']) {
       expect([query, await namesOf(bob, `/vaults/prefixed/secrets?${query}`)]).toEqual([query, covered]);
     }
     for (const name of covered) await bob.get(`/vaults/prefixed/secrets/${name}`).expect(200);
@@ -125,6 +124,12 @@ async function pagesOf(reader: Stranger, path: string, limit = 1) {
     pages.push((await reader.get(`${path}?limit=${limit}${more}`).expect(200)).body);
   }
   return pages;
+}
+
+/** The keys in a cursor, without the list that it belongs to. */
+function keysOf(cursor: string | undefined): unknown[] | undefined {
+  if (cursor === undefined) return undefined;
+  return (JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[]).slice(1);
 }
 
 async function namesOf(reader: Stranger, path: string): Promise<string[]> {

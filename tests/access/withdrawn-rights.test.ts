@@ -16,7 +16,7 @@ inEachProfile((system, { admin, alice }) => {
   });
 
   let vaults = 0;
-  describe('whoever loses a right while a write is under way', () => {
+  describe('a caller who loses a right while a write is under way', () => {
     test.each([
       ['by the loss of the grant', 404, () => alice.delete('/vaults/lost-0/grants/user:mallory').expect(204)],
       ['by a smaller grant', 403, () => grant(alice, 'lost-1', 'user:mallory', { secrets: ['list'] }).expect(200)],
@@ -47,6 +47,52 @@ inEachProfile((system, { admin, alice }) => {
     });
   });
 
+  describe('a caller who loses a right while the key service is asked is shown nothing', () => {
+    const item = { plaintextBase64: 'aGVsbG8=' };
+    test.each<[string, (mallory: Person, vault: string, ciphertext: string) => PromiseLike<{ status: number }>]>([
+      ['a read', (by, vault) => by.get(`/vaults/${vault}/secrets/s`)],
+      ['a read by reference', (by, vault) => by.get(`/vaults/${vault}/secrets/link`)],
+      [
+        'a read that knows the version',
+        (by, vault) => by.get(`/vaults/${vault}/secrets/link`).set('If-None-Match', '"1-1"'),
+      ],
+      [
+        'a batch',
+        (by, vault) => by.request('post', `/vaults/${vault}/secrets:batchRead`).send({ names: ['s', 'link'] }),
+      ],
+      ['an export', (by, vault) => by.request('post', `/vaults/${vault}/secrets:export`).send({ format: 'json' })],
+      ['an encryption', (by, vault) => by.request('post', `/vaults/${vault}/keys/k:encrypt`).send(item)],
+      [
+        'a decryption',
+        (by, vault, ciphertext) => by.request('post', `/vaults/${vault}/keys/k:decrypt`).send({ ciphertext }),
+      ],
+      ['a public half', (by, vault) => by.get(`/vaults/${vault}/keys/pair`)],
+      ['public halves', (by, vault) => by.get(`/vaults/${vault}/keys/pair:versions`)],
+    ])('%s', async (what, ask) => {
+      const vault = `asked-${what.replaceAll(' ', '-')}`;
+      await alice.createVault(vault);
+      await alice.putSecret(vault, 's', 'v');
+      const link = { value: `${vault}/s`, contentType: 'application/vnd.cardea.reference' };
+      await alice.put(`/vaults/${vault}/secrets/link`, link).expect(201);
+      await alice.post(`/vaults/${vault}/keys`, { name: 'k', algorithm: 'aes-256-gcm' }).expect(201);
+      await alice.post(`/vaults/${vault}/keys`, { name: 'pair', algorithm: 'ed25519' }).expect(201);
+      const { body } = await alice.request('post', `/vaults/${vault}/keys/k:encrypt`).send(item).expect(200);
+      const mallory = await newUser(system, 'mallory');
+      const rights = { secrets: ['list', 'read'], keys: ['list', 'encrypt', 'decrypt'] };
+      await grant(alice, vault, 'user:mallory', rights).expect(201);
+      const { reached, goOn } = holdUnwraps();
+      const asking = Promise.resolve(ask(mallory, vault, body.ciphertext));
+      await reached;
+      await alice.delete(`/vaults/${vault}/grants/user:mallory`).expect(204);
+      goOn();
+      expect((await asking).status).toBe(404);
+      const records = await admin.auditEntries({ vault, limit: '20' });
+      const ofMallory = records.filter(({ event }) => event.actor.name === 'mallory');
+      expect(ofMallory.map(({ event }) => event.decision)).toEqual(['deny']);
+      expect(ofMallory[0]!.seq).toBeGreaterThan(records.find(({ event }) => event.action === 'grant.delete')!.seq);
+    });
+  });
+
   test.each([
     ['a grant', (app: string) => alice.delete(`/vaults/under-way/grants/application:${app}`).expect(204)],
     ['an application', (app: string) => admin.delete(`/applications/${app}`).expect(204)],
@@ -74,6 +120,34 @@ inEachProfile((system, { admin, alice }) => {
     expect([401, 403, 404]).toContain(refused.status);
   });
 
+  test.each([
+    ['setting TOTP up', (mallory: Person) => mallory.post('/auth/totp', { currentPassword: PASSWORD }).expect(200)],
+    ['removing it again', (mallory: Person) => mallory.delete('/auth/totp').expect(204)],
+    ['a password for one sign-in', () => admin.request('post', '/users/mallory:resetPassword').expect(200)],
+  ])('%s waits for the writes of the user that are under way', async (what, change) => {
+    const vault = `signs-in-${what.split(' ')[0]}`;
+    const mallory = await newUser(system, 'mallory');
+    await mallory.createVault(vault);
+    await mallory.putSecret(vault, 'other', 'v');
+    const { reached, goOn } = holdBeforeCommit();
+    const writing = mallory.put(`/vaults/${vault}/secrets/s`, { value: 'v' }).then((answer) => answer.status);
+    await reached;
+    let isChanged = false;
+    const changing = change(mallory).then(() => (isChanged = true));
+    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    expect(isChanged).toBe(false);
+    goOn();
+    expect(await writing).toBe(201);
+    await changing;
+    const records = await admin.auditEntries({ limit: '20' });
+    const [write, changed] = ['secret.write', /^auth\.totp|^user\.resetPassword/].map((action) =>
+      records.findIndex(({ event }) => event.action.match(action)),
+    );
+    expect(changed).toBeLessThan(write!);
+    // The users of later tests have the same name.
+    await admin.delete(`/vaults/${vault}?recursive=true`).expect(204);
+  });
+
   describe('and so it is with every other change', () => {
     test.each([
       [
@@ -92,25 +166,47 @@ inEachProfile((system, { admin, alice }) => {
       ['a rotation', 'role', 403, (by: Person) => by.post('/rotations', { kind: 'dek' })],
       ['a grant', 'ownership', 404, (by: Person) => grant(by, 'owned', 'user:bob', { secrets: ['read'] })],
       ['a vault', 'ownership', 404, (by: Person) => by.patch('/vaults/owned', { description: 'planted' })],
-    ] as const)('%s is not made or changed by whoever loses the %s meanwhile', async (_what, lost, status, change) => {
-      const mallory = await newUser(system, 'mallory', lost === 'ownership' ? 'developer' : 'admin');
-      if ((await alice.get('/vaults/owned')).status === 404) await alice.createVault('owned');
-      await grant(alice, 'owned', 'user:mallory', { owner: true });
-      const { reached, goOn } = holdBeforeTransaction('transaction');
-      const changing = change(mallory).then((answer) => answer);
-      await reached;
-      if (lost === 'role') await admin.patch('/users/mallory', { role: 'developer' }).expect(200);
-      if (lost === 'session') await admin.post('/users/mallory:revokeSessions').expect(204);
-      if (lost === 'account') await admin.delete('/users/mallory').expect(204);
-      if (lost === 'ownership') await alice.delete('/vaults/owned/grants/user:mallory').expect(204);
-      goOn();
-      expect((await changing).status).toBe(status);
-      const [record] = await admin.auditEntries({ decision: 'deny' });
-      expect(record!.event).toMatchObject({ actor: { name: 'mallory' } });
-      await admin.get('/users/planted').expect(404);
-      await admin.get('/applications/planted').expect(404);
-      expect((await alice.get('/vaults/owned').expect(200)).body.description).not.toBe('planted');
-    });
+    ] as const)(
+      '%s is not made or changed by a caller who loses the %s meanwhile',
+      async (_what, lost, status, change) => {
+        const mallory = await newUser(system, 'mallory', lost === 'ownership' ? 'developer' : 'admin');
+        if ((await alice.get('/vaults/owned')).status === 404) await alice.createVault('owned');
+        await grant(alice, 'owned', 'user:mallory', { owner: true });
+        const { reached, goOn } = holdBeforeTransaction('transaction');
+        const changing = change(mallory).then((answer) => answer);
+        await reached;
+        if (lost === 'role') await admin.patch('/users/mallory', { role: 'developer' }).expect(200);
+        if (lost === 'session') await admin.post('/users/mallory:revokeSessions').expect(204);
+        if (lost === 'account') await admin.delete('/users/mallory').expect(204);
+        if (lost === 'ownership') await alice.delete('/vaults/owned/grants/user:mallory').expect(204);
+        goOn();
+        expect((await changing).status).toBe(status);
+        const [record] = await admin.auditEntries({ decision: 'deny' });
+        expect(record!.event).toMatchObject({ actor: { name: 'mallory' } });
+        await admin.get('/users/planted').expect(404);
+        await admin.get('/applications/planted').expect(404);
+        expect((await alice.get('/vaults/owned').expect(200)).body.description).not.toBe('planted');
+      },
+    );
+  });
+
+  test('a ceo who becomes an admin before the transaction of a break-glass is not shown the value', async () => {
+    await alice.createVault('glass');
+    await alice.putSecret('glass', 's', 'behind glass');
+    const mallory = await newUser(system, 'mallory', 'ceo');
+    const { reached, goOn } = holdBeforeTransaction('transaction');
+    const breaking = mallory
+      .post('/vaults/glass/secrets/s:breakGlass', { reason: 'an incident that needs the value' })
+      .then((answer) => answer);
+    await reached;
+    await admin.patch('/users/mallory', { role: 'admin' }).expect(200);
+    goOn();
+    const answer = await breaking;
+    expect(answer.status).toBe(403);
+    expect(answer.text).not.toContain('behind glass');
+    const [record] = await admin.auditEntries({ decision: 'deny' });
+    expect(record!.event).toMatchObject({ action: 'secret.breakGlass', actor: { name: 'mallory' } });
+    expect(await admin.auditEntries({ action: 'secret.breakGlass', decision: 'allow', vault: 'glass' })).toEqual([]);
   });
 
   test('an admin who is disabled while the end of a body is held back makes no user', async () => {
@@ -156,6 +252,22 @@ inEachProfile((system, { admin, alice }) => {
   });
 
   type Begin = Db['lockingTransaction'];
+
+  /** Holds what kek-service is asked for next, until `goOn`. No DEK is in the cache before. */
+  function holdUnwraps() {
+    const { deks, keks, keyMaterials } = system.vault;
+    const { unwrap } = keks;
+    const [stopped, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    restore = () => void (keks.unwrap = unwrap);
+    keyMaterials.clear();
+    deks.clear();
+    keks.unwrap = async (...args) => {
+      stopped.resolve();
+      await released.promise;
+      return unwrap(...args);
+    };
+    return { reached: stopped.promise, goOn: () => released.resolve() };
+  }
 
   function holdBeforeTransaction(kind: 'lockingTransaction' | 'transaction' = 'lockingTransaction') {
     return hold(kind, (begin, wait) => (locks, work) => wait().then(() => begin(locks, work)));

@@ -13,6 +13,7 @@ import { uuidv7 } from '@cardea/crypto/ids';
 import { useSystem } from '@cardea/testkit/use-system';
 import type { Profile } from '@cardea/testkit/system';
 import { expectEventually } from '../access/probes.ts';
+import { expectRecords, recordsOf } from '../identity/identity.ts';
 
 const verifier = fileURLToPath(new URL('../../services/audit-service/src/verifier.mjs', import.meta.url));
 /** More than one file of an export, and far more than sockets hold: 20 MB. */
@@ -24,7 +25,7 @@ const HALF_WAY_BYTES = 2 ** 20;
 const profiles: Profile[] = ['mini', 'full'];
 
 describe.each(profiles)('an export in profile %s', (profile) => {
-  const [system, { admin }] = useSystem(profile);
+  const [system, { admin, carla }] = useSystem(profile);
   let begun: IncomingMessage[] = [];
 
   beforeAll(async () => {
@@ -39,19 +40,28 @@ describe.each(profiles)('an export in profile %s', (profile) => {
   });
 
   /** Resolves when the answer begins. Nothing of its body is read. */
-  async function begin(): Promise<IncomingMessage> {
-    const headers = { Authorization: `Bearer ${admin.token}` };
+  async function begin(by = admin, status = 200): Promise<IncomingMessage> {
+    const headers = { Authorization: `Bearer ${by.token}` };
     const [answer] = (await once(get(`${system.url}/api/v1/audit/export`, { headers, agent: false }), 'response')) as [
       IncomingMessage,
     ];
     begun.push(answer);
     answer.on('error', () => {});
-    expect(answer.statusCode).toBe(200);
+    expect(answer.statusCode).toBe(status);
     return answer;
   }
 
-  async function goAwayHalfWay(): Promise<void> {
-    const answer = await begin();
+  /** Waits for the record that an answer broke off, which follows the record that it was allowed. */
+  async function expectBrokenOff({ headers }: IncomingMessage): Promise<void> {
+    const records = ['allow', 'deny'].map((decision) => ({ action: 'audit.export', decision }));
+    await expectEventually(async () => {
+      const found = await recordsOf(system, { headers: { 'x-request-id': headers['x-request-id'] as string } });
+      expect(found).toMatchObject([records[0], { ...records[1], reason: 'unavailable', rule: 'broken-off' }]);
+    });
+  }
+
+  async function goAwayHalfWay(by = admin): Promise<void> {
+    const answer = await begin(by);
     let bytes = 0;
     for await (const chunk of answer) {
       bytes += (chunk as Buffer).length;
@@ -59,7 +69,10 @@ describe.each(profiles)('an export in profile %s', (profile) => {
     }
     expect(bytes).toBeGreaterThan(HALF_WAY_BYTES);
     answer.destroy();
+    await expectBrokenOff(answer);
   }
+
+  const leave = () => Promise.all([goAwayHalfWay(), goAwayHalfWay(carla)]);
 
   async function expectWholeExport(): Promise<void> {
     const path = join(system.dataDir, 'export.tar');
@@ -87,9 +100,11 @@ describe.each(profiles)('an export in profile %s', (profile) => {
   }
 
   test('releases everything if its reader leaves half way, however often that happens', async () => {
+    // The first time opens the connections of the pools.
+    await leave();
     const before = openSockets();
-    await Promise.all([goAwayHalfWay(), goAwayHalfWay(), goAwayHalfWay()]);
-    await goAwayHalfWay();
+    await leave();
+    await leave();
     await expectEventually(async () => {
       expect(openSockets()).toBeLessThanOrEqual(before);
       expect(await openStatements()).toBe(0);
@@ -97,16 +112,29 @@ describe.each(profiles)('an export in profile %s', (profile) => {
     await expectWholeExport();
   });
 
-  test('that nobody reads delays only other exports', async () => {
-    const unread = [await begin(), await begin()];
-    // These wait until one of the two ends.
-    const waiting = [begin(), begin(), begin()];
+  test('that nobody reads keeps only its own caller from another, and everything else goes on', async () => {
+    const unread = await begin();
+    const refused = await begin(admin, 429);
+    expect(refused.headers['retry-after']).toBe('1');
+    await expectRecords(system, refused as never, {
+      action: 'audit.export',
+      reason: 'rate_limited',
+      rule: 'under-way',
+    });
+    (await begin(carla)).destroy();
     for (const version of [1, 2, 3]) await admin.putSecret('payments', 'db/password', `version ${version}`);
     expect(await admin.readSecret('payments', 'db/password')).toBe('version 3');
 
-    for (const answer of unread) answer.destroy();
-    for (const answer of waiting) (await answer).destroy();
+    unread.destroy();
+    await expectBrokenOff(unread);
     await expectWholeExport();
+  });
+
+  test('that nobody reads ends after a while, and its record says so', async () => {
+    system.unreadMsMax = 1_000;
+    await system.stopService('api');
+    await system.startService('api');
+    await expectBrokenOff(await begin());
   });
 });
 

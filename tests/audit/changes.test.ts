@@ -1,10 +1,11 @@
 import { AuditChanges, CHANGES_BYTES_MAX } from '@cardea/contracts/audit-changes';
 import type { Person, Stranger } from '@cardea/testkit/person';
-import { createTestSystem } from '@cardea/testkit/system';
+import { PASSWORD, createTestSystem } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { HOUR_MS, MINUTE_MS } from '@cardea/contracts/durations';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newUser } from '../access/granting.ts';
+import { createUser, nextTotpStep, signIn, turnOnTotp } from '../identity/identity.ts';
 
 const inLog = (time: string) => time.replace('Z', '000Z');
 
@@ -59,10 +60,85 @@ describe.each(['mini', 'full'] as const)(
       const [made] = (await admin.auditEntries({ action: 'user.create' })).filter(
         ({ event }) => event.resource?.user === 'brief',
       );
-      expect(made!.event.changes).toEqual({ disabled: { to: false }, role: { to: 'developer' } });
-      expect(await changesIn({ action: 'user.delete' })).toEqual([
-        { disabled: { from: false }, role: { from: 'developer' } },
+      const fields = { disabled: false, mustChangePassword: false, role: 'developer', totp: false };
+      expect(made!.event.changes).toEqual(sides('to', fields));
+      expect(await changesIn({ action: 'user.delete' })).toEqual([sides('from', fields)]);
+    });
+
+    test('of what a user signs in with, without any password', async () => {
+      await createUser(system, { username: 'signer', password: PASSWORD });
+      const { person } = await signIn(system, { username: 'signer' });
+      const { recoveryCodes } = await turnOnTotp(system, person);
+      await person.post('/auth/totp:disable', { otp: recoveryCodes[0] }).expect(204);
+      nextTotpStep(system);
+      await turnOnTotp(system, person);
+      await admin.post('/users/signer:unlock').expect(204);
+      // Until there were too many.
+      for (let i = 0; i < 8; i += 1)
+        await system.stranger.post('/auth/login', { username: 'signer', password: 'wrong' });
+      await admin.post('/users/signer:unlock').expect(204);
+      const { body } = await admin.post('/users/signer:resetPassword').expect(200);
+      const oneTimePassword = body.oneTimePassword as string;
+      const first = await signIn(system, { username: 'signer', password: oneTimePassword });
+      const newPassword = 'chosen by its owner, and long';
+      await first.person.post('/auth/password', { currentPassword: oneTimePassword, newPassword }).expect(204);
+
+      const changesOf = async (action: string) => {
+        const entries = await admin.auditEntries({ decision: 'allow', action });
+        const own = entries.filter(({ event }) => [event.actor.name, event.resource?.user].includes('signer'));
+        return own.toReversed().map(({ event }) => event.changes ?? event.reason);
+      };
+      const [on, off] = [{ totp: { from: false, to: true } }, { totp: { from: true, to: false } }];
+      expect(await changesOf('auth.totpConfirm')).toEqual([on, on]);
+      expect(await changesOf('auth.totpDisable')).toEqual([off]);
+      expect(await changesOf('user.unlock')).toEqual(['unchanged', { locked: { from: true, to: false } }]);
+      const replaced = { password: { cut: true } };
+      const once = { mustChangePassword: { from: false, to: true } };
+      expect(await changesOf('user.resetPassword')).toEqual([{ ...replaced, ...once, ...off }]);
+      const chosen = { mustChangePassword: { from: true, to: false } };
+      expect(await changesOf('auth.password')).toEqual([{ ...replaced, ...chosen }]);
+    });
+
+    test('of an application and its secrets, without the secrets', async () => {
+      const networks = ['10.0.0.0/8'];
+      const expiresAt = inMs(HOUR_MS);
+      await admin.post('/applications', { name: 'deployer', description: 'a', allowedCidrs: networks }).expect(201);
+      const change = { allowedCidrs: ['192.0.2.0/24'], description: 'b', disabled: true, expiresAt };
+      await admin.patch('/applications/deployer', change).expect(200);
+      const { body } = await admin.post('/applications/deployer/credentials', { expiresAt }).expect(201);
+      const { id } = body as { id: string };
+      await admin.delete(`/applications/deployer/credentials/${id}`).expect(204);
+
+      expect(await changesIn({ action: 'application.create' })).toContainEqual(
+        sides('to', { allowedCidrs: networks, description: 'a', disabled: false }),
+      );
+      expect(await changesIn({ action: 'application.change' })).toEqual([
+        {
+          allowedCidrs: { from: networks, to: ['192.0.2.0/24'] },
+          description: { from: 'a', to: 'b' },
+          disabled: { from: false, to: true },
+          expiresAt: { to: inLog(expiresAt) },
+        },
       ]);
+      const credential = { id, expiresAt: inLog(expiresAt) };
+      expect(await changesIn({ action: 'credential.create' })).toEqual([sides('to', credential)]);
+      expect(await changesIn({ action: 'credential.delete' })).toEqual([sides('from', credential)]);
+    });
+
+    test('of a rotation and of the secrets of its webhook', async () => {
+      const { id } = (await admin.post('/rotations', { kind: 'dek' }).expect(202)).body as { id: string };
+      await admin.post(`/rotations/${id}:pause`).expect(200);
+      await admin.post(`/rotations/${id}:resume`).expect(200);
+      await admin.post(`/rotations/${id}:cancel`).expect(200);
+      const secret = (await admin.post('/webhooks/kek-rotation/secrets').expect(201)).body as { id: string };
+      await admin.delete(`/webhooks/kek-rotation/secrets/${secret.id}`).expect(204);
+
+      expect(await changesIn({ action: 'rotation.start' })).toEqual([sides('to', { kind: 'dek', state: 'running' })]);
+      expect(await changesIn({ action: 'rotation.pause' })).toEqual([{ state: { from: 'running', to: 'paused' } }]);
+      expect(await changesIn({ action: 'rotation.resume' })).toEqual([{ state: { from: 'paused', to: 'running' } }]);
+      expect(await changesIn({ action: 'rotation.cancel' })).toEqual([{ state: { from: 'running', to: 'cancelled' } }]);
+      expect(await changesIn({ action: 'webhookSecret.create' })).toEqual([{ id: { to: secret.id } }]);
+      expect(await changesIn({ action: 'webhookSecret.delete' })).toEqual([{ id: { from: secret.id } }]);
     });
 
     test('of a grant, with the networks before and after', async () => {
@@ -182,6 +258,11 @@ describe.each(['mini', 'full'] as const)(
     });
   },
 );
+
+/** The changes of something that is made (`to`) or removed (`from`). */
+function sides(side: 'from' | 'to', fields: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, { [side]: value }]));
+}
 
 /** The largest possible metadata. */
 function labels(letter: string): Record<string, string> {

@@ -96,7 +96,7 @@ inEachProfile((system, { admin }) => {
     system.passTime(5 * MINUTE_MS + 1);
     await expectEventually(async () => {
       expect(() => dek.bytes()).toThrow('destroyed');
-    }, 5_000);
+    });
   });
 
   test('the first password is in its file until it is changed, and nowhere after that', async () => {

@@ -57,7 +57,7 @@ describe.each(profiles)('in profile %s', (profile) => {
       ['the key __proto__', `{"value":"${CANARY}","__proto__":{"encoding":"base64"}}`, malformedJson],
       ['100,000 levels of nesting', '['.repeat(100_000), malformedJson],
       ['2,001 keys', `{${Array.from({ length: 2_001 }, (_, i) => `"k${i}":0`).join(',')}}`, malformedJson],
-      ['an unknown field', `{"value":"x","${CANARY}":1}`, invalid(written)],
+      ['an unknown field', `{"value":"x","colour":"${CANARY}"}`, invalid(written)],
       ['a list', `["${CANARY}"]`, invalid(written)],
       ['null', 'null', invalid(written)],
       ['nothing', '', invalid(written)],
@@ -134,7 +134,7 @@ describe.each(profiles)('in profile %s', (profile) => {
 
   describe('a query that is refused and recorded:', () => {
     const queries: [string, string][] = [
-      ['an unknown parameter', `${CANARY}=1`],
+      ['an unknown parameter', `colour=${CANARY}`],
       ['the parameter __proto__', '__proto__=1'],
       ['a duplicate parameter', 'version=1&version=1'],
       ['a duplicate parameter, escaped once', 'version=1&v%65rsion=1'],
@@ -173,7 +173,10 @@ describe.each(profiles)('in profile %s', (profile) => {
       ['.', '.'],
       ['. within', 'db/./password'],
       ['NUL', 'db%00', odd],
-      ['a percent-encoded slash', 'db%2Fpassword', odd],
+      ['a slash that is percent-encoded twice', 'db%252Fpassword', odd],
+      ['a percent-encoded slash beside a slash', 'db/%2Fpassword', odd],
+      ['a percent-encoded dot segment', 'db%2F%2e%2e%2Fpassword', odd],
+      ['a dot segment between percent-encoded slashes', 'db%2F..%2Fpassword'],
       ['a percent-encoded letter', '%64b/password', odd],
       ['a double slash', 'db//password', odd],
       ['a backslash', 'db\\password', odd],

@@ -12,7 +12,15 @@ import type { PreparedSystem, TestSystem } from '@cardea/testkit/system';
 import { inEachProfile, useSystem } from '@cardea/testkit/use-system';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { callAs, expectAlive, expectEventually, expectNoListener, forgetDeks, readiness } from '../access/probes.ts';
+import {
+  callAs,
+  degraded,
+  expectAlive,
+  expectEventually,
+  expectNoListener,
+  forgetDeks,
+  readiness,
+} from '../access/probes.ts';
 import { CANARY, expectRefusal } from '../access/refusals.ts';
 
 const PASSWORD = 'correct horse battery staple';
@@ -239,7 +247,9 @@ describe('Redis', () => {
     await withoutRedis('hangs');
     await redis.stop();
     await withoutRedis('is gone');
-    expect(await readiness(system)).toEqual({ status: 503, failed: ['redis'] });
+    // It is named, and no balancer takes the replica away for it.
+    expect(await readiness(system)).toEqual({ status: 200, failed: [] });
+    expect(await degraded(system)).toEqual(['redis']);
     await expectAlive(system);
   });
 

@@ -88,6 +88,9 @@ describe.each(profiles)('in profile %s, the front door', (profile) => {
       ['the newest version', SECRET],
       ['an older version', `${SECRET}?version=1`],
       ['an empty query', `${SECRET}?`],
+      ['the bare value', SECRET, { Accept: 'text/plain' }],
+      ['the bare bytes', SECRET, { Accept: 'application/octet-stream' }],
+      ['a bare value that does not exist', `${SECRET}/none`, { Accept: 'text/plain' }],
       ['a version that does not exist', `${SECRET}?version=3`],
       ['a malformed version', `${SECRET}?version=${CANARY}`],
       ['an unknown parameter', `${SECRET}?${CANARY}`],
@@ -101,6 +104,54 @@ describe.each(profiles)('in profile %s, the front door', (profile) => {
       const hot = await send({ target, headers, body });
       // A target in absolute form must be accepted (RFC 9112 section 3.2.2), and the hot path leaves it to Express.
       const express = await send({ target: `http://cardea.test${target}`, headers, body });
+      expect(express.headers['ratelimit-policy']).toMatch(/^"requests"/);
+      expect(hot.headers['ratelimit-policy']).toMatch(/^"reads"/);
+      expect(comparable(express)).toEqual(comparable(hot));
+      expect(await recordOf(admin, express)).toEqual(await recordOf(admin, hot));
+    });
+  });
+
+  describe('answers and records what is done with a key the same way by Express and by the hot path:', () => {
+    const KEYS = '/api/v1/vaults/payments/keys';
+    const MESSAGE = { messageBase64: 'AAAA' };
+
+    beforeAll(async () => {
+      for (const [name, algorithm] of Object.entries({
+        aes: 'aes-256-gcm',
+        ed: 'ed25519',
+        hmac: 'hmac-sha256',
+        x: 'x25519',
+        kem: 'ml-kem-768',
+      })) {
+        await admin.post('/vaults/payments/keys', { name, algorithm }).expect(201);
+      }
+    });
+
+    test.each<[string, string, object | string]>([
+      ['a signature', 'ed:sign', MESSAGE],
+      ['a batch of signatures', 'ed:sign', { items: [MESSAGE, MESSAGE] }],
+      ['a signature that does not hold', 'ed:verify', { ...MESSAGE, signature: 'none' }],
+      ['a code', 'hmac:mac', MESSAGE],
+      ['a code that does not hold', 'hmac:verifyMac', { ...MESSAGE, mac: 'none' }],
+      ['a ciphertext that does not open', 'aes:decrypt', { ciphertext: CANARY }],
+      ['a batch of ciphertexts that do not open', 'aes:decrypt', { items: [{ ciphertext: CANARY }] }],
+      ['a JWS', 'ed:signJws', { payloadBase64: 'AAAA' }],
+      ['a JWS that does not hold', 'ed:verifyJws', { jws: CANARY }],
+      ['a peer of another algorithm', 'x:deriveSharedSecret', { peerPublicKeyPem: CANARY }],
+      ['a key that encapsulates nothing', 'x:encapsulate', {}],
+      ['a ciphertext that carries nothing', 'kem:decapsulate', { ciphertext: CANARY }],
+      ['a version that does not exist', 'aes:encrypt', { plaintextBase64: 'AAAA', keyVersion: 7 }],
+      ['a key that does not exist', 'none:encrypt', { plaintextBase64: 'AAAA' }],
+      ['a key that cannot do it', 'ed:encrypt', { plaintextBase64: 'AAAA' }],
+      ['an unknown field', 'aes:encrypt', { plaintextBase64: 'AAAA', [CANARY]: 1 }],
+      ['a plaintext that is too large', 'aes:encrypt', { plaintextBase64: Buffer.alloc(65_537).toString('base64') }],
+      ['no JSON', 'aes:encrypt', CANARY],
+      ['no body', 'aes:encrypt', ''],
+    ])('%s', async (_what, path, body) => {
+      const text = typeof body === 'string' ? body : JSON.stringify(body);
+      const request = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: text };
+      const hot = await send({ ...request, target: `${KEYS}/${path}` });
+      const express = await send({ ...request, target: `http://cardea.test${KEYS}/${path}` });
       expect(express.headers['ratelimit-policy']).toMatch(/^"requests"/);
       expect(hot.headers['ratelimit-policy']).toMatch(/^"reads"/);
       expect(comparable(express)).toEqual(comparable(hot));

@@ -29,6 +29,9 @@ describe('HEAD is answered like GET, without the body (RFC 9110 section 9.3.2):'
 
   test('a secret that has not changed', async () => {
     expect((await head(SECRET, { 'If-None-Match': '"1"' })).status).toBe(304);
+    const guessed = await head(SECRET, { 'If-None-Match': '*' });
+    expect(guessed.status).toBe(304);
+    await expectRecords(system, guessed, { action: 'secret.read', reason: 'only the version was shown' });
   });
 
   test.each(['/api/v1/auth/me', '/api/v1/vaults', '/api/v1/audit/checkpoint', '/api/v1/audit/export', '/healthz'])(

@@ -6,6 +6,7 @@ import { request as httpsRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { connect as connectPlain } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { SecureVersion, TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
@@ -13,11 +14,13 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { MINUTE_MS } from '@cardea/contracts/durations';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import type { Entry } from '@cardea/testkit/person';
-import { startTlsNginx } from '@cardea/testkit/nginx';
+import { hasIpv6, httpsPortConf, startTlsNginx } from '@cardea/testkit/nginx';
 import type { TlsNginxServer } from '@cardea/testkit/nginx';
 import { sendRequest } from '@cardea/testkit/raw-http';
+import type { RawAnswer } from '@cardea/testkit/raw-http';
 import { findServer } from '@cardea/testkit/servers';
 import { useSystem } from '@cardea/testkit/use-system';
+import { expectEventually } from '../access/probes.ts';
 
 const SECRET = '/api/v1/vaults/payments/secrets/db/password';
 const PAGE = '<!doctype html><title>Cardea</title>';
@@ -50,29 +53,43 @@ interface TlsAnswer {
   body: string;
 }
 
-async function send(path: string, method = 'GET', host = new URL(nginx.url).host): Promise<TlsAnswer> {
-  const [hostname, port] = host.split(':');
+async function send(
+  path: string,
+  method = 'GET',
+  headers: Record<string, string> = {},
+  host = '127.0.0.1',
+): Promise<TlsAnswer> {
   const request = httpsRequest({
-    host: hostname,
-    port,
+    host,
+    servername: 'localhost',
+    port: new URL(nginx.url).port,
     method,
     path,
     ca,
-    headers: { Authorization: `Bearer ${admin.token}` },
+    headers: { Authorization: `Bearer ${admin.token}`, ...headers },
     agent: false,
   }).end();
   const [response] = (await once(request, 'response')) as [import('node:http').IncomingMessage];
   return { status: response.statusCode, headers: response.headers, body: await text(response) };
 }
 
-test('a secret is read over TLS, and the record has the address of the client', async () => {
-  const answer = await send(SECRET);
+/** An answer of nginx itself, without TLS or with it. */
+function expectProblem(answer: RawAnswer | TlsAnswer, status: number, code: string): void {
+  expect([answer.status, answer.headers['content-type']]).toEqual([status, 'application/problem+json']);
+  expect(answer.headers).toMatchObject({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
+  expect(JSON.parse(answer.body)).toMatchObject({ status, code, requestId: answer.headers['x-request-id'] });
+}
+
+const loopback = hasIpv6 ? ['127.0.0.1', '::1'] : ['127.0.0.1'];
+
+test.each(loopback)('a secret is read over TLS, and the record has the address of the client: %s', async (ip) => {
+  const answer = await send(SECRET, 'GET', {}, ip);
   expect([answer.status, JSON.parse(answer.body)]).toMatchObject([200, { value: 'one' }]);
   expect(answer.headers['strict-transport-security']).toBe('max-age=31536000; includeSubDomains');
 
   const { body } = await admin.get('/audit/entries?limit=5').expect(200);
   const { event } = (body.items as Entry[]).find((it) => it.event.requestId === answer.headers['x-request-id'])!;
-  expect(event).toMatchObject({ action: 'secret.read', source: { ip: '127.0.0.1' } });
+  expect(event).toMatchObject({ action: 'secret.read', source: { ip } });
 });
 
 test('the same over HTTP/2', async () => {
@@ -88,6 +105,54 @@ test('every answer of nginx itself has HSTS', async () => {
   expect(answers.map(({ status }) => status)).toEqual([405, 200, 404]);
   for (const { headers } of answers)
     expect(headers['strict-transport-security']).toBe('max-age=31536000; includeSubDomains');
+});
+
+describe.each(['TLS', 'no TLS', 'its own counts'])('what nginx cannot read, on the port of %s,', (which) => {
+  const sendBytes = async (bytes: string): Promise<string> => {
+    const { port } = new URL({ TLS: nginx.url, 'no TLS': nginx.plainUrl }[which] ?? nginx.statusUrl);
+    const at = { host: '127.0.0.1', port: Number(port) };
+    const socket = which === 'TLS' ? connectTls({ ...at, ca, servername: 'localhost' }) : connectPlain(at);
+    // nginx may have closed the connection before all is sent.
+    socket.on('error', () => undefined);
+    socket.write(bytes);
+    return await text(socket).catch(() => '');
+  };
+
+  test.each<[string, string]>([
+    ['no host', 'GET /api/v1/vaults HTTP/1.1\r\n\r\n'],
+    ['two hosts', 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n'],
+    ['a host that is none', 'GET / HTTP/1.1\r\nHost: a/b\r\n\r\n'],
+    ['an unknown version of HTTP', 'GET / HTTP/3.0\r\nHost: a\r\n\r\n'],
+    ['no HTTP at all', 'EHLO mail.example\r\n\r\n'],
+    ['a header without a name', 'GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n'],
+    ['a length that is no number', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n'],
+  ])('is a problem or the end of the connection, and never a page: %s', async (_what, bytes) => {
+    const answer = await sendBytes(bytes);
+    expect(answer).not.toMatch(/<html|nginx\//i);
+    if (answer !== '')
+      expect(answer).toMatch(
+        /^HTTP\/1\.1 400 [^]*Content-Type: application\/problem\+json\r\n[^]*"code":"invalid_request"/i,
+      );
+  });
+
+  test('an unknown host is served as a known one', async () => {
+    const [known, unknown] = await Promise.all(
+      ['localhost', 'unknown.example'].map((host) =>
+        sendBytes(`GET /nothing HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`),
+      ),
+    );
+    const status = { TLS: 404, 'no TLS': 308 }[which] ?? 404;
+    for (const answer of [known, unknown]) expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    if (status === 404) expect(unknown).toMatch(/application\/problem\+json/);
+  });
+});
+
+test('the port of its own counts has nothing else, and says so in a problem', async () => {
+  const { origin } = new URL(nginx.statusUrl);
+  expect((await sendRequest(origin, { target: '/stub_status' })).body).toMatch(/^Active connections: \d+/);
+  for (const target of ['/', SECRET, '/.nginx/404', '/stub_status/']) {
+    expectProblem(await sendRequest(origin, { target }), 404, 'not_found');
+  }
 });
 
 test.each<[SecureVersion, boolean]>([
@@ -133,6 +198,25 @@ describe('the console', () => {
     ]);
   });
 
+  test.each<[string, number, string, Record<string, string>]>([
+    ['a condition that does not hold', 412, 'precondition_failed', { 'If-Match': '"other"' }],
+    [
+      'a date after which it has changed',
+      412,
+      'precondition_failed',
+      { 'If-Unmodified-Since': new Date(0).toUTCString() },
+    ],
+  ])('%s is a problem, not a page', async (_what, status, code, headers) => {
+    expectProblem(await send('/console/app.js', 'GET', headers), status, code);
+  });
+
+  test('has no parts: a range of a file is answered with the whole file', async () => {
+    for (const Range of ['bytes=1000-', 'bytes=0-1']) {
+      const { status, body } = await send('/console/app.js', 'GET', { Range });
+      expect([status, body]).toEqual([200, 'export {};']);
+    }
+  });
+
   // What api-service would not recognise as this path, nginx must not recognise either.
   test.each([
     '/console/%2e%2e/api/v1/vaults',
@@ -151,9 +235,19 @@ describe('the console', () => {
 });
 
 describe('without TLS', () => {
-  test('a browser is sent to https', async () => {
-    const answer = await sendRequest(nginx.plainUrl, { target: '/console/', headers: { Host: 'cardea.example.com' } });
-    expect([answer.status, answer.headers['location']]).toEqual([308, 'https://cardea.example.com/console/']);
+  test('a browser is sent to https, to the port that leads there', async () => {
+    const sentTo = async () => {
+      const headers = { Host: 'cardea.example.com:8080' };
+      const answer = await sendRequest(nginx.plainUrl, { target: '/console/', headers });
+      return [answer.status, answer.headers['location']];
+    };
+    expect(await sentTo()).toEqual([308, `https://cardea.example.com:${new URL(nginx.url).port}/console/`]);
+    writeFileSync(join(nginx.folder, 'https-port.conf'), httpsPortConf(443));
+    await nginx.reload();
+    // Its old workers answer for a moment.
+    await expectEventually(async () => {
+      expect(await sentTo()).toEqual([308, 'https://cardea.example.com/console/']);
+    });
   });
 
   test('a program gets an error, and its request reaches nobody', async () => {
@@ -162,6 +256,55 @@ describe('without TLS', () => {
     expect([answer.status, JSON.parse(answer.body)]).toMatchObject([403, { code: 'access_denied' }]);
     expect(answer.headers['strict-transport-security']).toBeUndefined();
   });
+
+  test('the access log has what was asked for, without its query and its token', async () => {
+    const headers = { Authorization: `Bearer ${admin.token}` };
+    const sent = [
+      await sendRequest(nginx.plainUrl, { method: 'PUT', target: `${SECRET}?q=canary`, headers }),
+      await sendRequest(nginx.plainUrl, { target: '/console/?q=canary' }),
+    ];
+    const lines = nginx.accessLog().trim().split('\n');
+    const lineOf = (answer: RawAnswer) => lines.find((line) => line.includes(answer.headers['x-request-id']!));
+    expect(sent.map((answer) => JSON.parse(lineOf(answer) ?? '{}') as unknown)).toMatchObject([
+      { client: '127.0.0.1', method: 'PUT', path: SECRET, status: 403, upstreamStatus: '' },
+      { client: '127.0.0.1', method: 'GET', path: '/console/', status: 308, upstreamStatus: '' },
+    ]);
+    expect(nginx.accessLog()).not.toContain('canary');
+    expect(nginx.accessLog()).not.toContain(admin.token);
+  });
+
+  test('certbot finds its file, and what is not there is a problem, not a page', async () => {
+    const proofs = '/.well-known/acme-challenge/';
+    writeFileSync(join(nginx.folder, 'acme', proofs, 'token'), 'proof');
+    const found = await sendRequest(nginx.plainUrl, { target: `${proofs}token` });
+    expect([found.status, found.headers['content-type'], found.body]).toEqual([200, 'text/plain', 'proof']);
+    expectProblem(await sendRequest(nginx.plainUrl, { target: `${proofs}other` }), 404, 'not_found');
+    expectProblem(await sendRequest(nginx.plainUrl, { target: proofs }), 403, 'access_denied');
+    const large = { Large: 'x'.repeat(33_000) };
+    expectProblem(await sendRequest(nginx.plainUrl, { target: '/', headers: large }), 431, 'invalid_request');
+    expect((await sendRequest(nginx.plainUrl, { target: '/.nginx/404' })).status).toBe(308);
+  });
+
+  test('a client that sends requests too fast gets 429, wherever it asks', async () => {
+    const file = join(nginx.folder, 'cardea/every-server.conf');
+    const conf = readFileSync(file, 'utf8');
+    const limit = 'limit_req zone=cardea_requests burst=2500 nodelay;';
+    expect(conf).toContain(limit);
+    // The rate of webhooks is low enough for a busy machine.
+    writeFileSync(file, conf.replace(limit, 'limit_req zone=cardea_webhook burst=1 nodelay;'));
+    const old = nginx.pids();
+    await nginx.reload();
+    await expectEventually(async () => expect(nginx.pids().filter((pid) => old.includes(pid))).toHaveLength(1));
+    for (const target of ['/', SECRET, '/.nginx/404', '/.well-known/acme-challenge/token']) {
+      const answers = await Promise.all(Array.from({ length: 20 }, () => sendRequest(nginx.plainUrl, { target })));
+      const refused = answers.filter(({ status }) => status === 429);
+      expect([target, refused.length > 5]).toEqual([target, true]);
+      expectProblem(refused[0]!, 429, 'rate_limited');
+      expect(refused[0]!.headers['retry-after']).toBe('1');
+    }
+    writeFileSync(file, conf);
+    await nginx.reload();
+  });
 });
 
 test('a webhook that is sent too often gets 429, and other requests do not', async () => {
@@ -169,8 +312,10 @@ test('a webhook that is sent too often gets 429, and other requests do not', asy
   const answers = await Promise.all(Array.from({ length: 40 }, () => send(hook, 'POST')));
   const refused = answers.filter(({ status }) => status === 429);
   expect(refused.length).toBeGreaterThanOrEqual(10);
-  // The others arrive: api-service says that they have no JSON.
-  expect(answers.filter(({ status }) => status === 415).length).toBeGreaterThanOrEqual(20);
+  // The others arrive: api-service says that they have no JSON. How many depends on what came before.
+  const arrived = answers.filter(({ status }) => status === 415);
+  expect(arrived.length).toBeGreaterThanOrEqual(15);
+  expect(arrived.length + refused.length).toBe(answers.length);
   const [{ headers, body }] = refused as [TlsAnswer];
   expect(headers).toMatchObject({ 'retry-after': '1', 'content-type': 'application/problem+json' });
   expect(JSON.parse(body)).toMatchObject({ code: 'rate_limited', status: 429, requestId: headers['x-request-id'] });

@@ -62,6 +62,17 @@ async function expectNoRequest(request: RawRequest): Promise<void> {
   await expect(send(nginx.url, request)).rejects.toThrow(/not an answer: .*urn:cardea:error:invalid_request/);
 }
 
+test('a public JWK Set is the same through nginx, and is cached as it says', async () => {
+  await admin.post('/vaults/names/keys', { name: 'releases', algorithm: 'ed25519' }).expect(201);
+  await admin.patch('/vaults/names', { publicJwks: true }).expect(200);
+  const target = '/api/v1/vaults/names/keys:jwks';
+  const { direct, through } = await both({ method: 'GET', target });
+  expect([direct.status, through.status, through.body]).toEqual([200, 200, direct.body]);
+  expect(through.headers).toMatchObject({ etag: direct.headers['etag'], 'cache-control': 'public, max-age=60' });
+  const known = await both({ method: 'GET', target, headers: { 'If-None-Match': direct.headers['etag'] } });
+  expect([known.direct.status, known.through.status]).toEqual([304, 304]);
+});
+
 describe('a name in a path has the same result through nginx:', () => {
   test.each(oddPaths)('$what', async ({ path, comes, refusedByNginx }) => {
     const request = (method: string, body?: string): RawRequest => ({

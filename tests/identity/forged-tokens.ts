@@ -57,7 +57,15 @@ async function readSigningKey(system: TestSystem, id: string): Promise<KeyObject
   const db = system.openDatabase();
   try {
     const found = await findSigningKey(
-      { db, deks: createDekCache({ db, keks: createKekClient(client), audit: system.vault.audit, now: system.now }) },
+      {
+        db,
+        deks: createDekCache({
+          db,
+          keks: createKekClient(client),
+          audit: system.vault.audit,
+          steadyMs: system.steadyMs,
+        }),
+      },
       id,
     );
     if (!found) throw new Error(`there is no signing key ${id}`);

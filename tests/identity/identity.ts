@@ -87,7 +87,7 @@ export async function expectRecords(
 /** Another api-service on the same databases, with its own front door. Profile full only. */
 export function startReplica(system: TestSystem): Promise<Running> {
   const config = readApiConfig({ ...system.environment('api'), CARDEA_PORT: '0' });
-  return startApiService(config, { now: system.now, passwordCost: system.passwordCost });
+  return startApiService(config, { now: system.now, steadyMs: system.steadyMs, passwordCost: system.passwordCost });
 }
 
 /** The current code of an authenticator app for an `otpauth` address. */

@@ -1,11 +1,20 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, test } from '@jest/globals';
-import { handouts } from '@cardea/deploy/stack/stack-files';
+import { promisify } from 'node:util';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { alertSecrets, handouts, ownFiles } from '@cardea/deploy/stack/stack-files';
+import { httpsPortConf, listenConf } from '@cardea/testkit/nginx';
 import { parse } from 'yaml';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
+const scratch = mkdtempSync(join(tmpdir(), 'cardea-compose-'));
+const owners = { postgres: '999:999', redis: '999:999' };
+afterAll(() => rmSync(scratch, { recursive: true }));
 
 interface Service {
   image?: string;
@@ -17,10 +26,14 @@ interface Service {
   pids_limit?: number;
   mem_limit?: string;
   restart?: string;
+  profiles?: string[];
   privileged?: boolean;
   network_mode?: string;
+  pid?: string;
   logging?: { driver: string; options: Record<string, string> };
   healthcheck?: unknown;
+  entrypoint?: string[];
+  command?: string[];
   ports?: string[];
   environment?: Record<string, string>;
   volumes?: string[];
@@ -45,6 +58,7 @@ const edges: Record<string, Record<string, string[]>> = {
     'api-audit': ['api', 'audit'],
     'kek-audit': ['audit', 'kek'],
     'api-out': ['api', 'OUTSIDE'],
+    'operator-kek': ['kek', 'operator'],
   },
   full: {
     front: ['nginx', 'OUTSIDE'],
@@ -77,6 +91,7 @@ const edges: Record<string, Record<string, string[]>> = {
     'prometheus-grafana': ['grafana', 'prometheus'],
     'grafana-out': ['grafana', 'OUTSIDE'],
     'alertmanager-out': ['alertmanager', 'OUTSIDE'],
+    'operator-kek': ['kek', 'operator'],
   },
 };
 
@@ -94,6 +109,7 @@ describe.each(Object.keys(edges))('docker-compose.%s.yml', (profile) => {
       logging: { driver: 'json-file', options: { 'max-size': expect.any(String), 'max-file': expect.any(String) } },
     });
     expect(service.privileged).toBeUndefined();
+    expect(service.pid).toBeUndefined();
     // Only the container without a network gives files away.
     expect(service.cap_add ?? []).toEqual(name === 'certificates' ? ['CHOWN', 'DAC_OVERRIDE'] : []);
     expect(service.network_mode).toBe(name === 'certificates' ? 'none' : undefined);
@@ -144,9 +160,31 @@ describe.each(Object.keys(edges))('docker-compose.%s.yml', (profile) => {
     for (const [name, port] of published) if (name !== 'nginx') expect(port).toMatch(/^127\.0\.0\.1:/);
   });
 
+  test('api-service believes the address of nginx, and of nobody else on its networks', () => {
+    const { 'nginx-api': edge } = services['nginx']!.networks as Record<string, { ipv4_address: string }>;
+    const apis = each.filter(([name]) => /^api(-\d)?$/.test(name));
+    expect(apis).not.toEqual([]);
+    for (const [, { environment = {} }] of apis) {
+      expect(environment).toMatchObject({
+        CARDEA_TRUSTED_PROXIES: '1',
+        CARDEA_TRUSTED_PROXY_CIDRS: edge!.ipv4_address,
+      });
+    }
+  });
+
+  test('each container that gets a file of the operator takes its setting', () => {
+    for (const { variable, containers } of ownFiles) {
+      const taking = each.filter(([, { environment = {} }]) => variable in environment).map(([name]) => name);
+      const expected = each
+        .map(([name]) => name)
+        .filter((name) => containers.some((it) => it === name.replace(/-\d$/, '')));
+      expect([variable, taking]).toEqual([variable, expected]);
+      for (const name of taking) expect(services[name]!.environment![variable]).toBe(`\${${variable}:-}`);
+    }
+  });
+
   test('each container has the volume with its files, and only the container `certificates` has all of them', () => {
-    const owners = { postgres: '999:999', redis: '999:999' };
-    const planned = handouts(profile as 'mini' | 'full', owners, false).map(({ container }) => container);
+    const planned = handouts(profile as 'mini' | 'full', owners, () => false).map(({ container }) => container);
     const given = services['certificates']!.volumes!.filter((mount) => mount.includes(':/files/'));
     expect(given.sort()).toEqual(planned.map((name) => `${name}-files:/files/${name}`).sort());
     for (const [name, { volumes: mounts = [] }] of each) {
@@ -158,6 +196,174 @@ describe.each(Object.keys(edges))('docker-compose.%s.yml', (profile) => {
       for (const mount of own) expect(mount).toMatch(/:\/run\/cardea:ro$/);
     }
   });
+
+  test('an operator has a container that reaches kek-service and nothing else, and runs only when somebody starts it', () => {
+    expect(services['operator']).toMatchObject({
+      profiles: ['operator'],
+      restart: 'no',
+      entrypoint: ['node', 'services/kek-service/src/operator-main.ts'],
+      networks: ['operator-kek'],
+    });
+    expect(each.filter(([, { profiles }]) => profiles !== undefined).map(([name]) => name)).toEqual(['operator']);
+    const { files } = handouts(profile as 'mini' | 'full', owners, () => true).find(
+      ({ container }) => container === 'operator',
+    )!;
+    expect(Object.keys(files).sort()).toEqual(['ca.pem', 'operator.key', 'operator.pem']);
+  });
+
+  test('each server that is no service of Cardea and has a key is told of a new certificate', () => {
+    const plan = handouts(profile as 'mini' | 'full', owners, () => false);
+    const withKey = plan.flatMap(({ container, files }) => {
+      const key = Object.keys(files).find((name) => name.endsWith('.key'));
+      const isOfCardea = services[container]?.image === undefined || services[container].image.startsWith('${');
+      return key === undefined || isOfCardea ? [] : [{ container, path: `/run/cardea/${key.slice(0, -4)}` }];
+    });
+    expect(withKey.map(({ container }) => container)).toContain('nginx');
+    const told = each.filter(([, { entrypoint }]) => entrypoint?.[2]?.includes('cksum'));
+    expect(told.map(([name]) => name).sort()).toEqual(withKey.map(({ container }) => container).sort());
+    for (const { container, path } of withKey) expect(services[container]!.entrypoint!.at(-1)).toBe(path);
+  });
+
+  test('a server gets the signal when its certificate or its key is another one, and not before', async () => {
+    const files = join(scratch, profile);
+    for (const name of ['pem', 'key']) writeFileSync(`${files}.${name}`, 'old');
+    const script = unescaped(services['nginx']!.entrypoint![2]!).replace('sleep 60', 'sleep 0.1');
+    const server = ['sh', '-c', 'trap "echo told $$" HUP; echo started $$; while :; do sleep 0.02; done'];
+    // A group of its own, which ends with it as the processes of a container do.
+    const child = spawn('sh', ['-c', script, 'nginx', 'HUP', files, ...server], { detached: true });
+    let output = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+    const says = async (lines: string[]) => {
+      while (output.split('\n').length <= lines.length) await once(child.stdout, 'data');
+      // Five looks at the files.
+      await sleep(500);
+      expect(output.trimEnd().split('\n')).toEqual(lines);
+    };
+    try {
+      const [started, told] = [`started ${child.pid}`, `told ${child.pid}`];
+      await says([started]);
+      writeFileSync(`${files}.pem`, 'new');
+      await says([started, told]);
+      writeFileSync(`${files}.key`, 'new');
+      await says([started, told, told]);
+    } finally {
+      process.kill(-child.pid!, 'SIGKILL');
+    }
+  });
+
+  test.each([443, 8443])(
+    'nginx sends browsers to the port %i that leads to it, and listens on IPv6 if there is any',
+    async (port) => {
+      const words = services['nginx']!.command!;
+      const script = unescaped(words[2]!.replaceAll('${CARDEA_HTTPS_PORT:-443}', `${port}`));
+      const writing = script.replace(/ && exec nginx [^&]*$/, '');
+      expect(writing).not.toBe(script);
+      const write = async (hasIpv6: boolean) => {
+        const here = writing.replaceAll('/tmp/', `${scratch}/`).replace('/proc/net/if_inet6', hasIpv6 ? '/' : '/none');
+        await promisify(execFile)('sh', ['-c', here]);
+        return [8443, 8080, 8480].map((inside) => readFileSync(join(scratch, `listen-${inside}.conf`), 'utf8'));
+      };
+      expect(await write(true)).toEqual([8443, 8080, 8480].map((inside) => listenConf('[::]', inside, inside)));
+      expect(await write(false)).toEqual(['', '', '']);
+      expect(readFileSync(join(scratch, 'https-port.conf'), 'utf8')).toBe(httpsPortConf(port));
+    },
+  );
+});
+
+test('PostgreSQL has connections for every pool, and processes for every connection', () => {
+  const { services } = read('full');
+  const pools = Object.values(services).flatMap(({ environment = {} }) => {
+    if (environment['CARDEA_AUDIT_DATABASE_URL'] !== undefined) return []; // It migrates, and ends.
+    const urls = Object.keys(environment).filter((name) => /^CARDEA_(READ_)?DATABASE_URL$/.test(name));
+    if (urls.length > 0) expect(environment['CARDEA_DATABASE_CONNECTIONS']).toBe('${CARDEA_DATABASE_CONNECTIONS:-}');
+    return urls;
+  });
+  const { command = [], pids_limit: processes = 0 } = services['postgres']!;
+  const flag = command.find((word) => word.startsWith('-cmax_connections='));
+  const [, connections] = /^-cmax_connections=\$\{CARDEA_POSTGRES_CONNECTIONS:-(\d+)\}$/.exec(flag!)!;
+  const page = readFileSync(join(root, 'docs/configuration.md'), 'utf8');
+  const [, most] = /\| `CARDEA_POSTGRES_CONNECTIONS` \| 200 \| .* 20 to (\d+): its container may have 300/.exec(page)!;
+  const [, each] = /\| `CARDEA_DATABASE_CONNECTIONS` \| (\d+);/.exec(page)!;
+  expect(pools).toHaveLength(6);
+  // 40 are for the superuser, the exporter, migrations and the processes of PostgreSQL itself.
+  expect(Number(connections)).toBeGreaterThanOrEqual(pools.length * Number(each) + 40);
+  expect(Number(most)).toBeGreaterThanOrEqual(Number(connections));
+  expect(processes).toBeGreaterThanOrEqual(Number(most) + 40);
+});
+
+test('the examples of Alertmanager read secrets that its container gets', () => {
+  const named = [...readFileSync(join(root, 'prometheus/alertmanager.yml'), 'utf8').matchAll(/_file: (\S+)$/gm)];
+  expect(named.map(([, path]) => path)).toEqual(alertSecrets.map((name) => `/run/cardea/${name}`));
+  expect(filesOfAlertmanager(() => false)).toEqual([]);
+  expect(filesOfAlertmanager((path) => !path.includes('/'))).toEqual([...alertSecrets]);
+});
+
+function filesOfAlertmanager(has: (path: string) => boolean): string[] {
+  const { owner, files } = handouts('full', owners, has).find(({ container }) => container === 'alertmanager')!;
+  expect(read('full').services['alertmanager']!.user).toBe(owner);
+  return Object.values(files);
+}
+
+test('the links of alerts lead to the port of Grafana', () => {
+  const { global } = parse(readFileSync(join(root, 'prometheus/prometheus.yml'), 'utf8')) as {
+    global: { external_labels: { grafana: string } };
+  };
+  const { grafana, prometheus } = read('full').services as { grafana: Service; prometheus: Service };
+  const { CARDEA_GRAFANA_PORT: port } = prometheus.environment!;
+  expect(global.external_labels.grafana.replace('${CARDEA_GRAFANA_PORT}', port!)).toBe(
+    grafana.environment!['GF_SERVER_ROOT_URL'],
+  );
+});
+
+test('no container of another image has the user of a container, so none reads its files through /proc', () => {
+  const imagesOf = new Map<string, Set<string>>();
+  for (const { image, user } of Object.values(read('full').services)) {
+    // Our own image and that of the certificates say in the Dockerfile which user they have.
+    const uid = user?.replace(/^\$\{[A-Z_]+:-([^}]+)\}/, '$1').split(':')[0] ?? 'of the image';
+    imagesOf.set(uid, (imagesOf.get(uid) ?? new Set()).add(image!.replace(/:[^:]*$/, '')));
+  }
+  const shared = [...imagesOf.values()].filter((images) => images.size > 1).map((images) => [...images].toSorted());
+  // These images own the folders of their data as the same user. None of them sees the processes of the machine.
+  expect(shared.toSorted(([a], [b]) => a!.localeCompare(b!))).toEqual([
+    ['postgres', 'redis'],
+    ['prom/alertmanager', 'prom/prometheus'],
+  ]);
+});
+
+test('each exporter can read what it is given', () => {
+  const { services } = read('full');
+  const given = handouts('full', { postgres: '999:999', redis: '999:999' }, () => false);
+  const exporters = given.filter(({ container }) => container.endsWith('-exporter'));
+  expect(exporters).toHaveLength(2);
+  for (const { container, owner } of exporters) expect(services[container]!.user).toBe(owner);
+});
+
+test('PostgreSQL lets each role in from the network of its container only, and to its databases', () => {
+  const { networks } = read('full');
+  const rules = readFileSync(join(root, 'deploy/stack/pg_hba.conf'), 'utf8').split('\n');
+  const found = rules.flatMap((rule) => {
+    const [, databases, users, address] = /^hostssl +(\S+) +(\S+) +(\S+ 0\.0\.0\.248) /.exec(rule) ?? [];
+    return users === undefined ? [] : [[databases, users, address]];
+  });
+  const connects = readFileSync(join(root, 'deploy/roles.sql'), 'utf8').matchAll(
+    /^\\connect :"(?:(audit)_)?database"$/gm,
+  );
+  const ofRoles = ['postgres', ...[...connects].map(([, audit]) => (audit ? 'cardea_audit' : 'cardea'))];
+  const from = (network: string) => {
+    const { subnet } = networks[network]!.ipam.config[0]!;
+    return `0.0.0.${/\.(\d+)\/29$/.exec(subnet)![1]} 0.0.0.248`;
+  };
+  expect(found).toEqual([
+    [ofRoles.join(','), 'postgres', from('roles-postgres')],
+    ['cardea,cardea_audit', 'cardea_migrate', from('migrate-postgres')],
+    ['cardea', 'cardea_api', from('api-postgres')],
+    ['cardea', 'cardea_worker', from('worker-postgres')],
+    ['cardea_audit', 'cardea_audit_append,cardea_audit_read', from('audit-postgres')],
+    ['postgres', 'cardea_exporter', from('exporter-postgres')],
+  ]);
+  // No other rule lets anybody in from another machine.
+  const others = rules.filter((rule) => rule.startsWith('host') && !rule.includes(' 0.0.0.248 '));
+  expect(others).toEqual([expect.stringMatching(/^hostssl postgres +postgres +127\.0\.0\.1\/32 /)]);
 });
 
 test('Prometheus shares a network with each of its targets', () => {
@@ -172,6 +378,11 @@ test('Prometheus shares a network with each of its targets', () => {
     expect([target, namesOf(services[target]!).some((network) => own.includes(network))]).toEqual([target, true]);
   }
 });
+
+/** The words of a compose file, in which a dollar is written twice. */
+function unescaped(text: string): string {
+  return text.replaceAll('$$', () => '$');
+}
 
 function namesOf({ networks = [] }: Service): string[] {
   return Array.isArray(networks) ? networks : Object.keys(networks);

@@ -1,7 +1,8 @@
 import { execFile, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, readdir, stat } from 'node:fs/promises';
+import { open, readFile, readdir, stat } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +20,8 @@ export interface StartOptions {
   env?: NodeJS.ProcessEnv;
   /** A file descriptor for stdout, which `output` and `ready` then do not see. */
   stdout?: number;
+  /** The data folder is on a disk of its own that has room for so many KiB. Linux only. */
+  diskKib?: number;
 }
 
 /** The start command as a separate process, as people run it. */
@@ -34,8 +37,9 @@ export interface Installation {
   stop(): Promise<number | null>;
 }
 
-export function start({ dataDir, port, env = {}, stdout }: StartOptions): Installation {
-  const child = spawn(process.execPath, [command], {
+export function start({ dataDir, port, env = {}, stdout, diskKib }: StartOptions): Installation {
+  const [program, ...args] = diskKib === undefined ? [process.execPath, command] : onOwnDisk(dataDir, diskKib);
+  const child = spawn(program!, args, {
     env: { PATH: process.env['PATH'], CARDEA_DATA_DIR: dataDir, CARDEA_PORT: String(port), ...env },
     stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
   });
@@ -65,6 +69,30 @@ export function start({ dataDir, port, env = {}, stdout }: StartOptions): Instal
       return closed;
     },
   };
+}
+
+// Only this process and its children see what is mounted. Nobody needs to be root for that.
+function onOwnDisk(dataDir: string, kib: number): string[] {
+  const script = 'mount -t tmpfs -o size="$1"k tmpfs "$2" && exec "$3" "$4"';
+  return ['unshare', '-Urm', 'sh', '-c', script, 'sh', String(kib), dataDir, process.execPath, command];
+}
+
+/** Fills the disk of a data folder, see `diskKib`, until nothing fits on it any more. */
+export async function fillDisk({ process: { pid } }: Installation, dataDir: string): Promise<void> {
+  const file = await open(`/proc/${pid}/root${dataDir}/filling`, 'w');
+  try {
+    for (let size = 1_048_576; size >= 1; size >>= 1) await fill(file, Buffer.alloc(size));
+  } finally {
+    await file.close();
+  }
+}
+
+async function fill(file: FileHandle, bytes: Buffer): Promise<void> {
+  try {
+    for (;;) await file.write(bytes);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+  }
 }
 
 /** Ends what a failed test left running. The services of a killed supervisor end by themselves. */

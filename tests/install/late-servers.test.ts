@@ -1,15 +1,17 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { DAY_MS } from '@cardea/contracts/durations';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import { findFreePort, startPostgres, startRedis } from '@cardea/testkit/servers';
 import type { PostgresServer, RedisServer } from '@cardea/testkit/servers';
 import { prepareTestSystem } from '@cardea/testkit/system';
 import type { PreparedSystem, ServiceName } from '@cardea/testkit/system';
+import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { expectEventually, readiness } from '../access/probes.ts';
 
@@ -97,7 +99,15 @@ describe('a service that starts before PostgreSQL', () => {
     const audit = await start('audit', { CARDEA_AUDIT_PORT: portOf('audit') });
     const api = await start('api', { CARDEA_PORT: '0' });
     const worker = await start('worker');
-    for (const service of [audit, api, worker]) await expectWaiting(service, 'the database does not answer yet');
+    const gone = /the database does not answer yet, because nothing listens at /;
+    for (const service of [audit, api, worker]) {
+      await expectWaiting(service, 'the database does not answer yet');
+      expect(service.output()).toMatch(gone);
+    }
+    // By now each has tried several times.
+    await expectEventually(async () => {
+      for (const service of [audit, api, worker]) expect(linesOf(service, 'does not answer yet')).toHaveLength(1);
+    });
 
     await postgres.up();
     for (const service of [audit, api, worker]) {
@@ -150,6 +160,52 @@ test('a worker that starts before Redis waits for it', async () => {
   });
 });
 
+test('a worker and an api-service that start while Redis runs a script without end wait for it, or do without', async () => {
+  const thief = new Redis(new URL(redis.url).pathname);
+  await thief.config('SET', 'busy-reply-threshold', '50');
+  const ended = thief.eval('while true do end', 0).catch((error: Error) => error.message);
+  try {
+    const worker = await start('worker');
+    const api = await start('api', { CARDEA_PORT: '0' });
+    await expectEventually(async () => expect(linesOf(worker, 'does not answer yet')).toHaveLength(1));
+    await expectWaiting(worker, 'Redis does not answer yet, because Redis runs a script that does not end (BUSY)');
+    // I7: requests are answered without Redis.
+    await expectEventually(async () => expect((await api.readiness()).status).toBe(200));
+    await expectEventually(async () => {
+      expect(api.output()).toContain('the jobs are not scheduled yet, because Redis runs a script that does not end');
+    });
+    expect(linesOf(worker, 'Redis does not answer yet')).toHaveLength(1);
+    const killer = new Redis(new URL(redis.url).pathname, { enableReadyCheck: false });
+    await killer.script('KILL');
+    killer.disconnect();
+    expect(await ended).toMatch(/script killed/i);
+    await expectEventually(async () => expect(await worker.readiness()).toEqual({ status: 200, failed: [] }));
+    for (const { output } of [worker, api]) expect(output()).not.toMatch(/^ +at /m);
+  } finally {
+    thief.disconnect();
+  }
+}, 180_000);
+
+test('a worker with a wrong password of Redis says so once, and is ready when the password is right', async () => {
+  await writeFile(file('wrong-redis'), 'wrong', { mode: 0o400 });
+  const worker = await start('worker', { CARDEA_REDIS_PASSWORD_FILE: file('wrong-redis') });
+  await expectWaiting(worker, 'Redis refuses the password (WRONGPASS): correct the password');
+  expect(linesOf(worker, 'the queue does not work')).toHaveLength(1);
+});
+
+test('a service whose certificates are of a wrong clock says so, once', async () => {
+  await ensureCertificates(file('future'), new Date(Date.now() + 400 * DAY_MS));
+  const port = String(await findFreePort());
+  const settings = { CARDEA_PROFILE: 'mini', CARDEA_DATA_DIR: file('in-the-future'), CARDEA_TLS_DIR: file('future') };
+  await mkdir(file('in-the-future'));
+  await start('audit', { ...settings, CARDEA_AUDIT_PORT: port });
+  const api = await start('api', { ...settings, CARDEA_AUDIT_URL: `https://127.0.0.1:${port}`, CARDEA_PORT: '0' });
+  await expectWaiting(api, 'a certificate is not valid yet (CERT_NOT_YET_VALID): set the clock right');
+  await expectEventually(async () => {
+    expect(linesOf(api, 'the audit log does not answer yet')).toHaveLength(1);
+  });
+});
+
 test('an api-service with a new database waits for the audit log, which says whether an old one is lost', async () => {
   await system.stopService('audit');
   const mini = { CARDEA_PROFILE: 'mini', CARDEA_DATA_DIR: file('new'), CARDEA_PORT: '0' };
@@ -171,12 +227,12 @@ describe('a service that PostgreSQL does not let in', () => {
         await writeFile(file('wrong'), 'wrong', { mode: 0o400 });
         return { CARDEA_DATABASE_PASSWORD_FILE: file('wrong') };
       },
-      /password authentication failed for user "cardea_worker"\.$/m,
+      /password authentication failed for user "cardea_worker" \(28P01\): correct the user or the password\.$/m,
     ],
     [
       'to a database that does not exist',
       async ({ CARDEA_DATABASE_URL: url }) => ({ CARDEA_DATABASE_URL: `${dirname(url!)}/nowhere` }),
-      /database "nowhere" does not exist\.$/m,
+      /database "nowhere" does not exist \(3D000\): make it, or correct the name\.$/m,
     ],
     [
       'to the database of others',
@@ -196,10 +252,17 @@ describe('a service that PostgreSQL does not let in', () => {
   ])('%s says so and ends with 78', async (_reason, change, message) => {
     const worker = await start('worker', await change(system.environment('worker')));
     const [code] = (await once(worker.process, 'close')) as [number];
-    expect(worker.output()).toMatch(/^PostgreSQL does not let this service in: /m);
+    expect(worker.output()).toMatch(/^PostgreSQL does not let this service in, because /m);
     expect([worker.output(), code]).toEqual([expect.stringMatching(message), 78]);
   });
 });
+
+function linesOf(service: Started, text: string): string[] {
+  return service
+    .output()
+    .split('\n')
+    .filter((line) => line.includes(text));
+}
 
 function portOf(name: 'audit'): string {
   return system.environment(name)['CARDEA_AUDIT_PORT']!;

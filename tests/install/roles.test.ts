@@ -1,16 +1,22 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { migrateAll } from '@cardea/deploy/migrate';
-import { copyTemplates, makeRoles, makeTemplates, urlOf } from '@cardea/testkit/roles';
+import { copyTemplates, makeRoles, makeTemplates, passwordOf, urlOf } from '@cardea/testkit/roles';
 import type { DatabaseNames, RoleName } from '@cardea/testkit/roles';
-import { runSql, startPostgres } from '@cardea/testkit/servers';
+import { runSql } from '@cardea/storage/test/run-sql';
+import { findServer, startPostgres } from '@cardea/testkit/servers';
 import type { PostgresServer } from '@cardea/testkit/servers';
 import type { Db } from '@cardea/storage/db';
 import { openDatabase } from '@cardea/storage/open';
 import { openPostgres } from '@cardea/storage/postgres';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Client } from 'pg';
 
 // Roles belong to a server and not to a database, so this file has a server of its own.
 let server: PostgresServer;
@@ -45,6 +51,8 @@ const DDL = [
   `insert into schema_migration (name, applied_at, checksum) values ('9999-none', 0, '')`,
   'delete from schema_migration',
   'set role cardea_migrate',
+  'select lo_create(0)',
+  `select lo_from_bytea(0, '')`,
 ];
 
 const DENIED = /permission denied|must be (owner|superuser)/;
@@ -93,6 +101,7 @@ describe('the role worker', () => {
     ['secret_version', ['insert']],
     ['break_glass', ['insert', 'update', 'delete']],
     ['webhook_secret', ['insert', 'delete']],
+    ['vault_key', ['insert']],
   ])('makes no identity, no right and no value: on %s no %j', async (table, privileges) => {
     for (const privilege of privileges) {
       const [row] = await as('worker', 'api', `select has_table_privilege('${table}', '${privilege}') as may`);
@@ -106,13 +115,157 @@ describe('the role worker', () => {
   });
 });
 
-describe('the role audit_append', () => {
+describe('the role worker', () => {
   test.each([
-    `update audit_entry set action = 'x.y'`,
+    `update app_user set role = 'admin'`,
+    `update app_user set password_hash = ''`,
+    'update app_user set totp_enabled = 0',
+    'update app_user set expires_at = null',
+    'update session set user_id = id',
+    'update session set expires_at = 0',
+    'update vault_grant set owner = 1',
+    `update vault_grant set secrets = '["read"]'`,
+    'update vault_grant set principal = vault_id',
+    `update application set allowed_cidrs = '[]'`,
+    `update application_credential set secret_hash = ''`,
+    'update application_credential set expires_at = null',
+    `update vault set name = ''`,
+    'update secret set vault_id = id',
+    'update secret_version set vault_id = secret_id',
+    'update vault_key set vault_id = id',
+    `update vault_key set algorithm = 'aes-128-gcm'`,
+    'update vault_key set delete_at = null',
+    'update vault_key set deletion_protection = 0',
+    'update vault_key set min_decrypt_version = 1',
+    `update key_version set state = 'enabled'`,
+    'update key_version set encryptions = 0',
+    'update key_version set key_id = vault_id',
+  ])('takes no account, right or value over: %s', async (sql) => {
+    await expect(as('worker', 'api', sql)).rejects.toThrow(DENIED);
+  });
+});
+
+test('the role worker may change a whole row of nothing that callers rely on', async () => {
+  const whole = await as(
+    'worker',
+    'api',
+    `select relname as name
+       from pg_class
+      where relkind = 'r'
+        and relnamespace = 'public'::regnamespace
+        and has_table_privilege(oid, 'update')
+      order by relname`,
+  );
+  expect(whole.map((row) => (row as { name: string }).name)).toEqual(
+    'dek event given_up_name kek_destruction outbox rotation rotation_vault signing_key unopened_row webhook_delivery'.split(
+      ' ',
+    ),
+  );
+});
+
+describe.each<[RoleName, string]>([
+  ['audit_append', 'audit'],
+  ['audit_read', 'audit'],
+  ['exporter', 'postgres'],
+])('the role %s', (role, database) => {
+  test.each([
+    'select pg_advisory_lock(1)',
+    'select pg_try_advisory_xact_lock_shared(1)',
+    'select lo_create(0)',
+    'create temporary table extra (id bigint)',
+  ])('fills no memory or disk that others need: %s', async (sql) => {
+    const name = database === 'audit' ? names.audit : database;
+    const db = openPostgres(urlOf(server.url, role, name), { max: 1 });
+    await expect(db.query(sql)).rejects.toThrow(DENIED);
+    await db.close();
+  });
+});
+
+describe('the role exporter', () => {
+  test.each<keyof DatabaseNames>(['api', 'audit'])('may not enter the database %s', async (database) => {
+    await expect(as('exporter', database, 'select 1')).rejects.toMatchObject({
+      cause: { message: expect.stringMatching(/permission denied for database/) },
+    });
+  });
+
+  test('sees no password while roles.sql runs', async () => {
+    const monitor = openPostgres(urlOf(server.url, 'exporter', 'postgres'), { max: 1 });
+    const holder = new Client({ connectionString: server.url });
+    await holder.connect();
+    // roles.sql waits for this row in the statement with the role's password.
+    await holder.query('begin; alter role cardea_audit_read connection limit -1');
+    const running = makeRoles(server.url, names);
+    const waiting = `select query, state from pg_stat_activity
+                      where pid in (select pid from pg_locks where not granted)`;
+    let seen: unknown[] = [];
+    for (const until = Date.now() + 60_000; seen.length === 0 && Date.now() < until;) {
+      seen = await monitor.query(waiting);
+    }
+    await holder.query('rollback');
+    await holder.end();
+    await running;
+    await monitor.close();
+    expect(seen).toEqual([{ query: expect.not.stringContaining('password'), state: 'disabled' }]);
+  });
+});
+
+test('what a role sets for itself ends no durability, and goes when roles.sql runs again', async () => {
+  await as('audit_append', 'audit', 'alter role cardea_audit_append set synchronous_commit = off');
+  await as(
+    'audit_append',
+    'audit',
+    `alter role cardea_audit_append in database ${names.audit} set synchronous_commit = off`,
+  );
+  expect(await as('audit_append', 'audit', 'show synchronous_commit')).toEqual([{ synchronous_commit: 'on' }]);
+  await makeRoles(server.url, names);
+  const superuser = openPostgres(server.url, { max: 1 });
+  expect(await superuser.query('select setconfig from pg_db_role_setting where setrole <> 0')).toEqual([]);
+  await superuser.close();
+});
+
+test('in the stack no role takes the connections of the others', async () => {
+  await runStackRoles();
+  const superuser = openPostgres(server.url, { max: 1 });
+  const roles = await superuser.query<{ name: string; most: number }>(
+    `select rolname as name, rolconnlimit as most from pg_roles where rolname like 'cardea%'`,
+  );
+  await superuser.close();
+  expect(roles).toHaveLength(6);
+  for (const { name, most } of roles) expect([name, most]).toEqual([name, Math.max(1, most)]);
+  const compose = await readFile(new URL('../../docker-compose.full.yml', import.meta.url), 'utf8');
+  const all = Number(/-cmax_connections=\$\{CARDEA_POSTGRES_CONNECTIONS:-(\d+)\}/.exec(compose)?.[1]);
+  // PostgreSQL keeps three for a superuser.
+  expect(roles.reduce((sum, { most }) => sum + most, 0)).toBeLessThanOrEqual(all - 3);
+
+  const greedy = openPostgres(urlOf(server.url, 'exporter', 'postgres'), { max: 6 });
+  const held = Array.from({ length: 6 }, (_, i) => greedy.query(`select pg_sleep(1), ${i} as n`));
+  const refused = (await Promise.allSettled(held)).filter(({ status }) => status === 'rejected');
+  await greedy.close();
+  expect(refused).toEqual([
+    { status: 'rejected', reason: expect.objectContaining({ cause: expect.objectContaining({ code: '53300' }) }) },
+  ]);
+});
+
+describe('the role audit_append', () => {
+  test('does not move the end of the log back', async () => {
+    const own = await copyTemplates(server.url, names);
+    const db = openPostgres(urlOf(server.url, 'audit_append', own.audit), { max: 1 });
+    await db.query('update audit_head set size = 5');
+    await expect(db.query('update audit_head set size = 4')).rejects.toThrow('append-only');
+    await expect(db.query(`update audit_head set chain = ''`)).rejects.toThrow('append-only');
+    await db.query('update audit_head set size = 6');
+    await db.close();
+  });
+
+  test.each([
+    `update audit_entry set written_at = ''`,
     'delete from audit_entry',
     'update audit_tile set level = 2',
     'delete from audit_tile',
     'delete from audit_head',
+    'delete from audit_term',
+    'update audit_term set seq = 1',
+    'update audit_indexed set id = 1',
     'update audit_head set id = 1',
     `insert into audit_head (id, size, chain) values (2, 0, '')`,
     'truncate audit_entry',
@@ -129,8 +282,10 @@ describe('the role audit_read', () => {
   test.each([
     'insert into audit_entry default values',
     'update audit_head set size = size',
-    `update audit_entry set action = 'x.y'`,
+    `update audit_entry set written_at = ''`,
     'delete from audit_tile',
+    'insert into audit_term (term, seq) values (1, 1)',
+    'update audit_indexed set size = 0',
     'truncate audit_entry',
     'select * from audit_head for update',
   ])('may not: %s', async (sql) => {
@@ -215,13 +370,10 @@ describe('a service whose role may make no tables', () => {
   });
 
   test('refuses an older database, names the migration and says what to run', async () => {
-    await runSql(
-      urlOf(server.url, undefined, older.audit),
-      `delete from schema_migration where name = '0002-append-only'`,
-    );
+    await runSql(urlOf(server.url, undefined, older.audit), `delete from schema_migration where name = '0004-terms'`);
     await expect(open('audit_append', older.audit, 'services/audit-service')).rejects.toMatchObject({
       name: 'SchemaRefused',
-      message: expect.stringMatching(/is older .* lacks migration 0002-append-only, .* Run deploy\/migrate\.ts/),
+      message: expect.stringMatching(/is older .* lacks migration 0004-terms, .* Run deploy\/migrate\.ts/),
     });
   });
 
@@ -251,6 +403,21 @@ function open(role: RoleName, database: string, migrations: string): Promise<Db>
     },
     allowFsyncOff: true,
   });
+}
+
+/** Runs what the container `roles` runs, with files in another folder. */
+async function runStackRoles(): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'cardea-roles-'));
+  for (const role of ['migrate', 'api', 'worker', 'audit_append', 'audit_read', 'exporter'] as const) {
+    await writeFile(join(folder, role.replace('_', '-')), passwordOf(role));
+  }
+  const deploy = new URL('../../deploy/', import.meta.url);
+  await copyFile(new URL('roles.sql', deploy), join(folder, 'roles.sql'));
+  const script = await readFile(new URL('stack/roles.psql', deploy), 'utf8');
+  await writeFile(join(folder, 'roles.psql'), script.replaceAll('/run/cardea/', `${folder}/`));
+  const psql = findServer('psql', 'postgresql-client');
+  await promisify(execFile)(psql, ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', join(folder, 'roles.psql'), server.url]);
+  await rm(folder, { recursive: true });
 }
 
 /** Runs the migration as an operator does. */

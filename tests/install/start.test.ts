@@ -169,7 +169,7 @@ describe('a start that fails says in one sentence what to do:', () => {
   const damages: [string, RegExp, (copy: string) => Promise<NodeJS.ProcessEnv | void>][] = [
     [
       'the data folder is a file',
-      /the data folder \S+ cannot be written to .*set CARDEA_DATA_DIR to another folder/,
+      /the data folder \S+ cannot be written to, because .* \(EEXIST\): .*set CARDEA_DATA_DIR to another folder/,
       async (copy) => {
         await rm(copy, { recursive: true });
         await writeFile(copy, '');
@@ -200,12 +200,12 @@ describe('a start that fails says in one sentence what to do:', () => {
     ],
     [
       'the database is damaged',
-      /The database .* is damaged .*put .* back from a backup/,
+      /the database is damaged \(SQLITE_\w+\): put the data folder back from a backup/,
       (copy) => writeFile(join(copy, 'api', 'cardea.db'), 'x'.repeat(9_000)),
     ],
     [
       'the audit log is damaged',
-      /The database .* is damaged .*put .* back from a backup/,
+      /the database is damaged \(SQLITE_\w+\): put the data folder back from a backup/,
       (copy) => writeFile(join(copy, 'audit', 'audit.db'), 'x'.repeat(9_000)),
     ],
     [
@@ -270,7 +270,7 @@ describe('a start that fails says in one sentence what to do:', () => {
     const sealed = join(folder, 'sealed');
     const file = join(folder, 'passphrase');
     const env = { CARDEA_SEAL: 'passphrase', CARDEA_SEAL_PASSPHRASE_FILE: file };
-    await expectRefused({ dataDir: sealed, env }, /cannot be read \(ENOENT\)/);
+    await expectRefused({ dataDir: sealed, env }, /cannot be read, because it is not there \(ENOENT\)/);
     await writeFile(file, 'a passphrase of some length', { mode: 0o644 });
     await expectRefused({ dataDir: sealed, env }, /can be read by other users of this machine: run chmod 400 \S+$/);
     expect(await readdir(folder)).not.toContain('sealed');
@@ -346,14 +346,14 @@ async function expectRefused(
 ): Promise<void> {
   const { ended, output } = start({ dataDir, port, env });
   const code = await ended();
-  // Services that start at the same time print the same.
+  // Services that start at the same time print the same, and the supervisor repeats what is wrong with any of them.
   const spoken = new Set(output().split('\n').map(withoutPrefix).filter(isSpoken));
   expect([...spoken]).toEqual([expect.stringMatching(sentence)]);
   expect(code).toBe(78);
 }
 
 function withoutPrefix(line: string): string {
-  return line.replace(/^(kek|audit|api|cardea) +\| /, '');
+  return line.replace(/^(kek|audit|api|cardea) +\| /, '').replace(/^The settings are wrong: (.*)\.$/, '$1');
 }
 
 /** Output for people, not log lines. */

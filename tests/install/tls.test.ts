@@ -72,6 +72,8 @@ describe('a system whose PostgreSQL and Redis speak TLS and ask for passwords', 
 
     const control = new Redis(new URL(redis.url).pathname);
     const clients = (await control.client('LIST')) as string;
+    // Redis has refused nothing: the user has every right that limits and jobs need.
+    expect(await control.acl('LOG')).toEqual([]);
     control.disconnect();
     const strangers = clients
       .trim()

@@ -5,7 +5,7 @@ import { removeEventsBefore } from '@cardea/vault/events/event-store';
 import { removeMessagesBefore } from '@cardea/vault/kek-webhook/message-store';
 import { findOldestUnsent, listUnsent } from '@cardea/vault/outbox';
 import { removeEndedSessions, removeExpiredSessions } from '@cardea/vault/users/session-store';
-import { removeFailures } from '@cardea/vault/users/throttle';
+import { removeFailures } from '@cardea/vault/users/sign-in-failure-store';
 import { findOldestDeletedVault, listDeletedVaults } from '@cardea/vault/vaults/deleted-vault-store';
 import {
   findDueDelivery,

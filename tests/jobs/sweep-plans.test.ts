@@ -5,6 +5,7 @@ import { credentialAnnouncements, credentialExpiries } from '@cardea/vault/appli
 import type { VaultContext } from '@cardea/vault/context';
 import type { timedWork } from '@cardea/vault/due-work';
 import { grantAnnouncements, grantExpiries } from '@cardea/vault/grants/grant-expiry';
+import { keyDestructions, keyRotations } from '@cardea/vault/keys/schedule/key-sweep';
 import { secretAnnouncements, secretExpiries, versionExpiries } from '@cardea/vault/secrets/lifecycle/expiry';
 import { trashRetention } from '@cardea/vault/secrets/lifecycle/trash-sweep';
 import type { DueWork } from '@cardea/vault/sweep';
@@ -31,6 +32,8 @@ const works: Record<Kind, Pick<DueWork<{ at: number }>, 'list'>> = {
   'credential.expiry': credentialExpiries,
   'grant.announcement': grantAnnouncements,
   'grant.expiry': grantExpiries,
+  'key.destruction': keyDestructions,
+  'key.rotation': keyRotations,
   'secret.announcement': secretAnnouncements,
   'secret.expiry': secretExpiries,
   'version.expiry': versionExpiries,
@@ -87,6 +90,7 @@ async function fill(db: Db): Promise<void> {
   await addUsers(db);
   await addApplications(db);
   await addGrants(db);
+  await addKeys(db);
 }
 
 // For each kind, half of the rows have an expiry that is due, and the other half one that is only announced.
@@ -133,6 +137,19 @@ async function addGrants(db: Db): Promise<void> {
      insert into vault_grant (vault_id, principal, owner, secrets, keys, allowed_cidrs, expires_at, announce_at,
                               created_at, created_by)
      select $3, 'user:user-' || i, 0, '[]', '[]', '[]', ${DUE_COLUMNS}, 0, 'user:nobody'
+       from number`,
+    [2 * ROWS, DUE_FROM, VAULT],
+  );
+}
+
+// Half of the keys are due for rotation, and the other half for destruction.
+async function addKeys(db: Db): Promise<void> {
+  await db.query(
+    `with recursive number (i) as (select cast(0 as bigint) union all select i + 1 from number where i + 1 < $1)
+     insert into vault_key (id, vault_id, name, algorithm, current_version, min_encrypt_version, min_decrypt_version,
+                            deletion_protection, delete_at, rotate_at, created_at, created_by, updated_at)
+     select 'key-' || i, $3, 'key-' || i, 'ed25519', 1, 1, 1, 0, case when i % 2 = 0 then $2 + i / 2 end,
+            case when i % 2 = 1 then $2 + i / 2 end, 0, 'user:nobody', 0
        from number`,
     [2 * ROWS, DUE_FROM, VAULT],
   );

@@ -25,7 +25,7 @@ test('a worker shows its runs, and what they did, on its ops port', async () => 
   await system.replaceWorker();
   await expectEventually(async () => {
     expect(await metric('cardea_job_items_total', 'secret.sweep')).toBeGreaterThan(0);
-  }, 30_000);
+  });
   expect(await metric('cardea_job_runs_total', 'secret.sweep', 'outcome="done"')).toBeGreaterThan(0);
   expect(await metric('cardea_job_runs_total', 'secret.sweep', 'outcome="failed"')).toBe(0);
   expect(await metric('cardea_job_duration_seconds_count', 'secret.sweep')).toBeGreaterThan(0);
@@ -57,6 +57,29 @@ test('every expired value is destroyed and recorded once, though workers are kil
   expect(recorded).toHaveLength(ITEMS);
   expect(new Set(recorded).size).toBe(ITEMS);
 }, 300_000);
+
+test('a worker makes the versions of keys that are due, and destroys deleted keys, with the rights of its own role', async () => {
+  await alice.createVault('kept');
+  for (const name of ['due', 'gone']) {
+    await alice.post('/vaults/kept/keys', { name, algorithm: 'ed25519', rotationPeriodSeconds: 3_600 }).expect(201);
+  }
+  await alice.delete('/vaults/kept/keys/gone').expect(202);
+  await query(system, `update vault_key set rotate_at = 1000 where delete_at is null`);
+  await query(system, `update vault_key set delete_at = 1000 where delete_at is not null`);
+  await flushRedis();
+  await system.replaceWorker();
+  await expectEventually(async () => {
+    const { body } = await alice.get('/vaults/kept/keys/due').expect(200);
+    expect(body.currentVersion).toBe(2);
+    await alice.get('/vaults/kept/keys/gone').expect(404);
+  }, 60_000);
+  const admin = await system.as('admin');
+  const entries = await admin.auditEntries({ vault: 'kept', actor: 'cardea' });
+  expect(entries.map(({ event, peer }) => `${event.action} ${event.resource?.name} ${peer}`).toSorted()).toEqual([
+    'key.destroy gone worker',
+    'key.rotate due worker',
+  ]);
+});
 
 /** Gives a secret many versions that have expired. */
 async function addExpired(): Promise<void> {

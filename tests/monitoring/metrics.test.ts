@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { useSystem } from '@cardea/testkit/use-system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { beforeAll, describe, expect, test } from '@jest/globals';
@@ -62,6 +63,21 @@ test('a counter of refusals begins at 0, so that the first refusal is an increas
     expect(await read(url)).toMatch(/^cardea_suspicious_total\{rule="token_forged",service="[\w-]+"\} 0$/m);
     expect(await read(url)).toMatch(/^cardea_refusals_total\{code="internal",service="[\w-]+"\} 0$/m);
   }
+});
+
+test('api-service shows when the certificates of nginx, PostgreSQL and Redis expire, if it has them', async () => {
+  const expiries = async () => {
+    const found = (await read(mini.opsUrl)).matchAll(/_expiry_timestamp_seconds\{certificate="(\w+)",.*\} (\d+)$/gm);
+    return Object.fromEntries([...found].map(([, certificate, value]) => [certificate!, Number(value)]));
+  };
+  const before = await expiries();
+  expect(Object.keys(before)).toEqual(['service', 'ca']);
+
+  const folder = join(mini.dataDir, 'tls');
+  copyFileSync(join(folder, 'ca.pem'), join(folder, 'nginx.pem'));
+  copyFileSync(join(folder, 'api-service.pem'), join(folder, 'redis.pem'));
+  writeFileSync(join(folder, 'postgres.pem'), 'damaged');
+  expect(await expiries()).toEqual({ ...before, nginx: before['ca'], redis: before['service'], postgres: 0 });
 });
 
 function urlsOf(system: TestSystem): [url: string, service: string][] {

@@ -20,14 +20,16 @@ const mayImport: Record<string, string[]> = {
   'services/kek-service': ['contracts', 'crypto', 'http', 'process'],
   'services/audit-service': ['contracts', 'crypto', 'http', 'process', 'storage'],
   'packages/testkit': [...product, 'api-service', 'audit-service', 'kek-service', 'worker', 'deploy'],
+  'packages/client': ['contracts'],
+  cli: ['client'],
   deploy: ['process', 'storage'],
   grafana: [],
-  tests: [...product, 'api-service', 'testkit', 'deploy', 'grafana'],
+  tests: [...product, 'api-service', 'cli', 'client', 'testkit', 'deploy', 'grafana'],
   trials: [...product, 'testkit', 'deploy', 'grafana'],
   tools: [...product, 'testkit', 'grafana'],
 };
 // Folders without `src`.
-const flat = ['deploy', 'grafana', 'tests', 'trials', 'tools'];
+const flat = ['cli', 'deploy', 'grafana', 'tests', 'trials', 'tools'];
 // Tests may also import this: the tests of services make their own certificates.
 const mayImportInTests = ['deploy'];
 

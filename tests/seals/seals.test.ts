@@ -131,6 +131,8 @@ inEachProfile((system, { admin, alice }) => {
       'api-service',
       'kek-service',
     ]);
+    const removals = entries.filter(({ event }) => event.decision === 'allow').map(({ event }) => event.changes);
+    expect(removals).toEqual([{ type: { from: 'file' } }, { type: { from: 'file' } }]);
     expect(await admin.readSecret('payments', 's')).toBe('v');
     // The system as the other tests expect it.
     await admin.post('/seals', { type: 'file' }).expect(201);
@@ -224,15 +226,18 @@ describe.each(profiles)('in profile %s, api-service', (profile) => {
   const [system, { admin }] = useSystem(profile, { CARDEA_UNWRAP_VAULTS_PER_MINUTE: String(VAULTS_MAX) });
 
   test('itself keeps below its budget: more vaults than that are told to try again, and nothing is frozen', async () => {
+    // One caller uses as many as they leave to others.
     for (let i = 0; i < 2 * VAULTS_MAX; i += 1) await admin.createVault(`vault-${i}`);
     const statuses: number[] = [];
     for (let i = 0; i < 2 * VAULTS_MAX; i += 1) {
       const { status, headers } = await admin.put(`/vaults/vault-${i}/secrets/s`, { value: 'v' });
-      if (status === 503) expect(Number(headers['retry-after'])).toBeGreaterThan(0);
+      // 429 if the caller has used their own share of the budget, 503 if all have used it up.
+      if (status !== 201)
+        expect([[429, 503].includes(status), Number(headers['retry-after']) > 0]).toEqual([true, true]);
       statuses.push(status);
     }
-    expect(statuses.filter((status) => status === 201).length).toBeGreaterThan(VAULTS_MAX / 2);
-    expect(statuses.filter((status) => status === 503).length).toBeGreaterThan(0);
+    expect(statuses.filter((status) => status === 201).length).toBeGreaterThan(VAULTS_MAX / 4);
+    expect(statuses.filter((status) => status !== 201).length).toBeGreaterThan(0);
     expect(await admin.auditEntries({ action: 'unwrap.freeze' })).toEqual([]);
     system.passTime(MINUTE_MS);
     await admin.put('/vaults/vault-39/secrets/s', { value: 'v' }).expect(201);

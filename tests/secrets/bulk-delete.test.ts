@@ -149,7 +149,7 @@ inEachProfile((system, { admin, alice, bob }) => {
     ['no name', { names: [] }],
     ['a duplicate name', { names: ['a', 'b', 'a'] }],
     ['more than a thousand names', { names: Array.from({ length: 1_001 }, (_, i) => `s${i}`) }],
-    ['a prefix that ends in a slash', { prefix: 'a/' }],
+    ['a prefix with an empty part', { prefix: 'a//b' }],
     ['an empty prefix', { prefix: '' }],
     ['a dry run that is not true or false', { prefix: 'a', dryRun: 'true' }],
   ])('%s is refused', async (_what, body) => {

@@ -233,7 +233,7 @@ inEachProfile((system, { alice }) => {
     });
 
     if (system.profile === 'full') {
-      test('waits for running writes, as the import itself does', async () => {
+      test('does not wait for running writes, and the import itself does', async () => {
         await fill('awaited', { a: { value: 'x' } });
         const [db, observer] = [system.openDatabase(), system.openDatabase()];
         const isWaiting = async () => {
@@ -250,7 +250,8 @@ inEachProfile((system, { alice }) => {
         let answering: Promise<void> | undefined;
         const { body: vault } = await alice.get('/vaults/awaited').expect(200);
         await db.lockingTransaction({ shared: [vaultLock(vault.id as string)] }, async () => {
-          answering = importing('awaited', 'a=y', { dryRun: true }).then(({ status }) => void (seen.status = status));
+          await importing('awaited', 'a=y', { dryRun: true }).expect(200);
+          answering = importing('awaited', 'a=y').then(({ status }) => void (seen.status = status));
           while (seen.status === 0 && !seen.waited) seen.waited = await isWaiting();
         });
         await answering;
@@ -306,6 +307,28 @@ inEachProfile((system, { alice }) => {
     }
     await alice.put(at('source', 'pem'), { value: 'x'.repeat(200_000) }).expect(413);
   });
+
+  // A large one is read in a thread.
+  test.each([
+    ['dotenv', (name: string, value: string) => `${name}='${value}'`, ['', '']],
+    ['json', (name: string, value: string) => `"${name}": "${value}",`, ['{', '"last": "x"}']],
+    ['yaml', (name: string, value: string) => `${name}: "${value}"`, ['', '']],
+  ] as const)(
+    'a large document in %s is read like a small one, and its error names the line',
+    async (format, line, ends) => {
+      await alice.createVault(`thread-${format}`);
+      const values = Array.from({ length: 200 }, (_, n) => `${n} é `.padEnd(1_000, 'x'));
+      const lines = values.map((value, n) => line(`k${n}`, value));
+      const content = (middle: string[]) => [ends[0], ...middle, ends[1]].join('\n');
+      await importing(`thread-${format}`, content(lines), { format }).expect(200);
+      for (const n of [0, 199]) expect(await alice.readSecret(`thread-${format}`, `k${n}`)).toBe(values[n]);
+      const twice = await importing(`thread-${format}`, content([...lines, lines[0]!]), { format }).expect(400);
+      expect(twice.body.errors).toEqual([
+        { path: 'body.content', message: 'line 202: repeats a name of the document' },
+      ]);
+      await expectRecords(system, twice, { action: 'secret.import', decision: 'deny', reason: 'invalid_request' });
+    },
+  );
 
   test(`${BULK_MAX} secrets are written and released at once, and not one more`, async () => {
     await alice.createVault('many');

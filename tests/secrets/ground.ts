@@ -113,7 +113,7 @@ export async function namesIn(person: Stranger, vault: string, search = ''): Pro
 
 /** Resolves once the audit log answers again. */
 export async function untilAnswers(person: Person): Promise<void> {
-  const giveUpAt = Date.now() + 10_000;
+  const giveUpAt = Date.now() + 30_000;
   while ((await person.get('/auth/me')).status !== 200) {
     if (Date.now() > giveUpAt) throw new Error('the audit log is not back');
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -416,7 +416,7 @@ inEachProfile((system, { admin, alice }) => {
       for (const body of [
         { prefix: 'app' },
         { toPrefix: 'x' },
-        { prefix: 'app/', toPrefix: 'x' },
+        { prefix: 'app//a', toPrefix: 'x' },
         { prefix: '', toPrefix: 'x' },
       ]) {
         await alice.post(all('stuck'), body).expect(400);
@@ -497,8 +497,9 @@ inEachProfile((system, { admin, alice }) => {
         }
       }
       expect(found.toSorted()).toEqual(acknowledged.toSorted());
+      // A move is found by the vault that it leaves and by the one that it reaches.
       expect(await admin.auditEntries({ vault: 'storm-0', action: 'secret.move', decision: 'allow' })).toHaveLength(
-        MOVES / 2,
+        MOVES,
       );
     },
     MINUTE_MS,
@@ -539,25 +540,26 @@ inEachProfile((system, { admin, alice }) => {
       for (const name of ['s', 's/t']) await alice.putSecret('away', name, CANARY);
       await alice.putSecret('away-2', 'x', 'v');
       const before = await contents(system);
-      const expectAway = async () => {
+      const expectAway = async (statusOfDryRun: number) => {
+        const move = { prefix: 's', vault: 'away-2', toPrefix: 's' };
         await alice.post(one('away', 's'), { vault: 'away-2', name: 's' }).expect(503);
-        for (const dryRun of [false, true]) {
-          await alice.post(all('away'), { prefix: 's', vault: 'away-2', toPrefix: 's', dryRun }).expect(503);
-        }
+        await alice.post(all('away'), move).expect(503);
+        await alice.post(all('away'), { ...move, dryRun: true }).expect(statusOfDryRun);
         expect(await contents(system)).toEqual(before);
       };
       await system.stopService('kek');
       for (const vault of ['away', 'away-2']) {
         // The DEK of the other vault is in memory.
         system.vault.deks.forget(await vaultId(vault));
-        await expectAway();
+        // A dry run opens nothing.
+        await expectAway(200);
       }
       await system.startService('kek');
       expect(await alice.readSecret('away', 's')).toBe(CANARY);
 
       await system.stopService('audit');
       await alice.get('/auth/me').expect(503);
-      await expectAway();
+      await expectAway(503);
       await system.startService('audit');
       await untilAnswers(alice);
       await alice.post(one('away', 's'), { vault: 'away-2', name: 's' }).expect(200);

@@ -102,7 +102,9 @@ inEachProfile((system, { admin, bob }) => {
   ];
 
   test.each(badNames)('no body field accepts %s', async (_what, name) => {
-    const sent = fields.map(async ([field, toRequest]) => {
+    // A prefix may end in a slash: see prefixes.test.ts.
+    const asked = name === 'a/' ? fields.filter(([field]) => !field.endsWith('refix')) : fields;
+    const sent = asked.map(async ([field, toRequest]) => {
       const [method, path, body] = toRequest(name);
       const answer = await admin.request(method, path).send(body);
       expect([field, answer.status, answer.body.code]).toEqual([field, 400, 'invalid_request']);

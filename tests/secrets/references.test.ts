@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import type { Person } from '@cardea/testkit/person';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { grant } from '../access/granting.ts';
 import { countStatuses, recordsOf } from '../identity/identity.ts';
@@ -47,6 +48,13 @@ inEachProfile((system, { alice, bob }) => {
     await grant(alice, near, 'user:bob', { secrets: ['read'] }).expect(201);
     if (granted) await grant(alice, far, 'user:bob', granted).expect(201);
     return at(near, 'ref');
+  }
+
+  /** The count that the answer to a deletion or a move shows, and the reason in its record. */
+  async function counted(call: ReturnType<Person['get']>): Promise<[string | undefined, string | undefined]> {
+    const answer = await call;
+    const records = await recordsOf(system, answer);
+    return [answer.headers['cardea-dependants'], records.at(-1)!.reason];
   }
 
   describe('a reference', () => {
@@ -214,6 +222,153 @@ inEachProfile((system, { alice, bob }) => {
       expect(await recordsOf(system, counted)).toMatchObject([{ reason: '2 references point to it' }]);
       const uncounted = await alice.delete(at('counted', 'ref')).expect(204);
       expect(uncounted.headers).not.toHaveProperty('cardea-dependants');
+    });
+  });
+
+  describe('a name that was made again', () => {
+    const MADE_AGAIN = 'was made after the reference';
+
+    /** Checks that a read refuses to follow, shows nothing, and says so in the record. */
+    async function expectStray(path: string, resource: Target): Promise<void> {
+      const refused = await alice.get(path).expect(409);
+      expect([refused.body.detail, refused.headers['etag']]).toEqual([expect.stringContaining(MADE_AGAIN), undefined]);
+      expect(refused.text).not.toContain(VALUE);
+      expect(await recordsOf(system, refused)).toMatchObject([
+        { action: 'secret.read', decision: 'deny', reason: 'conflict', rule: 'reference-target', resource },
+      ]);
+    }
+
+    test('is not followed by older references: a vault, a purged secret, a secret moved to the name', async () => {
+      const ours = { vault: 'again', name: 'target' };
+      await alice.createVault('referring');
+      await alice.createVault('again');
+      await alice.putSecret('again', 'target', 'ours');
+      await refer('referring', 'ref', ours);
+      await refer('referring', 'pin', { ...ours, version: 1 });
+      await refer('referring', 'over', { vault: 'referring', name: 'ref' });
+      expect(await alice.readSecret('referring', 'over')).toBe('ours');
+
+      // A name in the trash keeps its secret.
+      await alice.delete(at('again', 'target')).expect(204);
+      await alice.put(at('again', 'target'), { value: 'still ours' }).expect(201);
+      expect(await alice.readSecret('referring', 'over')).toBe('still ours');
+
+      await alice.request('post', `${at('again', 'target')}:purge`).expect(204);
+      await alice.get(at('referring', 'ref')).expect(404);
+      await alice.putSecret('again', 'target', VALUE);
+      for (const name of ['ref', 'over']) await expectStray(at('referring', name), ours);
+      await alice.put(at('referring', 'ref'), to(ours)).expect(200);
+      expect(await alice.readSecret('referring', 'over')).toBe(VALUE);
+
+      await alice.post(`${at('again', 'target')}:move`, { name: 'away' }).expect(200);
+      await alice.putSecret('again', 'other', VALUE);
+      await alice.post(`${at('again', 'other')}:move`, { name: 'target' }).expect(200);
+      await expectStray(at('referring', 'ref'), ours);
+      const batch = await alice.post('/vaults/referring/secrets:batchRead', { names: ['ref'] }).expect(409);
+      expect([batch.body.detail, batch.text.includes(VALUE)]).toEqual([expect.stringContaining(MADE_AGAIN), false]);
+      await alice.post(`${at('again', 'target')}:move`, { name: 'other' }).expect(200);
+      await alice.post(`${at('again', 'away')}:move`, { name: 'target' }).expect(200);
+      expect(await alice.readSecret('referring', 'ref')).toBe(VALUE);
+
+      await alice.delete('/vaults/again?recursive=true').expect(204);
+      await bob.createVault('again');
+      await bob.put(at('again', 'target'), { value: VALUE }).expect(201);
+      await alice.get(at('referring', 'ref')).expect(404);
+      await grant(bob, 'again', 'user:alice', { secrets: ['read'] }).expect(201);
+      await expectStray(at('referring', 'ref'), ours);
+    });
+
+    test('is not followed if there was no such vault when the reference was written', async () => {
+      const later = { vault: 'later', name: 'target' };
+      await alice.createVault('early');
+      await refer('early', 'ref', later);
+      await alice.createVault('later');
+      await alice.putSecret('later', 'target', VALUE);
+      await expectStray(at('early', 'ref'), later);
+      await alice.put(at('early', 'ref'), to(later)).expect(200);
+      expect(await alice.readSecret('early', 'ref')).toBe(VALUE);
+    });
+
+    test('stays refused after a rollback, a move and a rotation; a document carries names only', async () => {
+      await alice.createVault('kept');
+      await alice.putSecret('kept', 'target', 'ours');
+      await refer('kept', 'ref', { vault: 'kept', name: 'target' });
+      await alice.put(at('kept', 'ref'), { value: 'not a reference' }).expect(200);
+      await alice.request('post', `${at('kept', 'target')}:purge`).expect(204);
+      await alice.putSecret('kept', 'target', VALUE);
+      const target = { vault: 'kept', name: 'target' };
+      await alice.post(`${at('kept', 'ref')}:rollback`, { version: 1 }).expect(200);
+      await expectStray(at('kept', 'ref'), target);
+      await alice.post(`${at('kept', 'ref')}:move`, { name: 'moved' }).expect(200);
+      await expectStray(at('kept', 'moved'), target);
+      const admin = await system.as('admin');
+      const { body: rotation } = await admin.post('/rotations', { kind: 'dek', vault: 'kept' }).expect(202);
+      await system.runJob('rotation.run', { rotationId: rotation.id as string });
+      await expectStray(at('kept', 'moved'), target);
+      // What is shown is the text as it was written.
+      const text = (await alice.get(`${at('kept', 'moved')}?resolve=false`).expect(200)).body.value as string;
+      expect(text).toBe(to(target).value);
+      const exported = await alice.post('/vaults/kept/secrets:export', { format: 'json' }).expect(200);
+      expect(JSON.stringify(exported.body)).not.toContain('vaultId');
+      await alice.createVault('copy');
+      const { content } = exported.body as { content: string };
+      await alice.post('/vaults/copy/secrets:import', { format: 'json', content }).expect(200);
+      // The import wrote the reference anew, to what has the name now.
+      expect(await alice.readSecret('copy', 'moved')).toBe(VALUE);
+    });
+
+    test('tells nothing to a writer who may not read it', async () => {
+      await alice.createVault('private');
+      await alice.putSecret('private', 'target', VALUE);
+      await bob.createVault('guessing');
+      const target = { vault: 'private', name: 'target' };
+      const again = async () => (await bob.put(at('guessing', 'ref'), to(target))).body.changed as boolean;
+      expect([await again(), await again()]).toEqual([true, false]);
+      await alice.request('post', `${at('private', 'target')}:purge`).expect(204);
+      expect(await again()).toBe(false);
+      await alice.putSecret('private', 'target', VALUE);
+      expect(await again()).toBe(false);
+      await grant(alice, 'private', 'user:bob', { secrets: ['read'] }).expect(201);
+      expect([await again(), await again()]).toEqual([true, false]);
+      expect(await bob.readSecret('guessing', 'ref')).toBe(VALUE);
+    });
+  });
+
+  describe('the count of the references to what goes away', () => {
+    test('has only those that the caller may list; the record has all', async () => {
+      for (const vault of ['gone', 'seen', 'unseen-refs']) await alice.createVault(vault);
+      for (const name of ['one', 'two']) await alice.putSecret('gone', name, VALUE);
+      for (const [vault, name] of [
+        ['gone', 'own'],
+        ['seen', 'apps/a'],
+        ['seen', 'ref'],
+        ['unseen-refs', 'ref'],
+      ] as const) {
+        await refer(vault, name, { vault: 'gone', name: 'one' });
+      }
+      await refer('unseen-refs', 'two', { vault: 'gone', name: 'two' });
+      const rights = { secrets: ['read', 'write', 'delete', 'destroy'] };
+      await grant(alice, 'gone', 'user:bob', rights).expect(201);
+      await grant(alice, 'seen', 'user:bob', { secrets: ['list'], pathPrefix: 'apps' }).expect(201);
+      await grant(alice, 'unseen-refs', 'user:bob', { secrets: ['write'] }).expect(201);
+
+      const moved = bob.post(`${at('gone', 'one')}:move`, { name: 'moved' });
+      expect(await counted(moved)).toEqual(['1', undefined]);
+      await bob.post(`${at('gone', 'moved')}:move`, { name: 'one' }).expect(200);
+      expect(await counted(bob.delete(at('gone', 'one')))).toEqual(['1', '4 references point to it']);
+      expect(await counted(bob.delete(at('gone', 'two')))).toEqual([undefined, '1 references point to it']);
+      expect(await counted(bob.request('post', `${at('gone', 'one')}:purge`))).toEqual([
+        '1',
+        '4 references point to it',
+      ]);
+
+      // Of a whole vault: from other vaults only, before and when it is deleted.
+      const refused = await alice.delete('/vaults/gone').expect(409);
+      expect(refused.body.detail).toContain('4 references of other vaults point to them');
+      expect(await counted(alice.delete('/vaults/gone?recursive=true'))).toEqual(['4', '4 references point to it']);
+      await alice.createVault('gone');
+      await alice.putSecret('gone', 'one', VALUE);
+      expect(await counted(alice.delete('/vaults/gone?recursive=true'))).toEqual([undefined, undefined]);
     });
   });
 

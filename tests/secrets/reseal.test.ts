@@ -142,6 +142,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
         totp: 0,
         'signing-key': 0,
         'webhook-secret': 0,
+        'key-version': 0,
+        'key-import': 0,
       });
       expect(await deksOf('resealed')).toEqual([
         ['a', 1, 2],
@@ -306,6 +308,8 @@ describe.each(['mini', 'full'] as const)('in profile %s', (profile) => {
       totp: 'app_user.totp_ciphertext',
       'signing-key': 'signing_key.ciphertext',
       'webhook-secret': 'webhook_secret.ciphertext',
+      'key-version': 'key_version.ciphertext',
+      'key-import': 'key_import.ciphertext',
     };
     expect(new Set(allResealables.map(({ kind }) => kinds[kind]))).toEqual(new Set(columns.map(({ name }) => name)));
   });

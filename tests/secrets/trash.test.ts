@@ -142,7 +142,7 @@ inEachProfile((system, { alice }) => {
         ({ version, state }: { version: number; state: string }) => `${version} ${state}`,
       );
 
-    await restore(path).expect(200);
+    expect((await restore(path).expect(200)).body.nextWrite).toEqual({ toTrash: [1, 2], destroyed: [] });
     expect(await states()).toEqual(['4 current', '3 superseded', '2 superseded', '1 superseded']);
     // The identical value makes no version, so it needs no room.
     await alice.putSecret('returned', 's', 'four');
@@ -167,10 +167,38 @@ inEachProfile((system, { alice }) => {
     expect((await alice.get(`${path}?version=1`).expect(200)).body.value).toBe('one');
     // All are restored and nothing newer is beside them. From then on the oldest is destroyed as usual.
     await alice.delete(path).expect(204);
-    await restore(path).expect(200);
+    expect((await restore(path).expect(200)).body.nextWrite).toEqual({ toTrash: [], destroyed: [1, 2, 4] });
     await alice.putSecret('returned', 's', 'six');
     expect(await storedVersions(system, 'returned', 's')).toEqual({ 5: true, 6: true });
     expect(await namesIn(alice, 'returned', '?deleted=true')).toEqual([]);
+
+    // Within the limit, also with the next version, nothing has to be said.
+    await alice.delete(path).expect(204);
+    await alice.patch('/vaults/returned', { maxVersions: 3 }).expect(200);
+    expect((await restore(path).expect(200)).body).not.toHaveProperty('nextWrite');
+    await alice.putSecret('returned', 's', 'seven');
+    expect(await states()).toEqual(['7 current', '6 superseded', '5 superseded']);
+  });
+
+  test('a restored version that the next write would take is kept by a higher limit, or by a rollback', async () => {
+    await alice.post('/vaults', { name: 'saved', maxVersions: 1 }).expect(201);
+    for (const name of ['limit', 'rollback']) {
+      const path = at('saved', name);
+      await alice.putSecret('saved', name, 'old');
+      await alice.delete(path).expect(204);
+      await alice.putSecret('saved', name, 'new');
+      expect((await restore(path).expect(200)).body.nextWrite).toEqual({ toTrash: [1], destroyed: [] });
+    }
+    await alice.patch(at('saved', 'limit'), { maxVersions: 3 }).expect(200);
+    await alice.putSecret('saved', 'limit', 'next');
+    expect((await alice.get(`${at('saved', 'limit')}?version=1`).expect(200)).body.value).toBe('old');
+    const back = await alice.post(`${at('saved', 'rollback')}:rollback`, { version: 1 }).expect(200);
+    expect(await alice.readSecret('saved', 'rollback')).toBe('old');
+    expect((await recordsOf(system, back)).map(({ action, resource }) => [action, resource?.version])).toEqual([
+      ['secret.rollback', 3],
+      ['secret.destroy', 2],
+      ['secret.delete', 1],
+    ]);
   });
 
   test('any single version may be in the trash', async () => {
