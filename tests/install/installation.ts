@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { killWithChildren } from '@cardea/testkit/servers';
 
 const command = fileURLToPath(new URL('../../deploy/start.mjs', import.meta.url));
 // The output that people and scripts wait for.
@@ -95,10 +96,10 @@ async function fill(file: FileHandle, bytes: Buffer): Promise<void> {
   }
 }
 
-/** Ends what a failed test left running. The services of a killed supervisor end by themselves. */
+/** Ends what a failed test left running, with all services: afterwards nothing writes into the data folders. */
 export async function killAll(): Promise<void> {
   const ended = [...running].map((child) => once(child, 'close'));
-  for (const child of running) child.kill('SIGKILL');
+  await Promise.all([...running].map(({ pid }) => killWithChildren(pid!)));
   await Promise.all(ended);
 }
 

@@ -10,6 +10,7 @@ import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ownSqliteFile } from '@cardea/storage/sqlite-ownership';
 import { Person, Stranger } from '@cardea/testkit/person';
+import { childrenOf, untilEnded } from '@cardea/testkit/servers';
 import { filesIn, freePorts, killAll, serviceProcess, start } from './installation.ts';
 import type { FoundFile, Installation } from './installation.ts';
 import { expectEventually } from '../access/probes.ts';
@@ -119,12 +120,15 @@ describe('the start command', () => {
   test('is not delayed by a slow client after its supervisor was killed, nor shares its files with the next one', async () => {
     await startAgain();
     const slow = await beginRequest(admin.token, port);
+    const services = new Set(childrenOf(installation.process.pid!));
     installation.process.kill('SIGKILL');
     await installation.ended();
     const next = start({ dataDir, port: await freePorts() });
     await next.ready();
     expect(slow.closed).toBe(true);
     expect(await next.stop()).toBe(0);
+    // The next test reads all files.
+    await untilEnded(services);
   });
 
   test('has written no value anywhere, in clear or encoded', async () => {

@@ -345,14 +345,20 @@ export async function stop(guard: ChildProcess): Promise<void> {
   await ended;
 }
 
-// A process of PostgreSQL that still runs would keep the next server from starting.
-async function killWithChildren(parent: number): Promise<void> {
+/**
+ * Kills a process and those that it has started. Resolves when all of them have ended: one that still runs would write
+ * into a folder that is being removed, or keep the next server from starting.
+ */
+export async function killWithChildren(parent: number): Promise<void> {
+  // A process that stands still starts no other one after they were listed.
+  send(parent, 'SIGSTOP');
   const doomed = new Set([parent, ...childrenOf(parent)]);
-  for (const pid of doomed) killNow(pid);
+  for (const pid of doomed) send(pid, 'SIGKILL');
   await untilEnded(doomed);
 }
 
-async function untilEnded(pids: ReadonlySet<number>): Promise<void> {
+/** Resolves when none of these processes runs any more. */
+export async function untilEnded(pids: ReadonlySet<number>): Promise<void> {
   while (processes().some(({ pid, isZombie }) => pids.has(pid) && !isZombie)) await sleep(5);
 }
 
@@ -375,9 +381,9 @@ function processes(): { pid: number; ppid: number; isZombie: boolean }[] {
     .map(([pid, ppid, stat = '']) => ({ pid: Number(pid), ppid: Number(ppid), isZombie: stat.startsWith('Z') }));
 }
 
-function killNow(pid: number): void {
+function send(pid: number, signal: 'SIGSTOP' | 'SIGKILL'): void {
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(pid, signal);
   } catch (error) {
     // It has ended by itself.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
