@@ -20,7 +20,6 @@ import { sendRequest } from '@cardea/testkit/raw-http';
 import type { RawAnswer } from '@cardea/testkit/raw-http';
 import { findServer } from '@cardea/testkit/servers';
 import { useSystem } from '@cardea/testkit/use-system';
-import { expectEventually } from '../access/probes.ts';
 
 const SECRET = '/api/v1/vaults/payments/secrets/db/password';
 const PAGE = '<!doctype html><title>Cardea</title>';
@@ -39,6 +38,12 @@ beforeAll(async () => {
   writeFileSync(join(consoleFolder, 'index.html'), PAGE);
   writeFileSync(join(consoleFolder, 'app.js'), 'export {};');
   nginx = await startTlsNginx([system.url], { certificate, key: join(folder, 'tls/nginx.key'), consoleFolder });
+  // However long a busy machine takes, it takes less than the minutes after which these tests would send too slowly.
+  const http = join(nginx.folder, 'cardea/http.conf');
+  const conf = readFileSync(http, 'utf8');
+  expect(conf).toContain('zone=cardea_webhook:1m rate=5r/s;');
+  writeFileSync(http, conf.replace('zone=cardea_webhook:1m rate=5r/s;', 'zone=cardea_webhook:1m rate=1r/m;'));
+  await nginx.reload();
   await admin.createVault('payments');
   await admin.putSecret('payments', 'db/password', 'one');
 }, 2 * MINUTE_MS);
@@ -244,10 +249,7 @@ describe('without TLS', () => {
     expect(await sentTo()).toEqual([308, `https://cardea.example.com:${new URL(nginx.url).port}/console/`]);
     writeFileSync(join(nginx.folder, 'https-port.conf'), httpsPortConf(443));
     await nginx.reload();
-    // Its old workers answer for a moment.
-    await expectEventually(async () => {
-      expect(await sentTo()).toEqual([308, 'https://cardea.example.com/console/']);
-    });
+    expect(await sentTo()).toEqual([308, 'https://cardea.example.com/console/']);
   });
 
   test('a program gets an error, and its request reaches nobody', async () => {
@@ -290,14 +292,12 @@ describe('without TLS', () => {
     const conf = readFileSync(file, 'utf8');
     const limit = 'limit_req zone=cardea_requests burst=2500 nodelay;';
     expect(conf).toContain(limit);
-    // The rate of webhooks is low enough for a busy machine.
     writeFileSync(file, conf.replace(limit, 'limit_req zone=cardea_webhook burst=1 nodelay;'));
-    const old = nginx.pids();
     await nginx.reload();
-    await expectEventually(async () => expect(nginx.pids().filter((pid) => old.includes(pid))).toHaveLength(1));
     for (const target of ['/', SECRET, '/.nginx/404', '/.well-known/acme-challenge/token']) {
-      const answers = await Promise.all(Array.from({ length: 20 }, () => sendRequest(nginx.plainUrl, { target })));
+      const answers = await Promise.all(Array.from({ length: 10 }, () => sendRequest(nginx.plainUrl, { target })));
       const refused = answers.filter(({ status }) => status === 429);
+      // The first one, the burst, and one for each minute that this took.
       expect([target, refused.length > 5]).toEqual([target, true]);
       expectProblem(refused[0]!, 429, 'rate_limited');
       expect(refused[0]!.headers['retry-after']).toBe('1');

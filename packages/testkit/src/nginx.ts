@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -17,7 +18,10 @@ export interface NginxServer {
   accessLog(): string;
   /** The errors it has logged until now. */
   errorLog(): string;
-  /** Lets it read its configuration again. Resolves when new processes answer. The old ones end when they are done. */
+  /**
+   * Lets it read its configuration again. Resolves when only new processes take requests. The old ones end when they
+   * have answered theirs.
+   */
   reload(): Promise<void>;
   /** The ids of its processes. */
   pids(): number[];
@@ -127,11 +131,22 @@ async function start(statusUrl: string, configure: (folder: string) => string) {
     async reload() {
       const old = childrenOf(pid());
       process.kill(pid(), 'SIGHUP');
-      while (childrenOf(pid()).every((child) => old.includes(child))) await sleep(5);
+      // For a while both take requests, and the old ones by the old rules.
+      for (;;) {
+        const taking = childrenOf(pid()).filter(takesRequests);
+        if (taking.length > 0 && !taking.some((child) => old.includes(child))) return;
+        await sleep(5);
+      }
     },
     pids: () => [pid(), ...childrenOf(pid())],
     stop: () => stop(guard),
   };
+}
+
+// A process of nginx says that it takes no more requests before it closes its listening sockets, and takes none in between.
+function takesRequests(pid: number): boolean {
+  const { stdout } = spawnSync('ps', ['-o', 'args=', '-p', String(pid)], { encoding: 'utf8' });
+  return stdout.includes('worker process') && !stdout.includes('is shutting down');
 }
 
 function upstreams(apiUrls: string[]): string {
