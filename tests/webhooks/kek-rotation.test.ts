@@ -35,6 +35,7 @@ inEachProfile((system) => {
     return { secret: body.secret as string, secretId: body.id as string };
   }
 
+  const secondsSince = (began: number) => (system.steadyMs() - began) / SECOND_MS;
   const nowSeconds = () => Math.floor(system.now().getTime() / SECOND_MS);
   const rotations = () => query<{ id: string; kind: string }>(system, 'select id, kind from rotation');
   const messages = () => query<{ id: string }>(system, 'select id from webhook_message');
@@ -256,12 +257,19 @@ inEachProfile((system) => {
     });
   });
 
-  describe('a thousand at once', () => {
+  describe('a thousand, as fast as an address may send,', () => {
     const MANY = 1_000;
+    // Less than half of what an address may have under way: a place is free again a moment after its answer.
+    const UNDER_WAY = 30;
 
-    /** Sends all, and returns what was answered and how many requests the log has records of. */
+    /** Sends all, so many at a time, and returns what was answered and which rotations were named. */
     async function flood(request: () => Signed): Promise<{ statuses: Record<number, number>; ids: Set<string> }> {
-      const answers = await Promise.all(Array.from({ length: MANY }, () => send(system, request())));
+      const answers: RawAnswer[] = [];
+      let left = MANY;
+      const lane = async () => {
+        while (left-- > 0) answers.push(await send(system, request()));
+      };
+      await Promise.all(Array.from({ length: UNDER_WAY }, lane));
       return {
         statuses: countStatuses(answers),
         ids: new Set(answers.filter(({ status }) => status === 202).map(idOf)),
@@ -281,13 +289,14 @@ inEachProfile((system) => {
 
     test('of different signed messages start one rotation, and each is recorded', async () => {
       const since = await head();
+      const began = system.steadyMs();
       const { statuses, ids } = await flood(() => signed(system, { secret }));
       expect(ids.size).toBe(1);
       expect(await rotations()).toHaveLength(1);
       expect((statuses[202] ?? 0) + (statuses[429] ?? 0)).toBe(MANY);
       // 120 at once, and then two a second.
       expect(statuses[202]).toBeGreaterThanOrEqual(120);
-      expect(statuses[202]).toBeLessThan(500);
+      expect(statuses[202]).toBeLessThanOrEqual(120 + 2 * secondsSince(began));
       expect(await messages()).toHaveLength(statuses[202]!);
       await expectRecorded(since);
     });
@@ -295,13 +304,15 @@ inEachProfile((system) => {
     test('of one signed message start one rotation, and leave the sender enough for others', async () => {
       const since = await head();
       const request = signed(system, { secret });
+      const began = system.steadyMs();
       const { statuses, ids } = await flood(() => request);
       expect(ids.size).toBe(1);
       expect(await rotations()).toHaveLength(1);
       expect(await messages()).toHaveLength(1);
       expect((statuses[202] ?? 0) + (statuses[429] ?? 0)).toBe(MANY);
       // Ten at once, and then one in ten seconds.
-      expect(statuses[202]).toBeLessThan(50);
+      expect(statuses[202]).toBeGreaterThanOrEqual(10);
+      expect(statuses[202]).toBeLessThanOrEqual(10 + secondsSince(began) / 10);
       await expectRecorded(since);
       expect(await accepted(signed(system, { secret }))).toBe([...ids][0]);
     });
@@ -311,6 +322,7 @@ inEachProfile((system) => {
       await alice.createVault(`calm-${system.profile}`);
       await alice.putSecret(`calm-${system.profile}`, 'db', 'value');
       const since = await head();
+      const began = system.steadyMs();
       const forged = flood(() => ({ ...signed(system, { secret }), body: '{}' }));
       const read = await alice.readSecret(`calm-${system.profile}`, 'db');
       const id = await accepted(signed(system, { secret }));
@@ -322,7 +334,8 @@ inEachProfile((system) => {
         const records = await (await system.as('admin')).auditEntries({ action: 'webhook.receive', decision: 'deny' });
         const ours = records.filter(({ seq }) => seq > since).map(({ event }) => event.resource?.count ?? 1);
         expect(ours.reduce((sum, count) => sum + count, 0)).toBe(MANY);
-        expect(ours.length).toBeLessThan(100);
+        // One each second, and one for those that followed it.
+        expect(ours.length).toBeLessThanOrEqual(2 * (secondsSince(began) + 1));
       });
     });
   });
