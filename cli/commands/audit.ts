@@ -87,19 +87,34 @@ export function addAudit(program: Command): void {
       ['cardea audit export audit.tar', 'cardea audit export --from 2026-01-01 year.tar'],
     ),
     async ({ cardea, output }, file: string, range: Range) => {
-      // Opened first: nobody's file is replaced, and an export is recorded only if there is a place for it.
-      const handle = openSync(file, 'wx', 0o600);
-      try {
-        const bytes = await cardea.audit.export(range);
-        await pipeline(Readable.fromWeb(bytes), createWriteStream(file, { fd: handle }));
-      } catch (error) {
-        // A part of an export would look like one, and stand in the way of the next try.
-        rmSync(file, { force: true });
-        throw error;
-      }
+      await writeNew(file, () => cardea.audit.export(range));
       output.done(`The log is in ${file}. Check it with the verifier: docs/audit-verification.md`);
     },
   );
+
+  act(
+    describe(
+      audit.command('state').argument('<file>', 'a new file of mode 0600'),
+      'Write what the database says of accounts, vaults, grants and secrets. The verifier compares it with a later export.',
+      ['cardea audit state state.jsonl'],
+    ),
+    async ({ cardea, output }, file: string) => {
+      await writeNew(file, () => cardea.audit.state());
+      output.done(`The state of the database is in ${file}. Now export the log: docs/audit-verification.md`);
+    },
+  );
+}
+
+/** Opens the file first: nobody's file is replaced, and an export is recorded only if there is a place for it. */
+async function writeNew(file: string, open: () => ReturnType<Client['audit']['export']>): Promise<void> {
+  const handle = openSync(file, 'wx', 0o600);
+  try {
+    await pipeline(Readable.fromWeb(await open()), createWriteStream(file, { fd: handle }));
+  } catch (error) {
+    // A part of an export would look like one, and stand in the way of the next try.
+    rmSync(file, { force: true });
+    throw error;
+  }
 }
 
 async function* firstOf<Item>(items: AsyncIterable<Item>, count: number): AsyncGenerator<Item> {

@@ -647,6 +647,7 @@ export const table: Record<string, Row> = {
   },
   'GET /api/v1/audit/checkpoint': { statuses: OVERSEERS },
   'GET /api/v1/audit/export': { statuses: OVERSEERS },
+  'GET /api/v1/audit/state': { statuses: OVERSEERS },
 };
 
 /** The row of an endpoint. @throws Error that says where it is missing */

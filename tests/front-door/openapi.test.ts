@@ -65,7 +65,7 @@ test('it may send a merge patch, where the method is PATCH, and a form to the to
   await expectRecords(system, patched, { action: 'secret.update', decision: 'allow' });
 });
 
-test('every answer is JSON, but for an export, a checkpoint, the proof of a receipt and a bare value', () => {
+test('every answer is JSON, but for the exports, a checkpoint, the proof of a receipt and a bare value', () => {
   const others = Object.entries(operations).flatMap(([name, { responses }]) =>
     Object.entries(responses)
       .filter(([status]) => status !== 'default' && Number(status) < 300)
@@ -79,6 +79,7 @@ test('every answer is JSON, but for an export, a checkpoint, the proof of a rece
     ['GET /api/v1/audit/proofs/receipt', 'text/plain'],
     ['GET /api/v1/audit/checkpoint', 'text/plain'],
     ['GET /api/v1/audit/export', 'application/x-tar'],
+    ['GET /api/v1/audit/state', 'text/plain'],
   ]);
 });
 

@@ -69,6 +69,12 @@ export function changesBetween(before: AuditFields, after: AuditFields, secret: 
   return fitting(changes) as ComparedFields;
 }
 
+/** The fields that are set, with their values as a record shows them: cut where a record would cut them. */
+export function recordedFields(fields: AuditFields): Record<string, Change['to']> {
+  const set = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(set.map(([name, value]) => [name, cut(value)]));
+}
+
 /** A time in milliseconds since 1970 as the value of a field. Null means unset. */
 export function timeField(millis: number | null | undefined): string | undefined {
   return millis === null || millis === undefined ? undefined : formatMillis(millis);

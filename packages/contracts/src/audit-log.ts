@@ -38,3 +38,18 @@ export const readAuditCheckpoint = endpoint({
   path: '/api/v1/audit/checkpoint',
 });
 export const exportAuditLog = endpoint({ ...internal.exportEntries, ...common, path: '/api/v1/audit/export' });
+
+/** JSON lines: what the database has of everything whose changes the log records. The verifier compares both. */
+export const exportAuditedState = endpoint({
+  ...common,
+  method: 'GET',
+  path: '/api/v1/audit/state',
+  action: 'audit.export',
+  summary:
+    'Export what the database says of users, applications, vaults, grants and secrets, without values. The verifier ' +
+    'compares it with an export of the audit log that was made later.',
+  statuses: [200],
+  query: z.strictObject({}),
+  body: z.undefined(),
+  response: z.string(),
+});

@@ -132,6 +132,7 @@ const byCall: Record<string, string> = {
   'POST /api/v1/vaults/{vault}/secrets:move': 'moveSecrets',
   'GET /api/v1/audit/entries': 'listAuditEntries',
   'GET /api/v1/audit/checkpoint': 'readAuditCheckpoint',
+  'GET /api/v1/audit/state': 'exportAuditedState',
   'GET /api/v1/audit/proofs/inclusion': 'proveAuditInclusion',
   'GET /api/v1/audit/proofs/consistency': 'proveAuditConsistency',
   'GET /api/v1/audit/proofs/receipt': 'proveAuditReceipt',

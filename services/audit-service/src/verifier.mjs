@@ -2,11 +2,12 @@
 // Checks an export of a Cardea audit log. It is one file for Node.js 18 or later without dependencies. It shares no
 // code with the service that wrote the log and follows only the published formats, so that it checks the service too.
 //
-//   node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]... [--receipt <text or file>]...
+//   node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]... [--receipt <text or file>]... [--state <file>]
 //   node verifier.mjs --key <verifier key> --proof <file> --receipt <text or file> [--checkpoint <file>]...
 //
 // --checkpoint: checkpoints that you kept elsewhere, one or more in a file. Each of them counts.
 // --receipt: the receipt of an answer, such as "seq=123 leaf=<base64>". Each of them counts.
+// --state: what the database says of accounts, vaults, grants and secrets, exported before the log. Compared with the log.
 // --proof: instead of an export, a proof that the entry of a receipt is in the log (c2sp.org/tlog-proof).
 //
 // You supply the key. Never take it from the export. The exit code says what was found:
@@ -15,7 +16,7 @@
 //    2  wrong usage                            15  a signature is missing or wrong
 //   10  modified                               16  reserved: an index column differs (not part of an export)
 //   11  missing: sequence numbers are skipped  17  a receipt is for another entry, or its proof is wrong
-//   12  repeated or backward sequence numbers
+//   12  repeated or backward sequence numbers      18  the database differs from the log
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -30,6 +31,7 @@ const EXIT = {
   forked: 14,
   signature: 15,
   receipt: 17,
+  state: 18,
 };
 const ENTRY_BYTES_MAX = 16 * 1024;
 const SMALL_FILE_BYTES_MAX = 4 * 1024 * 1024;
@@ -46,12 +48,13 @@ const ENTRY_FILE = /^entries-(\d{1,16})-(\d{1,16})\.jsonl$/;
 
 function main() {
   try {
-    const { vkey, path, proofPath, heldPaths, receiptTexts } = parseArguments(process.argv.slice(2));
+    const { vkey, path, proofPath, heldPaths, receiptTexts, statePath } = parseArguments(process.argv.slice(2));
     const key = parseVerifierKey(vkey);
     const held = heldPaths.flatMap((file) => openNotes(readWholeFile(file), key, file));
     compareHeld(held);
     const receipts = receiptTexts.map(parseReceipt);
-    if (proofPath === undefined) verifyExport(openArchive(path), key, held, receipts);
+    const recorded = statePath === undefined ? undefined : new RecordedState(readState(statePath));
+    if (proofPath === undefined) verifyExport(openArchive(path), key, { held, receipts, recorded });
     else verifyProof(readWholeFile(proofPath), key, { name: proofPath, held, receipt: receipts[0] });
   } catch (error) {
     const known = error instanceof Finding;
@@ -60,7 +63,7 @@ function main() {
   }
 }
 
-const USAGE = `usage: node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]... [--receipt <text or file>]...
+const USAGE = `usage: node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]... [--receipt <text or file>]... [--state <file>]
        node verifier.mjs --key <verifier key> --proof <file> --receipt <text or file> [--checkpoint <file>]...`;
 
 function parseArguments(args) {
@@ -68,7 +71,7 @@ function parseArguments(args) {
     say(USAGE);
     process.exit(0);
   }
-  const options = { '--key': [], '--checkpoint': [], '--receipt': [], '--proof': [] };
+  const options = { '--key': [], '--checkpoint': [], '--receipt': [], '--proof': [], '--state': [] };
   const paths = [];
   for (let i = 0; i < args.length; i += 1) {
     if (!args[i].startsWith('-')) paths.push(args[i]);
@@ -77,27 +80,31 @@ function parseArguments(args) {
     else options[args[i]].push(args[(i += 1)]);
   }
   const { '--key': keys, '--checkpoint': heldPaths, '--receipt': receiptTexts, '--proof': proofs } = options;
+  const { '--state': states } = options;
   if (keys.length !== 1) throw wrongUsage('give the verifier key once');
   if (proofs.length > 1 || paths.length + proofs.length !== 1) throw wrongUsage('give one export, or one proof');
   if (proofs.length === 1 && receiptTexts.length !== 1) throw wrongUsage('a proof needs the receipt that it is about');
-  return { vkey: keys[0].trim(), path: paths[0], proofPath: proofs[0], heldPaths, receiptTexts };
+  if (states.length > 1 || states.length + proofs.length > 1) throw wrongUsage('give one state, with an export');
+  return { vkey: keys[0].trim(), path: paths[0], proofPath: proofs[0], heldPaths, receiptTexts, statePath: states[0] };
 }
 
 function wrongUsage(message) {
   return new Finding('usage', EXIT.usage, `${message}\n${USAGE}`);
 }
 
-function verifyExport(archive, key, held, receipts) {
+function verifyExport(archive, key, { held, receipts, recorded }) {
   const checkpoint = openNote(archive.read('checkpoint'), key, 'checkpoint');
   say(`checkpoint   ${checkpoint.size} entries, root ${checkpoint.root.toString('base64')}, signature good`);
   compareHeads(checkpoint, held);
 
   const range = readRange(archive, key, checkpoint);
   const manifest = checkManifest(archive, key, checkpoint, range);
-  const { roots, leaves } = readEntries(archive, key, { range, checkpoint, held, receipts });
+  const { roots, leaves } = readEntries(archive, key, { range, checkpoint, held, receipts, recorded });
   checkFileList(archive, manifest);
   compareRoot(roots.get(checkpoint.size), checkpoint, { range, held, roots });
   compareReceipts(receipts, leaves, range);
+  // Last: what the entries say counts once they are known to be those that were signed.
+  recorded?.compare(range);
   say(`OK: ${range.to - range.from} entries, ${range.from} to ${range.to - 1}, are as signed`);
 }
 
@@ -186,6 +193,348 @@ function rootFrom({ seq, size, leaf, hashes }) {
   return last === 0 ? hash : undefined;
 }
 
+/** Reads the state of the database (GET /api/v1/audit/state). Its last line says that it is whole. */
+function readState(path) {
+  const lines = [...linesOf({ path, start: 0, bytes: statSync(path).size }, SMALL_FILE_BYTES_MAX)].map((line, i) => {
+    const value = parseStateLine(line);
+    if (!isObject(value)) throw new Error(`${path}, line ${i + 1}, is not a state of the database`);
+    return value;
+  });
+  const [first, last] = [lines.shift(), lines.pop()];
+  if (first?.kind !== 'state' || first.v !== 1 || !isCount(first.seq))
+    throw new Error(`${path} is not a state (version 1)`);
+  if (last?.kind !== 'end' || last.count !== lines.length) throw new Error(`${path} is not whole: get it again`);
+  const unknown = lines.find((line) => !isRecordedObject(line));
+  if (unknown) throw new Error(`${path} has a ${unknown.kind}, which this verifier does not know`);
+  return { seq: first.seq, recordsWait: last.recordsWait === true, objects: lines };
+}
+
+function isRecordedObject({ kind, vaultId = '', id, fields }) {
+  return Object.hasOwn(STATE_FIELDS, kind) && typeof vaultId === 'string' && typeof id === 'string' && isObject(fields);
+}
+
+function parseStateLine(line) {
+  try {
+    return JSON.parse(line.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+// The fields of each kind whose changes the log records. Of a secret, also its metadata.
+const STATE_FIELDS = {
+  user: ['role', 'disabled', 'totp', 'mustChangePassword', 'expiresAt'],
+  application: ['description', 'allowedCidrs', 'disabled', 'expiresAt'],
+  vault: ['name', 'description', 'maxVersions', 'publicJwks'],
+  grant: ['owner', 'secrets', 'keys', 'pathPrefix', 'keyPrefix', 'allowedCidrs', 'expiresAt'],
+  secret: ['version', 'inTrash', 'maxVersions', 'expiresAt'],
+};
+const OWNERSHIP = { owner: true, secrets: [], keys: [], allowedCidrs: [] };
+const SHOWN_DIFFERENCES_MAX = 1000;
+
+/**
+ * What the entries say that the database has, compared with what it has. Memory grows with what there is in the
+ * database, and not with the log.
+ *
+ * Rows were read one after the other while Cardea ran. Each must be as the log has it at some moment from entry `seq` on,
+ * when the reading began. So a change meanwhile is no difference, and an older state is one.
+ */
+class RecordedState {
+  constructor({ seq, recordsWait, objects }) {
+    this.seq = seq;
+    this.recordsWait = recordsWait;
+    this.objects = new Map();
+    this.deletedVaults = new Set();
+    for (const { kind, vaultId, id, fields } of objects) {
+      const one = this.find({ kind, vaultId, id });
+      // Two rows of one name: the database itself would not have them.
+      one.twice = one.found !== undefined;
+      one.found = new Map(Object.entries(fields).map(([name, value]) => [name, JSON.stringify(value)]));
+    }
+  }
+
+  /** The objects of a kind, in one vault if it has vaults. */
+  all(kind, vaultId = '') {
+    const group = `${kind} ${vaultId}`;
+    if (!this.objects.has(group)) this.objects.set(group, new Map());
+    return this.objects.get(group);
+  }
+
+  find({ kind, vaultId, id }) {
+    const group = this.all(kind, vaultId);
+    if (!group.has(id)) group.set(id, { kind, vaultId, id, fields: new RecordedFields(), matched: false });
+    return group.get(id);
+  }
+
+  /** Takes an entry, which is checked already. */
+  take({ seq, event }) {
+    const { action, decision, reason, resource = {} } = event;
+    if (decision !== 'allow' || reason === 'dry run') return;
+    const [noun] = action.split('.');
+    if (noun === 'user' || noun === 'auth') this.takeUser(seq, event);
+    else if (noun === 'application') this.takeApplication(seq, event);
+    else if (noun === 'vault') this.takeVault(seq, event);
+    else if (noun === 'grant') this.takeGrant(seq, event);
+    else if (noun === 'secret' && !this.deletedVaults.has(resource.vaultId)) this.takeSecret(seq, event);
+  }
+
+  takeUser(seq, { action, actor, changes, resource = {} }) {
+    // Who changes their own password or TOTP is the actor.
+    const id = action.startsWith('auth.') ? actor.name : resource.user;
+    if (!changes || id === undefined) return;
+    this.change(seq, { kind: 'user', id }, (fields) => fields.take(changes));
+    if (action === 'user.delete') this.endGrantsTo(seq, `user:${id}`);
+  }
+
+  takeApplication(seq, { action, changes, resource: { application: id } = {} }) {
+    if (!changes) return;
+    this.change(seq, { kind: 'application', id }, (fields) => fields.take(changes));
+    if (action === 'application.delete') this.endGrantsTo(seq, `application:${id}`);
+  }
+
+  takeVault(seq, { action, actor, changes, resource: { vault: name, vaultId, user } = {} }) {
+    const vault = { kind: 'vault', id: vaultId };
+    if (action === 'vault.create') {
+      this.change(seq, vault, (fields) => fields.take({ ...changes, name: { to: name } }));
+      const owner = { kind: 'grant', vaultId, id: `${actor.type}:${actor.name}` };
+      this.change(seq, owner, (fields) => fields.take(changesTo(OWNERSHIP)));
+    } else if (action === 'vault.handOver') {
+      // Replaces the grant of the heir. The record does not have its fields.
+      this.change(seq, { kind: 'grant', vaultId, id: `user:${user}` }, (fields) => fields.set(OWNERSHIP));
+    } else if (action === 'vault.delete') {
+      this.deletedVaults.add(vaultId);
+      for (const one of [vault, ...this.all('grant', vaultId).values(), ...this.all('secret', vaultId).values()]) {
+        this.change(seq, one, (fields) => fields.set({}));
+      }
+    } else if (changes) {
+      this.change(seq, vault, (fields) => fields.take(changes));
+    }
+  }
+
+  takeGrant(seq, { changes, resource: { vaultId, user, application } = {} }) {
+    if (!changes || this.deletedVaults.has(vaultId)) return;
+    const id = user === undefined ? `application:${application}` : `user:${user}`;
+    this.change(seq, { kind: 'grant', vaultId, id }, (fields) => fields.take(changes));
+  }
+
+  endGrantsTo(seq, principal) {
+    for (const [group, grants] of this.objects) {
+      if (group.startsWith('grant ') && grants.has(principal)) {
+        this.change(seq, grants.get(principal), (fields) => fields.set({}));
+      }
+    }
+  }
+
+  takeSecret(seq, { action, changes = {}, resource = {}, rule }) {
+    const { vaultId, name: id, version } = resource;
+    const change = (edit) => this.change(seq, { kind: 'secret', vaultId, id }, edit);
+    if (action === 'secret.move') this.moveSecrets(seq, resource);
+    else if (action === 'secret.purge') change((fields) => fields.purge(version));
+    else if (action === 'secret.restore') change((fields) => fields.restore());
+    // A limit of versions takes older ones away, and not the secret.
+    else if (action === 'secret.delete' && rule !== 'max-versions') change((fields) => fields.trash());
+    else if (action === 'secret.destroy' && rule !== 'max-versions') change((fields) => fields.destroy(version));
+    else if (action === 'secret.update') change((fields) => fields.update(changes, version));
+    else if (SECRET_WRITES.has(action)) change((fields) => fields.write(changes, version));
+  }
+
+  /** A record with a count is about the secret of that name and all under it. */
+  moveSecrets(seq, { vaultId, name, toVaultId, toName, count }) {
+    const isMoved = (id) => id === name || (count !== undefined && id.startsWith(`${name}/`));
+    const moved = [...this.all('secret', vaultId).values()].filter(({ id }) => isMoved(id));
+    const taken = moved.map(({ id, fields }) => ({ id, fields: fields.fork() }));
+    for (const one of moved) this.change(seq, one, (fields) => fields.set({}));
+    for (const { id, fields } of taken) {
+      if (!fields.isSet('version')) continue;
+      const to = { kind: 'secret', vaultId: toVaultId, id: `${toName}${id.slice(name.length)}` };
+      this.change(seq, to, (before) => before.become(fields));
+    }
+  }
+
+  /** Changes an object. If it was read meanwhile, it may be as before, or as after. */
+  change(seq, ref, edit) {
+    const one = this.find(ref);
+    if (seq >= this.seq) one.matched ||= differencesOf(one).length === 0;
+    edit(one.fields);
+    one.seq = seq;
+    if (seq >= this.seq) one.matched ||= differencesOf(one).length === 0;
+  }
+
+  /** Throws a finding that names each difference, if the database is not as the entries say. */
+  compare({ from, to }) {
+    if (from > 0) throw new Error('a state of the database can only be compared with the whole log: export all of it');
+    if (this.seq >= to) throw new Error(`the state was read at entry ${this.seq}: export the log after the state`);
+    const all = [...this.objects.values()].flatMap((group) => [...group.values()]);
+    const found = all.filter(({ found }) => found).length;
+    const wrong = all.flatMap((one) => {
+      const differences = one.matched ? [] : differencesOf(one);
+      return differences.map((difference) => `${this.nameOf(one)}: ${difference}${lastEntry(one)}`);
+    });
+    if (wrong.length === 0) return say(`state        ${found} objects of the database are as the log says`);
+    if (this.recordsWait)
+      say('note         records wait to be sent to the log: what they are about may differ only for now');
+    const more = wrong.length - SHOWN_DIFFERENCES_MAX;
+    if (more > 0) wrong.splice(SHOWN_DIFFERENCES_MAX, more, `and ${more} more`);
+    throw new Finding('database differs', EXIT.state, wrong.join('\n'));
+  }
+
+  nameOf({ kind, vaultId, id: name }) {
+    // What somebody has written into the database must not steer a terminal.
+    const id = /^[\x21-\x7e]+$/.test(name) ? name : JSON.stringify(name);
+    if (kind === 'user' || kind === 'application') return `${kind} ${id}`;
+    const { fields, found } = this.find({ kind: 'vault', id: vaultId ?? name });
+    const vault = `vault ${fields.expected('name') ?? found?.get('name') ?? ''} (${vaultId ?? id})`;
+    return kind === 'vault' ? vault : `${kind} ${id} in ${vault}`;
+  }
+}
+
+const SECRET_WRITES = new Set(['secret.write', 'secret.generate', 'secret.rollback']);
+
+function lastEntry({ seq }) {
+  return seq === undefined ? '' : ` (its last entry is ${seq})`;
+}
+
+function changesTo(fields) {
+  return Object.fromEntries(Object.entries(fields).map(([name, to]) => [name, { to }]));
+}
+
+/** How an object of the database differs from what the entries say of it, in words. */
+function differencesOf({ kind, fields, found, twice }) {
+  if (twice) return ['it is there twice'];
+  const isRecorded = STATE_FIELDS[kind].some((name) => fields.isSet(name));
+  if (!found) return isRecorded ? ['it is missing in the database'] : [];
+  if (!isRecorded) return ['it is in the database, and the log does not have it'];
+  // Only its version is known of a secret in the trash.
+  const isPart = kind === 'secret' && found.has('inTrash') && fields.isSet('inTrash');
+  const names = isPart ? ['version', 'inTrash'] : new Set([...found.keys(), ...fields.names(kind)]);
+  return [...names].flatMap((name) => {
+    if (fields.isUnknown(name)) return [];
+    const [is, expected] = [found.get(name), fields.expected(name)];
+    if (fields.neverSet(name)) return [`${name} was changed from ${fields.neverSet(name)}, which no entry had set`];
+    return is === expected ? [] : [`${name} is ${is ?? 'not set'}, and by the log ${expected ?? 'not set'}`];
+  });
+}
+
+/**
+ * The fields of an object as its entries have changed them. Two changes of different services may stand in the log in
+ * another order than they were made. So a field is not what its last entry says: it is the value that was set once more
+ * often than it was replaced. If another value was replaced than had been set, somebody has changed the row by hand.
+ */
+class RecordedFields {
+  counts = new Map();
+  unknown = new Set();
+  isCut = false;
+
+  fork() {
+    const copy = new RecordedFields();
+    copy.become(this);
+    return copy;
+  }
+
+  become({ counts, unknown, isCut }) {
+    this.counts = new Map([...counts].map(([name, values]) => [name, new Map(values)]));
+    this.unknown = new Set(unknown);
+    this.isCut = isCut;
+  }
+
+  /** Begins anew, with these values. */
+  set(values) {
+    this.become(new RecordedFields());
+    this.take(changesTo(values));
+  }
+
+  take(changes) {
+    for (const [name, { from, to }] of Object.entries(changes)) {
+      // More fields have changed than the record has room for.
+      if (/^\+\d+$/.test(name)) this.isCut = true;
+      this.count(name, from, -1);
+      this.count(name, to, 1);
+    }
+  }
+
+  count(name, value, by) {
+    // Every field begins as not set.
+    if (!this.counts.has(name)) this.counts.set(name, new Map([[undefined, 1]]));
+    const [values, text] = [this.counts.get(name), value === undefined ? undefined : JSON.stringify(value)];
+    const count = (values.get(text) ?? 0) + by;
+    if (count === 0) values.delete(text);
+    else values.set(text, count);
+  }
+
+  names(kind) {
+    return [...this.counts.keys()].filter((name) => STATE_FIELDS[kind].includes(name) || name.startsWith('metadata.'));
+  }
+
+  expected(name) {
+    const [value] = [...(this.counts.get(name) ?? [])].find(([, count]) => count > 0) ?? [];
+    return value;
+  }
+
+  isSet(name) {
+    return this.expected(name) !== undefined;
+  }
+
+  /** A value that was replaced, and that no entry has set. */
+  neverSet(name) {
+    const [value, count] = [...(this.counts.get(name) ?? [])].find(([, times]) => times < 0) ?? [];
+    return count === undefined ? undefined : (value ?? 'not set');
+  }
+
+  isUnknown(name) {
+    return this.unknown.has(name) || (this.isCut && name !== 'version');
+  }
+
+  assign(name, to) {
+    this.counts.delete(name);
+    this.count(name, undefined, -1);
+    this.count(name, to, 1);
+  }
+
+  get version() {
+    return Number(this.expected('version') ?? 0);
+  }
+
+  write(changes, version) {
+    // A name in the trash starts afresh.
+    if (this.isSet('inTrash')) this.set({ version: this.version });
+    this.takeKnown(changes);
+    this.assign('version', Math.max(this.version, version));
+  }
+
+  /** With a version, the change is the expiry of that version alone, which may be that of the secret. */
+  update(changes, version) {
+    if (version === undefined) return this.takeKnown(changes);
+    const { expiresAt, ...others } = changes;
+    this.take(others);
+    if (expiresAt) this.unknown.add('expiresAt');
+  }
+
+  /** An expiry that was not known is known again once a record has it. */
+  takeKnown(changes) {
+    this.take(changes);
+    if (changes.expiresAt && this.unknown.delete('expiresAt')) this.assign('expiresAt', changes.expiresAt.to);
+  }
+
+  trash() {
+    this.assign('inTrash', true);
+  }
+
+  // The expiry of a restored secret is that of its versions, which the record does not have.
+  restore() {
+    this.assign('inTrash', undefined);
+    this.unknown.add('expiresAt');
+  }
+
+  destroy(version) {
+    if (version === this.version) this.unknown.add('expiresAt');
+  }
+
+  /** Older versions leave the trash by themselves, and the secret stays. */
+  purge(version = this.version) {
+    if (version >= this.version) this.set({});
+  }
+}
+
 /** Reads the range that the export claims to contain and, for a part of the log, the hashes around it. */
 function readRange(archive, key, checkpoint) {
   const whole = { from: 0, to: checkpoint.size, prev: genesis(key), left: [], right: [] };
@@ -256,7 +605,7 @@ function checkFileList(archive, manifest) {
 }
 
 /** Reads every entry in order. Returns the roots at all signed sizes, and the leaves that receipts are for. */
-function readEntries(archive, key, { range, checkpoint, held, receipts }) {
+function readEntries(archive, key, { range, checkpoint, held, receipts, recorded }) {
   const tree = new TreeHead(range.left);
   const sizes = new Set([checkpoint.size, ...held.map(({ size }) => size)]);
   const wanted = new Set(receipts.map(({ seq }) => seq));
@@ -265,10 +614,11 @@ function readEntries(archive, key, { range, checkpoint, held, receipts }) {
   const state = { next: range.from, chain: range.prev, writtenAt: '' };
   noteRoot(state.next);
   for (const { line, file } of entryLines(archive)) {
-    checkEntry(line, file, key, state);
+    const entry = checkEntry(line, file, key, state);
     if (state.next >= range.to) throw finding('modified', `entry ${state.next} is beyond the signed or exported range`);
     const hash = sha256(Buffer.of(0), line);
     tree.append({ leaves: 1, hash });
+    recorded?.take(entry);
     if (wanted.has(state.next)) leaves.set(state.next, hash);
     state.chain = sha256('cardea/audit/chain/v1\n', line);
     state.next += 1;
@@ -282,7 +632,7 @@ function readEntries(archive, key, { range, checkpoint, held, receipts }) {
   return { roots, leaves };
 }
 
-/** Checks a line against the previous one. Throws the finding. */
+/** Checks a line against the previous one. Returns its entry. Throws the finding. */
 function checkEntry(line, file, key, state) {
   const entry = parseEntry(line, `${file}, expected entry ${state.next}`);
   const linked = entry.prev === state.chain.toString('hex');
@@ -304,6 +654,7 @@ function checkEntry(line, file, key, state) {
   // Only a note: the signature does not vouch for the clock of the service.
   if (entry.writtenAt < state.writtenAt) say(`note         the clock went backwards before entry ${state.next}`);
   state.writtenAt = entry.writtenAt;
+  return entry;
 }
 
 function brokenLink(seq, file) {
@@ -573,21 +924,25 @@ function* chunks({ path, start, bytes }) {
 
 /** Every line of every entries file without its LF, in the order of the entries. */
 function* entryLines(archive) {
-  for (const [name, file] of archive.entryFiles()) {
-    let rest = Buffer.alloc(0);
-    for (const chunk of chunks(file)) {
-      rest = Buffer.concat([rest, chunk]);
-      let start = 0;
-      for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10, start)) {
-        yield { line: rest.subarray(start, end), file: name };
-        start = end + 1;
-      }
-      rest = rest.subarray(start);
-      if (rest.length > ENTRY_BYTES_MAX) break;
+  for (const [name, file] of archive.entryFiles())
+    for (const line of linesOf(file, ENTRY_BYTES_MAX)) yield { line, file: name };
+}
+
+/** Lines of at most `bytesMax`, give or take a chunk. What follows a longer one is not read. */
+function* linesOf(file, bytesMax) {
+  let rest = Buffer.alloc(0);
+  for (const chunk of chunks(file)) {
+    rest = Buffer.concat([rest, chunk]);
+    let start = 0;
+    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10, start)) {
+      yield rest.subarray(start, end);
+      start = end + 1;
     }
-    // A last line without LF is not a whole entry. The check of the entries still gets it and refuses it.
-    if (rest.length > 0) yield { line: Buffer.concat([rest, Buffer.from('\n')]), file: name };
+    rest = rest.subarray(start);
+    if (rest.length > bytesMax) break;
   }
+  // A last line without LF is not whole. Whoever checks the lines still gets it and refuses it.
+  if (rest.length > 0) yield Buffer.concat([rest, Buffer.from('\n')]);
 }
 
 function parseSmallJson(archive, name) {

@@ -13,6 +13,7 @@ const calls = {
   proveConsistency: call<typeof audit.proveAuditConsistency>('GET', '/audit/proofs/consistency'),
   proveReceipt: call<typeof audit.proveAuditReceipt>('GET', '/audit/proofs/receipt'),
   export: call<typeof audit.exportAuditLog>('GET', '/audit/export'),
+  state: call<typeof audit.exportAuditedState>('GET', '/audit/state'),
 };
 
 type Filters = Omit<QueryOf<typeof audit.listAuditEntries>, 'limit' | 'cursor' | 'after' | 'waitSeconds'>;
@@ -43,5 +44,8 @@ export function auditCalls(sender: Sender) {
     /** A tar with the exact bytes of the entries, a checkpoint and a manifest. Times, or numbers of entries. */
     export: ({ from, to, fromSeq, toSeq, ...options }: CallOptions & QueryOf<typeof audit.exportAuditLog> = {}) =>
       sender.stream(calls.export, { query: { from, to, fromSeq, toSeq } }, options),
+
+    /** What the database says of accounts, vaults, grants and secrets, as lines of JSON for the verifier. */
+    state: (options?: CallOptions) => sender.stream(calls.state, {}, options),
   };
 }

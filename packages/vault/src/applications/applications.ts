@@ -80,7 +80,7 @@ export async function createApplication(
       const withoutExpiry = { expiresAt: null, announceAt: null };
       const credential = { id: uuidv7(createdAt), applicationId: row.id, secretHash, createdAt };
       await insertCredential(tx, { ...credential, ...withoutExpiry });
-      const changes = changesBetween({}, fieldsOf(row));
+      const changes = changesBetween({}, applicationFields(row));
       const facts: EventFacts = { action: 'application.create', rule, changes, resource: { application: name } };
       return { value: { ...toApplication(row), clientSecret }, facts };
     });
@@ -136,7 +136,7 @@ export async function changeApplication(
       announce_at: announcementOf(ctx, { due_at: row.expires_at, ...row }, { due, now: ctx.now().getTime() }),
     };
     await updateApplication(tx, next);
-    const changes = changesBetween(fieldsOf(row), fieldsOf(next));
+    const changes = changesBetween(applicationFields(row), applicationFields(next));
     const resource = { application: name };
     const facts: EventFacts = { action: 'application.change', rule, changes, resource };
     return { value: toApplication(next), facts };
@@ -149,7 +149,7 @@ export async function deleteApplication(ctx: VaultContext, caller: Caller, name:
     const row = await getApplication(tx, name);
     await removeGrantsTo(tx, `application:${row.id}`);
     await deleteApplicationRow(tx, row.id);
-    const changes = changesBetween(fieldsOf(row), {});
+    const changes = changesBetween(applicationFields(row), {});
     const facts: EventFacts = { action: 'application.delete', rule, changes, resource: { application: name } };
     return { value: undefined, facts };
   });
@@ -226,7 +226,7 @@ async function getApplication(db: Queryable, name: string): Promise<ApplicationR
 }
 
 /** The fields of a change that an audit record shows. */
-function fieldsOf(row: ApplicationRow): AuditFields {
+export function applicationFields(row: ApplicationRow): AuditFields {
   const { description, allowedCidrs, disabled } = toApplication(row);
   return { description, allowedCidrs, disabled, expiresAt: timeField(row.expires_at) };
 }

@@ -10,10 +10,11 @@ export function secretChanges(before: Described, after: Described): ComparedFiel
   // Nearly every write returns here.
   const isSame = before.metadata === after.metadata && before.max_versions === after.max_versions;
   if (isSame && before.due_at === after.due_at) return noChanges;
-  return changesBetween(fieldsOf(before), fieldsOf(after));
+  return changesBetween(secretFields(before), secretFields(after));
 }
 
-function fieldsOf({ metadata, max_versions: maxVersions, due_at: dueAt }: Described): AuditFields {
+/** The fields of a change that an audit record shows. */
+export function secretFields({ metadata, max_versions: maxVersions, due_at: dueAt }: Described): AuditFields {
   const entries = Object.entries(JSON.parse(metadata) as Metadata);
   return {
     expiresAt: timeField(dueAt),

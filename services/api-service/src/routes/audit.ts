@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import {
   WAIT_SECONDS_MAX,
   exportEntries,
@@ -10,13 +11,14 @@ import {
 import type { EntryPage, EntryQuery, InternalEntryQuery, RefusedQuestion } from '@cardea/contracts/audit-api';
 import {
   exportAuditLog,
+  exportAuditedState,
   listAuditEntries,
   proveAuditConsistency,
   proveAuditInclusion,
   proveAuditReceipt,
   readAuditCheckpoint,
 } from '@cardea/contracts/audit-log';
-import type { Audited } from '@cardea/contracts/audited';
+import { Audited } from '@cardea/contracts/audited';
 import { callerKey } from '@cardea/contracts/caller-key';
 import type { Caller } from '@cardea/contracts/caller';
 import { SECOND_MS } from '@cardea/contracts/durations';
@@ -32,6 +34,7 @@ import { confirmRights } from '@cardea/vault/confirm-rights';
 import type { VaultContext } from '@cardea/vault/context';
 import { isAccount, isVault } from '@cardea/vault/known-names';
 import { audited } from '@cardea/vault/record';
+import { listRecordedState } from '@cardea/vault/recorded-state';
 import { EXPORTS_MAX, FOLLOWERS_MAX } from '../context.ts';
 
 interface AuditClients {
@@ -130,6 +133,19 @@ export function auditRoutes(ctx: VaultContext, { auditService, exports, follower
           stream.destroy();
           throw error;
         }
+      },
+      { atOnce: exportsAtOnce, mayBegin: async ({ caller }) => authorizeSystem(caller, 'audit.export') },
+    ),
+
+    route(
+      exportAuditedState,
+      async ({ caller }) => {
+        const { rule } = authorizeSystem(caller, 'audit.export');
+        const facts = { action: 'audit.export', rule, resource: { name: 'state' } } as const;
+        const { receipt } = await audited(ctx, caller, facts, () => undefined);
+        // Read after the record: what the log says before it has happened, so the database must show it.
+        const lines = listRecordedState(ctx, { seq: receipt.seq, by: callerKey(caller) });
+        return new Audited(receipt, { stream: Readable.from(lines), contentType: TEXT_TYPE });
       },
       { atOnce: exportsAtOnce, mayBegin: async ({ caller }) => authorizeSystem(caller, 'audit.export') },
     ),
