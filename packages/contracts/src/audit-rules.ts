@@ -38,6 +38,7 @@ export const auditRules = {
   'delivery-refused': 'The receiver answered that it wants no more webhooks (410).',
   event: 'A receiver of webhooks wants to know of an event.',
   'offline-recovery': 'An operator made the user an admin again, with a command on the server.',
+  'new-log': 'An operator began a new audit log, because the one before could not go on.',
   'trash-retention': 'It was in the trash for the full retention time.',
 
   // Why credentials were refused.

@@ -107,6 +107,19 @@ export function openCheckpoint(note: string, vkey: string): Checkpoint {
   return parseBody(body, origin);
 }
 
+/** What the key of a log signs to name the key of the log that follows it, after its last checkpoint. */
+export function successionStatement({
+  verifierKey: old,
+  checkpoint,
+  next,
+}: {
+  verifierKey: string;
+  checkpoint: string;
+  next: string;
+}): Uint8Array {
+  return Buffer.from(`cardea/audit/succession/v1\n${old}\n${next}\n${checkpoint}`);
+}
+
 interface SignatureLine {
   name: string;
   keyId: Uint8Array;

@@ -24,13 +24,15 @@ export interface AuditConfig {
   allowFsyncOff: boolean;
 }
 
+const Origin = z
+  .string()
+  .regex(/^[!-*,-~]{1,256}$/, 'must be 1 to 256 printable ASCII characters without spaces or +')
+  .default('cardea.local/audit');
+
 const Settings = z.object({
   ...commonSettings,
   CARDEA_AUDIT_PORT: Port,
-  CARDEA_AUDIT_ORIGIN: z
-    .string()
-    .regex(/^[!-*,-~]{1,256}$/, 'must be 1 to 256 printable ASCII characters without spaces or +')
-    .default('cardea.local/audit'),
+  CARDEA_AUDIT_ORIGIN: Origin,
   ...databaseVariables,
   CARDEA_READ_DATABASE_URL: PostgresUrl.optional(),
   CARDEA_READ_DATABASE_PASSWORD_FILE: SecretFile.optional(),
@@ -60,6 +62,17 @@ export function readAuditConfig(env: NodeJS.ProcessEnv): AuditConfig {
     ...(settings.CARDEA_PROFILE === 'full' ? databasesOf(settings) : { database: join(folder, 'audit.db') }),
     allowFsyncOff: settings.CARDEA_TEST_ALLOW_FSYNC_OFF,
   };
+}
+
+const NewLogSettings = z.object({
+  CARDEA_DATA_DIR: commonSettings.CARDEA_DATA_DIR,
+  CARDEA_AUDIT_ORIGIN: Origin,
+});
+
+/** Reads the settings of the command that begins a new log. @throws StartError that names every wrong variable */
+export function readNewLogConfig(env: NodeJS.ProcessEnv): Pick<AuditConfig, 'folder' | 'origin'> {
+  const settings = readConfig(NewLogSettings, env, []);
+  return { folder: join(settings.CARDEA_DATA_DIR, 'audit'), origin: settings.CARDEA_AUDIT_ORIGIN };
 }
 
 function databasesOf(settings: z.output<typeof Settings>): Pick<AuditConfig, 'database' | 'readDatabase'> {

@@ -14,6 +14,7 @@ import { openAuditDatabases } from './database.ts';
 import type { AuditDatabases } from './database.ts';
 import { FatalLogError, openLog } from './append/log.ts';
 import type { AuditStore } from './append/log.ts';
+import { recordPreviousLog, refuseUnfinishedLog } from './previous-log.ts';
 import { openQueryIndex } from './index/query-index.ts';
 import type { QueryIndex } from './index/query-index.ts';
 import { createAuditMetrics } from './metrics.ts';
@@ -59,6 +60,7 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
   const identity = readTlsIdentity(config.tlsDir, 'audit-service');
   // Anybody may have the key that verifies.
   makeDataFolder(config.folder, { keys: ['signing-key', 'verifier-key'], say: (line) => logger.warn(line) });
+  refuseUnfinishedLog(config.folder);
   const databases = await untilThere({ what: 'the database', isAway, logger }, () => openAuditDatabases(config));
   const { db, readDb } = databases;
   const stopIfFatal = (error: unknown) => {
@@ -69,6 +71,7 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
     const log = await openLog(db, { origin: config.origin, publicKey: key.publicKey, now });
     const index = await openQueryIndex(db);
     const signer = await openSigner(db, { ...config, key, vkey, index, now });
+    await recordPreviousLog(config.folder, { log, vkey, now });
     const pool = createPool(log, { onFatal: stopIfFatal });
     logger.info('the audit log is open; verify its exports with this key', {
       verifierKey: vkey,

@@ -2,12 +2,14 @@
 // Checks an export of a Cardea audit log. It is one file for Node.js 18 or later without dependencies. It shares no
 // code with the service that wrote the log and follows only the published formats, so that it checks the service too.
 //
-//   node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]... [--receipt <text or file>]... [--state <file>]
+//   node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]... [--receipt <text or file>]... [--state <file>] [--previous <verifier key>]
 //   node verifier.mjs --key <verifier key> --proof <file> --receipt <text or file> [--checkpoint <file>]...
 //
 // --checkpoint: checkpoints that you kept elsewhere, one or more in a file. Each of them counts.
 // --receipt: the receipt of an answer, such as "seq=123 leaf=<base64>". Each of them counts.
 // --state: what the database says of accounts, vaults, grants and secrets, exported before the log. Compared with the log.
+// --previous: the key of the log before this one, if an operator had to begin a new log. The first entry must name it, and
+//   kept checkpoints of both count.
 // --proof: instead of an export, a proof that the entry of a receipt is in the log (c2sp.org/tlog-proof).
 //
 // You supply the key. Never take it from the export. The exit code says what was found:
@@ -48,13 +50,20 @@ const ENTRY_FILE = /^entries-(\d{1,16})-(\d{1,16})\.jsonl$/;
 
 function main() {
   try {
-    const { vkey, path, proofPath, heldPaths, receiptTexts, statePath } = parseArguments(process.argv.slice(2));
+    const { vkey, path, proofPath, heldPaths, receiptTexts, statePath, previousVkey } = parseArguments(
+      process.argv.slice(2),
+    );
     const key = parseVerifierKey(vkey);
-    const held = heldPaths.flatMap((file) => openNotes(readWholeFile(file), key, file));
+    const previous = previousVkey === undefined ? undefined : parseVerifierKey(previousVkey);
+    const kept = heldPaths.flatMap((file) =>
+      openNotes(readWholeFile(file), [key, ...(previous ? [previous] : [])], file),
+    );
+    compareHeld(kept.filter((note) => note.key !== key));
+    const held = kept.filter((note) => note.key === key);
     compareHeld(held);
     const receipts = receiptTexts.map(parseReceipt);
     const recorded = statePath === undefined ? undefined : new RecordedState(readState(statePath));
-    if (proofPath === undefined) verifyExport(openArchive(path), key, { held, receipts, recorded });
+    if (proofPath === undefined) verifyExport(openArchive(path), key, { kept, held, receipts, recorded, previous });
     else verifyProof(readWholeFile(proofPath), key, { name: proofPath, held, receipt: receipts[0] });
   } catch (error) {
     const known = error instanceof Finding;
@@ -63,7 +72,7 @@ function main() {
   }
 }
 
-const USAGE = `usage: node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]... [--receipt <text or file>]... [--state <file>]
+const USAGE = `usage: node verifier.mjs --key <verifier key> <folder or .tar> [--checkpoint <file>]... [--receipt <text or file>]... [--state <file>] [--previous <verifier key>]
        node verifier.mjs --key <verifier key> --proof <file> --receipt <text or file> [--checkpoint <file>]...`;
 
 function parseArguments(args) {
@@ -71,7 +80,7 @@ function parseArguments(args) {
     say(USAGE);
     process.exit(0);
   }
-  const options = { '--key': [], '--checkpoint': [], '--receipt': [], '--proof': [], '--state': [] };
+  const options = { '--key': [], '--checkpoint': [], '--receipt': [], '--proof': [], '--state': [], '--previous': [] };
   const paths = [];
   for (let i = 0; i < args.length; i += 1) {
     if (!args[i].startsWith('-')) paths.push(args[i]);
@@ -80,29 +89,40 @@ function parseArguments(args) {
     else options[args[i]].push(args[(i += 1)]);
   }
   const { '--key': keys, '--checkpoint': heldPaths, '--receipt': receiptTexts, '--proof': proofs } = options;
-  const { '--state': states } = options;
+  const { '--state': states, '--previous': previousKeys } = options;
   if (keys.length !== 1) throw wrongUsage('give the verifier key once');
   if (proofs.length > 1 || paths.length + proofs.length !== 1) throw wrongUsage('give one export, or one proof');
   if (proofs.length === 1 && receiptTexts.length !== 1) throw wrongUsage('a proof needs the receipt that it is about');
   if (states.length > 1 || states.length + proofs.length > 1) throw wrongUsage('give one state, with an export');
-  return { vkey: keys[0].trim(), path: paths[0], proofPath: proofs[0], heldPaths, receiptTexts, statePath: states[0] };
+  if (previousKeys.length > 1 || previousKeys.length + proofs.length > 1)
+    throw wrongUsage('give one previous key, with an export');
+  return {
+    previousVkey: previousKeys[0]?.trim(),
+    vkey: keys[0].trim(),
+    path: paths[0],
+    proofPath: proofs[0],
+    heldPaths,
+    receiptTexts,
+    statePath: states[0],
+  };
 }
 
 function wrongUsage(message) {
   return new Finding('usage', EXIT.usage, `${message}\n${USAGE}`);
 }
 
-function verifyExport(archive, key, { held, receipts, recorded }) {
-  const checkpoint = openNote(archive.read('checkpoint'), key, 'checkpoint');
+function verifyExport(archive, key, { kept, held, receipts, recorded, previous }) {
+  const checkpoint = openNote(archive.read('checkpoint'), [key], 'checkpoint');
   say(`checkpoint   ${checkpoint.size} entries, root ${checkpoint.root.toString('base64')}, signature good`);
   compareHeads(checkpoint, held);
 
   const range = readRange(archive, key, checkpoint);
   const manifest = checkManifest(archive, key, checkpoint, range);
-  const { roots, leaves } = readEntries(archive, key, { range, checkpoint, held, receipts, recorded });
+  const { roots, leaves } = readEntries(archive, key, { range, checkpoint, held, receipts, recorded, previous });
   checkFileList(archive, manifest);
   compareRoot(roots.get(checkpoint.size), checkpoint, { range, held, roots });
   compareReceipts(receipts, leaves, range);
+  if (previous) compareWithPrevious(previous, kept);
   // Last: what the entries say counts once they are known to be those that were signed.
   recorded?.compare(range);
   say(`OK: ${range.to - range.from} entries, ${range.from} to ${range.to - 1}, are as signed`);
@@ -160,7 +180,7 @@ function verifyProof(bytes, key, { name, held, receipt }) {
   const text = bytes.toString('utf8');
   const [head, index, lines] = PROOF.exec(text) ?? [];
   if (head === undefined) throw finding('receipt', `${name} is not a proof (c2sp.org/tlog-proof@v1)`);
-  const checkpoint = openNote(Buffer.from(text.slice(head.length)), key, `${name}, its checkpoint`);
+  const checkpoint = openNote(Buffer.from(text.slice(head.length)), [key], `${name}, its checkpoint`);
   say(`checkpoint   ${checkpoint.size} entries, root ${checkpoint.root.toString('base64')}, signature good`);
   for (const { size, root, name: other } of held) {
     if (size !== checkpoint.size) throw new Error(`${other} signs ${size} entries: a proof cannot be compared with it`);
@@ -191,6 +211,49 @@ function rootFrom({ seq, size, leaf, hashes }) {
     [node, last] = [Math.floor(node / 2), Math.floor(last / 2)];
   }
   return last === 0 ? hash : undefined;
+}
+
+/** The last checkpoint of the previous log, as the first entry of this one names it. */
+function readSuccession({ event }, key, previous) {
+  const { verifierKey = {}, checkpoint = {}, endorsement = {} } = event.changes ?? {};
+  if (event.action !== 'audit.begin' || verifierKey.from !== previous.vkey || verifierKey.to !== key.vkey) {
+    throw finding('forked', 'the first entry does not say that this log follows the log of the given previous key');
+  }
+  const last = openNote(
+    Buffer.from(String(checkpoint.from)),
+    [previous],
+    'the checkpoint of the previous log in entry 0',
+  );
+  const statement = `cardea/audit/succession/v1\n${previous.vkey}\n${key.vkey}\n${checkpoint.from}`;
+  const signature = decodeBase64(endorsement.to, 64);
+  if (endorsement.to !== undefined && !(signature && isSignedBy(previous, statement, signature))) {
+    throw finding('signature', 'the previous key has not signed the key of this log, although entry 0 says so');
+  }
+  const by = signature ? 'signed by the previous key' : 'NOT signed by the previous key: ask the operator why';
+  say(`succession   this log follows one of ${last.size} entries, ${by}`);
+  say(`reason       ${quote(String(event.reason))}`);
+  return last;
+}
+
+/** Compares what was kept of the previous log with its end as this log names it. */
+function compareWithPrevious({ last }, kept) {
+  if (!last) throw new Error('entry 0, which names the previous log, is not in this export: export the whole log');
+  for (const { size, root, name } of kept.filter(({ key }) => key.last)) {
+    if (size > last.size) {
+      throw finding(
+        'truncated',
+        `${name} signs ${size} entries of the previous log, and this log names only ${last.size}`,
+      );
+    }
+    if (size === last.size && !root.equals(last.root)) {
+      throw finding(
+        'forked',
+        `${name} and entry 0 both name ${size} entries of the previous log, with different roots`,
+      );
+    }
+    if (size < last.size)
+      say(`note         ${name} signs ${size} entries of the previous log: check it with an export of that log`);
+  }
 }
 
 /** Reads the state of the database (GET /api/v1/audit/state). Its last line says that it is whole. */
@@ -605,7 +668,7 @@ function checkFileList(archive, manifest) {
 }
 
 /** Reads every entry in order. Returns the roots at all signed sizes, and the leaves that receipts are for. */
-function readEntries(archive, key, { range, checkpoint, held, receipts, recorded }) {
+function readEntries(archive, key, { range, checkpoint, held, receipts, recorded, previous }) {
   const tree = new TreeHead(range.left);
   const sizes = new Set([checkpoint.size, ...held.map(({ size }) => size)]);
   const wanted = new Set(receipts.map(({ seq }) => seq));
@@ -618,6 +681,10 @@ function readEntries(archive, key, { range, checkpoint, held, receipts, recorded
     if (state.next >= range.to) throw finding('modified', `entry ${state.next} is beyond the signed or exported range`);
     const hash = sha256(Buffer.of(0), line);
     tree.append({ leaves: 1, hash });
+    if (state.next === 0 && previous) previous.last = readSuccession(entry, key, previous);
+    else if (state.next === 0 && entry.event.action === 'audit.begin') {
+      say('note         this log follows another one: give the key of that log with --previous');
+    }
     recorded?.take(entry);
     if (wanted.has(state.next)) leaves.set(state.next, hash);
     state.chain = sha256('cardea/audit/chain/v1\n', line);
@@ -772,11 +839,11 @@ function parseVerifierKey(vkey) {
   if (!typed || typed[0] !== 1)
     throw wrongUsage('the verifier key is not <origin>+<key id>+<base64 of an Ed25519 key>');
   if (sha256(`${origin}\n`, typed).toString('hex', 0, 4) !== keyId) throw wrongUsage('the verifier key is mistyped');
-  return { origin, keyId: Buffer.from(keyId, 'hex'), publicKey: typed.subarray(1) };
+  return { vkey, origin, keyId: Buffer.from(keyId, 'hex'), publicKey: typed.subarray(1) };
 }
 
 /** Opens the checkpoints of a file, which holds nothing else. */
-function openNotes(bytes, key, file) {
+function openNotes(bytes, keys, file) {
   const text = bytes.toString('utf8');
   const notes = [];
   CHECKPOINT.lastIndex = 0;
@@ -789,29 +856,31 @@ function openNotes(bytes, key, file) {
   if (!Buffer.from(text).equals(bytes)) throw notSigned(file);
   return notes.map((note, i) => {
     const name = notes.length === 1 ? file : `${file}, checkpoint ${i + 1} of ${notes.length}`;
-    return { ...openNote(Buffer.from(note), key, name), name };
+    return { ...openNote(Buffer.from(note), keys, name), name };
   });
 }
 
-/** Opens a C2SP tlog-checkpoint. Checks the signature first, then the content. */
-function openNote(bytes, key, name) {
+/** Opens a C2SP tlog-checkpoint that one of the keys has signed. Checks the signature first, then the content. */
+function openNote(bytes, keys, name) {
   const note = bytes.toString('utf8');
   const end = note.lastIndexOf('\n\n');
   const text = note.slice(0, end + 1);
-  const signed = note
-    .slice(end + 2)
-    .split('\n')
-    .filter((line) => line.startsWith(`— ${key.origin} `))
-    .map((line) => decodeBase64(line.slice(key.origin.length + 3), 68))
-    .some((signature) => signature?.subarray(0, 4).equals(key.keyId) && isSignedBy(key, text, signature.subarray(4)));
+  const lines = note.slice(end + 2).split('\n');
+  const key = keys.find((one) => lines.some((line) => isSignatureOf(one, text, line)));
   // A file that is not UTF-8, or does not end with its last signature, is not the signed file.
-  if (end < 0 || !signed || !Buffer.from(note).equals(bytes) || !/[^\n]\n$/.test(note)) throw notSigned(name);
+  if (end < 0 || !key || !Buffer.from(note).equals(bytes) || !/[^\n]\n$/.test(note)) throw notSigned(name);
   const [, origin, size, root] = /^([^\n]+)\n(0|[1-9]\d{0,15})\n(\S+)\n$/.exec(text) ?? [];
   const hash = decodeBase64(root, 32);
   if (origin !== key.origin || !hash || !isCount(Number(size))) {
     throw finding('signature', `${name} is signed, but is not a checkpoint of this log`);
   }
-  return { size: Number(size), root: hash };
+  return { size: Number(size), root: hash, key };
+}
+
+function isSignatureOf(key, text, line) {
+  if (!line.startsWith(`— ${key.origin} `)) return false;
+  const signature = decodeBase64(line.slice(key.origin.length + 3), 68);
+  return signature?.subarray(0, 4).equals(key.keyId) && isSignedBy(key, text, signature.subarray(4));
 }
 
 /** Says that the file is the wrong file, so that nobody suspects the log. The exit code is that of no signature. */

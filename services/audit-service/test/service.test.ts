@@ -1,13 +1,13 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { EntryPage, appendEvents, listEntries } from '@cardea/contracts/audit-api';
-import { openCheckpoint } from '@cardea/crypto/checkpoint';
+import { openCheckpoint, signCheckpoint, signingKeyFromSeed } from '@cardea/crypto/checkpoint';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import { createAuditClient } from '@cardea/http/client/audit-client';
 import { createClient } from '@cardea/http/client/peer-client';
@@ -64,7 +64,19 @@ function connect(url: string, name: ServiceName): Client {
   return client;
 }
 
-const vkey = () => readFileSync(join(dataDir, 'audit', 'verifier-key'), 'utf8').trim();
+const folder = () => join(dataDir, 'audit');
+const vkey = () => readFileSync(join(folder(), 'verifier-key'), 'utf8').trim();
+
+/** Runs the command of an operator. */
+function newLog(...words: string[]) {
+  const main = new URL('../src/new-log-main.ts', import.meta.url).pathname;
+  const args = ['--disable-warning=ExperimentalWarning', main, ...words];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    env: { ...process.env, CARDEA_DATA_DIR: dataDir },
+    encoding: 'utf8',
+  });
+  return { code: status, said: stdout + stderr };
+}
 
 describe.each(engines)('audit-service on %s', (engine) => {
   let database: AuditDatabase | undefined;
@@ -92,6 +104,12 @@ describe.each(engines)('audit-service on %s', (engine) => {
 
   const entries = async () => connect(url, 'api-service').call(listEntries, {});
 
+  async function verifyExport(...words: string[]) {
+    const tar = join(dataDir, 'export.tar');
+    writeFileSync(tar, await buffer(await connect(url, 'operator').stream('/v1/export', {})));
+    return verify('--key', vkey(), tar, ...words);
+  }
+
   test('appends the events that the client of the other services sends, and shows them', async () => {
     const api = connect(url, 'api-service');
     const events = someEvents(300);
@@ -111,11 +129,82 @@ describe.each(engines)('audit-service on %s', (engine) => {
     await start();
     const api = connect(url, 'api-service');
     await api.post(appendEvents.path, appendBody(someEvents(5)).toString(), 5000);
-    const path = join(dataDir, 'export.tar');
-    writeFileSync(path, await buffer(await connect(url, 'operator').stream('/v1/export', {})));
 
-    expect(verify('--key', vkey(), path)).toMatchObject({ code: 0, said: expect.stringContaining('25 entries') });
+    expect(await verifyExport()).toMatchObject({ code: 0, said: expect.stringContaining('25 entries') });
     expect(openCheckpoint(await api.text('/v1/checkpoint'), vkey()).size).toBe(25);
+  });
+
+  describe('a log that cannot go on', () => {
+    let oldKey: string;
+    let kept: string;
+    let lost: AuditDatabase | undefined;
+
+    // Three entries are signed, and a client keeps the checkpoint. Then the database is lost.
+    beforeEach(async () => {
+      const api = connect(url, 'api-service');
+      await api.post(appendEvents.path, appendBody(someEvents(3)).toString(), 5000);
+      await connect(url, 'operator').stream('/v1/export', {}).then(buffer);
+      oldKey = vkey();
+      kept = join(dataDir, 'kept');
+      writeFileSync(kept, await api.text('/v1/checkpoint'));
+      await service.stop();
+      lost = database;
+      if (database) database = await auditDatabase('postgres');
+      else for (const end of ['', '-wal', '-shm']) rmSync(join(folder(), `audit.db${end}`), { force: true });
+    });
+    afterEach(() => lost?.remove());
+
+    test('is followed by a new one that names it, which its key has signed, and the verifier takes both keys', async () => {
+      await expect(start()).rejects.toThrow('ROLLBACK DETECTED: 3 entries were signed');
+      expect(newLog()).toMatchObject({ code: 78, said: expect.stringContaining('usage: pnpm new-log') });
+      expect(newLog('the disk was lost')).toMatchObject({
+        code: 0,
+        said: expect.stringContaining('The old log is in'),
+      });
+      await start();
+      // In profile full, no lock says that the service runs.
+      if (engine === 'sqlite') expect(newLog('again')).toMatchObject({ code: 78 });
+
+      const { items } = await entries();
+      expect(items).toMatchObject([
+        {
+          seq: 0,
+          peer: 'audit-service',
+          event: { action: 'audit.begin', reason: 'the disk was lost', rule: 'new-log' },
+        },
+      ]);
+      expect(vkey()).not.toBe(oldKey);
+      expect(await verifyExport('--previous', oldKey, '--checkpoint', kept)).toMatchObject({
+        code: 0,
+        said: expect.stringMatching(/^succession +this log follows one of 3 entries, signed by the previous key$/m),
+      });
+      expect(await verifyExport('--previous', vkey())).toMatchObject({ code: 14 });
+      expect(await verifyExport('--checkpoint', kept)).toMatchObject({ code: 15 });
+    });
+
+    test('shows that an older state of it was named, and is not begun half', async () => {
+      const note = readFileSync(kept, 'utf8');
+      rmSync(join(folder(), 'last-signed.json'));
+      expect(newLog('x')).toMatchObject({ code: 78, said: expect.stringContaining('--checkpoint') });
+      const older = join(dataDir, 'older');
+      const origin = note.split('\n')[0]!;
+      const seed = Buffer.from(readFileSync(join(folder(), 'signing-key'), 'utf8').trim(), 'hex');
+      writeFileSync(older, signCheckpoint(signingKeyFromSeed(seed), { origin, size: 2, root: Buffer.alloc(32) }));
+      // A thief of the key may have lost it for everybody else.
+      rmSync(join(folder(), 'signing-key'));
+      expect(newLog('x', '--checkpoint', older)).toMatchObject({ code: 0 });
+      renameSync(join(folder(), 'previous-log.json'), join(folder(), 'new-log.json'));
+      await expect(start()).rejects.toThrow('not finished');
+      expect(newLog('another word')).toMatchObject({ code: 0 });
+      await start();
+
+      expect((await entries()).items[0]!.event.reason).toBe('x');
+      expect((await verifyExport('--previous', oldKey)).said).toContain('NOT signed by the previous key');
+      expect(await verifyExport('--previous', oldKey, '--checkpoint', kept)).toMatchObject({
+        code: 13,
+        said: expect.stringContaining('signs 3 entries of the previous log, and this log names only 2'),
+      });
+    });
   });
 
   test('refuses and records callers without the right, and malformed bodies', async () => {

@@ -173,6 +173,6 @@ async function signAndKeep(options: SignerOptions, { tree, chain }: Verified): P
 
 function rollback(what: string): StartError {
   return new StartError(
-    `ROLLBACK DETECTED: ${what}. Do not continue with this database: restore the newest one, or move the audit folder away and start a new log.`,
+    `ROLLBACK DETECTED: ${what}. Do not continue with this database: restore the newest one, or begin a new log that names this one (docs/backup-restore.md).`,
   );
 }

@@ -21,20 +21,20 @@ export async function openSigningKey(
   origin: string,
 ): Promise<{ key: SigningKey; vkey: string }> {
   const path = join(folder, 'signing-key');
-  const key = signingKeyFromSeed((await readSeed(path)) ?? (await makeSeed(db, folder, path)));
+  const key = existsSync(path) ? await readSigningKey(path) : signingKeyFromSeed(await makeSeed(db, folder, path));
   const vkey = verifierKey(origin, key.publicKey);
   const vkeyPath = join(folder, 'verifier-key');
   if ((await readIfThere(vkeyPath)) !== `${vkey}\n`) await replaceFile(vkeyPath, `${vkey}\n`, 0o644);
   return { key, vkey };
 }
 
-async function readSeed(path: string): Promise<Uint8Array | undefined> {
-  if (!existsSync(path)) return undefined;
+/** @throws StartError if the file is not a key, or if others can read it */
+export async function readSigningKey(path: string): Promise<SigningKey> {
   const content = await readPrivateFile({ path, subject: `The signing key ${path}` });
   if (!/^[0-9a-f]{64}$/.test(content)) {
     throw new StartError(`${path} is not a signing key (64 hex digits): restore it from the backup of the key.`);
   }
-  return fromHex(content);
+  return signingKeyFromSeed(fromHex(content));
 }
 
 async function makeSeed(db: Queryable, folder: string, path: string): Promise<Uint8Array> {
