@@ -26,6 +26,12 @@ describe('JSON of a request', () => {
   test.each([
     ['the same key twice', '{"value":"a","value":"b"}', 'the body has the same key twice'],
     ['the same key spelled with an escape', '{"a":1,"\\u0061":2}', 'the body has the same key twice'],
+    [
+      'the same key twice, behind a text that ends in a backslash',
+      '{"a":"\\\\","a":1}',
+      'the body has the same key twice',
+    ],
+    ['the same key twice, behind quotes in a text', '{"a":"\\"\\\\\\"","a":1}', 'the body has the same key twice'],
     ['the same key twice, deep inside', '{"x":[{"a":1,"a":1}]}', 'the body has the same key twice'],
     ['a key that changes prototypes', '{"__proto__":{}}', 'the body has a key that is not allowed'],
     ['no JSON', '{"value":hunter2}', 'the body is not valid JSON'],
