@@ -193,6 +193,7 @@ export type AuditRule = keyof typeof auditRules | AccessRule | JoinedRules;
 
 /** Joins the rules of an action that needs several rights: `grant:secret.delete, grant:secret.list`. */
 export function joinRules(rules: AuditRule[]): AuditRule {
+  if (rules.length === 1) return rules[0]!;
   const each = new Set(rules.flatMap((rule) => rule.split(', ')));
   return [...each].join(', ') as JoinedRules;
 }

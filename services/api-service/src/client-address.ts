@@ -27,8 +27,17 @@ const TOLD_MAX = 16;
 
 export function createClientAddresses({ count, cidrs }: TrustedProxies, logger: Pick<Logger, 'warn'>): ClientAddresses {
   const tell = ignoredHeaders({ count, cidrs }, logger);
-  // A proxy sends many requests over one connection.
+  // A client or a proxy sends many requests over one connection.
   const known = new WeakMap<Socket, boolean>();
+  const addresses = new WeakMap<Socket, string>();
+
+  function addressOf(socket: Socket): string {
+    const before = addresses.get(socket);
+    if (before !== undefined) return before;
+    const address = addressIn(socket.remoteAddress ?? '') ?? 'unknown';
+    addresses.set(socket, address);
+    return address;
+  }
 
   function isOfProxy(socket: Socket): boolean {
     if (count === 0) return false;
@@ -42,7 +51,7 @@ export function createClientAddresses({ count, cidrs }: TrustedProxies, logger: 
   return {
     isOfProxy,
     of(req) {
-      const own = addressIn(req.socket.remoteAddress ?? '') ?? 'unknown';
+      const own = addressOf(req.socket);
       const header = req.headers['x-forwarded-for'];
       if (header === undefined) return own;
       if (!isOfProxy(req.socket)) {

@@ -33,6 +33,11 @@ describe('a sealed message', () => {
     );
   });
 
+  test('has a nonce of its own, however many there are', () => {
+    const sealed = Array.from({ length: 1_000 }, () => toHex(sealAead(key, orders, orders).subarray(0, 12)));
+    expect(new Set(sealed).size).toBe(1_000);
+  });
+
   test('does not open once a bit of it is flipped, or cut, with other associated data, or under another key', () => {
     const sealed = sealAead(key, Buffer.from('attack at dawn'), orders);
     for (let bit = 0; bit < sealed.length * 8; bit++) {

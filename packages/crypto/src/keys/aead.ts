@@ -16,7 +16,21 @@ export interface AeadKey {
  * random and made here. So one key must not encrypt more than 2^32 messages (SP 800-38D section 8.3).
  */
 export function sealAead(key: AeadKey, plaintext: Uint8Array, associatedData: Uint8Array): Uint8Array {
-  return sealAeadWithNonce(key, randomFillSync(Buffer.allocUnsafeSlow(NONCE_BYTES)), plaintext, associatedData);
+  return sealAeadWithNonce(key, nextNonce(), plaintext, associatedData);
+}
+
+// The generator is asked for many nonces at once: for one it takes as long as the encryption. Each is taken once.
+const NONCES = 256;
+const nonces = Buffer.allocUnsafeSlow(NONCES * NONCE_BYTES);
+let nextAt = nonces.length;
+
+function nextNonce(): Uint8Array {
+  if (nextAt === nonces.length) {
+    randomFillSync(nonces);
+    nextAt = 0;
+  }
+  nextAt += NONCE_BYTES;
+  return nonces.subarray(nextAt - NONCE_BYTES, nextAt);
 }
 
 /** Only for test vectors: `sealAead` with a given nonce of 12 bytes. A nonce that is used twice gives the key away. */

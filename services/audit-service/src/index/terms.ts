@@ -65,6 +65,11 @@ export function hasFacets(event: AuditEvent, wanted: readonly Facet[]): boolean 
 const HASH_BYTES = 6;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-/;
 
+// Most values come again and again: the same callers, actions and vaults. Each entry is hashed twice, for the index and
+// when it is read again.
+const HASHES_MAX = 4_096;
+const hashes = new Map<string, number>();
+
 /**
  * The number under which a facet is in the index: its field and 48 bits of a hash, 53 bits in all. Two values may share
  * a number, so what the index finds is compared with the entry itself. A UUID is its own hash: if it begins with a time,
@@ -74,8 +79,17 @@ export function termOf([field, value]: Facet): number {
   const hash =
     field === 'requestId' && UUID.test(value)
       ? Number.parseInt(value.slice(0, 8) + value.slice(9, 13), 16)
-      : Buffer.from(sha256(value)).readUIntBE(0, HASH_BYTES);
+      : hashOf(value);
   return fields[field] * 2 ** (8 * HASH_BYTES) + hash;
+}
+
+function hashOf(value: string): number {
+  const known = hashes.get(value);
+  if (known !== undefined) return known;
+  const hash = Buffer.from(sha256(value)).readUIntBE(0, HASH_BYTES);
+  if (hashes.size >= HASHES_MAX) hashes.clear();
+  hashes.set(value, hash);
+  return hash;
 }
 
 /** All terms of an event, each once. */
