@@ -6,7 +6,6 @@ import { openOaep, sealOaep } from './rsa-oaep.ts';
 /** The most bytes of a wrapped key: an RSA key of 4096 bits, or one of ML-DSA, under an RSA key of 8192 bits is shorter. */
 export const WRAPPED_KEY_BYTES_MAX = 8_192;
 
-const KWP = 'id-aes256-wrap-pad';
 // RFC 5649 section 3: the alternative initial value. OpenSSL adds the length.
 const KWP_VALUE = Buffer.from('a65959a6', 'hex');
 const AES_KEY_BYTES = 32;
@@ -39,9 +38,9 @@ export async function unwrapKey(privateKey: KeyObject, wrapped: Uint8Array): Pro
   }
 }
 
-/** Wraps a key by AES-KWP (RFC 5649) under an AES-256 key. */
+/** Wraps a key by AES-KWP (RFC 5649) under an AES key of 128, 192 or 256 bits. */
 export function sealKwp(aesKey: Uint8Array, key: Uint8Array): Uint8Array {
-  const cipher = createCipheriv(KWP, aesKey, KWP_VALUE);
+  const cipher = createCipheriv(kwpOf(aesKey), aesKey, KWP_VALUE);
   return Buffer.concat([cipher.update(key), cipher.final()]);
 }
 
@@ -49,7 +48,7 @@ export function sealKwp(aesKey: Uint8Array, key: Uint8Array): Uint8Array {
 export function openKwp(aesKey: Uint8Array, wrapped: Uint8Array): Uint8Array | undefined {
   // Section 4.2: a whole number of blocks, two at least.
   if (wrapped.length < 2 * BLOCK_BYTES || wrapped.length % BLOCK_BYTES !== 0) return undefined;
-  const decipher = createDecipheriv(KWP, aesKey, KWP_VALUE);
+  const decipher = createDecipheriv(kwpOf(aesKey), aesKey, KWP_VALUE);
   let first: Buffer;
   try {
     first = decipher.update(wrapped);
@@ -60,4 +59,8 @@ export function openKwp(aesKey: Uint8Array, wrapped: Uint8Array): Uint8Array | u
   const key = Uint8Array.from(Buffer.concat([first, decipher.final()]));
   first.fill(0);
   return key;
+}
+
+function kwpOf(aesKey: Uint8Array): string {
+  return `id-aes${aesKey.length * 8}-wrap-pad`;
 }
