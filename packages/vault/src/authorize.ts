@@ -70,18 +70,21 @@ export function authorizeFound(
 }
 
 /**
- * Like `authorize`, for an operation that needs several rights at once: all of them or none. The rule names each.
+ * Like `authorize`, for an operation that needs several rights at once: all of them or none. The rule names each. `found`
+ * is the vault and the grant if they were found in the same moment as the account of the caller.
  * @throws what `authorize` throws for the first right that is refused
  */
 export async function authorizeAll(
   ctx: VaultContext,
   caller: Caller,
   actions: [VaultAction, ...VaultAction[]],
-  on: { vault: string; name?: string | undefined },
+  on: { vault: string; name?: string | undefined; found?: { grantedIn: GrantedIn | undefined } | undefined },
 ): Promise<Allowed> {
   const decideOn = (by: Caller, found: GrantedIn | undefined) =>
     actions.map((action) => requireAllowed(ctx, by, action, { found, name: on.name }));
-  const each = decideOn(caller, await lookUp(ctx, caller, on.vault));
+  if (on.found) ctx.audit.admit();
+  const { grantedIn } = on.found ?? { grantedIn: await lookUp(ctx, caller, on.vault) };
+  const each = decideOn(caller, grantedIn);
   return { ...each[0]!, rule: joinRules(each.map(({ rule }) => rule)), confirm: decideOn };
 }
 

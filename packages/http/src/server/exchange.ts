@@ -94,7 +94,7 @@ async function answerIdentified(
 ): Promise<void> {
   const { req } = exchange;
   const { endpoint } = route;
-  await route.mayBegin?.({ caller: exchange.caller!, params: target.params });
+  await route.mayBegin?.({ caller: exchange.caller!, params: target.params, found: found as never });
   if (route.atOnce) holdUntilAnswered(exchange, route.atOnce.hold(callerKey(exchange.caller!)));
   const isLate = !req.complete;
   const body = await parseBody(exchange, route);

@@ -50,7 +50,7 @@ export interface Route {
   /** The handler parses the body's bytes itself. */
   rawBody: boolean;
   /** Decides before the body is read whether the caller may send it at all. @throws AppError */
-  mayBegin?: MayBegin<never> | undefined;
+  mayBegin?: MayBegin<never, never> | undefined;
   /** What the request holds one of until its answer has left. */
   atOnce?: Shares | undefined;
   /**
@@ -73,14 +73,14 @@ export const BODY_BYTES_MAX = 128 * 1024;
 /** The most bytes of a body from a caller without a token. */
 const STRANGER_BODY_BYTES_MAX = 16 * 1024;
 
-type MayBegin<P> = (input: { caller: Caller; params: P }) => Promise<unknown>;
+type MayBegin<P, F> = (input: { caller: Caller; params: P; found: F }) => unknown;
 
 /**
  * Options of a route. Who may send a large body, or take one of a few places, is decided before: it costs others
  * something.
  */
-type RouteOptions<P extends z.ZodType> =
-  | { atOnce?: Shares; bodyBytesMax?: number; mayBegin: MayBegin<z.output<P>> }
+type RouteOptions<P extends z.ZodType, F> =
+  | { atOnce?: Shares; bodyBytesMax?: number; mayBegin: MayBegin<z.output<P>, F> }
   | { atOnce?: undefined; bodyBytesMax?: undefined; mayBegin?: undefined };
 
 /**
@@ -99,7 +99,7 @@ export function route<
 >(
   endpoint: Endpoint<P, Q, B, R, C>,
   handle: Handler<P, Q, z.output<B>, Audited<Reply<z.input<R>>> | NotModified, C, F>,
-  options: RouteOptions<P> & {
+  options: RouteOptions<P, F> & {
     findWithCaller?(claimed: Caller, target: Target<z.output<P>, z.output<Q>>): Promise<{ caller: Caller; found: F }>;
   } = {},
 ): Route {

@@ -6,12 +6,12 @@ import { holdsPrivate } from '@cardea/crypto/keys/key-material';
 import { isOf } from '@cardea/crypto/keys/key-algorithms';
 import { formatMade, parseMade } from '@cardea/crypto/keys/made-text';
 import type { VaultContext } from '../../context.ts';
-import type { KeyRef } from '../key.ts';
 import { publicOnly } from '../usable-key.ts';
 import { cannot } from './algorithm-refusal.ts';
 import { notAuthentic } from './seal-and-open.ts';
 import { useKey } from './use-key.ts';
 import type { Items } from './use-key.ts';
+import type { UsedKeyRef } from './use-rows.ts';
 
 /** A secret that a caller shares with somebody. */
 export interface SharedSecret {
@@ -34,7 +34,7 @@ export interface PeerItem {
 export function deriveSharedSecrets(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<PeerItem>,
 ): Promise<Audited<(SharedSecret | AppError)[]>> {
   return useKey(
@@ -70,7 +70,7 @@ export interface EncapsulateItem {
 export function encapsulate(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<EncapsulateItem>,
 ): Promise<Audited<((SharedSecret & { ciphertext: string }) | AppError)[]>> {
   return useKey(
@@ -105,7 +105,7 @@ export interface EncapsulatedItem {
 export function decapsulate(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<EncapsulatedItem>,
 ): Promise<Audited<(SharedSecret | AppError)[]>> {
   return useKey(

@@ -16,12 +16,12 @@ import {
 } from '@cardea/crypto/keys/signatures';
 import type { SignatureTerms } from '@cardea/crypto/keys/signatures';
 import type { VaultContext } from '../../context.ts';
-import type { KeyRef } from '../key.ts';
 import { publicOnly } from '../usable-key.ts';
 import { cannot } from './algorithm-refusal.ts';
 import type { KeyInUse } from './key-in-use.ts';
 import { useKey } from './use-key.ts';
 import type { Items } from './use-key.ts';
+import type { UsedKeyRef } from './use-rows.ts';
 
 /** A message, and the version that signs it; the newest if it is undefined. */
 interface MessageItem {
@@ -51,7 +51,7 @@ export interface Verdict {
 export function sign(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<SignItem>,
 ): Promise<Audited<(Proof | AppError)[]>> {
   return useKey(
@@ -88,7 +88,7 @@ export type SignedItem = Signed & SignatureTerms & { proof: string };
 export function verify(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<SignedItem>,
 ): Promise<Audited<(Verdict | AppError)[]>> {
   return useKey(
@@ -131,7 +131,7 @@ export interface MacItem extends MessageItem {
 export function mac(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<MacItem>,
 ): Promise<Audited<(Proof | AppError)[]>> {
   return useKey(
@@ -157,7 +157,7 @@ export function mac(
 export function verifyMac(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<ProvenItem>,
 ): Promise<Audited<(Verdict | AppError)[]>> {
   return useKey(

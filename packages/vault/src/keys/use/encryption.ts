@@ -3,12 +3,12 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { AppError } from '@cardea/contracts/errors';
 import { randomOctets } from '@cardea/crypto/ids';
 import type { VaultContext } from '../../context.ts';
-import type { KeyRef } from '../key.ts';
 import type { KeyInUse } from './key-in-use.ts';
 import { openWith, sealWith } from './seal-and-open.ts';
 import type { Opened, Plain, Sealed } from './seal-and-open.ts';
 import { useKey } from './use-key.ts';
 import type { Items } from './use-key.ts';
+import type { UsedKeyRef } from './use-rows.ts';
 
 /** What a call of `encrypt` gives. */
 export type PlainItem = Omit<Plain, 'atSeconds'>;
@@ -23,7 +23,7 @@ export interface Ciphertext {
 export function encrypt(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<PlainItem>,
 ): Promise<Audited<(Ciphertext | AppError)[]>> {
   const atSeconds = secondsOf(ctx);
@@ -41,7 +41,7 @@ export function encrypt(
 export function decrypt(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<Sealed>,
 ): Promise<Audited<(Opened | AppError)[]>> {
   const nowSeconds = secondsOf(ctx);
@@ -69,7 +69,7 @@ export interface RewrapItem extends Omit<Sealed, 'ttlSeconds'> {
 export function rewrap(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<RewrapItem>,
 ): Promise<Audited<(Ciphertext | AppError)[]>> {
   const changesData = items.items.some(({ newAssociatedData }) => newAssociatedData !== undefined);
@@ -119,7 +119,7 @@ export interface DataKey extends Ciphertext {
 export function generateDataKeys(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   { showsPlaintext, ...items }: Items<DataKeyItem> & { showsPlaintext: boolean },
 ): Promise<Audited<(DataKey | AppError)[]>> {
   const atSeconds = secondsOf(ctx);

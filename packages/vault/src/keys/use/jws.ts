@@ -12,13 +12,13 @@ import type { SignatureTerms } from '@cardea/crypto/keys/signatures';
 import type { VaultContext } from '../../context.ts';
 import { kidOf } from '../key.ts';
 import { publicOnly } from '../usable-key.ts';
-import type { KeyRef } from '../key.ts';
 import { cannot } from './algorithm-refusal.ts';
 import { verdictOn } from './authentication.ts';
 import type { Material, Verdict } from './authentication.ts';
 import type { KeyInUse } from './key-in-use.ts';
 import { useKey } from './use-key.ts';
 import type { Items } from './use-key.ts';
+import type { UsedKeyRef } from './use-rows.ts';
 
 /** What a JWS says. */
 export interface JwsItem {
@@ -40,7 +40,7 @@ export interface Jws {
 export function signJws(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<JwsItem>,
 ): Promise<Audited<(Jws | AppError)[]>> {
   return useKey(
@@ -103,7 +103,7 @@ export interface SignedJws {
 export function verifyJws(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   items: Items<SignedJws>,
 ): Promise<Audited<(Verdict | AppError)[]>> {
   return useKey(

@@ -64,14 +64,15 @@ export interface KeyInUse {
   run<T>(work: () => Promise<T>, said?: { isSlow: boolean }): Promise<T>;
 }
 
-/** Material is opened by `opening`. @throws AppError `not_found`; `conflict` if the key was deleted */
+/** `found` is the newest version if it was looked up already. Material is opened by `opening`. @throws AppError `not_found`; `conflict` if the key was deleted */
 export async function findKeyInUse(
   ctx: VaultContext,
   caller: Caller,
-  { vault, name, opening }: { vault: VaultRow; name: string; opening: Opening },
+  { vault, name, opening, found }: { vault: VaultRow; name: string; opening: Opening; found: KeyForUse | undefined },
 ): Promise<KeyInUse> {
   const looked = new Map<number, Promise<KeyForUse[]>>();
   const ref = { vaultId: vault.id, name };
+  if (found) looked.set(0, Promise.resolve([found]));
   const newest = (await look(0))[0]!;
   refuseDeleted(newest);
   const { id, algorithm, derivation } = newest;

@@ -12,9 +12,9 @@ import { confirmRights } from '../../confirm-rights.ts';
 import { beginOpening } from '../../deks/opening.ts';
 import { audited } from '../../record.ts';
 import { keyResource } from '../key.ts';
-import type { KeyRef } from '../key.ts';
 import { findKeyInUse } from './key-in-use.ts';
 import type { KeyInUse } from './key-in-use.ts';
+import type { UsedKeyRef } from './use-rows.ts';
 
 /** The items of a call: one, or a batch. */
 export interface Items<Item> {
@@ -49,14 +49,14 @@ export interface KeyUse<Item, Result extends UsedVersion> {
 export async function useKey<Item, Result extends UsedVersion>(
   ctx: VaultContext,
   caller: Caller,
-  ref: KeyRef,
+  ref: UsedKeyRef,
   { action, operation, rights, work }: KeyUse<Item, Result>,
   { items, isBatch }: Items<Item>,
 ): Promise<Audited<(Result | AppError)[]>> {
   const allowed = await authorizeAll(ctx, caller, rights, ref);
   const { vault, rule } = allowed;
   const opening = beginOpening(ctx, caller);
-  const key = await findKeyInUse(ctx, caller, { vault, name: ref.name, opening });
+  const key = await findKeyInUse(ctx, caller, { vault, name: ref.name, opening, found: ref.found?.newest });
   const results: (Result | AppError)[] = [];
   for (const item of items) {
     await pauseIfLong(callerKey(caller));
@@ -67,7 +67,7 @@ export async function useKey<Item, Result extends UsedVersion>(
     await confirmRights(ctx, ctx.db, caller, [allowed]);
     await refuseDisabled(key, results, isBatch);
   }
-  const facts = { action, rule, resource: { ...keyResource(vault, ref), ...countsOf(results, isBatch) } };
+  const facts = { action, rule, resource: { ...countsOf(results, isBatch), ...keyResource(vault, ref) } };
   const shown = await audited(ctx, caller, { ...facts, ...decisionOf(results) }, () => results);
   noteUses(ctx, caller, { keyId: key.id, operation }, results);
   return shown;

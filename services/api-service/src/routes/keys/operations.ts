@@ -5,8 +5,8 @@ import { KEY_BODY_BYTES_MAX } from '@cardea/contracts/keys/key-shapes';
 import * as contract from '@cardea/contracts/keys/operations';
 import { fromBase64, toBase64 } from '@cardea/crypto/encoding';
 import { route } from '@cardea/http/server/route';
-import type { Route } from '@cardea/http/server/route';
-import { authorize } from '@cardea/vault/authorize';
+import type { Route, Target } from '@cardea/http/server/route';
+import { authorizeFound } from '@cardea/vault/authorize';
 import type { VaultContext } from '@cardea/vault/context';
 import type { KeyRef } from '@cardea/vault/keys/key';
 import { generateRandom } from '@cardea/vault/keys/random';
@@ -14,6 +14,8 @@ import * as agreement from '@cardea/vault/keys/use/agreement';
 import * as authentication from '@cardea/vault/keys/use/authentication';
 import * as encryption from '@cardea/vault/keys/use/encryption';
 import * as jws from '@cardea/vault/keys/use/jws';
+import { findCallerAndKey } from '@cardea/vault/keys/use/use-rows';
+import type { UseRows } from '@cardea/vault/keys/use/use-rows';
 import type { DataKeyItem } from '@cardea/vault/keys/use/encryption';
 
 /** What machines do with keys all day, for one item or a batch. Served in front of Express. */
@@ -21,141 +23,141 @@ export function hotKeyRoutes(ctx: VaultContext): Route[] {
   return [
     route(
       contract.encrypt,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, ({ plaintextBase64, associatedDataBase64, contextBase64, keyVersion }) => ({
           plaintext: fromBase64(plaintextBase64),
           associatedData: dataOf(associatedDataBase64),
           context: contextOf(contextBase64),
           keyVersion,
         }));
-        const encrypted = encryption.encrypt(ctx, caller, params, items).finally(() => {
+        const encrypted = encryption.encrypt(ctx, caller, { ...params, found }, items).finally(() => {
           for (const { plaintext } of items.items) plaintext.fill(0);
         });
         return (await encrypted).map((results) => answer(items, results, ciphertextToWire));
       },
-      largeBody(ctx, 'key.encrypt'),
+      useOf(ctx, 'key.encrypt'),
     ),
 
     route(
       contract.decrypt,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, ({ associatedDataBase64, contextBase64, ...item }) => ({
           ...item,
           associatedData: dataOf(associatedDataBase64),
           context: contextOf(contextBase64),
         }));
-        const decrypted = await encryption.decrypt(ctx, caller, params, items);
+        const decrypted = await encryption.decrypt(ctx, caller, { ...params, found }, items);
         return decrypted.map((results) =>
           answer(items, results, ({ plaintext, keyVersion }) => ({ plaintextBase64: shown(plaintext), keyVersion })),
         );
       },
-      largeBody(ctx, 'key.decrypt'),
+      useOf(ctx, 'key.decrypt'),
     ),
 
     route(
       contract.sign,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, withSigned);
-        const signed = await authentication.sign(ctx, caller, params, items);
+        const signed = await authentication.sign(ctx, caller, { ...params, found }, items);
         return signed.map((results) =>
           answer(items, results, ({ proof, keyVersion }) => ({ signature: proof, keyVersion })),
         );
       },
-      largeBody(ctx, 'key.sign'),
+      useOf(ctx, 'key.sign'),
     ),
 
     route(
       contract.verify,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, ({ signature, ...item }) => ({ ...withSigned(item), proof: signature }));
-        const verified = await authentication.verify(ctx, caller, params, items);
+        const verified = await authentication.verify(ctx, caller, { ...params, found }, items);
         return verified.map((results) => answer(items, results, ({ valid }) => ({ valid })));
       },
-      largeBody(ctx, 'key.verify'),
+      useOf(ctx, 'key.verify'),
     ),
 
     route(
       contract.mac,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, ({ contextBase64, ...item }) => ({
           ...withMessage(item),
           context: contextOf(contextBase64),
         }));
-        const made = await authentication.mac(ctx, caller, params, items);
+        const made = await authentication.mac(ctx, caller, { ...params, found }, items);
         return made.map((results) => answer(items, results, ({ proof, keyVersion }) => ({ mac: proof, keyVersion })));
       },
-      largeBody(ctx, 'key.sign'),
+      useOf(ctx, 'key.sign'),
     ),
 
     route(
       contract.verifyMac,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, ({ mac, contextBase64, ...item }) => ({
           ...withMessage(item),
           context: contextOf(contextBase64),
           proof: mac,
         }));
-        const verified = await authentication.verifyMac(ctx, caller, params, items);
+        const verified = await authentication.verifyMac(ctx, caller, { ...params, found }, items);
         return verified.map((results) => answer(items, results, ({ valid }) => ({ valid })));
       },
-      largeBody(ctx, 'key.verify'),
+      useOf(ctx, 'key.verify'),
     ),
 
     route(
       contract.signJws,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, ({ payloadBase64, protectedHeader = {}, contextBase64, ...item }) => ({
           ...item,
           protectedHeader,
           context: contextOf(contextBase64),
           payload: fromBase64(payloadBase64),
         }));
-        const signed = await jws.signJws(ctx, caller, params, items);
+        const signed = await jws.signJws(ctx, caller, { ...params, found }, items);
         return signed.map((results) => answer(items, results, (made) => made));
       },
-      largeBody(ctx, 'key.sign'),
+      useOf(ctx, 'key.sign'),
     ),
 
     route(
       contract.verifyJws,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, ({ jws, contextBase64 }) => ({ jws, context: contextOf(contextBase64) }));
-        const verified = await jws.verifyJws(ctx, caller, params, items);
+        const verified = await jws.verifyJws(ctx, caller, { ...params, found }, items);
         return verified.map((results) => answer(items, results, ({ valid }) => ({ valid })));
       },
-      largeBody(ctx, 'key.verify'),
+      useOf(ctx, 'key.verify'),
     ),
 
     route(
       contract.deriveSharedSecret,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, (item) => item);
-        const agreed = await agreement.deriveSharedSecrets(ctx, caller, params, items);
+        const agreed = await agreement.deriveSharedSecrets(ctx, caller, { ...params, found }, items);
         return agreed.map((results) => answer(items, results, secretToWire));
       },
-      largeBody(ctx, 'key.decrypt'),
+      useOf(ctx, 'key.decrypt'),
     ),
 
     route(
       contract.encapsulate,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, (item) => item);
-        const made = await agreement.encapsulate(ctx, caller, params, items);
+        const made = await agreement.encapsulate(ctx, caller, { ...params, found }, items);
         return made.map((results) =>
           answer(items, results, ({ ciphertext, ...secret }) => ({ ...secretToWire(secret), ciphertext })),
         );
       },
-      largeBody(ctx, 'key.encrypt'),
+      useOf(ctx, 'key.encrypt'),
     ),
 
     route(
       contract.decapsulate,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, (item) => item);
-        const opened = await agreement.decapsulate(ctx, caller, params, items);
+        const opened = await agreement.decapsulate(ctx, caller, { ...params, found }, items);
         return opened.map((results) => answer(items, results, secretToWire));
       },
-      largeBody(ctx, 'key.decrypt'),
+      useOf(ctx, 'key.decrypt'),
     ),
   ];
 }
@@ -165,43 +167,43 @@ export function keyOperationRoutes(ctx: VaultContext): Route[] {
   return [
     route(
       contract.rewrap,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, ({ ciphertext, newAssociatedDataBase64: newData, ...item }) => ({
           ciphertext,
           associatedData: dataOf(item.associatedDataBase64),
           newAssociatedData: newData === undefined ? undefined : fromBase64(newData),
           context: contextOf(item.contextBase64),
         }));
-        const rewrapped = await encryption.rewrap(ctx, caller, params, items);
+        const rewrapped = await encryption.rewrap(ctx, caller, { ...params, found }, items);
         return rewrapped.map((results) => answer(items, results, ciphertextToWire));
       },
-      largeBody(ctx, 'key.encrypt'),
+      useOf(ctx, 'key.encrypt'),
     ),
 
     route(
       contract.generateDataKey,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, dataKeyOf);
         const how = { ...items, showsPlaintext: true };
-        return (await encryption.generateDataKeys(ctx, caller, params, how)).map((results) =>
+        return (await encryption.generateDataKeys(ctx, caller, { ...params, found }, how)).map((results) =>
           answer(items, results, ({ plaintext, ...made }) => ({
             plaintextBase64: shown(plaintext),
             ...ciphertextToWire(made),
           })),
         );
       },
-      largeBody(ctx, 'key.encrypt'),
+      useOf(ctx, 'key.encrypt'),
     ),
 
     route(
       contract.generateDataKeyWithoutPlaintext,
-      async ({ caller, params, body }) => {
+      async ({ caller, params, found, body }) => {
         const items = itemsOf(body, dataKeyOf);
         const how = { ...items, showsPlaintext: false };
-        const made = await encryption.generateDataKeys(ctx, caller, params, how);
+        const made = await encryption.generateDataKeys(ctx, caller, { ...params, found }, how);
         return made.map((results) => answer(items, results, ciphertextToWire));
       },
-      largeBody(ctx, 'key.encrypt'),
+      useOf(ctx, 'key.encrypt'),
     ),
 
     route(contract.generateRandom, async ({ caller, body }) => {
@@ -211,11 +213,15 @@ export function keyOperationRoutes(ctx: VaultContext): Route[] {
   ];
 }
 
-// The body may say that the call needs another right too: that is decided after it was read.
-function largeBody(ctx: VaultContext, right: VaultAction) {
+// Who may send so large a body is decided before it is read. It may say that the call needs another right too: that is
+// decided after it was read.
+function useOf(ctx: VaultContext, right: VaultAction) {
   return {
     bodyBytesMax: KEY_BODY_BYTES_MAX,
-    mayBegin: ({ caller, params }: { caller: Caller; params: KeyRef }) => authorize(ctx, caller, right, params),
+    findWithCaller: (claimed: Caller, { params }: Target<KeyRef, object>) =>
+      findCallerAndKey(ctx, claimed, params, right),
+    mayBegin: ({ caller, params, found }: { caller: Caller; params: KeyRef; found: UseRows }) =>
+      authorizeFound(ctx, caller, right, { found: found.grantedIn, name: params.name }),
   };
 }
 
