@@ -22,6 +22,21 @@ const signing = keyAlgorithms.filter((name) => /^(rsa|ecdsa|ed25519|ml-dsa)/.tes
 const sharing = keyAlgorithms.filter((name) => /^(ecdh|x25519|ml-kem)/.test(name));
 const authenticating = keyAlgorithms.filter((name) => name.startsWith('hmac'));
 
+// RFC 7517 sections 4.2 and 4.4, where a key has one use and one name of its signatures.
+const usesOfJwk: Record<string, [use: string | undefined, alg: string | undefined]> = {
+  'rsa-2048': [undefined, undefined],
+  'rsa-3072': [undefined, undefined],
+  'rsa-4096': [undefined, undefined],
+  'ecdsa-p256': ['sig', 'ES256'],
+  'ecdsa-p384': ['sig', 'ES384'],
+  'ecdsa-p521': ['sig', 'ES512'],
+  ed25519: ['sig', undefined],
+  'ml-dsa-65': ['sig', 'ML-DSA-65'],
+  'ecdh-p256': ['enc', undefined],
+  x25519: ['enc', undefined],
+  'ml-kem-768': ['enc', 'ML-KEM-768'],
+};
+
 inEachProfile((system, { admin, alice, bob }) => {
   beforeAll(async () => {
     await alice.createVault(VAULT);
@@ -143,6 +158,8 @@ inEachProfile((system, { admin, alice, bob }) => {
         if (!isPair) continue;
         expect(key.publicKeyPem).toMatch(/^-----BEGIN PUBLIC KEY-----\n/);
         for (const secret of ['d', 'p', 'q', 'priv']) expect(key.publicKeyJwk).not.toHaveProperty(secret);
+        const { use, alg } = key.publicKeyJwk as { use?: string; alg?: string };
+        expect([name, use, alg]).toEqual([name, ...usesOfJwk[name]!]);
       }
     });
   });

@@ -40,7 +40,7 @@ export async function createKey(ctx: VaultContext, caller: Caller, asked: NewKey
     changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
       const [at, by] = [ctx.now().getTime(), principalOf(caller)];
       const { key, facts } = await addKey(ctx, tx, { vault, asked, material, at, by });
-      const publicHalf = toPublicHalf(key.name, key.current_version, material.ready.publicKey);
+      const publicHalf = toPublicHalf({ ...key, version: key.current_version }, material.ready.publicKey);
       const { name: _name, vault: _vault, ...fields } = asked;
       const changes = changesBetween({}, fields);
       return { value: { ...toKey(key), publicHalf }, facts: { action: 'key.create', rule, changes, ...facts } };

@@ -52,7 +52,7 @@ async function makeJwks(ctx: VaultContext, vault: Pick<VaultRow, 'id' | 'name'>)
     // All that strangers ask counts as one caller.
     await pauseIfLong('jwks');
     const { publicKey } = await openKeyMaterial(opening, { vault, keyId, ...row }, ciphertext!);
-    keys.push(toPublicHalf(row.name, row.version, publicKey)!.jwk);
+    keys.push(toPublicHalf(row, publicKey)!.jwk);
   }
   const text = JSON.stringify({ keys });
   return { text, tag: sha256Hex(text) };

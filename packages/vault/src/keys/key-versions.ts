@@ -84,7 +84,7 @@ export async function listKeyVersions(
       derivation: key.derivation,
     };
     const material = row.ciphertext ? await openKeyMaterial(opening, id, row.ciphertext) : undefined;
-    versions.push(toVersion(ref.name, row, { who, material, uses }));
+    versions.push(toVersion(key, row, { who, material, uses }));
   }
   const resource = { ...keyResource(vault, ref), count: items.length };
   return audited(ctx, caller, { action: 'key.versions', rule, resource }, () => ({ items: versions, ...rest }), [
@@ -105,7 +105,7 @@ function principalsOf({ created_by, destroyed_by }: KeyVersionRow): (string | nu
 }
 
 function toVersion(
-  name: string,
+  { name, algorithm }: Pick<KeyRow, 'name' | 'algorithm'>,
   { version, state, ...row }: KeyVersionRow,
   { who, material, uses }: { who: (principal: string) => Who; material: KeyMaterial | undefined; uses: UsesRow[] },
 ): KeyVersion {
@@ -124,7 +124,7 @@ function toVersion(
         lastUsedAt: new Date(at),
         lastUsedBy: who(by),
       })),
-    publicHalf: toPublicHalf(name, version, material?.publicKey),
+    publicHalf: toPublicHalf({ name, algorithm, version }, material?.publicKey),
   };
 }
 
@@ -187,7 +187,7 @@ async function withUses(ctx: VaultContext, db: Queryable, key: KeyRow, row: KeyV
   const since = dayOf(ctx.now().getTime() - 30 * DAY_MS);
   const uses = await listKeyUses(db, { keyId: key.id, versions: { from: version, to: version }, since });
   const who = await namesOf(db, [...principalsOf(row), ...uses.map((use) => use.last_used_by)]);
-  return toVersion(key.name, row, { who, material: undefined, uses });
+  return toVersion(key, row, { who, material: undefined, uses });
 }
 
 function versionNotThere(): AppError {

@@ -54,7 +54,7 @@ export async function readKey(ctx: VaultContext, caller: Caller, ref: KeyRef): P
   const material = newest?.ciphertext ? await openKeyMaterial(opening, id, newest.ciphertext) : undefined;
   await opening.confirm([allowed]);
   const facts: EventFacts = { action: 'key.read', rule, resource: keyResource(vault, ref) };
-  const publicHalf = toPublicHalf(ref.name, version, material?.publicKey);
+  const publicHalf = toPublicHalf(id, material?.publicKey);
   return audited(ctx, caller, facts, () => ({ ...toKey(key), publicHalf }));
 }
 

@@ -35,7 +35,7 @@ export async function rotateKey(ctx: VaultContext, caller: Caller, ref: KeyRef):
       if (before.id !== known.id) throw keyNotThere();
       const [at, by] = [ctx.now().getTime(), principalOf(caller)];
       const { key, facts } = await addNewestVersion(ctx, tx, { vault, before, material, at, by });
-      const publicHalf = toPublicHalf(key.name, key.current_version, material.ready.publicKey);
+      const publicHalf = toPublicHalf({ ...key, version: key.current_version }, material.ready.publicKey);
       return { value: { ...toKey(key), publicHalf }, facts: { ...facts, rule } };
     }),
   );

@@ -125,7 +125,7 @@ function change(
     const { key, facts } = before
       ? await addNewestVersion(ctx, tx, { vault, before, material, at, by })
       : await addKey(ctx, tx, { vault, asked: newKey, material, at, by });
-    const publicHalf = toPublicHalf(key.name, key.current_version, material.ready.publicKey);
+    const publicHalf = toPublicHalf({ ...key, version: key.current_version }, material.ready.publicKey);
     const changes = changesBetween(before ? fieldsOf(before) : {}, fieldsOf(key));
     const value = { ...toKey(key), publicHalf, isNew: before === undefined };
     return { value, facts: { ...facts, action: 'key.import', rule, changes } };
