@@ -26,7 +26,7 @@ import { measureSweeps } from './sweeps.ts';
  *   pnpm bench flood [full]
  *   pnpm bench sweeps
  *   pnpm bench rotation
- *   pnpm bench keys [seconds]
+ *   pnpm bench keys [seconds] [only rows with this in their name]
  */
 const seconds = Number(process.argv[2] ?? 4);
 const connectionCounts = (process.argv[3] ?? '1,16,64,256').split(',').map(Number);
