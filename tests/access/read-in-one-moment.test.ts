@@ -6,6 +6,8 @@ import { grant, newApplication, newUser } from './granting.ts';
 
 const SECRET = '/vaults/moment/secrets/apps/db';
 const NONE = '/vaults/moment/secrets/apps/none';
+const KEY = '/vaults/moment/keys/cards';
+const NO_KEY = '/vaults/moment/keys/cardz';
 
 inEachProfile((system, { admin, alice }) => {
   let count = 0;
@@ -15,6 +17,7 @@ inEachProfile((system, { admin, alice }) => {
   beforeAll(async () => {
     await alice.createVault('moment');
     await alice.putSecret('moment', 'apps/db', 'first');
+    await alice.post('/vaults/moment/keys', { name: 'cards', algorithm: 'aes-256-gcm' }).expect(201);
   });
   beforeEach(async () => {
     count += 1;
@@ -112,18 +115,56 @@ inEachProfile((system, { admin, alice }) => {
     }
   });
 
+  test('an encryption asks for the account, the grant and the key at once, and a decryption for the version too', async () => {
+    for (const { who, principal } of [user, application]) {
+      await grant(alice, 'moment', principal, { keys: ['encrypt', 'decrypt'], keyPrefix: 'car' }).expect(201);
+      const sealed = await use(who, KEY, 'encrypt', { plaintextBase64: 'AAAA' });
+      expect([sealed.status, sealed.statements]).toEqual([200, 1]);
+      const opened = await use(who, KEY, 'decrypt', { ciphertext: sealed.body.ciphertext });
+      expect([opened.status, opened.body.plaintextBase64, opened.statements]).toEqual([200, 'AAAA', 2]);
+    }
+  });
+
+  test.each<[string, number, object]>([
+    ['with a right to secrets only', 403, { secrets: ['list', 'read', 'write'] }],
+    ['with another right to keys', 403, { keys: ['decrypt'] }],
+    ['with another prefix', 404, { keys: ['encrypt'], keyPrefix: 'card_' }],
+    ['from another network', 404, { keys: ['encrypt'], allowedCidrs: ['203.0.113.0/24'] }],
+  ])('a key is not looked up for a caller who may not use it: %s', async (_what, status, granted) => {
+    for (const { who, principal } of [user, application]) {
+      await grant(alice, 'moment', principal, granted).expect(201);
+      for (const key of [KEY, NO_KEY]) {
+        const { asked, ...answer } = await use(who, key, 'encrypt', { plaintextBase64: 'AAAA' });
+        expect([answer.status, answer.statements]).toEqual([status, 1]);
+        expect(asked[0]).toMatchObject({ key_id: null, version: null, ciphertext: null });
+      }
+    }
+  });
+
   /** Reads a secret, and returns the answer with the first row of each statement that the read has waited for. */
   async function read(who: Person, path: string) {
+    return askedBy(() => who.get(path));
+  }
+
+  /** Uses a key, and returns the same. If its body arrives after the statement, the statement is repeated. */
+  async function use(who: Person, path: string, verb: string, body: object) {
+    return askedBy(() => who.post(`${path}:${verb}`, body));
+  }
+
+  async function askedBy(call: () => ReturnType<Person['get']>) {
     const asked: unknown[] = [];
+    const statements = new Set<string>();
     // The token is verified once, and the DEK is unwrapped.
-    await who.get(path);
+    await call();
     watch(async (sql, rows) => {
-      const about = /\b(session|application_credential|vault_grant|secret|secret_version)\b/;
-      if (about.test(sql)) asked.push((await rows)[0]);
+      const about = /\b(session|application_credential|vault_grant|secret|secret_version|vault_key|key_version)\b/;
+      if (!about.test(sql)) return;
+      statements.add(sql);
+      asked.push((await rows)[0]);
     });
-    const { status, body } = await who.get(path);
+    const { status, body } = await call();
     restore!();
-    return { status, body, asked };
+    return { status, body, asked, statements: statements.size };
   }
 
   /** Holds back the next answer of the database that has a grant, until `goOn`. */

@@ -562,6 +562,19 @@ inEachProfile((system, { admin, alice, bob }) => {
       expect(body.detail).toContain('at most 190 bytes');
     });
 
+    test.each([
+      ['aes-256-gcm', 'generateDataKey', { bits: 192 }, 'body.bits: must be one of 128, 256, 512'],
+      [
+        'rsa-2048',
+        'sign',
+        { messageBase64: 'AAAA', digestBase64: 'AAAA' },
+        'body.messageBase64: cannot be combined with digestBase64',
+      ],
+    ])('to %s:%s that asks for what there is not says what there is', async (name, verb, body, detail) => {
+      const refused = await alice.post(`${at(VAULT, name)}:${verb}`, body).expect(400);
+      expect(refused.body.detail).toBe(detail);
+    });
+
     test.each(['.', '..', 'a/b', 'a:b', 'a b', 'é', ''])('for a key with the name %j is refused', async (name) => {
       await alice.post(`/vaults/${VAULT}/keys`, { name, algorithm: 'ed25519' }).expect(400);
     });

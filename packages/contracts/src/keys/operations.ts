@@ -55,7 +55,8 @@ function OneOrItems<S extends Record<string, z.ZodType>>(fields: S, oneOf: (keyo
   function requireOne(given: Record<string, unknown>, context: z.RefinementCtx): void {
     const count = oneOf.filter((field) => given[field] !== undefined).length;
     if (oneOf.length === 0 || count === 1) return;
-    const message = count === 0 ? `is missing, and so is ${oneOf.slice(1).join(', ')}` : 'cannot be combined';
+    const others = oneOf.slice(1).join(', ');
+    const message = count === 0 ? `is missing, and so is ${others}` : `cannot be combined with ${others}`;
     context.addIssue({ code: 'custom', path: [oneOf[0]!], message });
   }
 }
@@ -124,7 +125,7 @@ export const rewrap = endpoint({
   response: OneOrResults(z.strictObject({ ciphertext: MadeByKey, ...Made })),
 });
 
-const dataKey = { bits: z.union([z.literal(128), z.literal(256), z.literal(512)]) };
+const dataKey = { bits: z.literal([128, 256, 512]) };
 const dataKeyBody = OneOrItems({ ...dataKey, associatedDataBase64: AssociatedData.optional(), ...derived, keyVersion });
 
 export const generateDataKey = endpoint({
