@@ -18,6 +18,13 @@ async function ask(by: Stranger, question: Record<string, string>, status = 200)
   return answer;
 }
 
+/** Asks for the proof of a read. */
+async function proveRead(by: Stranger, path: string) {
+  const { headers } = await by.get(path).expect(200);
+  const [, seq, leaf] = /^seq=(\d+) leaf=(.+)$/.exec(headers['cardea-receipt']!)!;
+  return by.get(`/audit/proofs/receipt?${new URLSearchParams({ seq: seq!, leaf: leaf! }).toString()}`);
+}
+
 async function newestAs(by: Stranger): Promise<number> {
   return ((await ask(by, { limit: '1' })).body.items as Entry[])[0]!.seq;
 }
@@ -204,6 +211,29 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     });
     await Promise.all(answers);
     await Promise.all([audit.close(), holder.close()]);
+  });
+
+  test('callers who ask much keep no record of others waiting, and are told to wait', async () => {
+    // On SQLite, nothing holds up what only reads.
+    if (system.profile === 'mini') return;
+    await alice.createVault('curious');
+    await bob.createVault('busy');
+    await bob.putSecret('busy', 's', 'v');
+    const holder = system.openDatabase('audit');
+    const statuses: number[] = [];
+    const waiting = await holder.lockingTransaction({}, async (tx) => {
+      // Questions and signatures need the index. Appends do not.
+      await tx.query('lock table audit_term in access exclusive mode');
+      const question = '/audit/entries?vault=curious&action=vault.create';
+      const many = Array.from({ length: 48 }, (_, n) => (n % 4 === 0 ? carla : alice));
+      const asked = many.flatMap((by) => [proveRead(by, '/vaults/curious'), by.get(question)]);
+      const sent = asked.map(async (answer) => void statuses.push((await answer).status));
+      await expectEventually(async () => expect(statuses).toContain(429));
+      await bob.get('/vaults/busy/secrets/s').expect(200);
+      return sent;
+    });
+    await Promise.all([...waiting, holder.close()]);
+    expect(statuses).toHaveLength(96);
   });
 
   describe('who follows the log', () => {

@@ -22,6 +22,7 @@ import { toOpenApi } from '@cardea/http/server/openapi';
 import examples from '../openapi-examples.json' with { type: 'json' };
 import { limitReads, limitRequests } from '@cardea/http/server/rate-limit';
 import type { Route } from '@cardea/http/server/route';
+import { pauseIfLong } from '@cardea/storage/long-work';
 import { recordDrop } from '@cardea/vault/refusal';
 import { translate } from '@cardea/vault/translate';
 import { createAuthenticate } from './authenticate.ts';
@@ -121,6 +122,7 @@ export function createListener(ctx: ApiContext, tokens: Tokens, keys: TokenKeys,
     bounds: createBounds(),
     lanes: createCallerLanes({ steadyMs: vault.steadyMs }),
     outsideLanes: openToOwners,
+    letOthersIn: pauseIfLong,
     unreadMsMax: ctx.unreadMsMax,
   };
   const hotSecrets = hotRoutes(vault);

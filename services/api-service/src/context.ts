@@ -43,11 +43,18 @@ export const EXPORTS_MAX = 4;
 /** Callers who wait for an entry of the audit log at once. Each has a connection to audit-service. */
 export const FOLLOWERS_MAX = 32;
 
+/** Questions about the audit log, and proofs, that are under way at once. Each has a connection to audit-service. */
+export const QUESTIONS_MAX = 2;
+export const PROOFS_MAX = 8;
+
 export interface ApiContext extends OpenVault {
   config: ApiConfig;
   logger: Logger;
   metrics: ApiMetrics;
   addresses: ClientAddresses;
+  /** Have connections of their own: a question may take long, a proof waits for a signature, and no append waits for either. */
+  questions: Client;
+  proofs: Client;
   /** Has connections of its own: a client that reads its export slowly must not delay appends. */
   exports: Client;
   /** Has connections of its own: a call that waits for an entry keeps its connection meanwhile. */
@@ -65,6 +72,10 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
   const logger = createLogger('api-service', config.logLevel);
   const identity = readTlsIdentity(config.tlsDir, 'api-service');
   const audit = { url: config.auditUrl, peer: 'audit-service', identity } as const;
+  const questions = createClient({ ...audit, connections: QUESTIONS_MAX });
+  opening.defer(() => questions.close());
+  const proofs = createClient({ ...audit, connections: PROOFS_MAX });
+  opening.defer(() => proofs.close());
   const exports = createClient({ ...audit, connections: EXPORTS_MAX });
   opening.defer(() => exports.close());
   const followers = createClient({ ...audit, connections: FOLLOWERS_MAX });
@@ -87,6 +98,8 @@ export async function createContext(config: ApiConfig, overrides: ApiOverrides =
     logger,
     metrics,
     addresses: createClientAddresses(config.trustedProxies, logger),
+    questions,
+    proofs,
     exports,
     followers,
     redis,

@@ -46,6 +46,11 @@ export interface ServerContext {
   /** Calls that wait in no lane: with them, the owner of an account ends what a thief has under way. */
   outsideLanes?: ReadonlySet<Endpoint>;
   /**
+   * Lets others in before a long list is written for a caller, if such work has kept the event loop for long. Undefined if it
+   * has not. A server of services has none: they ask for few lists.
+   */
+  letOthersIn?(key: string): Promise<void> | undefined;
+  /**
    * How long a client may take nothing of its answer, in milliseconds. Services wait without a limit: they follow each
    * other's states in answers that never end.
    */
@@ -104,13 +109,26 @@ async function answerIdentified(
     // A client can hold back the end of a body for as long as it likes: what counts is who may do this now.
     const foundNow = isLate || hasWaited ? await identify(ctx, exchange, { route, target }) : found;
     const whole = { ...input, caller: exchange.caller, found: foundNow };
-    return await route.handle(whole as Input<never, never, never, true, never>);
+    const answered = await route.handle(whole as Input<never, never, never, true, never>);
+    // The records of many requests are taken together. Without this, all their answers would be written in one turn.
+    if (isLong(answered)) await ctx.letOthersIn?.(callerKey(exchange.caller!));
+    return answered;
   });
   // The record says that something was shown. A change stands, and its record too.
   if (exchange.res.destroyed && onlyShows(endpoint.action)) throw clientGone();
   release(ctx, exchange, outcome);
   // The answer may wait for its client for long, and the body must not wait with it.
   exchange.body = undefined;
+}
+
+/** To check and to write so many items takes about a millisecond. */
+const LONG_LIST = 50;
+
+function isLong(outcome: Reply<unknown> | Audited<Reply<unknown>> | NotModified): boolean {
+  if (outcome instanceof NotModified) return false;
+  const reply = outcome instanceof Audited ? outcome.value : outcome;
+  const { items } = ('body' in reply ? (reply.body ?? {}) : {}) as { items?: unknown };
+  return Array.isArray(items) && items.length > LONG_LIST;
 }
 
 /** Runs `work` when the lane of the caller has room. Strangers have none: see `Bounds`. */

@@ -27,6 +27,7 @@ import type { Client } from '@cardea/http/client/peer-client';
 import { route } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
 import type { Queryable } from '@cardea/storage/db';
+import { Turns } from '@cardea/storage/turns';
 import { createShares } from '@cardea/http/server/shares';
 import { authorizeLog, confirmLog } from '@cardea/vault/audit-rights';
 import { authorizeSystem } from '@cardea/vault/authorize';
@@ -35,10 +36,11 @@ import type { VaultContext } from '@cardea/vault/context';
 import { isAccount, isVault } from '@cardea/vault/known-names';
 import { audited } from '@cardea/vault/record';
 import { listRecordedState } from '@cardea/vault/recorded-state';
-import { EXPORTS_MAX, FOLLOWERS_MAX } from '../context.ts';
+import { EXPORTS_MAX, FOLLOWERS_MAX, PROOFS_MAX, QUESTIONS_MAX } from '../context.ts';
 
 interface AuditClients {
-  auditService: Client;
+  questions: Client;
+  proofs: Client;
   exports: Client;
   followers: Client;
   /** Ends all waits when the service stops. */
@@ -50,12 +52,22 @@ const TEXT_TYPE = 'text/plain; charset=utf-8';
 /** How much longer than its wait a call may take. */
 const ANSWER_MS = 5 * SECOND_MS;
 
+// A question keeps audit-service from appending for some milliseconds, again and again. So a caller has one at a time.
+const ASKED = { waitingMax: 128, ownWaitingMax: 32, waitMs: 15 * SECOND_MS };
+
 /**
  * The audit log for admins and ceos, and for the owners of a vault what happened in it. audit-service knows only
  * services, so the right of the caller is checked here: before the question, and again once the answer is there, because
  * audit-service may take its time (I8).
  */
-export function auditRoutes(ctx: VaultContext, { auditService, exports, followers, stopping }: AuditClients): Route[] {
+export function auditRoutes(ctx: VaultContext, clients: AuditClients): Route[] {
+  const { questions, proofs, exports, followers, stopping } = clients;
+  const questionTurns = new Turns({
+    ...ASKED,
+    atOnce: QUESTIONS_MAX,
+    refuse: tooMany('questions about the audit log'),
+  });
+  const proofTurns = new Turns({ ...ASKED, atOnce: PROOFS_MAX, ownAtOnce: 2, refuse: tooMany('proofs') });
   const exportsAtOnce = createShares({ each: 1, together: EXPORTS_MAX, what: 'exports of the audit log' });
   const waitsAtOnce = createShares({ each: 4, together: FOLLOWERS_MAX, what: 'waits for the audit log' });
 
@@ -63,7 +75,7 @@ export function auditRoutes(ctx: VaultContext, { auditService, exports, follower
     const hold = waitsAtOnce.hold(callerKey(caller));
     hold.take(1);
     try {
-      return await list(caller, query, followers);
+      return await list(caller, query, (asked) => ask(ctx, followers, asked, stopping));
     } catch (error) {
       if (stopping.aborted) throw new AppError('unavailable', 'this service stops: ask again', { cause: error });
       throw error;
@@ -72,38 +84,52 @@ export function auditRoutes(ctx: VaultContext, { auditService, exports, follower
     }
   }
 
-  async function list(caller: Caller, query: EntryQuery, client: Client): Promise<Audited<{ body: EntryPage }>> {
+  function listNow(caller: Caller, query: EntryQuery): Promise<Audited<{ body: EntryPage }>> {
+    return list(caller, query, (asked) =>
+      questionTurns.take(() => ask(ctx, questions, asked, stopping), callerKey(caller)),
+    );
+  }
+
+  async function list(
+    caller: Caller,
+    query: EntryQuery,
+    answerTo: (asked: InternalEntryQuery) => Promise<EntryPage>,
+  ): Promise<Audited<{ body: EntryPage }>> {
     const allowed = await authorizeLog(ctx, caller, query.vault);
     const { rule, vault } = allowed;
     const asked = vault ? { ...query, vault: undefined, vaultId: vault.id } : query;
     const resource = vault ? { resource: { vault: vault.name, vaultId: vault.id } } : {};
     // Before the record: a question without an answer is refused, and shows nothing.
-    const body = await ask(ctx, client, asked, stopping);
+    const body = await answerTo(asked);
     await confirmLog(ctx, caller, allowed);
     return audited(ctx, caller, { action: 'audit.read', rule, ...resource }, () => ({ body }));
   }
 
+  function prove<T>(caller: Caller, work: () => Promise<T>): Promise<T> {
+    return proofTurns.take(work, callerKey(caller));
+  }
+
   return [
     route(listAuditEntries, ({ caller, query }) =>
-      query.waitSeconds === undefined ? list(caller, query, auditService) : listWaiting(caller, query),
+      query.waitSeconds === undefined ? listNow(caller, query) : listWaiting(caller, query),
     ),
 
     route(proveAuditInclusion, async ({ caller, query }) => {
       const { rule } = authorizeSystem(caller, 'audit.read');
-      const body = proofOf(await auditService.call(proveInclusion, { query }));
+      const body = proofOf(await prove(caller, () => proofs.call(proveInclusion, { query })));
       await confirmRights(ctx, ctx.db, caller, []);
       return audited(ctx, caller, { action: 'audit.read', rule }, () => ({ body }));
     }),
 
     route(proveAuditConsistency, async ({ caller, query }) => {
       const { rule } = authorizeSystem(caller, 'audit.read');
-      const body = proofOf(await auditService.call(proveConsistency, { query }));
+      const body = proofOf(await prove(caller, () => proofs.call(proveConsistency, { query })));
       await confirmRights(ctx, ctx.db, caller, []);
       return audited(ctx, caller, { action: 'audit.read', rule }, () => ({ body }));
     }),
 
     route(proveAuditReceipt, async ({ caller, query }) => {
-      const { proof: text, refused } = await auditService.call(proveReceipt, { query });
+      const { proof: text, refused } = await prove(caller, () => proofs.call(proveReceipt, { query }));
       // Whoever does not have the receipt of an entry learns nothing about it.
       if (text === undefined)
         throw new AppError('not_found', refused?.message ?? 'there is no such receipt', { rule: 'default-deny' });
@@ -114,7 +140,7 @@ export function auditRoutes(ctx: VaultContext, { auditService, exports, follower
 
     route(readAuditCheckpoint, async ({ caller }) => {
       const { rule } = authorizeSystem(caller, 'audit.read');
-      const text = await auditService.text(readCheckpoint.path);
+      const text = await prove(caller, () => proofs.text(readCheckpoint.path));
       await confirmRights(ctx, ctx.db, caller, []);
       return audited(ctx, caller, { action: 'audit.read', rule }, () => ({ text, contentType: TEXT_TYPE }));
     }),
@@ -150,6 +176,13 @@ export function auditRoutes(ctx: VaultContext, { auditService, exports, follower
       { atOnce: exportsAtOnce, mayBegin: async ({ caller }) => authorizeSystem(caller, 'audit.export') },
     ),
   ];
+}
+
+function tooMany(what: string) {
+  return (isOwn: boolean) => {
+    const message = `${isOwn ? 'you have' : 'all callers together have'} too many ${what} under way: repeat the call`;
+    return new AppError('rate_limited', message, { rule: 'under-way', retryAfterSeconds: 2 });
+  };
 }
 
 /** @throws AppError `invalid_request` for a question that has no answer */

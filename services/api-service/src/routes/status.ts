@@ -8,12 +8,12 @@ import { readStatus } from '@cardea/vault/status/status';
 import type { StatusSources } from '@cardea/vault/status/status';
 import type { ApiContext } from '../context.ts';
 
-export function statusRoutes(ctx: Pick<ApiContext, 'vault' | 'queue' | 'kekService' | 'auditService'>): Route[] {
-  const { vault, queue, kekService, auditService } = ctx;
+export function statusRoutes(ctx: Pick<ApiContext, 'vault' | 'queue' | 'kekService' | 'proofs'>): Route[] {
+  const { vault, queue, kekService, proofs } = ctx;
   const sources: StatusSources = {
     queue,
     isSealed: async () => (await kekService.call(sealStatus, {})).sealed,
-    auditHead: () => auditHead(auditService),
+    auditHead: () => auditHead(proofs),
   };
   return [
     route(contract, async ({ caller }) => {

@@ -1,6 +1,7 @@
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { callerKey } from '@cardea/contracts/caller-key';
+import { pauseIfLong } from '@cardea/storage/long-work';
 import { authorize } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { fromCursor } from '../../cursor.ts';
@@ -49,13 +50,16 @@ export async function listSecrets(
   caller: Caller,
   { vault: name, ...request }: { vault: string } & ListRequest,
 ): Promise<Audited<Page<ListedSecret | Folded>>> {
+  // On SQLite, many lists at once would be read in one turn of the event loop.
+  const pause = pauseIfLong(callerKey(caller));
+  if (pause) await pause;
   const allowed = await authorize(ctx, caller, 'secret.list', { vault: name });
   const { vault, rule, pathPrefix } = allowed;
   const visible = { id: vault.id, name: vault.name, pathPrefix };
   const page = await pageFor(ctx, visible, { ...request, by: callerKey(caller) });
   const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
-  // A search may have given way to others for a while.
-  const rights = request.q === undefined ? [] : [allowed];
+  // It may have given way to others for a while.
+  const rights = request.q === undefined && !pause ? [] : [allowed];
   return audited(ctx, caller, { action: 'secret.list', rule, resource }, () => page, rights);
 }
 
