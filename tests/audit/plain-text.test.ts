@@ -1,7 +1,7 @@
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { expect, test } from '@jest/globals';
 
-inEachProfile((_system, { admin, alice }) => {
+inEachProfile((system, { admin, alice }) => {
   test.each(['\u0000', '\n', '\u0085', '\u2028', '\u2029', '\u202e', '\u2066', '\u200e'])(
     'no text that the audit log shows has the character %j: descriptions and metadata are refused with it',
     async (hidden) => {
@@ -24,4 +24,10 @@ inEachProfile((_system, { admin, alice }) => {
       }
     },
   );
+
+  test('a stranger writes no command of a terminal into the log by the name of their program', async () => {
+    const refused = await system.stranger.get('/nothing').set('User-Agent', 'curl\u009b2J\u0085/8').expect(404);
+    const [entry] = await admin.auditEntries({ requestId: refused.headers['x-request-id']! });
+    expect(entry!.event.source?.userAgent).toBe('curl\ufffd2J\ufffd/8');
+  });
 });

@@ -22,7 +22,8 @@ export function createAuthenticate(
   addresses: ClientAddresses,
 ) {
   function stranger(req: IncomingMessage, requestId: string): Caller {
-    const userAgent = req.headers['user-agent']?.slice(0, 256);
+    // Whoever sends a request writes this text, and the log shows it: on a terminal, U+009B begins a command.
+    const userAgent = req.headers['user-agent']?.slice(0, 256).replaceAll(/\p{Cc}/gu, '\ufffd');
     return {
       actor: { id: 'anonymous', type: 'anonymous' },
       source: { ip: addresses.of(req), ...(userAgent ? { userAgent } : {}) },
