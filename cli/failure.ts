@@ -1,5 +1,6 @@
 import { CardeaError } from '@cardea/client';
 import { CommanderError } from 'commander';
+import { printable } from './output.ts';
 
 /** The exit codes of the command, as `cardea --help` lists them. */
 export const EXIT = {
@@ -82,7 +83,7 @@ function details({ code, status, requestId, errors }: CardeaError): string {
   return [`code ${code}`, `status ${status ?? 'none'}`, `request ${requestId ?? 'none'}`, ...wrong].join(', ');
 }
 
-/** Writes a line for people to stderr, so that it is in nobody's data. */
+/** Writes a line for people to stderr, so that it is in nobody's data. Part of it may be what a server has answered. */
 export function say(message: string): void {
-  process.stderr.write(`cardea: ${message}\n`);
+  process.stderr.write(`cardea: ${message.split('\n').map(printable).join('\n')}\n`);
 }

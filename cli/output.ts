@@ -17,12 +17,12 @@ const ROWS_AT_ONCE = 500;
 export function createOutput({ json }: { json: boolean }): Output {
   if (json) {
     return {
-      object: (value) => line(JSON.stringify(value)),
+      object: (value) => line(toJson(value)),
       async table(items) {
-        for await (const item of items) line(JSON.stringify(item));
+        for await (const item of items) line(toJson(item));
       },
       done(_sentence, value) {
-        if (value) line(JSON.stringify(value));
+        if (value) line(toJson(value));
       },
     };
   }
@@ -42,7 +42,7 @@ export function createOutput({ json }: { json: boolean }): Output {
       }
       print(rows);
     },
-    done: (sentence) => line(sentence),
+    done: (sentence) => line(printable(sentence)),
   };
 }
 
@@ -69,9 +69,20 @@ function cell(value: unknown): string {
   return printable(typeof value === 'string' ? value : JSON.stringify(value));
 }
 
-/** Replaces control characters, and those that change the direction of text. */
+/** Control characters, and those that change the direction of text. */
+const COMMANDS = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+
+/** Replaces characters that a terminal would obey: somebody else has written the text. */
 export function printable(text: string): string {
-  return text.replaceAll(/[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, '\ufffd');
+  return text.replaceAll(COMMANDS, '\ufffd');
+}
+
+/** JSON that says the same, and that a terminal does not obey. JSON itself escapes only some control characters. */
+function toJson(value: object): string {
+  return JSON.stringify(value).replaceAll(
+    COMMANDS,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 function line(text: string): void {

@@ -6,6 +6,7 @@ import type { Client } from '@cardea/client';
 import { act, describe } from '../command.ts';
 import { usage } from '../failure.ts';
 import type { Columns } from '../output.ts';
+import { printValue } from '../print-value.ts';
 
 type Filters = NonNullable<Parameters<Client['audit']['entries']>[0]>;
 type Entry = ReturnType<Client['audit']['entries']> extends AsyncIterable<infer Item> ? Item : never;
@@ -70,7 +71,7 @@ export function addAudit(program: Command): void {
     async ({ cardea, output, json }) => {
       const checkpoint = await cardea.audit.checkpoint();
       if (json) output.object({ checkpoint });
-      else process.stdout.write(checkpoint);
+      else printValue(new TextEncoder().encode(checkpoint), 'the checkpoint', 'Use a pipe, or --json');
     },
   );
 

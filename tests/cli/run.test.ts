@@ -17,7 +17,9 @@ beforeAll(async () => {
   await alice.put('/vaults/env/secrets/binary/key', { value: '/wA=', encoding: 'base64' }).expect(201);
   await alice.putSecret('env', 'clash/a-b', '1');
   await alice.putSecret('env', 'clash/a_b', '2');
-  await alice.putSecret('env', 'evil/ld-preload', '/tmp/evil.so');
+  for (const name of ['evil/ld-preload', 'trust/ssl-cert-file', 'server/cardea-url']) {
+    await alice.putSecret('env', name, '/tmp/evil.so');
+  }
 });
 beforeEach(async () => {
   terminal.env['CARDEA_URL'] = system.url;
@@ -97,8 +99,14 @@ test('a value that no variable can hold is refused, with the ways out', async ()
 test('two secrets of one variable, and variables that choose what code runs, are refused until they are named', async () => {
   const clash = await run('--vault', 'env', '--prefix', 'clash', '--', 'env');
   expect([clash.code, clash.stderr]).toEqual([2, expect.stringContaining('would both be A_B')]);
-  const evil = await run('--vault', 'env', '--prefix', 'evil', '--', 'env');
-  expect([evil.code, evil.stderr]).toEqual([2, expect.stringContaining('says what code programs run')]);
+  for (const prefix of ['evil', 'trust', 'server']) {
+    const evil = await run('--vault', 'env', '--prefix', prefix, '--', 'env');
+    expect([prefix, evil.code, evil.stderr]).toEqual([
+      prefix,
+      2,
+      expect.stringContaining('says what code programs run'),
+    ]);
+  }
   const mapped = await run('--map', 'LIBRARY=env/evil/ld-preload', '--', 'printenv', 'LIBRARY');
   expect(mapped.stdout).toBe('/tmp/evil.so\n');
 });

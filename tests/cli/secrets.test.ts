@@ -1,7 +1,9 @@
 import { readFileSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { useSystem } from '@cardea/testkit/use-system';
-import { beforeEach, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { shown, useTerminal } from './terminal.ts';
 
 const [system] = useSystem('mini');
@@ -136,6 +138,42 @@ test('each kind of failure has its exit code and says what to do next', async ()
     await system.as('admin')
   ).auditEntries({ vault: 'codes', action: 'secret.read', decision: 'deny' });
   expect(refused.stderr).toContain(record!.event.requestId!);
+});
+
+describe('a server that is not what it seems', () => {
+  let answer: { status: number; type: string; body: string };
+  const server = createServer((_req, res) => {
+    res.writeHead(answer.status, { 'Content-Type': answer.type }).end(answer.body);
+  });
+  beforeAll(() => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve)));
+  afterAll(() => new Promise((resolve) => server.close(resolve)));
+  const ask = (words: string[], how = {}) => {
+    const { port } = server.address() as AddressInfo;
+    return terminal.cardea(['--url', `http://127.0.0.1:${port}`, ...words], how);
+  };
+
+  test('stores nothing with a page to sign in to a network, and the command says so', async () => {
+    answer = { status: 200, type: 'text/html', body: '<html>Welcome!</html>' };
+    const put = await ask(['put', 'a/b'], { stdin: 'v' });
+    expect([put.code, put.stdout]).toEqual([7, '']);
+    expect(put.stderr).toContain("the answer is 200, and not Cardea's. It may have been done");
+    expect((await ask(['audit', 'checkpoint'])).code).toBe(7);
+  });
+
+  test('moves no cursor with an error, and an error that nobody knows is none of success', async () => {
+    const problem = { code: 'constructor', detail: 'a\u001b[2J\u009b31mb\u202e' };
+    answer = { status: 400, type: 'application/problem+json', body: JSON.stringify(problem) };
+    const { code, stderr } = await ask(['vault', 'list']);
+    expect([code, stderr]).toEqual([2, 'cardea: a\ufffd[2J\ufffd31mb\ufffd.\n']);
+  });
+
+  test('moves no cursor with JSON, which says the same', async () => {
+    const item = { name: 'a', description: '\u009b31m\u202e\u007f' };
+    answer = { status: 200, type: 'application/json', body: JSON.stringify({ items: [item] }) };
+    const { stdout } = await ask(['vault', 'list', '--json']);
+    expect(stdout).toMatch(/^[\x20-\x7e]+\n$/);
+    expect(JSON.parse(stdout)).toEqual(item);
+  });
 });
 
 test('a server that is away is 7', async () => {

@@ -56,6 +56,19 @@ test('a change that ended with an error of the server may be done and is not rep
   expect(await recorded('secret.write', 'failed')).toEqual(['allow']);
 });
 
+const page = () => new Response('<html>Sign in to this network</html>', { headers: { 'Content-Type': 'text/html' } });
+
+test('a success that is not of Cardea is none: a read is repeated, and a change may be done', async () => {
+  await alice.createVault('portal');
+  const { client, replaceAnswer } = ofAlice();
+  replaceAnswer(/:generate$/, page());
+  await expect(client.secrets.generate('portal/a')).rejects.toMatchObject({ code: 'unavailable', mayBeDone: true });
+  replaceAnswer(/^GET/, page());
+  expect(await client.secrets.get('portal/a')).toMatchObject({ version: 1 });
+  replaceAnswer(/^GET/, page());
+  await expect(client.audit.export()).rejects.toMatchObject({ code: 'access_denied' });
+});
+
 test('what makes something new each time is not repeated', async () => {
   await alice.createVault('made');
   const { client, sent, loseAnswers } = ofAlice();

@@ -9,6 +9,8 @@ export interface Call<E extends Endpoint = Endpoint> {
   path: string;
   /** Whether a second call changes nothing more, so that it may be repeated although the first may have been done. */
   repeats: boolean;
+  /** Whether the answer is text. Otherwise it is JSON. */
+  isText?: boolean;
   /** Only for the compiler. */
   endpoint?: E;
 }

@@ -54,13 +54,41 @@ export async function errorOf(response: Response): Promise<CardeaError> {
     retryAfterSeconds: Number.isFinite(seconds) ? seconds : undefined,
     errors: problem?.errors,
   };
-  if (problem) return new CardeaError(problem.code, problem.detail, options);
+  if (problem) return new CardeaError(knownCode(problem.code, status), problem.detail, options);
+  return notOfCardea(response, options);
+}
+
+const known: Record<ErrorCode, true> = {
+  invalid_request: true,
+  unauthenticated: true,
+  access_denied: true,
+  not_found: true,
+  method_not_allowed: true,
+  conflict: true,
+  gone: true,
+  precondition_failed: true,
+  too_large: true,
+  unsupported_media_type: true,
+  rate_limited: true,
+  internal: true,
+  unavailable: true,
+  sealed: true,
+};
+
+/** Programs decide by the code, so it is one of those that they know, whoever answered. */
+function knownCode(code: string, status: number): ErrorCode {
+  if (Object.hasOwn(known, code)) return code as ErrorCode;
+  return status < 500 ? 'invalid_request' : 'internal';
+}
+
+/** The error for an answer of somebody in between. A page to sign in to a network has the status 200. */
+export function notOfCardea({ status }: Response, options: CardeaErrorOptions = { status }): CardeaError {
   const code = status === 429 ? 'rate_limited' : 'unavailable';
   return new CardeaError(code, `the answer is ${status}, and not Cardea's`, options);
 }
 
 interface Problem {
-  code: ErrorCode;
+  code: string;
   detail: string;
   requestId?: string;
   errors?: FieldError[];

@@ -59,8 +59,9 @@ function isRefusedEarly({ code }: CardeaError): boolean {
   return code === 'rate_limited' || code === 'sealed';
 }
 
+// A status of success in an answer that is not Cardea's says nothing either way.
 function isUncertain({ code, status }: CardeaError): boolean {
-  return code === 'unavailable' && (status === undefined || status >= 500);
+  return code === 'unavailable' && (status === undefined || status < 300 || status >= 500);
 }
 
 function asMayBeDone(error: CardeaError): CardeaError {

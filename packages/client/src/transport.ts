@@ -1,7 +1,7 @@
 import type { Endpoint } from '@cardea/contracts/endpoint';
 import { fillPath, toHeaders, toSearch } from './call.ts';
 import type { AnswerOf, Call, Conditions, RequestOf } from './call.ts';
-import { CardeaError, errorOf } from './errors.ts';
+import { CardeaError, errorOf, notOfCardea } from './errors.ts';
 import { REPEATS, repeat } from './repeat.ts';
 import type { RepeatOptions } from './repeat.ts';
 
@@ -64,7 +64,7 @@ export class Transport {
   ): Promise<Answer<AnswerOf<E>>> {
     const receive = async (response: Response) => {
       const { status, headers } = response;
-      const body = (await readBody(response)) as AnswerOf<E>;
+      const body = (await readBody(response, call)) as AnswerOf<E>;
       return { status, headers, body };
     };
     return await this.#repeated(call, request, { receive, tokens, ...options });
@@ -150,13 +150,18 @@ interface Prepared {
   conditions: Conditions | undefined;
 }
 
-async function streamOf({ body }: Response): Promise<ReadableStream<Uint8Array>> {
-  return body ?? new Blob([]).stream();
+async function streamOf(response: Response): Promise<ReadableStream<Uint8Array>> {
+  if (isOfType(response, 'text/html')) throw notOfCardea(response);
+  return response.body ?? new Blob([]).stream();
 }
 
-async function readBody(response: Response): Promise<unknown> {
+async function readBody(response: Response, { isText = false }: Pick<Call, 'isText'>): Promise<unknown> {
   if (response.status === 204 || response.status === 304) return undefined;
+  if (!isOfType(response, isText ? 'text/plain' : 'application/json')) throw notOfCardea(response);
   const text = await response.text();
-  const isJson = response.headers.get('Content-Type')?.startsWith('application/json') === true;
-  return isJson ? (JSON.parse(text) as unknown) : text;
+  return isText ? text : (JSON.parse(text) as unknown);
+}
+
+function isOfType({ headers }: Response, type: string): boolean {
+  return headers.get('Content-Type')?.split(';')[0]?.trim() === type;
 }

@@ -8,10 +8,10 @@ import type { CallOptions } from '../transport.ts';
 
 const calls = {
   entries: call<typeof audit.listAuditEntries>('GET', '/audit/entries'),
-  checkpoint: call<typeof audit.readAuditCheckpoint>('GET', '/audit/checkpoint'),
+  checkpoint: { ...call<typeof audit.readAuditCheckpoint>('GET', '/audit/checkpoint'), isText: true },
   proveInclusion: call<typeof audit.proveAuditInclusion>('GET', '/audit/proofs/inclusion'),
   proveConsistency: call<typeof audit.proveAuditConsistency>('GET', '/audit/proofs/consistency'),
-  proveReceipt: call<typeof audit.proveAuditReceipt>('GET', '/audit/proofs/receipt'),
+  proveReceipt: { ...call<typeof audit.proveAuditReceipt>('GET', '/audit/proofs/receipt'), isText: true },
   export: call<typeof audit.exportAuditLog>('GET', '/audit/export'),
   state: call<typeof audit.exportAuditedState>('GET', '/audit/state'),
 };
