@@ -30,6 +30,9 @@ const commands = [
   'deploy/stack/stack-main.ts',
   'deploy/make-certificates.ts',
   'deploy/migrate.ts',
+  'deploy/backup/backup-main.ts',
+  'deploy/backup/restore-main.ts',
+  'services/audit-service/src/check-log-main.ts',
   'services/kek-service/src/seal-main.ts',
   'services/kek-service/src/operator-main.ts',
   'services/api-service/src/recover-admin-main.ts',
@@ -44,7 +47,7 @@ describe('makes nothing when it is asked for help, and answers an unknown option
   test('every command that package.json gives to an operator is in this list', async () => {
     const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { scripts: object };
     const operators = Object.entries(scripts).filter(([name]) =>
-      ['start', 'stack', 'seal', 'operator', 'recover-admin', 'new-log'].includes(name),
+      ['start', 'stack', 'seal', 'operator', 'recover-admin', 'new-log', 'backup', 'restore'].includes(name),
     );
     for (const [, line] of operators) expect(commands).toContain((line as string).split(' ').at(-1));
   });

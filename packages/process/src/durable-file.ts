@@ -17,7 +17,7 @@ export async function replaceFile(path: string, content: string, mode: number): 
  * Creates the file at `path`, which must not exist, with `mode` from its first byte on. Resolves once its content is
  * durable. Its name is durable after `syncFolder`.
  */
-export async function writeNewFile(path: string, content: string, mode: number): Promise<void> {
+export async function writeNewFile(path: string, content: string | Uint8Array, mode: number): Promise<void> {
   const file = await open(path, 'wx', mode);
   try {
     await file.writeFile(content);

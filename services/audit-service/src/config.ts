@@ -75,6 +75,17 @@ export function readNewLogConfig(env: NodeJS.ProcessEnv): Pick<AuditConfig, 'fol
   return { folder: join(settings.CARDEA_DATA_DIR, 'audit'), origin: settings.CARDEA_AUDIT_ORIGIN };
 }
 
+/** What a command needs of a log that no audit-service has open, in profile mini. */
+export type StoredLog = Pick<AuditConfig, 'folder' | 'origin' | 'allowFsyncOff'> & { database: string };
+
+/** Reads the settings of a log on this disk. @throws StartError that names every wrong variable */
+export function readStoredLog(env: NodeJS.ProcessEnv): StoredLog {
+  const fields = { CARDEA_DATA_DIR: true, CARDEA_AUDIT_ORIGIN: true } as const;
+  const { CARDEA_DATA_DIR, CARDEA_AUDIT_ORIGIN: origin } = readConfig(Settings.pick(fields), env);
+  const folder = join(CARDEA_DATA_DIR, 'audit');
+  return { folder, origin, database: join(folder, 'audit.db'), allowFsyncOff: false };
+}
+
 function databasesOf(settings: z.output<typeof Settings>): Pick<AuditConfig, 'database' | 'readDatabase'> {
   const { CARDEA_READ_DATABASE_URL: readUrl } = settings;
   const common = { ca: settings.CARDEA_DATABASE_CA_FILE, connections: settings.CARDEA_DATABASE_CONNECTIONS };

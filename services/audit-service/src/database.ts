@@ -25,7 +25,9 @@ export interface AuditDatabases {
  * handles a failed commit.
  * @throws DbUnavailable, SchemaRefused
  */
-export async function openAuditDatabases(config: AuditConfig): Promise<AuditDatabases> {
+export async function openAuditDatabases(
+  config: Pick<AuditConfig, 'database' | 'readDatabase' | 'allowFsyncOff'>,
+): Promise<AuditDatabases> {
   const { database, readDatabase, allowFsyncOff } = config;
   const db = await openDatabase({ target: database, migrations, allowFsyncOff, onCommitError: rethrow });
   if (typeof database === 'string') return { db, readDb: db, close: () => db.close() };

@@ -1,0 +1,76 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+import { StartError } from '@cardea/process/config';
+import { syncFolder } from '@cardea/process/durable-file';
+
+import { ARCHIVES, unpack } from './archives.ts';
+import { errorOutput } from '../settings-check.ts';
+
+const checkLog = fileURLToPath(new URL('../../services/audit-service/src/check-log-main.ts', import.meta.url));
+// In the data folder, so that the last step only renames.
+const UNFINISHED = '.restoring';
+
+/**
+ * Brings a backup into an empty data folder. Nothing but an unfinished folder is there before all of it is checked: the
+ * files against their manifest, and the log against its chain, its tree and its last checkpoint.
+ * @returns when the backup was made, and what was found out about its log
+ * @throws StartError
+ */
+export async function restore(source: string, dataDir: string): Promise<{ madeAt: string; log: string }> {
+  for (const archive of ARCHIVES) {
+    const path = join(source, archive);
+    if (!existsSync(path)) throw new StartError(`There is no ${path}: put both archives of a backup into one folder.`);
+  }
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  await refuseUsed(dataDir);
+  const unfinished = join(dataDir, UNFINISHED);
+  await rm(unfinished, { recursive: true, force: true });
+  await mkdir(unfinished, { mode: 0o700 });
+  try {
+    const found = await bringBack(source, unfinished);
+    await refuseUsed(dataDir);
+    for (const folder of ['kek', 'audit', 'api']) await rename(join(unfinished, folder), join(dataDir, folder));
+    await syncFolder(dataDir);
+    return found;
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
+}
+
+async function refuseUsed(dataDir: string): Promise<void> {
+  const others = (await readdir(dataDir)).filter((name) => name !== UNFINISHED);
+  if (others.length === 0) return;
+  throw new StartError(
+    `${dataDir} is not empty (${others.slice(0, 3).join(', ')}), and nothing there is overwritten: move it away, or set CARDEA_DATA_DIR to another folder.`,
+  );
+}
+
+async function bringBack(source: string, folder: string): Promise<{ madeAt: string; log: string }> {
+  const ids = [];
+  for (const archive of ARCHIVES) ids.push(await unpack(join(source, archive), folder));
+  const [data, keys] = ids;
+  if (data!.backup !== keys!.backup) {
+    throw new StartError(`The archives in ${source} are of two backups, of ${data!.madeAt} and ${keys!.madeAt}.`);
+  }
+  // As the first start of kek-service leaves it. The archive has it writable, as tar may have to replace it.
+  const sealKey = join(folder, 'kek/seal-key');
+  if (existsSync(sealKey)) await chmod(sealKey, 0o400);
+  return { madeAt: data!.madeAt, log: await checkedLog(folder) };
+}
+
+async function checkedLog(folder: string): Promise<string> {
+  const env = { ...process.env, CARDEA_DATA_DIR: folder };
+  const args = ['--disable-warning=ExperimentalWarning', checkLog];
+  try {
+    return (await promisify(execFile)(process.execPath, args, { env })).stdout;
+  } catch (error) {
+    throw new StartError(`The audit log of the backup is not as it was signed: ${errorOutput(error)}`, {
+      cause: error,
+    });
+  }
+}
