@@ -54,9 +54,7 @@ export async function dropSeal(ctx: KekContext, caller: Caller, id: string): Pro
     const others = seals.filter((seal) => seal !== entry);
     if (others.length === 0) throw new AppError('conflict', 'a keyring keeps one seal', { rule: 'last-seal' });
     if (!others.some((seal) => ctx.seal.isProven(seal.id))) throw unproven();
-    const changes = changesBetween(sealFields(toSeal(entry)), {});
-    const facts = { action: 'seal.remove', reason: entry.type, changes, resource: { name: id } } as const;
-    const change = { seals: others, facts };
+    const change = { seals: others, facts: removalOf(toSeal(entry)) };
     if (entry.type !== 'file') return { value: undefined, change };
     // In the turn of the change: later, this would delete the key of a new seal by a file.
     return { value: undefined, change, afterwards: () => removeSealKey(ctx.folder) };
@@ -67,6 +65,12 @@ export async function dropSeal(ctx: KekContext, caller: Caller, id: string): Pro
 export function additionOf(seal: Seal): EventFacts {
   const changes = changesBetween({}, sealFields(seal));
   return { action: 'seal.add', reason: seal.type, changes, resource: { name: seal.id } };
+}
+
+/** What is recorded of a seal that is removed. */
+export function removalOf(seal: Seal): EventFacts {
+  const changes = changesBetween(sealFields(seal), {});
+  return { action: 'seal.remove', reason: seal.type, changes, resource: { name: seal.id } };
 }
 
 /** What may be told of a seal. */

@@ -2,6 +2,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { IntegrityError } from '@cardea/crypto/envelope';
 import { uuidv7 } from '@cardea/crypto/ids';
+import { passphraseCost } from '@cardea/crypto/password';
 import { StartError } from '@cardea/process/config';
 import { keyringFolder } from './first-keyring.ts';
 import type { SealConfig } from './first-keyring.ts';
@@ -9,13 +10,13 @@ import { acceptKeyring, createFileStore } from './keyring/file-store.ts';
 import { recordsOf } from './keyring/format.ts';
 import type { KeyringDocument, SealEntry } from './keyring/format.ts';
 import type { Keyring } from './keyring/keyring.ts';
-import { additionOf, toSeal } from './manage-seals.ts';
+import { additionOf, removalOf, toSeal } from './manage-seals.ts';
 import { nextGeneration } from './next-generation.ts';
 import { openAtStart, openBySealKey } from './open-at-start.ts';
 import { makeFileSeal } from './seals/file.ts';
 import { enterSeal } from './seals/new-seal.ts';
 import type { NewSeal } from './seals/new-seal.ts';
-import { derivePassphraseSealKey } from './seals/passphrase.ts';
+import { derivePassphraseSealKey, makePassphraseSeal } from './seals/passphrase.ts';
 import { combineShares, findShare, makeShamirSeal } from './seals/shamir.ts';
 import { parseShare, setIdOf } from './seals/share-text.ts';
 
@@ -57,6 +58,45 @@ export async function addFileSeal(offline: Offline): Promise<void> {
     if (seals.some(({ type }) => type === 'file')) throw new StartError('The keyring has a seal by a file already.');
     return makeFileSeal(keyringFolder(offline.config));
   });
+}
+
+/**
+ * Puts a seal by the second passphrase in the place of the one that the first passphrase opens. The new one is proven
+ * before it is written, and the old one is removed after it: a crash leaves both.
+ * @throws StartError
+ */
+export async function changePassphrase({ config, now }: Offline, current: string, next: string): Promise<void> {
+  const store = storeOf(config);
+  const { document, isRecorded } = await store.read();
+  const { keyring, entry: old } = await findByPassphrase(document, current);
+  const id = uuidv7(now);
+  const made = await newPassphraseSeal(next);
+  const entry = enterSeal(made, keyring.rootKey, { id, createdAt: new Date(now).toISOString() });
+
+  const added = nextGeneration(
+    keyring,
+    { seals: [...document.seals, entry], facts: additionOf(toSeal(entry)) },
+    { caller: operator, waiting: isRecorded ? [] : recordsOf(document), now },
+  );
+  keyring.close();
+  const { keyring: proven } = await findByPassphrase(added, next);
+  const removed = nextGeneration(
+    proven,
+    { seals: added.seals.filter((seal) => seal.id !== old.id), facts: removalOf(toSeal(old)) },
+    { caller: operator, waiting: recordsOf(added), now },
+  );
+  proven.close();
+  await store.replace(document.generation, added);
+  await store.replace(added.generation, removed);
+}
+
+async function newPassphraseSeal(passphrase: string): Promise<NewSeal> {
+  try {
+    return await makePassphraseSeal(passphrase, passphraseCost);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new StartError(`Nothing was changed: ${cause.message}.`, { cause });
+  }
 }
 
 /** Says what a share is, and whether the keyring knows it as genuine. @throws StartError if it is not */
@@ -135,10 +175,18 @@ async function openByShares(document: KeyringDocument, lines: string[]): Promise
 }
 
 async function openByPassphrase(document: KeyringDocument, passphrase: string): Promise<Keyring> {
+  return (await findByPassphrase(document, passphrase)).keyring;
+}
+
+async function findByPassphrase(
+  document: KeyringDocument,
+  passphrase: string,
+): Promise<{ keyring: Keyring; entry: SealEntry }> {
   for (const entry of document.seals) {
     if (entry.type !== 'passphrase') continue;
     try {
-      return openBySealKey(await derivePassphraseSealKey(passphrase, entry), entry, document);
+      const sealKey = await derivePassphraseSealKey(passphrase, entry);
+      return { keyring: openBySealKey(sealKey, entry, document), entry };
     } catch (error) {
       if (!(error instanceof IntegrityError)) throw error;
     }

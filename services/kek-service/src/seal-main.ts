@@ -1,5 +1,5 @@
 // Works on a keyring that no kek-service has open:
-//   pnpm seal status | generate-shares <shares> <threshold> | add-file | check-share | accept-keyring
+//   pnpm seal status | change-passphrase | generate-shares <shares> <threshold> | add-file | check-share | accept-keyring
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -7,15 +7,24 @@ import { PASSPHRASE_CHARACTERS, SHARES_MAX } from '@cardea/contracts/seal-api';
 import { checkedArguments } from '@cardea/process/arguments';
 import { StartError } from '@cardea/process/config';
 import { runToEnd } from '@cardea/process/run';
-import { acceptAsNewest, addFileSeal, checkShare, describeSeals, generateShares } from './seal-commands.ts';
+import {
+  acceptAsNewest,
+  addFileSeal,
+  changePassphrase,
+  checkShare,
+  describeSeals,
+  generateShares,
+} from './seal-commands.ts';
 import type { Offline } from './seal-commands.ts';
+import { readTyped } from './typed-secrets.ts';
 
 const usage = `usage: pnpm seal status
+       pnpm seal change-passphrase
        pnpm seal generate-shares <shares> <threshold>
        pnpm seal add-file
        pnpm seal check-share
        pnpm seal accept-keyring
-Shares, one a line, or a passphrase are read from the standard input. The keyring is in CARDEA_DATA_DIR (default: data).`;
+Shares, one a line, or a passphrase are read from the standard input: of change-passphrase the current one and the new one. The keyring is in CARDEA_DATA_DIR (default: data).`;
 
 const dataDir = resolve(process.env['CARDEA_DATA_DIR'] || 'data');
 const passphraseFile = process.env['CARDEA_SEAL_PASSPHRASE_FILE'];
@@ -35,6 +44,13 @@ async function runCommand([command, ...rest]: string[]): Promise<void> {
   if (command === 'check-share') return print(await checkShare(offline));
   refuseRunning();
   if (command === 'accept-keyring') return print(await acceptAsNewest(offline));
+  if (command === 'change-passphrase') {
+    const [current, next] = await readBothPassphrases();
+    await changePassphrase(offline, current, next);
+    return print([
+      'Only the new passphrase opens the keyring now. Older copies of the keyring still open by the old one.',
+    ]);
+  }
   if (command === 'add-file') {
     await addFileSeal(offline);
     return print([
@@ -69,6 +85,20 @@ function refuseRunning(): void {
   throw new StartError(
     `Cardea is running on ${dataDir} (process ${pid}): stop it first, or use the calls of docs/unseal.md.`,
   );
+}
+
+async function readBothPassphrases(): Promise<[string, string]> {
+  const lines: string[] = [];
+  const wanted = process.stdin.isTTY ? 3 : 2;
+  for await (const line of readTyped('Current passphrase: ', 'New passphrase: ', 'New passphrase again: ')) {
+    if (lines.push(line) === wanted) break;
+  }
+  const [current, next, again = next] = lines;
+  if (current === undefined || next === undefined || lines.length < wanted) {
+    throw new StartError(`Nothing was changed: a passphrase is missing.\n${usage}`);
+  }
+  if (again !== next) throw new StartError('Nothing was changed: the two new passphrases differ.');
+  return [current, next];
 }
 
 async function readLines(): Promise<string[]> {

@@ -3,11 +3,12 @@ import { Writable } from 'node:stream';
 
 /**
  * The lines that an operator types, or that come from the standard input, without empty ones. A terminal shows the
- * question before each line, and nothing of what is typed. Ctrl-D ends the input, and Ctrl-C the process.
+ * next question before each line, the last one again and again, and nothing of what is typed. Ctrl-D ends the input, and Ctrl-C the process.
  */
-export async function* readTyped(question: string): AsyncGenerator<string> {
+export async function* readTyped(...questions: [string, ...string[]]): AsyncGenerator<string> {
   const { stdin, stderr } = process;
-  const ask = () => stdin.isTTY && stderr.write(question);
+  let asked = 0;
+  const ask = () => stdin.isTTY && stderr.write(questions[asked] ?? questions.at(-1)!);
   // Readline echoes to its output, so it gets one that shows nothing.
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: stdin, output: nowhere, terminal: stdin.isTTY ?? false, historySize: 0 });
@@ -19,7 +20,10 @@ export async function* readTyped(question: string): AsyncGenerator<string> {
     ask();
     for await (const line of lines) {
       if (stdin.isTTY) stderr.write('\n');
-      if (line.trim() !== '') yield line;
+      if (line.trim() !== '') {
+        asked += 1;
+        yield line;
+      }
       ask();
     }
   } finally {

@@ -105,6 +105,39 @@ test('a keyring that only a passphrase opens gets a seal by a file, which opens 
   await kek.stop();
 });
 
+test('a passphrase is changed by one command: the old one opens nothing any more, and both steps are recorded', async () => {
+  const [old, fresh] = ['correct horse battery staple', 'a new passphrase of the operator'];
+  const passphraseFile = join(folder, 'passphrase');
+  await writeFile(passphraseFile, `${old}\n`, { mode: 0o600 });
+  const settings = { dataDir: folder, tlsDir: folder, auditUrl: audit.url, passphraseFile };
+  await (await startTestKek({ ...settings, seal: 'passphrase' })).stop();
+  const change = (...lines: string[]) => run(['change-passphrase'], `${lines.join('\n')}\n`);
+  const refused: [string[], string][] = [
+    [['not the passphrase', fresh], 'the passphrase is wrong'],
+    [[old, 'too short'], '12 to 1024 characters'],
+    [[old], 'a passphrase is missing'],
+  ];
+  for (const [lines, why] of refused) {
+    expect(await change(...lines)).toMatchObject({ code: 78, err: expect.stringContaining(why) });
+  }
+  expect((await run(['status'])).out).toMatch(/^generation 1\n/);
+  expect(await change(old, fresh)).toMatchObject({ code: 0, err: '' });
+  expect((await run(['status'])).out).toMatch(/^generation 3\n\S+ \S+ passphrase\n$/);
+
+  await expect(startTestKek(settings)).rejects.toMatchObject({ message: expect.stringContaining('does not open') });
+  await writeFile(passphraseFile, `${fresh}\n`, { mode: 0o600 });
+  audit.events.length = 0;
+  const kek = await startTestKek(settings);
+  const actor = { id: 'operator' };
+  expect(audit.events).toMatchObject([
+    { action: 'seal.add', actor, reason: 'passphrase' },
+    { action: 'keyring.replace', actor, resource: { version: 2 } },
+    { action: 'seal.remove', actor, reason: 'passphrase' },
+    { action: 'keyring.replace', actor, resource: { version: 3 } },
+  ]);
+  await kek.stop();
+});
+
 test('a keyring of an older generation is accepted by an operator only', async () => {
   await (await start()).stop();
   await writeFile(join(folder, 'kek', 'generation.json'), '{"highest":7,"recorded":7}\n');
