@@ -67,7 +67,7 @@ describe.each(profiles)('in profile %s, the front door', (profile) => {
 
   test('answers HEAD of the health like GET, without a body, on every port', async () => {
     const [got, headed] = [await send({ target: '/healthz' }), await send({ method: 'HEAD', target: '/healthz' })];
-    expect(JSON.parse(got.body)).toEqual({ status: 'ok' });
+    expect(JSON.parse(got.body)).toEqual({ status: 'ok', version: expect.stringMatching(/^\d+\.\d+\.\d+/) });
     expect([headed.status, headed.body]).toEqual([200, '']);
     expect(headed.headers['content-length']).toBe(got.headers['content-length']);
     const ops = ['/healthz', '/readyz', '/metrics'].map((target) =>

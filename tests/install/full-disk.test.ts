@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,8 @@ import { promisify } from 'node:util';
 import { Person } from '@cardea/testkit/person';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { expectEventually } from '../access/probes.ts';
-import { fillDisk, freePorts, killAll, start } from './installation.ts';
+import { fillDisk, freePorts, killAll, serviceProcess, start } from './installation.ts';
+import type { Installation } from './installation.ts';
 
 let dataDir: string;
 
@@ -35,26 +36,77 @@ afterEach(async () => {
     },
   );
 
-  test('is named by a service that cannot commit, which has recorded nothing that is not there', async () => {
+  test('is the reason of a 503 while it lasts; no service ends, the log says it once, and then all goes on', async () => {
     const installation = start({ dataDir, port: await freePorts(), diskKib: 40 * 1024 });
-    const url = await installation.ready();
-    const root = `/proc/${installation.process.pid}/root`;
-    const password = (await readFile(`${root}${dataDir}/initial-admin-password`, 'utf8')).trim();
-    const admin = await Person.signIn(url, 'admin', password);
+    const admin = await firstAdmin(installation);
+    await admin.createVault('payments');
+    await admin.putSecret('payments', 'kept', 'value');
+    const services = () =>
+      Promise.all(['api', 'audit', 'kek'].map((one) => serviceProcess(installation, `${one}-service`)));
+    const before = await services();
     await fillDisk(installation, dataDir);
 
-    const why = /^.*(could not commit|audit log stops), because the disk .*\(\w+\): .* The process stops, so that/m;
+    const refused = {
+      code: 'unavailable',
+      detail: expect.stringMatching(/^the disk of the (audit log|database) is full, so/),
+    };
     await expectEventually(async () => {
-      await admin
-        .post('/auth/password', { currentPassword: password, newPassword: 'too short' })
-        .catch(() => undefined);
-      expect(installation.output()).toMatch(why);
+      const answer = await admin.put('/vaults/payments/secrets/refused', { value: 'v'.repeat(8_000) });
+      expect(answer.body).toMatchObject(refused);
+      expect([answer.status, answer.headers['retry-after']]).toEqual([503, '30']);
     });
-    await rm(`${root}${dataDir}/filling`);
+    // A read is not shown without its record, for which there is no room.
+    for (let count = 0; count < 20; count += 1) {
+      const answer = await admin.get('/vaults/payments/secrets/kept');
+      expect([answer.status, answer.body]).toEqual([503, expect.objectContaining(refused)]);
+    }
+    const { api, audit } = opsUrls(installation);
+    expect((await fetch(`${api}/healthz`)).status).toBe(200);
+    const ready = await (await fetch(`${audit}/readyz`)).json();
+    expect(ready).toMatchObject({ degraded: ['disk'], disk: { freeBytes: expect.any(Number) } });
+    expect((ready as { disk: { freeBytes: number } }).disk.freeBytes).toBeLessThan(1_000_000);
+    const lines =
+      installation.output().match(/requests are refused with 503: the disk of [^"]*: make room on it/g) ?? [];
+    // At most once a minute for each service.
+    expect(lines.length).toBeGreaterThan(0);
+    expect(lines.length).toBeLessThan(10);
+
+    await rm(`/proc/${installation.process.pid}/root${dataDir}/filling`);
+    await expectEventually(async () => expect(await admin.readSecret('payments', 'kept')).toBe('value'));
+    await admin.putSecret('payments', 'later', 'value');
     await expectEventually(async () => {
-      const entries = await admin.auditEntries({ action: 'auth.login' });
-      expect(entries.map(({ event }) => event.decision)).toContain('allow');
-    }, 60_000);
+      expect(await (await fetch(`${audit}/readyz`)).json()).toMatchObject({ status: 'ready', failed: [] });
+    });
+    // The signer has read again what is on disk. Nothing is there of what was refused.
+    await admin.get('/audit/export').expect(200);
+    const stored = await admin.get('/vaults/payments/secrets').expect(200);
+    const names = (stored.body.items as { name: string }[]).map(({ name }) => name);
+    await expectEventually(async () => {
+      const writes = await admin.auditEntries({ action: 'secret.write', decision: 'allow' });
+      expect(new Set(writes.map(({ event }) => event.resource!.name))).toEqual(new Set(names));
+    });
+    expect(await services()).toEqual(before);
+  });
+
+  test('lets reads go on if it is the disk of the secrets alone', async () => {
+    const disk = join(dataDir, 'api');
+    await mkdir(disk, { mode: 0o700 });
+    const installation = start({ dataDir, port: await freePorts(), diskKib: 20 * 1024, disk });
+    const admin = await firstAdmin(installation);
+    await admin.createVault('payments');
+    await admin.putSecret('payments', 'kept', 'value');
+    await fillDisk(installation, disk);
+    await expectEventually(async () => {
+      const { status, body } = await admin.put('/vaults/payments/secrets/refused', { value: 'v'.repeat(8_000) });
+      expect([status, body.detail]).toEqual([503, expect.stringMatching(/^the disk of the database is full/)]);
+    });
+    expect(await admin.readSecret('payments', 'kept')).toBe('value');
+    expect(await (await fetch(`${opsUrls(installation).api}/readyz`)).json()).toMatchObject({
+      status: 'ready',
+      degraded: ['disk'],
+    });
+    const [entry] = await admin.auditEntries({ action: 'secret.read' });
+    expect(entry!.event).toMatchObject({ decision: 'allow', resource: { name: 'kept' } });
   });
 
   test('ends a command with the same sentence', async () => {
@@ -64,6 +116,16 @@ afterEach(async () => {
     expect(stdout.trim().split('\n')).toEqual([sentence('ENOSPC'), '75', sentence('SQLITE_FULL'), '75']);
   });
 });
+
+async function firstAdmin(installation: Installation): Promise<Person> {
+  const url = await installation.ready();
+  const path = `/proc/${installation.process.pid}/root${dataDir}/initial-admin-password`;
+  return Person.signIn(url, 'admin', (await readFile(path, 'utf8')).trim());
+}
+
+function opsUrls({ port }: Installation): { api: string; audit: string } {
+  return { api: `http://127.0.0.1:${port + 10}`, audit: `http://127.0.0.1:${port + 12}` };
+}
 
 const sentence = (code: string) => `The command has failed, because the disk is full (${code}): make room on it.`;
 const root = fileURLToPath(new URL('../..', import.meta.url));

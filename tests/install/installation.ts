@@ -23,11 +23,14 @@ export interface StartOptions {
   stdout?: number;
   /** The data folder is on a disk of its own that has room for so many KiB. Linux only. */
   diskKib?: number;
+  /** Not the data folder but this folder, which exists, is on the disk. */
+  disk?: string;
 }
 
 /** The start command as a separate process, as people run it. */
 export interface Installation {
   process: ChildProcess;
+  port: number;
   /** The output of the command and its services until now, on both streams. */
   output(): string;
   /** Resolves with the URL once the output says that Cardea is ready. @throws Error if the command ends before */
@@ -38,8 +41,8 @@ export interface Installation {
   stop(): Promise<number | null>;
 }
 
-export function start({ dataDir, port, env = {}, stdout, diskKib }: StartOptions): Installation {
-  const [program, ...args] = diskKib === undefined ? [process.execPath, command] : onOwnDisk(dataDir, diskKib);
+export function start({ dataDir, port, env = {}, stdout, diskKib, disk = dataDir }: StartOptions): Installation {
+  const [program, ...args] = diskKib === undefined ? [process.execPath, command] : onOwnDisk(disk, diskKib);
   const child = spawn(program!, args, {
     env: { PATH: process.env['PATH'], CARDEA_DATA_DIR: dataDir, CARDEA_PORT: String(port), ...env },
     stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
@@ -62,6 +65,7 @@ export function start({ dataDir, port, env = {}, stdout, diskKib }: StartOptions
   seen.promise.catch(() => {});
   return {
     process: child,
+    port,
     output: () => said,
     ready: () => seen.promise,
     ended: () => closed,
@@ -73,12 +77,12 @@ export function start({ dataDir, port, env = {}, stdout, diskKib }: StartOptions
 }
 
 // Only this process and its children see what is mounted. Nobody needs to be root for that.
-function onOwnDisk(dataDir: string, kib: number): string[] {
+function onOwnDisk(folder: string, kib: number): string[] {
   const script = 'mount -t tmpfs -o size="$1"k tmpfs "$2" && exec "$3" "$4"';
-  return ['unshare', '-Urm', 'sh', '-c', script, 'sh', String(kib), dataDir, process.execPath, command];
+  return ['unshare', '-Urm', 'sh', '-c', script, 'sh', String(kib), folder, process.execPath, command];
 }
 
-/** Fills the disk of a data folder, see `diskKib`, until nothing fits on it any more. */
+/** Fills the disk of a folder, see `diskKib`, until nothing fits on it any more. */
 export async function fillDisk({ process: { pid } }: Installation, dataDir: string): Promise<void> {
   const file = await open(`/proc/${pid}/root${dataDir}/filling`, 'w');
   try {

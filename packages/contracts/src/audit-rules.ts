@@ -169,6 +169,7 @@ export const auditRules = {
   'missing-dek': 'A DEK does not exist.',
   'missing-kek': 'A DEK names a KEK that was destroyed or never existed.',
   'broken-off': 'An answer ended before it was complete. Its reader has a part of it.',
+  'disk-full': 'A disk had no room.',
   'record-waits': 'The change is made. Its record waits until the audit log answers.',
   'unknown-action': 'A service submitted an action that this version of audit-service does not know.',
 } as const;

@@ -47,7 +47,7 @@ export interface AppErrorOptions extends ErrorOptions {
   /** The resource of the request, if the request itself does not name it. Only for the audit record. */
   resource?: AuditResource;
   retryAfterSeconds?: number;
-  /** A status that says more than that of the code. For what HTTP itself refuses: 408, 431, 501, 505. */
+  /** A status that says more than that of the code. For what HTTP itself refuses: 408, 431, 501, 505. Between services, 507 for a full disk. */
   status?: number;
   /** The name of this error at a token endpoint, if the code does not decide it. */
   oauthError?: OauthError;

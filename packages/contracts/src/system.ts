@@ -14,8 +14,8 @@ export const readHealth = endpoint({
   ...open,
   path: '/healthz',
   action: 'health.read',
-  summary: 'Tell that the process is alive. Does not check what it depends on.',
-  response: z.strictObject({ status: z.literal('ok') }),
+  summary: 'Tell that the process is alive, and its version. Does not check what it depends on.',
+  response: z.strictObject({ status: z.literal('ok'), version: z.string() }),
 });
 
 /** For clients that only check for an answer. Every other GET endpoint also accepts HEAD, which the document leaves out. */

@@ -115,6 +115,11 @@ export function isKnownCause(error: unknown): boolean {
   return wordsFor(rootCause(error)) !== undefined;
 }
 
+/** Whether it all began with a disk that has no room. */
+export function isDiskFull(error: unknown): boolean {
+  return /^(ENOSPC|EDQUOT|SQLITE_FULL|53100)$/.test(rootCode(error) ?? '');
+}
+
 /**
  * `The database could not commit, because the disk is full (SQLITE_FULL): make room on it`. Every message about an error
  * that ends a process, or that a process waits for, is made by this function. Without an error it is `what` alone.

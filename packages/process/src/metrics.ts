@@ -4,6 +4,7 @@ import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom
 import type { Logger } from './logger.ts';
 import { oncePerCause } from './once-per-cause.ts';
 import type { OncePerCause } from './once-per-cause.ts';
+import { version } from './version.ts';
 
 /** The metrics of every service that answers requests. Their names follow Prometheus: base unit last. */
 export interface Metrics {
@@ -18,6 +19,8 @@ export function createRegistry(service: string): Registry {
   const registry = new Registry();
   registry.setDefaultLabels({ service });
   collectDefaultMetrics({ register: registry });
+  const build = { name: 'cardea_build_info', help: 'The version of Cardea. The value is always 1.', label: 'version' };
+  addGauge(registry, build, () => [[version, 1]]);
   return registry;
 }
 

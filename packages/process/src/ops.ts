@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { Registry } from 'prom-client';
+import { version } from './version.ts';
 
 /** Named checks of what a service depends on. A check throws if its dependency does not answer. */
 export type ReadinessChecks = Record<string, () => Promise<void>>;
@@ -10,6 +11,8 @@ export interface OpsView {
   checks: ReadinessChecks;
   /** Checks of what the service can do without: a failed one is shown in `degraded`, and the service stays ready. */
   optional?: ReadinessChecks;
+  /** What `readyz` shows of the disk. */
+  disk?(): object;
 }
 
 /**
@@ -27,7 +30,7 @@ export function opsListener(view: () => OpsView | undefined): RequestListener {
 }
 
 async function respond(view: OpsView | undefined, url: string): Promise<Answer> {
-  if (url === '/healthz') return json(200, { status: 'ok' });
+  if (url === '/healthz') return json(200, { status: 'ok', version });
   if (url !== '/readyz' && url !== '/metrics') return json(404, { status: 'not_found' });
   if (!view) return json(503, { status: 'not_ready', failed: ['start'] });
   if (url === '/readyz') return readiness(view);
@@ -45,10 +48,10 @@ function isSupported({ method, url }: IncomingMessage): boolean {
   return method === 'GET' || (method === 'HEAD' && url === '/healthz');
 }
 
-async function readiness({ checks, optional = {} }: OpsView): Promise<Answer> {
+async function readiness({ checks, optional = {}, disk }: OpsView): Promise<Answer> {
   const [failed, degraded] = await Promise.all([failedOf(checks), failedOf(optional)]);
   const isReady = failed.length === 0;
-  return json(isReady ? 200 : 503, { status: isReady ? 'ready' : 'not_ready', failed, degraded });
+  return json(isReady ? 200 : 503, { status: isReady ? 'ready' : 'not_ready', failed, degraded, disk: disk?.() });
 }
 
 async function failedOf(checks: ReadinessChecks): Promise<string[]> {

@@ -110,6 +110,11 @@ export class DbUnavailable extends Error {
   override name = 'DbUnavailable';
 }
 
+/** The disk of the database has no room, so nothing of what was refused is there. What is there can be read. */
+export class DiskFull extends DbUnavailable {
+  override name = 'DiskFull';
+}
+
 /** Too much waits for the database, which answers. Nothing of what is refused has begun. */
 export class QueueFull extends DbUnavailable {
   override name = 'QueueFull';

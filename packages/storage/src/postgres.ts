@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { DatabaseError, Pool, types } from 'pg';
 import type { PoolClient, QueryResult } from 'pg';
-import { CommitError, DbRefused, DbUnavailable, QueueFull, UniqueViolation, throwAfter } from './db.ts';
+import { CommitError, DbRefused, DbUnavailable, DiskFull, QueueFull, UniqueViolation, throwAfter } from './db.ts';
 import type { Db, Locks, OnCommitError, SqlValue, Transaction, TransactionCounts } from './db.ts';
 import { LockQueues } from './lock-queues.ts';
 import { LOCK, UNLOCK, inOrder, lockKey, sqlOfHeldLocks, sqlOfLocks } from './postgres-locks.ts';
@@ -388,6 +388,7 @@ function translate(error: unknown): unknown {
     const constraintHint = (error as DatabaseError).constraint;
     return new UniqueViolation('a row with this key already exists', { cause: error, constraintHint });
   }
+  if (code === '53100') return new DiskFull('the disk of PostgreSQL is full', { cause: error });
   if (isUnavailable(code)) return new DbUnavailable(`PostgreSQL answered ${code || 'nothing'}`, { cause: error });
   return error;
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CommitError, DbUnavailable, QueueFull, UniqueViolation, throwAfter } from './db.ts';
+import { CommitError, DbUnavailable, DiskFull, QueueFull, UniqueViolation, throwAfter } from './db.ts';
 import type { Db, Locks, OnCommitError, SqlValue, Transaction } from './db.ts';
 import { pauseIfLong } from './long-work.ts';
 import { ReadMemo } from './read-memo.ts';
@@ -182,8 +182,9 @@ function commit(writer: SqliteConnection): void {
     writer.query('commit');
   } catch (error) {
     const translated = translate(error);
-    // SQLite reports a deferred constraint before it writes.
-    if (isConstraint(error)) throw translated;
+    // SQLite reports a deferred constraint before it writes. Without room, the frame that would make the transaction count
+    // is not whole in the WAL: its checksum is wrong, and the next frames are written over it.
+    if (isConstraint(error) || translated instanceof DiskFull) throw translated;
     throw new CommitError('SQLite could not commit', { cause: translated });
   }
 }
@@ -237,7 +238,8 @@ function translate(error: unknown): unknown {
     const hint = (error as Error).message.split(': ')[1];
     return new UniqueViolation('a row with this key already exists', { cause: error, constraintHint: hint });
   }
-  if (/^SQLITE_(BUSY|FULL|IOERR|CANTOPEN)/.test(code)) {
+  if (code === 'SQLITE_FULL') return new DiskFull('the disk of the database is full', { cause: error });
+  if (/^SQLITE_(BUSY|IOERR|CANTOPEN)/.test(code)) {
     return new DbUnavailable(`SQLite answered ${code}`, { cause: error });
   }
   return error;

@@ -9,6 +9,7 @@ import { openOpsPort } from '@cardea/http/server/ops-port';
 import { listen } from '@cardea/http/server/serve';
 import { withCause } from '@cardea/process/cause';
 import { StartError } from '@cardea/process/config';
+import { showDisk } from '@cardea/process/disk';
 import type { OpsView } from '@cardea/process/ops';
 import { repeat } from '@cardea/process/repeat';
 import type { Running } from '@cardea/process/run';
@@ -83,7 +84,9 @@ export async function startApiService(config: ApiConfig, overrides: ApiOverrides
   );
   starting.use(opening);
 
-  ops.show({ registry: ctx.metrics.registry, ...readiness(ctx) });
+  const { optional, ...disk } = showDisk(ctx.metrics.registry, config.database);
+  const { checks, optional: servers } = readiness(ctx);
+  ops.show({ registry: ctx.metrics.registry, checks, optional: { ...servers, ...optional }, ...disk });
   logger.info('api-service is ready', { url: api.url });
   const started = starting.move();
   return { url: api.url, opsUrl: ops.url, vault, endpoints, stop: () => started.disposeAsync() };

@@ -18,9 +18,10 @@ import type { ServerContext } from '@cardea/http/server/exchange';
 import { createHotPath } from '@cardea/http/server/hot-path';
 import { certificateHolder, identifyPeer } from '@cardea/http/server/peers';
 import type { PeersOfEndpoints } from '@cardea/http/server/peers';
+import { isDiskFull } from '@cardea/process/cause';
 import { DbUnavailable } from '@cardea/storage/db';
 import type { AuditContext } from './context.ts';
-import { LOG_ITSELF } from './append/log.ts';
+import { LOG_ITSELF, diskFull } from './append/log.ts';
 import { toCanonicalEvent } from './append/parse-append.ts';
 import { auditRoutes } from './routes.ts';
 
@@ -72,6 +73,7 @@ async function recordRefusal(ctx: AuditContext, refusal: Refusal): Promise<void>
 
 function translate(ctx: AuditContext, error: unknown): AppError | undefined {
   ctx.stopIfFatal(error);
+  if (isDiskFull(error)) return diskFull(error);
   if (!(error instanceof DbUnavailable)) return undefined;
   return new AppError('unavailable', 'the database of the audit log does not answer', { cause: error });
 }

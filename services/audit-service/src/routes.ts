@@ -41,10 +41,10 @@ export function auditRoutes(ctx: AuditContext, stopping: AbortSignal): Route[] {
     plainRoute(proveInclusion, async ({ query }) => ({ body: await proofs.proveInclusion(proving, query) })),
     plainRoute(proveConsistency, async ({ query }) => ({ body: await proofs.proveConsistency(proving, query) })),
     plainRoute(proveReceipt, async ({ query }) => ({ body: await proofs.proveReceipt(proving, query) })),
-    plainRoute(readCheckpoint, async () => ({
-      text: ctx.signer.newest().note,
-      contentType: 'text/plain; charset=utf-8',
-    })),
+    plainRoute(readCheckpoint, async () => {
+      log.refuseIfFull();
+      return { text: ctx.signer.newest().note, contentType: 'text/plain; charset=utf-8' };
+    }),
     plainRoute(exportEntries, async ({ query }) => ({
       stream: await exportLog({ ...ctx, db: readDb }, query),
       contentType: 'application/x-tar',

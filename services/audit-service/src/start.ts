@@ -3,9 +3,11 @@ import { refuseBrokenRequests } from '@cardea/http/server/client-errors';
 import { openOpsPort } from '@cardea/http/server/ops-port';
 import { reportRefusedHandshakes } from '@cardea/http/server/peers';
 import { listen } from '@cardea/http/server/serve';
+import { showDisk } from '@cardea/process/disk';
+import { isDiskFull } from '@cardea/process/cause';
 import { repeat } from '@cardea/process/repeat';
 import type { Running } from '@cardea/process/run';
-import { DbUnavailable } from '@cardea/storage/db';
+import { CommitError, DbUnavailable } from '@cardea/storage/db';
 import { createAuditApp } from './app.ts';
 import type { AuditConfig } from './config.ts';
 import { createContext } from './context.ts';
@@ -23,7 +25,7 @@ export async function startAuditService(config: AuditConfig, overrides: AuditOve
   const ctx = await createContext(config, overrides);
   starting.defer(() => ctx.close());
 
-  const { identity, logger, metrics, db, signer, index } = ctx;
+  const { identity, logger, metrics, db, log, signer, index } = ctx;
   const stopping = new AbortController();
   const { listener, server } = createAuditApp(ctx, stopping.signal);
   const address = { host: config.host, port: config.port, variable: 'CARDEA_AUDIT_PORT' };
@@ -37,7 +39,8 @@ export async function startAuditService(config: AuditConfig, overrides: AuditOve
   starting.use(repeat(SECOND_MS, () => signer.readAhead(), stopUnlessAway(ctx, 'the new entries were not read again')));
   starting.use(repeat(10 * SECOND_MS, () => signer.tick(), stopUnlessAway(ctx, 'no checkpoint was signed')));
 
-  ops.show({ registry: metrics.registry, checks: { database: () => db.ping() } });
+  const checks = { database: () => db.ping(), room: async () => log.refuseIfFull() };
+  ops.show({ registry: metrics.registry, checks, ...showDisk(metrics.registry, config.database) });
   logger.info('audit-service is ready', { url: api.url });
   const started = starting.move();
   return { url: api.url, opsUrl: ops.url, stop: () => started.disposeAsync() };
@@ -54,7 +57,9 @@ function unlessFatal({ logger, stopIfFatal }: AuditContext, failure: string): (e
 function stopUnlessAway({ logger, stopIfFatal }: AuditContext, failure: string): (error: unknown) => void {
   return (error) => {
     logger.error(failure, { error });
-    // A database that does not answer may recover. If a file cannot be written, the disk cannot be trusted.
-    if (!(error instanceof DbUnavailable)) stopIfFatal(new FatalLogError(failure, { cause: error }));
+    // A database that does not answer may recover. A file for which there is no room is as it was. If a file cannot be
+    // written for another reason, the disk cannot be trusted.
+    const isKept = isDiskFull(error) && !(error instanceof CommitError || error instanceof FatalLogError);
+    if (!isKept && !(error instanceof DbUnavailable)) stopIfFatal(new FatalLogError(failure, { cause: error }));
   };
 }

@@ -64,7 +64,7 @@ export function createAuditClient(
   let isPumping = false;
 
   function refuseAway(): void {
-    if (away || closing.signal.aborted) throw new AppError('unavailable', 'the audit log does not answer', { cause });
+    if (away || closing.signal.aborted) throw notAnswering(cause);
   }
 
   function admit(): void {
@@ -120,6 +120,8 @@ export function createAuditClient(
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== 'unavailable') return refuseOneByOne(batch, error);
         cause = error;
+        // It has answered, and the next try would end like this one.
+        if (error.rule === 'disk-full') break;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
@@ -137,7 +139,7 @@ export function createAuditClient(
 
   function giveUp(batch: Waiting[]): void {
     for (const event of [...batch, ...few.splice(0), ...bulk.splice(0)]) {
-      event.reject(new AppError('unavailable', 'the audit log does not answer', { cause }));
+      event.reject(notAnswering(cause));
     }
     if (!away && !closing.signal.aborted) {
       away = true;
@@ -205,6 +207,14 @@ export function createAuditClient(
       giveUp([]);
     },
   };
+}
+
+function notAnswering(cause: unknown): AppError {
+  if (!(cause instanceof AppError && cause.rule === 'disk-full')) {
+    return new AppError('unavailable', 'the audit log does not answer', { cause });
+  }
+  const message = 'the disk of the audit log is full, so nothing is shown or changed until there is room';
+  return new AppError('unavailable', message, { cause, rule: 'disk-full', retryAfterSeconds: 30 });
 }
 
 const Answer = z.object({ items: z.array(z.object({ id: z.string(), seq: z.int().min(0), leaf: z.string() })) });

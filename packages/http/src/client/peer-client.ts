@@ -145,5 +145,6 @@ async function refused(peer: string, response: Dispatcher.ResponseData): Promise
   const parsed = Refusal.safeParse(await response.body.json().catch(() => undefined));
   const code: ErrorCode = parsed.success ? parsed.data.code : 'internal';
   const detail = parsed.success ? parsed.data.detail : `status ${response.statusCode}`;
-  return new AppError(code, `${peer}: ${detail}`);
+  const isFull = response.statusCode === 507;
+  return new AppError(code, `${peer}: ${detail}`, isFull ? { rule: 'disk-full' } : {});
 }

@@ -5,6 +5,7 @@ import { Audited, NotModified } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { callerKey } from '@cardea/contracts/caller-key';
 import type { Endpoint } from '@cardea/contracts/endpoint';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { AppError } from '@cardea/contracts/errors';
 import type { Refusal } from '@cardea/contracts/refusal';
 import type { Logger } from '@cardea/process/logger';
@@ -335,11 +336,14 @@ export function refusalOfStranger(ctx: ServerContext, stranger: Caller, error: A
 
 function toAppError(ctx: ServerContext, exchange: Exchange, thrown: unknown): AppError {
   if (thrown instanceof AppError) {
-    if (thrown.code === 'internal' || thrown.code === 'unavailable') logFailure(ctx, exchange, thrown);
+    if (thrown.rule === 'disk-full') logFullDisk(ctx, thrown);
+    else if (thrown.code === 'internal' || thrown.code === 'unavailable') logFailure(ctx, exchange, thrown);
     return thrown;
   }
-  logFailure(ctx, exchange, thrown);
-  return ctx.translate(thrown) ?? new AppError('internal', 'internal error', { cause: thrown });
+  const translated = ctx.translate(thrown);
+  if (translated?.rule === 'disk-full') logFullDisk(ctx, translated);
+  else logFailure(ctx, exchange, thrown);
+  return translated ?? new AppError('internal', 'internal error', { cause: thrown });
 }
 
 async function recorded(ctx: ServerContext, exchange: Exchange, error: AppError): Promise<AppError> {
@@ -354,10 +358,23 @@ async function recorded(ctx: ServerContext, exchange: Exchange, error: AppError)
     });
     return error;
   } catch (cause) {
-    logFailure(ctx, exchange, cause);
+    const isFull = cause instanceof AppError && cause.rule === 'disk-full';
+    if (isFull) logFullDisk(ctx, cause);
+    else logFailure(ctx, exchange, cause);
+    if (isFull && error.code !== 'unavailable') return cause;
     if (error.code === 'unavailable') return error;
     return new AppError('unavailable', 'the audit log does not answer', { cause });
   }
+}
+
+const fullDiskToldAt = new WeakMap<Logger, number>();
+
+// A line for each request would take what room is left.
+function logFullDisk({ logger }: ServerContext, { message }: AppError): void {
+  const now = performance.now();
+  if (now - (fullDiskToldAt.get(logger) ?? -Infinity) < MINUTE_MS) return;
+  fullDiskToldAt.set(logger, now);
+  logger.error(`requests are refused with 503: ${message}: make room on it`);
 }
 
 function logFailure(ctx: ServerContext, exchange: Exchange, error: unknown): void {

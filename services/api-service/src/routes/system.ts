@@ -3,6 +3,7 @@ import { probeHealth, readHealth, readOpenApi } from '@cardea/contracts/system';
 import { sha256Hex } from '@cardea/crypto/ids';
 import { JSON_TYPE, plainRoute } from '@cardea/http/server/route';
 import type { Route } from '@cardea/http/server/route';
+import { version } from '@cardea/process/version';
 import { isKnown, requireMatch } from '@cardea/vault/conditions';
 
 /** A document that does not change while the process runs. */
@@ -11,7 +12,7 @@ interface Constant {
   tag: string;
 }
 
-const ALIVE = JSON.stringify({ status: 'ok' });
+const ALIVE = JSON.stringify({ status: 'ok', version });
 
 /** Health and the OpenAPI document of all routes. They show nothing confidential, so they need no record. */
 export function systemRoutes(openApi: () => { openapi: string }): Route[] {

@@ -7,7 +7,7 @@ import { toBase64, toHex } from '@cardea/crypto/encoding';
 import { chainHash, encodeEntryAround, genesis } from '@cardea/crypto/hash-chain';
 import { uuidv7 } from '@cardea/crypto/ids';
 import { StartError } from '@cardea/process/config';
-import { DbUnavailable } from '@cardea/storage/db';
+import { DbUnavailable, DiskFull } from '@cardea/storage/db';
 import type { Db, Transaction } from '@cardea/storage/db';
 import { parseEntry, toRow } from '../entry-row.ts';
 import type { EntryRow } from '../entry-row.ts';
@@ -56,8 +56,19 @@ export interface AuditStore {
   append(batch: Submission[]): Promise<{ items: Outcome[]; size: number }>;
   /** How many entries the log has. */
   size(): number;
+  /** For those who ask whether the log takes records. @throws AppError while the last append found no room */
+  refuseIfFull(): void;
   /** Resolves once the log has more entries, or at the end. */
   whenLonger(size: number, end: AbortSignal): Promise<void>;
+}
+
+/** For so long after an append without room the log counts as full. The next append then tries. */
+const FULL_MS = 1_000;
+
+/** The answer while the disk of the log has no room. Its status tells a service that another try at once does not help. */
+export function diskFull(cause?: unknown): AppError {
+  const message = 'the disk of the audit log is full';
+  return new AppError('unavailable', message, { cause, rule: 'disk-full', status: 507, retryAfterSeconds: 30 });
 }
 
 /** Memory and disk may disagree, or another process writes. Only a new start from disk may continue (I5). */
@@ -80,12 +91,16 @@ export async function openLog(db: Db, identity: LogIdentity): Promise<AuditStore
   await beginIfEmpty(db, identity);
   // Only a check. Every transaction reads the head from disk. If it has moved, another process moved it.
   let tail = await readTail(db, identity);
+  let fullUntil = -Infinity;
   const growth = new EventEmitter();
   // Each caller who follows the log is a listener.
   growth.setMaxListeners(0);
 
   return {
     size: () => tail.size,
+    refuseIfFull() {
+      if (performance.now() < fullUntil) throw diskFull();
+    },
     async whenLonger(size, end) {
       if (tail.size > size || end.aborted) return;
       // Only the end rejects.
@@ -101,6 +116,10 @@ export async function openLog(db: Db, identity: LogIdentity): Promise<AuditStore
         growth.emit('grown');
         return { items, size: end.size };
       } catch (error) {
+        if (error instanceof DiskFull) {
+          fullUntil = performance.now() + FULL_MS;
+          throw diskFull(error);
+        }
         if (error instanceof DbUnavailable) {
           throw new AppError('unavailable', 'the database of the audit log does not answer', { cause: error });
         }
