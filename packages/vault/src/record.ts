@@ -95,7 +95,13 @@ function isAway(error: unknown): boolean {
 /** The first error, with both as its causes: an operator must see that the log and the database have failed. */
 function bothOf(first: unknown, second: unknown): Error {
   const cause = new AggregateError([first, second], 'neither the log nor the outbox has taken the records');
-  return first instanceof AppError ? new AppError(first.code, first.message, { cause }) : cause;
+  if (!(first instanceof AppError)) return cause;
+  const { rule, retryAfterSeconds } = first;
+  return new AppError(first.code, first.message, {
+    cause,
+    ...(rule === undefined ? {} : { rule }),
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  });
 }
 
 /**
