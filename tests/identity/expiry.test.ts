@@ -21,9 +21,9 @@ inEachProfile((system) => {
 
   /** What `ask` answers one millisecond before the expiry, and at the very millisecond. */
   async function atTheEdge<T>(expiresAt: number, ask: () => Promise<T>): Promise<{ before: T; after: T }> {
-    system.stopClockAt(expiresAt - 1);
+    system.stopClock(expiresAt - 1);
     const before = await ask();
-    system.stopClockAt(expiresAt);
+    system.stopClock(expiresAt);
     return { before, after: await ask() };
   }
 

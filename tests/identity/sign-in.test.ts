@@ -5,8 +5,7 @@ import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
 import { HOUR_MS, MINUTE_MS } from '@cardea/contracts/durations';
-import { describe, expect, test } from '@jest/globals';
-import { expectEventually } from '../access/probes.ts';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { query } from '../secrets/ground.ts';
 import {
   clientAt,
@@ -25,6 +24,10 @@ inEachProfile((system) => {
   system.settings['CARDEA_TRUSTED_PROXIES'] = '1';
 
   let addresses = 0;
+
+  // A lock is short, and a slow machine must not outlast it.
+  beforeEach(() => system.stopClock());
+  afterEach(() => system.startClock());
 
   // Failures also count by address. One test must not lock out the next.
   const somewhere = () => clientAt(system, `203.0.113.${(addresses += 1)}`);
@@ -389,17 +392,14 @@ inEachProfile((system) => {
       const answers = await Promise.all(
         Array.from({ length: 16 }, () => login({ username: 'otto', password: 'a guess' }, anywhere())),
       );
-      const { 401: wrong = 0, 429: tooMany = 0 } = countStatuses(answers);
-      expect(wrong + tooMany).toBe(16);
-      expect(wrong).toBeGreaterThanOrEqual(2);
-      expect(tooMany).toBeGreaterThanOrEqual(1);
+      // One at once, and one for each of the ten seconds that somebody may wait.
+      expect(countStatuses(answers)).toEqual({ 401: 11, 429: 5 });
       const refused = answers.find(({ status }) => status === 429)!;
       await expectRecords(system, refused, { rule: 'sign-in-throttle', resource: { user: 'otto' } });
       const admin = await system.as('admin');
+      // Without this, there would be no turn.
       await admin.post('/users/otto:unlock').expect(204);
-      const began = performance.now();
       await signIn(system, { username: 'otto' }, anywhere());
-      expect(performance.now() - began).toBeLessThan(10_000);
     });
 
     test('with a stolen session keeps the owner neither from another session nor from sign-in', async () => {
@@ -460,6 +460,8 @@ inEachProfile((system) => {
       const cheap = system.passwordCost;
       try {
         await restartAt(defaultPasswordCost);
+        // On a slow machine some passwords would have been checked before the last ones come.
+        letInTogether(48);
         const answers = await Promise.all(
           Array.from({ length: 48 }, (_, i) => login({ username: `crowd-${i}`, password: PASSWORD })),
         );
@@ -487,18 +489,21 @@ inEachProfile((system) => {
       try {
         await restartAt(defaultPasswordCost);
         const { person } = await signIn(system, { username: 'looper' }, somewhere());
-        const loops = 4;
-        const rounds = 8;
+        const most = 32;
         let done = 0;
-        const looping = Array.from({ length: loops }, async () => {
-          for (let round = 0; round < rounds; round += 1) {
+        const answered = new AbortController();
+        const begun = Promise.withResolvers<void>();
+        const looping = Array.from({ length: 4 }, async () => {
+          while (!answered.signal.aborted && done < most) {
             await person.post('/auth/totp', { currentPassword: PASSWORD }).expect(200);
             done += 1;
+            begun.resolve();
           }
         });
-        await expectEventually(async () => expect(done).toBeGreaterThan(0));
+        await begun.promise;
         const answer = await login({ username: 'arriving', password: PASSWORD }).expect(200);
-        expect(done).toBeLessThan((loops * rounds) / 2);
+        answered.abort();
+        expect(done).toBeLessThan(most / 2);
         await expectRecords(system, answer, { action: 'auth.login', decision: 'allow', rule: 'password' });
         await Promise.all(looping);
       } finally {
@@ -517,6 +522,23 @@ inEachProfile((system) => {
     } finally {
       await db.close();
     }
+  }
+
+  /** Keeps the next changes of callers until so many have come. */
+  function letInTogether(count: number): void {
+    const { db } = system.vault;
+    const { transaction } = db;
+    const all = Promise.withResolvers<void>();
+    let waiting = 0;
+    db.transaction = async (work, locks) => {
+      if (locks?.by === undefined) return transaction(work, locks);
+      if ((waiting += 1) === count) {
+        db.transaction = transaction;
+        all.resolve();
+      }
+      await all.promise;
+      return transaction(work, locks);
+    };
   }
 
   async function restartAt(cost: TestSystem['passwordCost']): Promise<void> {

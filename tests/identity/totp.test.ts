@@ -2,7 +2,7 @@ import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Stranger } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import { MINUTE_MS } from '@cardea/contracts/durations';
-import { expect, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { clientAt, codeOf, countStatuses, createUser, expectRecords, nextTotpStep, signIn } from './identity.ts';
 import { turnOnTotp } from './identity.ts';
 
@@ -10,6 +10,10 @@ inEachProfile((system) => {
   system.settings['CARDEA_TRUSTED_PROXIES'] = '1';
 
   let addresses = 0;
+
+  // A code and a lock are short, and a slow machine must not outlast them.
+  beforeEach(() => system.stopClock());
+  afterEach(() => system.startClock());
 
   // Failures also count by address. One test must not lock out the next.
   const somewhere = () => clientAt(system, `203.0.113.${(addresses += 1)}`);

@@ -88,10 +88,13 @@ export interface TestSystem extends AsyncDisposable {
   as(username: Username): Promise<Person>;
   /** The person that `as` signs in. It has no token until then. */
   person(username: Username): Person;
-  /** Moves the clocks of every service forward. A negative time sets only the time of day back. */
+  /** Moves the clocks of every service forward, also a stopped one. A negative time sets only the time of day back. */
   passTime(ms: number): void;
-  /** Stops the clock of every service at a time, in milliseconds since 1970, until `startClock`. */
-  stopClockAt(ms: number): void;
+  /**
+   * Stops the time of day of every service until `startClock`: at a time in milliseconds since 1970, or where it is. Then
+   * no lock and no code expires because the machine is slow. What counts by the steady clock goes on.
+   */
+  stopClock(atMs?: number): void;
   /** Lets the clock go on from where it was stopped. */
   startClock(): void;
   now(): Date;
@@ -303,9 +306,10 @@ export function prepareTestSystem(
     person,
     passTime(ms) {
       offsetMs += ms;
+      if (stoppedAt !== undefined) stoppedAt += ms;
       passedMs += Math.max(0, ms);
     },
-    stopClockAt: (ms) => void (stoppedAt = ms),
+    stopClock: (atMs = now().getTime()) => void (stoppedAt = atMs),
     startClock() {
       offsetMs = now().getTime() - Date.now();
       stoppedAt = undefined;
