@@ -3,11 +3,10 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile, readdir, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { killWithChildren } from '@cardea/testkit/servers';
+import { findFreePort, killWithChildren } from '@cardea/testkit/servers';
 
 const command = fileURLToPath(new URL('../../deploy/start.mjs', import.meta.url));
 // The output that people and scripts wait for.
@@ -118,20 +117,8 @@ export async function serviceProcess({ process: supervisor }: Installation, name
 }
 
 /** A free port, after which the other ports of the command are free too. */
-export async function freePorts(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    const free = await Promise.all(portsInUse.map((offset) => isFree(port + offset)));
-    if (free.every(Boolean)) return port;
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
+export function freePorts(): Promise<number> {
+  return findFreePort(portsInUse);
 }
 
 export interface FoundFile {

@@ -226,22 +226,30 @@ function ownedByServer(folder: string, files: ServerTls): ServerTls {
   return { ca: copy('ca'), cert: copy('cert'), key: copy('key') };
 }
 
-// Below the ports that systems give to connections by themselves: a server that starts again finds its port free.
-const PORTS = { from: 10_000, count: 20_000 };
+// Below the ports that systems give to connections by themselves: a server that starts again finds its port free. Each jest
+// worker has its own, and none is given twice, because a port is not in use yet when it is given.
+const PORTS = { from: 10_000, ofWorker: 2_000, workersMax: 10 };
+let portsGiven = Math.floor(Math.random() * PORTS.ofWorker);
 
-/** A port of the loopback interface that is free now. */
-export async function findFreePort(): Promise<number> {
+/** A port of the loopback interface that is free now, as are those that many after it. */
+export async function findFreePort(offsets: readonly number[] = [0]): Promise<number> {
+  const firstOfWorker = PORTS.from + (Number(process.env['JEST_WORKER_ID'] ?? 0) % PORTS.workersMax) * PORTS.ofWorker;
+  const length = Math.max(...offsets) + 1;
   for (;;) {
-    const port = PORTS.from + Math.floor(Math.random() * PORTS.count);
-    const server = createServer();
-    const isFree = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false));
-      server.listen(port, '127.0.0.1', () => resolve(true));
-    });
-    if (!isFree) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
+    if (portsGiven + length > PORTS.ofWorker) portsGiven = 0;
+    const port = firstOfWorker + portsGiven;
+    portsGiven += length;
+    const free = await Promise.all(offsets.map((offset) => isFree(port + offset)));
+    if (free.every(Boolean)) return port;
   }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
 }
 
 /** Makes a new folder that belongs to the user that servers run as. */
