@@ -156,11 +156,11 @@ describe('the queue', () => {
     const done: string[] = [];
     const verify = (from: string, turn: 'first' | 'last') =>
       two.verify(undefined, 'x', { from, turn }).then(() => void done.push(from));
-    const taken = Array.from({ length: 12 }, () => verify('one', 'first'));
+    const taken = Array.from({ length: 18 }, () => verify('one', 'first'));
     await Promise.all([...taken, verify('stranger', 'last')]);
     // Two of `one` run at once, because nobody else was there. The place of the first that ends is the stranger's, who may
     // take longer than some of the others.
-    expect(done.indexOf('stranger')).toBeLessThan(9);
+    expect(done.indexOf('stranger')).toBeLessThan(16);
   });
 
   test('refuses a password that has waited for too long', async () => {

@@ -22,7 +22,11 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  other?.kill('SIGKILL');
+  if (other && other.exitCode === null && other.signalCode === null) {
+    const ended = once(other, 'exit');
+    other.kill('SIGKILL');
+    await ended;
+  }
   await file.remove();
 });
 

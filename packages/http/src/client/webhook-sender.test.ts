@@ -88,12 +88,11 @@ describe('a receiver', () => {
       res.on('drain', write);
       write();
     });
-    const sender = createWebhookSender({ timeoutMs: 5_000 });
-    const began = performance.now();
+    // The end of its time would come long after the end of this test.
+    const sender = createWebhookSender({ timeoutMs: 3_600_000 });
     expect(
       await sender.post({ url: `http://127.0.0.1:${port}/`, allowNetworks: loopback }, request, never),
     ).toBeUndefined();
-    expect(performance.now() - began).toBeLessThan(4_000);
     expect(written).toBeLessThan(1_000);
   });
 
