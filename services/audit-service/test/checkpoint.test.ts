@@ -109,10 +109,12 @@ describe.each(engines)('the signer on %s', (engine) => {
 
   test('while the database hangs, no second read ahead starts', async () => {
     const hanging = Promise.withResolvers<void>();
+    const begun = Promise.withResolvers<void>();
     let asked = 0;
     let hangs = false;
     const query: Db['query'] = async (sql, params) => {
       if (hangs) asked += 1;
+      if (hangs) begun.resolve();
       if (hangs) await hanging.promise;
       return db.query(sql, params);
     };
@@ -120,6 +122,7 @@ describe.each(engines)('the signer on %s', (engine) => {
     await appendTo(log, [anEvent()]);
     hangs = true;
     const readings = Array.from({ length: 5 }, () => signer.readAhead());
+    await begun.promise;
     await setTimeout(20);
     const askedWhileHanging = asked;
     hangs = false;

@@ -124,11 +124,11 @@ describe.each(engines)('audit-service on %s', (engine) => {
 
   test('exports a log that passes the verifier, even after a restart', async () => {
     const expired = Array.from({ length: 20 }, () => anEvent({ action: 'secret.expire' }));
-    await connect(url, 'worker').post(appendEvents.path, appendBody(expired).toString(), 5000);
+    await connect(url, 'worker').post(appendEvents.path, appendBody(expired).toString(), 60_000);
     await service.stop();
     await start();
     const api = connect(url, 'api-service');
-    await api.post(appendEvents.path, appendBody(someEvents(5)).toString(), 5000);
+    await api.post(appendEvents.path, appendBody(someEvents(5)).toString(), 60_000);
 
     expect(await verifyExport()).toMatchObject({ code: 0, said: expect.stringContaining('25 entries') });
     expect(openCheckpoint(await api.text('/v1/checkpoint'), vkey()).size).toBe(25);
@@ -142,7 +142,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
     // Three entries are signed, and a client keeps the checkpoint. Then the database is lost.
     beforeEach(async () => {
       const api = connect(url, 'api-service');
-      await api.post(appendEvents.path, appendBody(someEvents(3)).toString(), 5000);
+      await api.post(appendEvents.path, appendBody(someEvents(3)).toString(), 60_000);
       await connect(url, 'operator').stream('/v1/export', {}).then(buffer);
       oldKey = vkey();
       kept = join(dataDir, 'kept');
@@ -211,7 +211,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
     const body = appendBody([anEvent()]).toString();
     const refused = async (name: ServiceName, text: string) =>
       connect(url, name)
-        .post(appendEvents.path, text, 5000)
+        .post(appendEvents.path, text, 60_000)
         .catch((error: unknown) => error);
 
     expect(await refused('operator', body)).toMatchObject({ code: 'access_denied' });
@@ -230,7 +230,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
   test('refuses a record from kek-service about a read by an admin, and records the sender', async () => {
     const actor = { id: 'admin-id', type: 'user', name: 'admin' } as const;
     const forged = anEvent({ action: 'secret.read', actor });
-    const append = connect(url, 'kek-service').post(appendEvents.path, appendBody([forged]).toString(), 5000);
+    const append = connect(url, 'kek-service').post(appendEvents.path, appendBody([forged]).toString(), 60_000);
     await expect(append).rejects.toMatchObject({ code: 'access_denied' });
 
     const { items } = await entries();
@@ -254,7 +254,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
   test('refuses a record from kek-service of what an admin did, also of an action of its own', async () => {
     const admin = { id: 'admin-id', type: 'user', name: 'admin' } as const;
     const forged = anEvent({ action: 'seal.add', actor: admin });
-    const append = connect(url, 'kek-service').post(appendEvents.path, appendBody([forged]).toString(), 5000);
+    const append = connect(url, 'kek-service').post(appendEvents.path, appendBody([forged]).toString(), 60_000);
     await expect(append).rejects.toMatchObject({ code: 'access_denied' });
 
     const { items } = await entries();
@@ -278,7 +278,7 @@ describe.each(engines)('audit-service on %s', (engine) => {
     ['api-service', 'constructor.name', 'unknown-action'],
   ])('from %s an event %s is refused by the rule %s', async (peer, action, rule) => {
     const event = anEvent({ action, actor: { id: peer, type: 'service' } });
-    const append = connect(url, peer).post(appendEvents.path, appendBody([event]).toString(), 5000);
+    const append = connect(url, peer).post(appendEvents.path, appendBody([event]).toString(), 60_000);
     if (rule === undefined) await append;
     else await expect(append).rejects.toMatchObject({ code: 'access_denied' });
 
@@ -304,17 +304,17 @@ describe.each(engines)('audit-service on %s', (engine) => {
   test('an id sent again with other content is a 409, recorded once with the peer', async () => {
     const event = anEvent({ action: 'secret.expire' });
     const worker = connect(url, 'worker');
-    await worker.post(appendEvents.path, appendBody([event]).toString(), 5000);
+    await worker.post(appendEvents.path, appendBody([event]).toString(), 60_000);
     const other = appendBody([anEvent({ id: event.id, action: 'secret.expire', decision: 'deny' })]).toString();
 
-    await expect(worker.post(appendEvents.path, other, 5000)).rejects.toMatchObject({ code: 'conflict' });
+    await expect(worker.post(appendEvents.path, other, 60_000)).rejects.toMatchObject({ code: 'conflict' });
     const [conflict, ...before] = (await entries()).items;
     expect(conflict!.event).toMatchObject({ action: 'audit.conflict', actor: { id: 'worker', type: 'service' } });
     expect(before).toHaveLength(1);
   });
 
   test('shows its state on the ops port', async () => {
-    await connect(url, 'api-service').post(appendEvents.path, appendBody(someEvents(7)).toString(), 5000);
+    await connect(url, 'api-service').post(appendEvents.path, appendBody(someEvents(7)).toString(), 60_000);
     const metrics = await (await fetch(`${opsUrl}/metrics`)).text();
 
     expect((await fetch(`${opsUrl}/readyz`)).status).toBe(200);
@@ -331,7 +331,7 @@ test('the ops port stays in use until the last entries are signed, so no second 
     return new Date();
   };
   const service = await startAuditService(readAuditConfig(environment()), { logger: silent as never, now });
-  await connect(service.url, 'api-service').post(appendEvents.path, appendBody([anEvent()]).toString(), 5000);
+  await connect(service.url, 'api-service').post(appendEvents.path, appendBody([anEvent()]).toString(), 60_000);
 
   opsPort = Number(new URL(service.opsUrl).port);
   await service.stop();
@@ -350,7 +350,13 @@ describe('the process', () => {
   const main = new URL('../src/main.ts', import.meta.url).pathname;
   let child: ChildProcess | undefined;
 
-  afterEach(() => void child?.kill('SIGKILL'));
+  // It writes into the folder that is removed next.
+  afterEach(async () => {
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  });
 
   async function run(): Promise<{ url: string; ended: Promise<[number | null]> }> {
     child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main], {
@@ -371,7 +377,7 @@ describe('the process', () => {
       for (;;) {
         const batch = someEvents(20);
         events.push(...batch);
-        await api.post(appendEvents.path, appendBody(batch).toString(), 5000);
+        await api.post(appendEvents.path, appendBody(batch).toString(), 60_000);
         acknowledged.push(...batch.map(({ id }) => id));
         if (acknowledged.length >= 1000) child!.kill('SIGKILL');
       }
@@ -381,7 +387,7 @@ describe('the process', () => {
 
     const again = connect((await run()).url, 'api-service');
     for (let i = 0; i < events.length; i += 200) {
-      await again.post(appendEvents.path, appendBody(events.slice(i, i + 200)).toString(), 5000);
+      await again.post(appendEvents.path, appendBody(events.slice(i, i + 200)).toString(), 60_000);
     }
     expect(acknowledged.length).toBeGreaterThanOrEqual(1000);
     const path = join(dataDir, 'export.tar');
@@ -401,7 +407,7 @@ describe('the process', () => {
     await appendTo(await openLog(db, { origin, publicKey: key.publicKey, now: Date.now }), [anEvent()]);
     await db.close();
 
-    const append = connect(url, 'api-service').post(appendEvents.path, appendBody([anEvent()]).toString(), 5000);
+    const append = connect(url, 'api-service').post(appendEvents.path, appendBody([anEvent()]).toString(), 60_000);
     await expect(append).rejects.toMatchObject({ code: 'unavailable' });
     expect((await ended)[0]).toBe(74);
   });

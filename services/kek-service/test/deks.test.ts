@@ -63,7 +63,7 @@ describe('over mutual TLS', () => {
   test('rewrapping makes another envelope of the same DEK, and the answer does not hold the DEK', async () => {
     const wrapped = await wrap();
     const body = JSON.stringify({ items: [{ ...ref, ...wrapped }] });
-    const answer = (await kek.as('worker').post(rewrapDeks.path, body, 5_000)) as { items: [typeof wrapped] };
+    const answer = (await kek.as('worker').post(rewrapDeks.path, body, 60_000)) as { items: [typeof wrapped] };
     expect(Object.keys(answer.items[0]).sort()).toEqual(['kekVersion', 'wrappedDekBase64']);
     expect(answer.items[0].wrappedDekBase64).not.toBe(wrapped.wrappedDekBase64);
     const envelope = Buffer.from(answer.items[0].wrappedDekBase64, 'base64');
@@ -96,7 +96,9 @@ describe('a wrapped DEK', () => {
     for (const operation of [unwrapDeks, rewrapDeks]) {
       audit.events.length = 0;
       kek.lines.length = 0;
-      const asked = kek.as('worker').post(operation.path, JSON.stringify({ items: [{ ...other, ...wrapped }] }), 5_000);
+      const asked = kek
+        .as('worker')
+        .post(operation.path, JSON.stringify({ items: [{ ...other, ...wrapped }] }), 60_000);
       await expect(asked).rejects.toMatchObject({ code: 'access_denied' });
       expect(audit.events).toEqual([
         expect.objectContaining({
@@ -138,7 +140,7 @@ describe('a request', () => {
       {},
     ];
     for (const body of bodies) {
-      const asked = kek.as('worker').post(unwrapDeks.path, JSON.stringify(body), 5_000);
+      const asked = kek.as('worker').post(unwrapDeks.path, JSON.stringify(body), 60_000);
       await expect(asked).rejects.toMatchObject({ code: 'invalid_request' });
     }
     // 44 characters of base64 may also be 31 or 33 bytes.
@@ -151,7 +153,7 @@ describe('a request', () => {
 
   test('with a duplicate key is refused and recorded as suspicious', async () => {
     const twice = `{"items":[{"vaultId":"${ref.vaultId}","dekVersion":1,"dekVersion":1,"dekBase64":"${dekBase64}"}]}`;
-    const asked = kek.as('worker').post(wrapDeks.path, twice, 5_000);
+    const asked = kek.as('worker').post(wrapDeks.path, twice, 60_000);
     await expect(asked).rejects.toMatchObject({ code: 'invalid_request' });
     expect(audit.events).toMatchObject([{ action: 'dek.wrap', decision: 'deny', suspicious: 'malformed_json' }]);
   });
@@ -204,7 +206,7 @@ describe('while the audit log does not answer', () => {
       .call(unwrapDeks, { body: { items: [{ ...ref, dekVersion: 2, ...wrapped }] } });
     await expect(asked).rejects.toMatchObject({ code: 'access_denied' });
     const right = JSON.stringify({ items: [{ ...ref, ...wrapped }] });
-    await expect(alone.as('api-service').post(unwrapDeks.path, right, 20_000)).rejects.toMatchObject({
+    await expect(alone.as('api-service').post(unwrapDeks.path, right, 60_000)).rejects.toMatchObject({
       code: 'unavailable',
     });
     expect(alone.lines).toContainEqual(

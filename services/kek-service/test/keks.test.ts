@@ -80,7 +80,7 @@ describe('a KEK rotation', () => {
   });
 
   test('is refused while kek-service is sealed', async () => {
-    await kek.as('operator').post('/v1/seal', '{}', 5_000);
+    await kek.as('operator').post('/v1/seal', '{}', 60_000);
     await expect(keks.rotate(randomUUID())).rejects.toMatchObject({ code: 'sealed' });
     await expect(keks.list()).rejects.toMatchObject({ code: 'sealed' });
   });
@@ -133,7 +133,7 @@ describe('while the audit log does not answer', () => {
   test('a KEK is made, its record waits, and the log has it once it answers, also after a restart', async () => {
     await audit.drain(0);
     const requestId = randomUUID();
-    const asked = kek.as('worker').post('/v1/keks:rotate', JSON.stringify({ requestId }), 20_000);
+    const asked = kek.as('worker').post('/v1/keks:rotate', JSON.stringify({ requestId }), 60_000);
     await expect(asked).rejects.toMatchObject({
       code: 'unavailable',
       message: expect.stringContaining('its record waits for the audit log: repeat the call'),

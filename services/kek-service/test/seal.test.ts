@@ -137,7 +137,7 @@ async function expectSealed(kek: TestKek): Promise<void> {
   const item = { ...ref, ...wrapped };
   await expect(kek.as('worker').call(wrapDeks, { body: wrapBody })).rejects.toMatchObject({ code: 'sealed' });
   for (const operation of [unwrapDeks, rewrapDeks]) {
-    const asked = kek.as('worker').post(operation.path, JSON.stringify({ items: [item] }), 5_000);
+    const asked = kek.as('worker').post(operation.path, JSON.stringify({ items: [item] }), 60_000);
     await expect(asked).rejects.toMatchObject({ code: 'sealed' });
   }
 }

@@ -246,7 +246,7 @@ test('the passphrase is the content of its file without the newline at its end, 
 
 test('a file seal opens at a restart, never by a passphrase', async () => {
   const kek = await startTestKek({ dataDir, tlsDir });
-  await kek.as('operator').post('/v1/seal', '{}', 5_000);
+  await kek.as('operator').post('/v1/seal', '{}', 60_000);
   const asked = kek.as('operator').call(unseal, { body: { passphrase: 'correct horse battery staple' } });
   await expect(asked).rejects.toMatchObject({ code: 'conflict', message: expect.stringContaining('restart') });
   await kek.stop();

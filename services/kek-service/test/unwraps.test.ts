@@ -55,7 +55,7 @@ describe('an unwrap', () => {
   test('is not released when it cannot be recorded', async () => {
     const items = await wrapMany(1);
     await audit.drain(0);
-    const asked = kek.as('api-service').post(unwrapDeks.path, JSON.stringify({ items }), 20_000);
+    const asked = kek.as('api-service').post(unwrapDeks.path, JSON.stringify({ items }), 60_000);
     await expect(asked).rejects.toMatchObject({ code: 'unavailable' });
     audit = await startRecordingAuditService(folder);
   });
@@ -121,7 +121,7 @@ describe('the budget of unwraps', () => {
   test('freezes also while the audit log is away, and the record follows', async () => {
     const items = await wrapMany(11);
     await audit.drain(0);
-    const asked = kek.as('api-service').post(unwrapDeks.path, JSON.stringify({ items }), 20_000);
+    const asked = kek.as('api-service').post(unwrapDeks.path, JSON.stringify({ items }), 60_000);
     await expect(asked).rejects.toMatchObject({ code: 'sealed' });
     await kek.stop();
     audit = await startRecordingAuditService(folder);
@@ -190,7 +190,7 @@ describe('the budget of unwraps', () => {
     await expect(unwrap(items)).rejects.toMatchObject({ code: 'sealed' });
     await audit.drain(0);
     const body = JSON.stringify({ peer: 'api-service', reason });
-    const lifted = kek.as('api-service').post(unfreezeUnwraps.path, body, 20_000);
+    const lifted = kek.as('api-service').post(unfreezeUnwraps.path, body, 60_000);
     await expect(lifted).rejects.toMatchObject({ code: 'unavailable' });
     expect((await kek.as('operator').call(sealStatus, {})).frozen).toEqual(['api-service']);
     await kek.stop();
