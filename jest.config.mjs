@@ -11,7 +11,7 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   transform: {},
   // Ends a test that hangs. Nothing is timed by it: a busy machine takes several times as long as a quiet one.
-  testTimeout: 90_000,
+  testTimeout: 180_000,
   reporters: ['default', '<rootDir>/packages/testkit/src/jest-reporter.mjs'],
   globalSetup: '<rootDir>/packages/testkit/src/jest-global-setup.ts',
   globalTeardown: '<rootDir>/packages/testkit/src/jest-global-teardown.ts',

@@ -17,8 +17,8 @@ export async function callerOf(person: Person): Promise<Caller> {
   return { actor: { id, type: 'user', name, session }, role, source: {}, requestId: crypto.randomUUID() };
 }
 
-/** Repeats `check` until it passes. @throws its last error after `withinMs` */
-export async function expectEventually(check: () => Promise<void>, withinMs = 30_000): Promise<void> {
+/** Repeats `check` until it passes. @throws its last error after `withinMs`, which no machine is too slow for */
+export async function expectEventually(check: () => Promise<void>, withinMs = 60_000): Promise<void> {
   const giveUpAt = Date.now() + withinMs;
   for (;;) {
     try {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
@@ -5,6 +6,7 @@ import { inEachProfile } from '@cardea/testkit/use-system';
 import type { Db } from '@cardea/storage/db';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from './granting.ts';
+import { expectEventually } from './probes.ts';
 
 const WAIT_MS = 300;
 
@@ -220,10 +222,13 @@ inEachProfile((system, { admin, alice }) => {
       `Authorization: Bearer ${mallory.token}`,
       'Content-Type: application/json',
       `Content-Length: ${Buffer.byteLength(body)}`,
+      'Expect: 100-continue',
       'Connection: close',
     ];
-    socket.write(`${head.join('\r\n')}\r\n\r\n${body.slice(0, -1)}`);
-    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    socket.write(`${head.join('\r\n')}\r\n\r\n`);
+    // The server asks for the body of somebody whom it has let in.
+    expect(String((await once(socket, 'data'))[0])).toMatch(/^HTTP\/1\.1 100 /);
+    socket.write(body.slice(0, -1));
     await admin.patch('/users/mallory', { disabled: true }).expect(200);
     socket.write(body.slice(-1));
     const answer = (await socket.toArray()).join('');
@@ -236,19 +241,17 @@ inEachProfile((system, { admin, alice }) => {
   test('the deletion of a vault that is written to all the time does not wait for its writers to stop', async () => {
     await alice.createVault('busy');
     const stop = new AbortController();
+    const answers: number[] = [];
     const writer = async (n: number) => {
-      const answers: number[] = [];
       while (!stop.signal.aborted)
         answers.push((await alice.put(`/vaults/busy/secrets/${n}`, { value: `${Date.now()}` })).status);
-      return answers;
     };
     const writers = Array.from({ length: 8 }, (_, n) => writer(n));
-    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    await expectEventually(async () => expect(answers.length).toBeGreaterThan(8));
     await alice.delete('/vaults/busy?recursive=true').expect(204);
     stop.abort();
-    const answers = (await Promise.all(writers)).flat();
+    await Promise.all(writers);
     expect(answers.filter((status) => ![200, 201, 404].includes(status))).toEqual([]);
-    expect(answers.length).toBeGreaterThan(8);
   });
 
   type Begin = Db['lockingTransaction'];

@@ -45,13 +45,14 @@ test('a refresh whose answer was lost is repeated at once, and the session goes 
 test('a refresh that stalls is repeated before the server stops repeating its answer, and a sign-in waits for it and wins', async () => {
   const { client, session, sent, stallAnswer } = await aliceElsewhere();
   stallAnswer(/auth\/refresh$/);
-  const begunAt = performance.now();
+  // The server repeats its answer for ten seconds by this clock, and the refresh gives up after three by the real one.
+  system.stopClock();
   const renewing = client.auth.me();
   await expectEventually(async () => expect(refreshes(sent)).toBe(1));
   await client.auth.signIn({ username: 'bob', password: PASSWORD });
   expect((await renewing).name).toBe('alice');
   expect(refreshes(sent)).toBe(2);
-  expect(performance.now() - begunAt).toBeLessThan(10_000);
+  system.startClock();
   expect((await client.auth.me()).name).toBe('bob');
   expect((await createClient({ url: system.url, credentials: { session } }).auth.me()).name).toBe('bob');
   expect((await decisions('auth.refresh')).filter(([, , suspicious]) => suspicious !== undefined)).toEqual([]);

@@ -4,6 +4,7 @@ import type { RawAnswer, RawRequest } from '@cardea/testkit/raw-http';
 import type { Person } from '@cardea/testkit/person';
 import { createTestSystem, profiles } from '@cardea/testkit/system';
 import type { TestSystem } from '@cardea/testkit/system';
+import { expectEventually } from '../access/probes.ts';
 import { CANARY, expectHeaders, expectRefusal } from '../access/refusals.ts';
 import type { ExpectedRefusal } from '../access/refusals.ts';
 
@@ -385,8 +386,10 @@ describe.each(profiles)('in profile %s', (profile) => {
       socket.write(whole.subarray(0, -3), () => setTimeout(() => socket.destroy(), 50));
       await new Promise((resolve) => socket.on('close', resolve));
       await admin.get('/vaults/payments/secrets/half').expect(404);
-      const [entry] = await admin.auditEntries({ action: 'secret.write', decision: 'deny' });
-      expect(entry!.event).toMatchObject({ reason: 'invalid_request', resource: { name: 'half' } });
+      await expectEventually(async () => {
+        const [entry] = await admin.auditEntries({ action: 'secret.write', decision: 'deny' });
+        expect(entry?.event).toMatchObject({ reason: 'invalid_request', resource: { name: 'half' } });
+      });
     });
   });
 });

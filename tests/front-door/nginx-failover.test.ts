@@ -4,7 +4,7 @@ import type { Server as HttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { startNginx } from '@cardea/testkit/nginx';
 import type { NginxServer } from '@cardea/testkit/nginx';
 import { sendRequest } from '@cardea/testkit/raw-http';
@@ -30,7 +30,7 @@ beforeAll(async () => {
   dying.listen(0, '127.0.0.1');
   await once(dying, 'listening');
   await admin.createVault('payments');
-}, MINUTE_MS);
+});
 afterAll(() => void dying.close());
 
 // A new nginx knows of no failure.
@@ -88,29 +88,24 @@ test('a write is answered although an api-service is not there, if nginx knows i
   expect(answer.status).toBe(201);
 });
 
-test(
-  'an api-service that is back is asked again at once when the other one goes away',
-  async () => {
-    const ports = [await findFreePort(), await findFreePort()] as const;
-    const rolling = await startNginx(...ports.map((port) => `http://127.0.0.1:${port}`));
-    const isAnswered = async () =>
-      (await sendRequest(rolling.url, { method: 'GET', target: '/healthz' })).status === 200;
-    const second = await listenAt(ports[1]);
-    // nginx notices that the first one is away. It is back when the second one goes.
-    expect([await isAnswered(), await isAnswered()]).toEqual([true, true]);
-    const first = await listenAt(ports[0]);
-    end(second);
+test('an api-service that is back is asked again at once when the other one goes away', async () => {
+  const ports = [await findFreePort(), await findFreePort()] as const;
+  const rolling = await startNginx(...ports.map((port) => `http://127.0.0.1:${port}`));
+  const isAnswered = async () => (await sendRequest(rolling.url, { method: 'GET', target: '/healthz' })).status === 200;
+  const second = await listenAt(ports[1]);
+  // nginx notices that the first one is away. It is back when the second one goes.
+  expect([await isAnswered(), await isAnswered()]).toEqual([true, true]);
+  const first = await listenAt(ports[0]);
+  end(second);
 
-    const goneAt = performance.now();
-    while (!(await isAnswered()) && performance.now() - goneAt < 10 * SECOND_MS) continue;
-    const lastedMs = performance.now() - goneAt;
-    end(first);
-    await rolling.stop();
-    // With nginx's own setting it would last ten.
-    expect(lastedMs).toBeLessThan(8 * SECOND_MS);
-  },
-  MINUTE_MS,
-);
+  const goneAt = performance.now();
+  let lastRefusedAt = goneAt;
+  for (let sentAt = goneAt; !(await isAnswered()); sentAt = performance.now()) lastRefusedAt = sentAt;
+  end(first);
+  await rolling.stop();
+  // With nginx's own setting, requests of ten seconds would be refused.
+  expect(lastRefusedAt - goneAt).toBeLessThan(8 * SECOND_MS);
+});
 
 async function listenAt(port: number): Promise<HttpServer> {
   const server = createHttpServer((_request, response) => response.end());

@@ -7,7 +7,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { clientNetwork } from '@cardea/contracts/cidr';
-import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import { startNginx } from '@cardea/testkit/nginx';
 import type { NginxServer } from '@cardea/testkit/nginx';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -26,7 +26,7 @@ beforeAll(async () => {
   api.listen(0, '127.0.0.1');
   await once(api, 'listening');
   nginx = await startNginx(`http://127.0.0.1:${(api.address() as AddressInfo).port}`);
-}, MINUTE_MS);
+});
 afterAll(async () => {
   await nginx.stop();
   api.closeAllConnections();
@@ -114,7 +114,6 @@ test.each(['GET', 'PUT', 'POST', 'DELETE'])(
     expectRefused(answers.filter((answer) => !passed.includes(answer)));
     expect((await send(`127.0.2.${number}`, 'GET')).status).toBe(200);
   },
-  MINUTE_MS,
 );
 
 function change(name: string, from: string | RegExp, to: string): void {
@@ -124,49 +123,45 @@ function change(name: string, from: string | RegExp, to: string): void {
   writeFileSync(file, text.includes(to) ? text : text.replaceAll(from, to));
 }
 
-test(
-  'a client is counted by the same part of its address as in api-service: all of IPv4, 64 bits of IPv6',
-  async () => {
-    // The module realip gives a connection the address of the header, so every address can be tried.
-    change(
-      'every-server.conf',
-      'server_tokens off;',
-      'server_tokens off; set_real_ip_from 127.0.0.1; real_ip_header X-From;',
-    );
-    change('http.conf', /zone=cardea_requests:10m rate=\S+;/g, 'zone=cardea_requests:10m rate=1r/m;');
-    change('every-server.conf', /limit_req zone=cardea_requests .*;/g, 'limit_req zone=cardea_requests nodelay;');
-    await nginx.reload();
-    const sentFrom = async (address: string) => {
-      const sent = request(new URL('/api/v1/vaults', nginx.url), { headers: { 'X-From': address }, agent: false });
-      return (await answerOf(sent.end())).status;
-    };
-    const counted = new Set<string>();
-    for (const address of [
-      '192.0.2.1',
-      '192.0.2.2',
-      '::ffff:192.0.2.1',
-      '::ffff:192.0.2.3',
-      '192.0.2.3',
-      '2001:db8:0:1::1',
-      '2001:db8:0:1:ffff:ffff:ffff:ffff',
-      '2001:db8:0:1::a0a:0',
-      '2001:db8:0:2::1',
-      '2001:db8:1:1::1',
-      // With the bytes of the IPv4 addresses above, of a line break and of zeros.
-      'c000:201:a00:a0a::1',
-      'c000:201:a00:a0a::a0a',
-      'c000:201::',
-      '::1',
-      '::c000:201',
-    ]) {
-      const network = clientNetwork(address);
-      expect([address, await sentFrom(address)]).toEqual([address, counted.has(network) ? 429 : 200]);
-      counted.add(network);
-    }
-    expect(counted.size).toBe(9);
-  },
-  MINUTE_MS,
-);
+test('a client is counted by the same part of its address as in api-service: all of IPv4, 64 bits of IPv6', async () => {
+  // The module realip gives a connection the address of the header, so every address can be tried.
+  change(
+    'every-server.conf',
+    'server_tokens off;',
+    'server_tokens off; set_real_ip_from 127.0.0.1; real_ip_header X-From;',
+  );
+  change('http.conf', /zone=cardea_requests:10m rate=\S+;/g, 'zone=cardea_requests:10m rate=1r/m;');
+  change('every-server.conf', /limit_req zone=cardea_requests .*;/g, 'limit_req zone=cardea_requests nodelay;');
+  await nginx.reload();
+  const sentFrom = async (address: string) => {
+    const sent = request(new URL('/api/v1/vaults', nginx.url), { headers: { 'X-From': address }, agent: false });
+    return (await answerOf(sent.end())).status;
+  };
+  const counted = new Set<string>();
+  for (const address of [
+    '192.0.2.1',
+    '192.0.2.2',
+    '::ffff:192.0.2.1',
+    '::ffff:192.0.2.3',
+    '192.0.2.3',
+    '2001:db8:0:1::1',
+    '2001:db8:0:1:ffff:ffff:ffff:ffff',
+    '2001:db8:0:1::a0a:0',
+    '2001:db8:0:2::1',
+    '2001:db8:1:1::1',
+    // With the bytes of the IPv4 addresses above, of a line break and of zeros.
+    'c000:201:a00:a0a::1',
+    'c000:201:a00:a0a::a0a',
+    'c000:201::',
+    '::1',
+    '::c000:201',
+  ]) {
+    const network = clientNetwork(address);
+    expect([address, await sentFrom(address)]).toEqual([address, counted.has(network) ? 429 : 200]);
+    counted.add(network);
+  }
+  expect(counted.size).toBe(9);
+});
 
 test('a connection that sends only a part of a header is closed after 5 s, because no limit counts it before', async () => {
   const socket = connect(Number(new URL(nginx.url).port), '127.0.0.1');
@@ -177,7 +172,8 @@ test('a connection that sends only a part of a header is closed after 5 s, becau
   await new Promise((closed) => socket.resume().once('close', closed));
   // Node.js and nginx look at their clocks at different moments.
   expect((performance.now() - began) / SECOND_MS).toBeGreaterThan(4);
-  expect((performance.now() - began) / SECOND_MS).toBeLessThan(30);
+  // By itself, nginx would wait for a minute.
+  expect((performance.now() - began) / SECOND_MS).toBeLessThan(55);
 });
 
 test('what nginx itself refuses as HTTP is a problem, not a page', async () => {

@@ -46,7 +46,7 @@ beforeAll(async () => {
   await nginx.reload();
   await admin.createVault('payments');
   await admin.putSecret('payments', 'db/password', 'one');
-}, 2 * MINUTE_MS);
+});
 afterAll(async () => {
   await nginx.stop();
   rmSync(folder, { recursive: true });

@@ -8,7 +8,6 @@ import { startNginx } from '@cardea/testkit/nginx';
 import type { NginxServer } from '@cardea/testkit/nginx';
 import { parseAnswer, sendBytes, sendRequest, toBytes } from '@cardea/testkit/raw-http';
 import type { RawAnswer, RawRequest } from '@cardea/testkit/raw-http';
-import { MINUTE_MS } from '@cardea/contracts/durations';
 import { oddPaths } from '../access/name-table.ts';
 import { CANARY } from '../access/refusals.ts';
 
@@ -22,7 +21,7 @@ beforeAll(async () => {
   nginx = await startNginx(system.url);
   await admin.createVault('names');
   await admin.putSecret('names', 'there', CANARY);
-}, 2 * MINUTE_MS);
+});
 afterAll(async () => {
   await nginx.stop();
 });

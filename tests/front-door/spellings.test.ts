@@ -1,5 +1,4 @@
 import type { AuditEvent } from '@cardea/contracts/audit-event';
-import { MINUTE_MS } from '@cardea/contracts/durations';
 import { startNginx } from '@cardea/testkit/nginx';
 import type { NginxServer } from '@cardea/testkit/nginx';
 import type { Entry } from '@cardea/testkit/person';
@@ -20,7 +19,7 @@ beforeAll(async () => {
   for (const name of ['db/password', 'apps/ci/token']) await admin.putSecret('spelled', name, `value of ${name}`);
   await admin.put('/vaults/spelled/grants/user:bob', { secrets: ['read'], keys: [], pathPrefix: 'apps' }).expect(201);
   await admin.post('/vaults/spelled/keys', { name: 'cards', algorithm: 'aes-256-gcm' }).expect(201);
-}, 2 * MINUTE_MS);
+});
 afterAll(async () => {
   await nginx.stop();
 });

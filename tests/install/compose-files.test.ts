@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -226,7 +226,12 @@ describe.each(Object.keys(edges))('docker-compose.%s.yml', (profile) => {
 
   test('a server gets the signal when its certificate or its key is another one, and not before', async () => {
     const files = join(scratch, profile);
-    for (const name of ['pem', 'key']) writeFileSync(`${files}.${name}`, 'old');
+    // A file that is being written looks like another one.
+    const put = (name: string, content: string) => {
+      writeFileSync(`${files}.draft`, content);
+      renameSync(`${files}.draft`, `${files}.${name}`);
+    };
+    for (const name of ['pem', 'key']) put(name, 'old');
     const script = unescaped(services['nginx']!.entrypoint![2]!).replace('sleep 60', 'sleep 0.1');
     const server = ['sh', '-c', 'trap "echo told $$" HUP; echo started $$; while :; do sleep 0.02; done'];
     // A group of its own, which ends with it as the processes of a container do.
@@ -242,9 +247,9 @@ describe.each(Object.keys(edges))('docker-compose.%s.yml', (profile) => {
     try {
       const [started, told] = [`started ${child.pid}`, `told ${child.pid}`];
       await says([started]);
-      writeFileSync(`${files}.pem`, 'new');
+      put('pem', 'new');
       await says([started, told]);
-      writeFileSync(`${files}.key`, 'new');
+      put('key', 'new');
       await says([started, told, told]);
     } finally {
       process.kill(-child.pid!, 'SIGKILL');

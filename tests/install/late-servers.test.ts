@@ -184,7 +184,7 @@ test('a worker and an api-service that start while Redis runs a script without e
   } finally {
     thief.disconnect();
   }
-}, 180_000);
+});
 
 test('a worker with a wrong password of Redis says so once, and is ready when the password is right', async () => {
   await writeFile(file('wrong-redis'), 'wrong', { mode: 0o400 });

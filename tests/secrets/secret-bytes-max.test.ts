@@ -1,5 +1,4 @@
 import { readApiConfig } from '@cardea/api-service/config';
-import { MINUTE_MS } from '@cardea/contracts/durations';
 import { startNginx } from '@cardea/testkit/nginx';
 import type { Person } from '@cardea/testkit/person';
 import { sendRequest } from '@cardea/testkit/raw-http';
@@ -61,18 +60,14 @@ describe.each([
     await alice.get(at(VAULT, 'a')).expect(404);
   });
 
-  test(
-    'the largest value goes through nginx',
-    async () => {
-      const nginx = await startNginx(system.url);
-      try {
-        expect(await putAndRead(nginx.url, alice, '\u0001'.repeat(max))).toEqual([201, 200, '\u0001'.repeat(max)]);
-      } finally {
-        await nginx.stop();
-      }
-    },
-    2 * MINUTE_MS,
-  );
+  test('the largest value goes through nginx', async () => {
+    const nginx = await startNginx(system.url);
+    try {
+      expect(await putAndRead(nginx.url, alice, '\u0001'.repeat(max))).toEqual([201, 200, '\u0001'.repeat(max)]);
+    } finally {
+      await nginx.stop();
+    }
+  });
 
   test('a stranger may send no larger body than before', async () => {
     const target = `/api/v1${at(VAULT, 'none')}`;

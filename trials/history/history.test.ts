@@ -47,5 +47,5 @@ describe.each([
     const openDatabase = () => system.openDatabase();
     await requireLinearizable(recorder.operations, { ...trial, token: admin.token, openDatabase });
     expect(Object.keys(recorder.counts())).toEqual(expect.arrayContaining(TELLING_OUTCOMES));
-  }, 90_000);
+  });
 });
