@@ -97,7 +97,7 @@ describe('the networks of the proxies', () => {
     expect(read(list)).toEqual({ count: 2, cidrs: ['10.213.77.12', '2001:db8::/32'] });
   });
 
-  test.each(['nginx', '10.0.0.1/8', '10.0.0.1,', '0.0.0.0/0', '::/0', '10.0.0.1;10.0.0.2'])(
+  test.each(['nginx', '10.0.0.1/8', '10.0.0.1,', '0.0.0.0/0', '128.0.0.0/1,0.0.0.0/1', '::/0', '10.0.0.1;10.0.0.2'])(
     'are refused if they are wrong or hold everybody: %s',
     (list) => {
       expect(() => read({ CARDEA_TRUSTED_PROXIES: '1', CARDEA_TRUSTED_PROXY_CIDRS: list })).toThrow(

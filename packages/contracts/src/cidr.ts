@@ -46,6 +46,25 @@ export function isInside(address: string, cidrs: readonly string[]): boolean {
   return asked !== undefined && compiled(cidrs).some((network) => holds(network, asked));
 }
 
+/** Whether networks hold every address of IPv4 or of IPv6 together, as `0.0.0.0/1` and `128.0.0.0/1` do. */
+export function holdsEverybody(cidrs: readonly string[]): boolean {
+  const networks = cidrs.map(parseNetwork).filter((network) => network !== undefined);
+  return ([4, 6] as const).some((family) => {
+    const own = networks.filter((network) => network.family === family);
+    // Two networks lie apart, or one holds the other: those that no other holds are counted without any address twice.
+    const outermost = own.filter(
+      (one, index) => !own.some((other, at) => at !== index && isIn(one, other) && (at < index || !isIn(other, one))),
+    );
+    const size = outermost.reduce((sum, { hostBits }) => sum + (1n << hostBits), 0n);
+    return size === 1n << (family === 4 ? 32n : 128n);
+  });
+}
+
+function isIn(inner: Network, outer: Network): boolean {
+  if (inner.hostBits > outer.hostBits) return false;
+  return inner.prefix >> (outer.hostBits - inner.hostBits) === outer.prefix;
+}
+
 /**
  * The key under which a client is counted if only its address is known: the IPv4 address, or the first 64 bits of the
  * IPv6 address, because a client with one address of such a network has all 2^64 of them (RFC 6177). A text that is not

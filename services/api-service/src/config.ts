@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Cidr } from '@cardea/contracts/cidr';
+import { Cidr, holdsEverybody } from '@cardea/contracts/cidr';
 import { Port, readConfig, wholeNumber } from '@cardea/process/config';
 import type { Rule } from '@cardea/process/config';
 import { serversOf, toVaultConfig, vaultConfigRules, vaultConfigVariables } from '@cardea/wiring/vault-config';
@@ -9,13 +9,13 @@ import type { TrustedProxies } from './client-address.ts';
 
 const LOOPBACK = ['127.0.0.0/8', '::1'];
 
-/** Addresses and networks, separated by commas. One that holds every address is refused: nobody would be a stranger. */
+/** Addresses and networks, separated by commas. Those that hold every address together are refused: nobody would be a stranger. */
 const CidrList = z
   .string()
   .transform((list) => list.split(',').map((entry) => entry.trim()))
   .refine(
-    (list) => list.every((entry) => Cidr.safeParse(entry).success && !entry.endsWith('/0')),
-    'must be addresses or networks such as 192.0.2.1,10.0.0.0/8, with host bits 0 and without /0',
+    (list) => list.every((entry) => Cidr.safeParse(entry).success) && !holdsEverybody(list),
+    'must be addresses or networks such as 192.0.2.1,10.0.0.0/8, with host bits 0, and together not all that there are',
   );
 
 /** Without a number of proxies, the header is ignored and the networks would have no effect. */
