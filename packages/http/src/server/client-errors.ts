@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { AppError } from '@cardea/contracts/errors';
-import { refusalOfStranger } from './exchange.ts';
+import { refusalOfStranger } from './refuse.ts';
 import type { ServerContext } from './exchange.ts';
 import { whenAnswered } from './in-order.ts';
 import { retryAfterSeconds, toProblem } from './problem.ts';

@@ -1,6 +1,8 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import type { AuditActor } from '@cardea/contracts/audit-event';
-import { answer, beginExchange, refuse } from './exchange.ts';
+import { answer } from './answer.ts';
+import { beginExchange } from './exchange.ts';
+import { refuse } from './refuse.ts';
 import type { Exchange, ServerContext } from './exchange.ts';
 import { canonicalPath, isOddPath, oddityOf } from './odd-requests.ts';
 import { takes } from './route.ts';
