@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import type { AuditEvent } from '@cardea/contracts/audit-event';
+import { SECOND_MS } from '@cardea/contracts/durations';
 import type { Person } from '@cardea/testkit/person';
 import { PASSWORD } from '@cardea/testkit/system';
 import { inEachProfile } from '@cardea/testkit/use-system';
@@ -92,6 +94,56 @@ inEachProfile((system, { admin, alice }) => {
       const ofMallory = records.filter(({ event }) => event.actor.name === 'mallory');
       expect(ofMallory.map(({ event }) => event.decision)).toEqual(['deny']);
       expect(ofMallory[0]!.seq).toBeGreaterThan(records.find(({ event }) => event.action === 'grant.delete')!.seq);
+    });
+  });
+
+  type Withdraw = (vault: string) => PromiseLike<unknown>;
+  const byGrant: Withdraw = (vault) => alice.delete(`/vaults/${vault}/grants/user:mallory`).expect(204);
+  const byPrefix: Withdraw = (vault) =>
+    grant(alice, vault, 'user:mallory', { secrets: ['list', 'read'], pathPrefix: 'below' }).expect(200);
+  const byRole: Withdraw = () => admin.patch('/users/mallory', { role: 'developer' }).expect(200);
+  const bySession: Withdraw = () => admin.post('/users/mallory:revokeSessions').expect(204);
+
+  describe('a caller who loses a right while an answer waits is shown nothing', () => {
+    test.each<[string, (by: Person, vault: string) => PromiseLike<{ status: number }>, () => Held, Withdraw, number]>([
+      ['a list, for room in the log', (by, vault) => by.get(`/vaults/${vault}/secrets`), holdRoom, byGrant, 404],
+      [
+        'a list of more, for room in the log',
+        (by, vault) => by.get(`/vaults/${vault}/secrets`),
+        holdRoom,
+        byPrefix,
+        403,
+      ],
+      ['a list, for its statement', (by, vault) => by.get(`/vaults/${vault}/secrets`), holdList, byGrant, 404],
+      ['a search of all vaults', (by) => by.get('/secrets?q=before'), holdSearch, byGrant, 403],
+      ['a list of vaults', (by) => by.get('/vaults'), holdRoom, byGrant, 403],
+      ['a list of seals', (by) => by.get('/seals'), holdSeals, byRole, 403],
+      ['a list of users', (by) => by.get('/users'), holdRoom, bySession, 401],
+      ['a question about the log', (by) => by.get('/audit/entries'), holdRoom, byRole, 403],
+      ['a question about a vault', (by, vault) => by.get(`/audit/entries?vault=${vault}`), holdRoom, byGrant, 404],
+      ['an export of the log', (by) => by.get('/audit/export'), holdRoom, byRole, 403],
+      ['an export of the log, signed out', (by) => by.get('/audit/export'), holdRoom, bySession, 401],
+      ['sessions of their own', (by) => by.get('/auth/sessions'), holdRoom, bySession, 401],
+    ])('%s', async (what, ask, holdNext, withdraw, status) => {
+      const vault = `waits-${what.replaceAll(/[ ,]+/g, '-')}`;
+      await alice.createVault(vault);
+      await alice.putSecret(vault, 'before', 'v');
+      const mallory = await newUser(system, 'mallory', [byGrant, byPrefix].includes(withdraw) ? 'developer' : 'admin');
+      const rights = what.includes('about a vault') ? { owner: true } : { secrets: ['list', 'read'] };
+      await grant(alice, vault, 'user:mallory', rights).expect(201);
+      const { reached, goOn } = holdNext();
+      const asking = Promise.resolve(ask(mallory, vault));
+      await reached;
+      await withdraw(vault);
+      system.passTime(SECOND_MS);
+      goOn();
+      expect((await asking).status).toBe(status);
+      const { items } = (await admin.get('/audit/entries?actor=mallory&limit=2').expect(200)).body;
+      const last = items.map(({ event }: { event: AuditEvent }) => [event.action, event.decision]);
+      expect(last).toEqual([
+        [expect.not.stringMatching('auth.login'), 'deny'],
+        ['auth.login', 'allow'],
+      ]);
     });
   });
 
@@ -256,19 +308,53 @@ inEachProfile((system, { admin, alice }) => {
 
   type Begin = Db['lockingTransaction'];
 
+  interface Held {
+    reached: Promise<void>;
+    goOn(): void;
+  }
+
   /** Holds what kek-service is asked for next, until `goOn`. No DEK is in the cache before. */
-  function holdUnwraps() {
-    const { deks, keks, keyMaterials } = system.vault;
-    const { unwrap } = keks;
+  function holdUnwraps(): Held {
+    system.vault.keyMaterials.clear();
+    system.vault.deks.clear();
+    return holdCall(system.vault.keks, 'unwrap');
+  }
+
+  /** Holds the next request once all that it shows is there, until `goOn`. */
+  function holdRoom(): Held {
+    return holdCall(system.vault.audit, 'reserve');
+  }
+
+  function holdSeals(): Held {
+    return holdCall(system.vault.seals, 'list');
+  }
+
+  function holdSearch(): Held {
+    return holdCall(system.vault.db, 'query', (sql) => /from secret_word/.test(String(sql)));
+  }
+
+  function holdList(): Held {
+    return holdCall(system.vault.db, 'query', (sql) => /from secret\s/.test(String(sql)));
+  }
+
+  /** Holds the next call of a function of which `isMeant` is true, until `goOn`. */
+  function holdCall<K extends string>(
+    of: { [key in K]?: (...args: never[]) => Promise<unknown> },
+    name: K,
+    isMeant: (first: unknown) => boolean = () => true,
+  ): Held {
+    const original = of[name]! as (...args: unknown[]) => Promise<unknown>;
     const [stopped, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    restore = () => void (keks.unwrap = unwrap);
-    keyMaterials.clear();
-    deks.clear();
-    keks.unwrap = async (...args) => {
+    const letGo = () => void Object.assign(of, { [name]: original });
+    restore = letGo;
+    const held = async (...args: unknown[]) => {
+      if (!isMeant(args[0])) return original.apply(of, args);
+      letGo();
       stopped.resolve();
       await released.promise;
-      return unwrap(...args);
+      return original.apply(of, args);
     };
+    Object.assign(of, { [name]: held });
     return { reached: stopped.promise, goOn: () => released.resolve() };
   }
 

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SECOND_MS } from '@cardea/contracts/durations';
-import type { Entry, Stranger } from '@cardea/testkit/person';
+import type { Entry, Person, Stranger } from '@cardea/testkit/person';
 import { inEachProfile } from '@cardea/testkit/use-system';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from '../access/granting.ts';
@@ -303,14 +303,26 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     });
 
     test('is told to ask again when the service stops, which does not wait for the end of the waits', async () => {
+      await alice.createVault('stops');
+      await grant(alice, 'stops', 'user:bob', { owner: true }).expect(201);
       const after = String(await newestAs(carla));
-      const question = new URLSearchParams({ action: 'secret.destroy', after, waitSeconds: '30' }).toString();
-      const asked = Array.from({ length: 5 }, async () => (await carla.get(`/audit/entries?${question}`)).status);
-      expect(await Promise.race(asked)).toBe(429);
-      // The four others wait now. After its time, a stop would break off their connections.
+      const question = { action: 'secret.destroy', after, waitSeconds: '30' };
+      const askedByAll = [askFiveTimes(carla, question), askFiveTimes(bob, { ...question, vault: 'stops' })] as const;
+      for (const asked of askedByAll) expect(await Promise.race(asked)).toBe(429);
+      // The four others of each wait now. After its time, a stop would break off their connections.
+      await alice.delete('/vaults/stops/grants/user:bob').expect(204);
       await system.stopService('api');
-      expect((await Promise.all(asked)).toSorted((x, y) => x - y)).toEqual([429, 503, 503, 503, 503]);
+      const [ofCarla, ofBob] = await Promise.all(askedByAll.map((asked) => Promise.all(asked)));
+      expect(ofCarla!.toSorted((x, y) => x - y)).toEqual([429, 503, 503, 503, 503]);
+      // Whoever has lost the right hears that, and nothing else.
+      expect(ofBob!.toSorted((x, y) => x - y)).toEqual([404, 404, 404, 404, 429]);
       await system.startService('api');
     });
   });
 });
+
+/** The statuses of five questions that are asked at once. */
+function askFiveTimes(by: Person, question: Record<string, string>): Promise<number>[] {
+  const path = `/audit/entries?${new URLSearchParams(question).toString()}`;
+  return Array.from({ length: 5 }, async () => (await by.get(path)).status);
+}

@@ -13,4 +13,9 @@ export interface Caller {
   mustChangePassword?: boolean;
   source: AuditSource;
   requestId: string;
+  /**
+   * When the account was looked up the last time, by the steady clock of this process. Without it, nobody knows, and the
+   * caller is looked up again before anything is shown.
+   */
+  identifiedAt?: number;
 }

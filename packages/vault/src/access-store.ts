@@ -14,12 +14,18 @@ export interface VaultRow {
   created_at: number;
 }
 
+/** A vault, and the grant of one principal in it. */
+export interface GrantedIn {
+  vault: VaultRow;
+  granted: Granted | undefined;
+}
+
 /** The vault with this name, and the grant of one principal in it. */
 export async function findGrantedIn(
   db: Queryable,
   vaultName: string,
   principal: string,
-): Promise<{ vault: VaultRow; granted: Granted | undefined } | undefined> {
+): Promise<GrantedIn | undefined> {
   const [row] = await db.query<VaultRow & NoGrantColumns>(
     `select v.id, v.name, v.description, v.max_versions, v.public_jwks, v.created_at,
             g.owner, g.secrets, g.keys, g.allowed_cidrs, g.path_prefix, g.key_prefix, g.expires_at

@@ -1,14 +1,15 @@
 import { joinRules } from '@cardea/contracts/audit-rules';
-import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import type { VaultAction } from '@cardea/contracts/grants';
 import type { Queryable } from '@cardea/storage/db';
 import { findGrantedIn } from './access-store.ts';
-import type { VaultRow } from './access-store.ts';
+import type { GrantedIn, VaultRow } from './access-store.ts';
 import type { VaultContext } from './context.ts';
 import { decide } from './decide.ts';
 import type { Decision, Granted } from './decide.ts';
+import { rightByRole } from './right.ts';
+import type { Right } from './right.ts';
 import { vaultNotThere } from './not-there.ts';
 
 /** An action that is not about one vault. */
@@ -25,17 +26,17 @@ export type SystemAction =
   | 'seal.manage'
   | 'webhook.manage';
 
-/** A permission: the rule that gave it, and the names it is limited to. */
-export interface Allowed {
+/** A permission in a vault, and the names it is limited to. */
+export interface Allowed extends Right {
   vault: VaultRow;
-  rule: AuditRule;
   /** The caller must not see names of secrets outside of this prefix. */
   pathPrefix: string | undefined;
   /** The caller must not see names of keys that do not begin so. */
   keyPrefix: string | undefined;
-  /** Decides again, about the caller and the grant as a transaction has found them. @throws as `authorize` */
-  confirm(caller: Caller, found: GrantedIn | undefined): void;
 }
+
+/** What is decided about one action. */
+type Permission = Omit<Allowed, 'decidedAt' | 'confirm'>;
 
 /**
  * Finds the vault and decides. A vault or name that the caller may not see gives the same answer as one that does not
@@ -48,9 +49,7 @@ export async function authorize(
   action: VaultAction,
   on: { vault: string; name?: string | undefined },
 ): Promise<Allowed> {
-  const decideOn = (by: Caller, found: GrantedIn | undefined) =>
-    requireAllowed(ctx, by, action, { found, name: on.name });
-  return { ...decideOn(caller, await lookUp(ctx, caller, on.vault)), confirm: decideOn };
+  return authorizeAll(ctx, caller, [action], on);
 }
 
 /**
@@ -64,9 +63,15 @@ export function authorizeFound(
   on: { found: GrantedIn | undefined; name: string | undefined },
 ): Allowed {
   ctx.audit.admit();
-  const confirm = (by: Caller, found: GrantedIn | undefined) =>
-    void requireAllowed(ctx, by, action, { found, name: on.name });
-  return { ...requireAllowed(ctx, caller, action, on), confirm };
+  const decideOn = (by: Caller, found: GrantedIn | undefined): [Permission] => [
+    requireAllowed(ctx, by, action, { found, name: on.name }),
+  ];
+  const [permission] = decideOn(caller, on.found);
+  return {
+    ...permission,
+    decidedAt: caller.identifiedAt ?? ctx.steadyMs(),
+    confirm: again(permission, decideOn, on.name),
+  };
 }
 
 /**
@@ -85,7 +90,11 @@ export async function authorizeAll(
   if (on.found) ctx.audit.admit();
   const { grantedIn } = on.found ?? { grantedIn: await lookUp(ctx, caller, on.vault) };
   const each = decideOn(caller, grantedIn);
-  return { ...each[0]!, rule: joinRules(each.map(({ rule }) => rule)), confirm: decideOn };
+  const [first] = each;
+  const rule = joinRules(each.map((permission) => permission.rule));
+  // What was found together with the caller is as old as that.
+  const decidedAt = (on.found && caller.identifiedAt) ?? ctx.steadyMs();
+  return { ...first!, rule, decidedAt, confirm: again(first!, decideOn, on.name) };
 }
 
 /** Whether the caller may read a secret. `db` supplies the grants, so a transaction decides by the grants it sees. */
@@ -129,7 +138,21 @@ export async function authorizeEach(
     });
   const [allowed] = decideOn(caller, await lookUp(ctx, caller, on.vault));
   if (!allowed) throw new TypeError('no right was given');
-  return { ...allowed, confirm: decideOn };
+  return { ...allowed, decidedAt: ctx.steadyMs(), confirm: decideOn };
+}
+
+// A right that is about no name in particular has decided which names are shown, so other limits are another right.
+function again(
+  given: Permission,
+  decideOn: (by: Caller, found: GrantedIn | undefined) => Permission[],
+  name: string | undefined,
+): Right['confirm'] {
+  return (by, found) => {
+    for (const { pathPrefix, keyPrefix, rule } of decideOn(by, found)) {
+      if (name !== undefined || (pathPrefix === given.pathPrefix && keyPrefix === given.keyPrefix)) continue;
+      throw new AppError('access_denied', 'your rights here have just changed: repeat the call', { rule });
+    }
+  };
 }
 
 // Every decision is recorded, so none is made while the log cannot record it.
@@ -143,7 +166,7 @@ function requireAllowed(
   caller: Caller,
   action: VaultAction,
   { found, name }: { found: GrantedIn | undefined; name: string | undefined },
-): Omit<Allowed, 'confirm'> {
+): Permission {
   if (!found) throw vaultNotThere();
 
   const { vault, granted } = found;
@@ -154,9 +177,6 @@ function requireAllowed(
   const limits = isUnlimited ? undefined : granted;
   return { vault, rule, pathPrefix: limits?.pathPrefix, keyPrefix: limits?.keyPrefix };
 }
-
-/** A vault, and the grant of one principal in it. */
-export type GrantedIn = NonNullable<Awaited<ReturnType<typeof findGrantedIn>>>;
 
 function decideFor(
   ctx: VaultContext,
@@ -184,9 +204,9 @@ const systemRights: Record<SystemAction, readonly string[]> = {
 };
 
 /** @throws AppError `access_denied` */
-export function authorizeSystem(caller: Caller, action: SystemAction): { rule: AuditRule } {
+export function authorizeSystem(ctx: Pick<VaultContext, 'steadyMs'>, caller: Caller, action: SystemAction): Right {
   const { role } = caller;
-  if (role !== undefined && systemRights[action].includes(role)) return { rule: `role:${role}` };
+  if (role !== undefined && systemRights[action].includes(role)) return rightByRole(ctx, caller, `role:${role}`);
   throw new AppError('access_denied', `you may not do ${action}`, { rule: role ? `role:${role}` : 'default-deny' });
 }
 

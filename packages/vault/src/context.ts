@@ -111,16 +111,18 @@ export interface BulkTurns {
 /**
  * Opened material of keys, in this process's memory only: at most 1,024 versions, for at most 5 minutes each. It only
  * remembers what opened: material is used for the very row that it was opened from, so a row that was edited, moved or
- * destroyed is opened again, or does not open. OpenSSL overwrites the bytes once nothing refers to them.
+ * destroyed is opened again, or does not open. A caller who uses many keys takes nothing from others. OpenSSL overwrites the bytes once nothing refers to them.
  */
 export interface KeyMaterials {
   /**
-   * The material of a row, from memory or by `open`. `context` is what the row is bound to.
+   * The material of a row, from memory or by `open`. `context` is what the row is bound to. `by` is the key of the caller
+   * who needs it: see `DekCache`.
    * @throws whatever `open` throws
    */
   use(
     row: { vaultId: string; context: Uint8Array; ciphertext: Uint8Array },
     open: () => Promise<KeyMaterial>,
+    by?: string,
   ): Promise<KeyMaterial>;
   /** Drops what has been kept for 5 minutes. Called about every second. */
   sweep(): void;
@@ -179,8 +181,11 @@ export interface NotedUse {
 export interface Outbox {
   /** Notes that the log has an event. Its row is deleted soon, with others. A lost note only costs a repeat. */
   acknowledge(id: string): void;
-  /** Keeps events in memory until the database takes them. For those without a change: a crash loses them. */
-  keep(events: AuditEvent[]): void;
+  /**
+   * Keeps events in memory until the database takes them. For those without a change: a crash loses them. Returns how many
+   * found no room, since the start.
+   */
+  keep(events: AuditEvent[]): number;
   /** Adds the kept events and deletes the rows acknowledged until now. Resolves once that is done, by whichever call. */
   flush(): Promise<void>;
 }

@@ -16,6 +16,7 @@ const KEPT_MAX = 1_000;
 export function createOutbox(db: Db): Outbox {
   let acknowledged: string[] = [];
   let kept: AuditEvent[] = [];
+  let dropped = 0;
   let flushing = Promise.resolve();
 
   async function deleteAcknowledged(): Promise<void> {
@@ -42,8 +43,13 @@ export function createOutbox(db: Db): Outbox {
 
   return {
     acknowledge: (id) => void acknowledged.push(id),
-    // Once there are so many, later ones are dropped: the log lines of their calls remain.
-    keep: (events) => void (kept = [...kept, ...events].slice(0, KEPT_MAX)),
+    // Once there are so many, later ones are dropped: the log lines of their calls remain, and say so.
+    keep(events) {
+      const all = [...kept, ...events];
+      kept = all.slice(0, KEPT_MAX);
+      dropped += all.length - kept.length;
+      return dropped;
+    },
     flush() {
       // Flushes run one after the other: a flush before closing must not resolve before the timer's flush is done.
       // What cannot be added must not keep rows that the log has.

@@ -12,15 +12,16 @@ import type { Locks, Transaction } from '@cardea/storage/db';
 import { pauseIfLong } from '@cardea/storage/long-work';
 import type { VaultContext } from './context.ts';
 import { principalOf } from './authorize.ts';
-import type { Allowed } from './authorize.ts';
-import { confirmRights, hasAccount } from './confirm-rights.ts';
+import { confirmGround, confirmRights, hasAccount } from './confirm-rights.ts';
 import { principalLock } from './locks.ts';
 import { addToOutbox } from './outbox.ts';
+import { rightByRole } from './right.ts';
+import type { Ground, Right } from './right.ts';
 
 /** What a change relies on. */
 export interface ChangeTerms {
-  /** The rights in vaults that the caller was given. Without any, the change relies on the role of the caller. */
-  rights?: Allowed[];
+  /** The rights that the caller was given. Without any, the change relies on the role of the caller. */
+  rights?: readonly Right[];
   /**
    * How the account of the caller is held. The default is `shared`: it is confirmed, and nobody takes rights from it
    * meanwhile. `alone`: the change itself takes rights from it. `unchecked`: the caller has shown a secret just now.
@@ -39,31 +40,33 @@ export interface ChangeOutcome<T> {
   facts: EventFacts | EventFactsList;
 }
 
+/** Makes work that answers later a mistake that does not compile. */
+type WaitsForNothing<T> = T extends PromiseLike<unknown> ? never : unknown;
+
 /**
- * Records that something is shown while `work` prepares it, and returns it once both are done. If the log does not
- * answer in time, it may have taken the records all the same. It gets one that nothing was shown once it answers again.
- * `rights` are confirmed when there is room for the records: for what had to wait since they were given (I8).
+ * Records that something is shown, and returns what `work` makes of it once the record is there. `work` waits for nothing,
+ * because the rights were confirmed just before. If the log does not answer in time, it may have taken the records all the same. It gets one that nothing was shown once it answers again.
+ * `ground` is confirmed when there is room for the records, unless it was decided just now (I8).
  * @throws AppError `unavailable` before the work begins if the log is known not to answer, or after it if the log does
  * not take the record; whatever `work` throws
  */
 export async function audited<T>(
   ctx: VaultContext,
   caller: Caller,
+  ground: Ground,
   facts: EventFacts | EventFactsList,
-  work: () => T | Promise<T>,
-  rights: Allowed[] = [],
+  work: (() => T) & WaitsForNothing<T>,
 ): Promise<Audited<T>> {
   ctx.audit.admit();
   const events = eventsOf(ctx, caller, facts);
   // Room for all: if one record were refused for want of room, the others would say that something was shown.
   const room = await ctx.audit.reserve?.(events.length);
   try {
-    if (rights.length > 0) await confirmRights(ctx, ctx.db, caller, rights);
+    await confirmGround(ctx, caller, ground);
     // The work starts before the records: work that throws at once has shown nothing, so nothing is recorded.
-    const prepared = work();
+    const shown = work();
     const recorded = appendEach(caller, events, (event) => ctx.audit.append(event, room));
-    const [shown, receipt] = await Promise.all([prepared, recorded.catch(withFailure(ctx, caller, facts))]);
-    return new Audited(receipt, shown);
+    return new Audited(await recorded.catch(withFailure(ctx, caller, facts)), shown);
   } finally {
     room?.release();
   }
@@ -81,8 +84,7 @@ function withFailure(ctx: VaultContext, caller: Caller, facts: EventFacts | Even
     try {
       await ctx.db.lockingTransaction({ by: callerKey(caller) }, (tx) => addToOutbox(tx, ctx.db.engine, failed));
     } catch (second) {
-      if (isAway(second)) ctx.outbox.keep(failed);
-      throw bothOf(error, second);
+      throw bothOf(error, second, isAway(second) ? ctx.outbox.keep(failed) : 0);
     }
     throw error;
   };
@@ -93,8 +95,9 @@ function isAway(error: unknown): boolean {
 }
 
 /** The first error, with both as its causes: an operator must see that the log and the database have failed. */
-function bothOf(first: unknown, second: unknown): Error {
-  const cause = new AggregateError([first, second], 'neither the log nor the outbox has taken the records');
+function bothOf(first: unknown, second: unknown, lost: number): Error {
+  const message = `neither the log nor the outbox has taken the records, and memory had no room for ${lost} since the start`;
+  const cause = new AggregateError([first, second], message);
   if (!(first instanceof AppError)) return cause;
   const { rule, retryAfterSeconds } = first;
   return new AppError(first.code, first.message, {
@@ -117,7 +120,7 @@ export async function changed<T>(
   terms: ChangeTerms = {},
 ): Promise<Audited<T>> {
   ctx.audit.admit();
-  const { account = 'shared', rights = [], vaultLocks } = terms;
+  const { account = 'shared', rights = [rightByRole(ctx, caller, 'signed-in')], vaultLocks } = terms;
   const isChecked = account !== 'unchecked' && hasAccount(caller);
   let room: AuditRoom | undefined;
   const recorded = async (tx: Transaction) => {
@@ -144,7 +147,7 @@ export async function changed<T>(
 async function withRights<T>(
   ctx: VaultContext,
   tx: Transaction,
-  { caller, rights, work }: { caller: Caller; rights: Allowed[]; work: (tx: Transaction) => Promise<T> },
+  { caller, rights, work }: { caller: Caller; rights: readonly Right[]; work: (tx: Transaction) => Promise<T> },
 ): Promise<T> {
   const [confirmed, done] = await Promise.allSettled([confirmRights(ctx, tx, caller, rights), work(tx)]);
   if (confirmed.status === 'rejected') throw confirmed.reason;

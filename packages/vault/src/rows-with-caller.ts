@@ -5,7 +5,7 @@ import { toGrantedOrNone } from './access-store.ts';
 import type { NoGrantColumns, VaultRow } from './access-store.ts';
 import type { CredentialOwner } from './applications/application-store.ts';
 import { callerOfFoundCredential } from './applications/live-credential.ts';
-import type { GrantedIn } from './authorize.ts';
+import type { GrantedIn } from './access-store.ts';
 import type { VaultContext } from './context.ts';
 import { callerOfFoundSession } from './users/live-session.ts';
 import type { SessionState } from './users/session-store.ts';

@@ -17,7 +17,7 @@ const withoutChosenPassword: ReadonlySet<Endpoint> = new Set<Endpoint>([changePa
  * Identifies callers by their bearer token and its session. Endpoints without authentication have anonymous callers.
  */
 export function createAuthenticate(
-  ctx: Pick<VaultContext, 'db' | 'callerNow'>,
+  ctx: Pick<VaultContext, 'db' | 'callerNow' | 'steadyMs'>,
   tokens: Tokens,
   addresses: ClientAddresses,
 ) {
@@ -47,7 +47,7 @@ export function createAuthenticate(
         actor: caller.actor,
       });
     }
-    return caller;
+    return { ...caller, identifiedAt: ctx.steadyMs() };
   }
 
   /** The owner of a token that was verified before. Does not check their current state: `identify` does. */

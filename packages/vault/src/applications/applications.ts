@@ -57,7 +57,7 @@ export async function createApplication(
   caller: Caller,
   application: { name: string; description: string; allowedCidrs: string[]; expiresAt?: Date | undefined },
 ): Promise<Audited<Application & { clientSecret: string }>> {
-  const { rule } = authorizeSystem(caller, 'application.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'application.manage');
   const { name, description, allowedCidrs, expiresAt } = application;
   refusePast(ctx, expiresAt);
   const clientSecret = generateCredential();
@@ -97,18 +97,24 @@ export async function listApplications(
   caller: Caller,
   { limit, cursor }: PageRequest,
 ): Promise<Audited<Page<Application>>> {
-  const { rule } = authorizeSystem(caller, 'application.manage');
+  const right = authorizeSystem(ctx, caller, 'application.manage');
   const [after] = fromCursor(APPLICATIONS, cursor, ['']);
   const rows = await listApplicationRows(ctx.db, { after, limit: limit + 1 });
   const page = pageOf(APPLICATIONS, rows.map(toApplication), limit, ({ name }) => [name]);
-  return audited(ctx, caller, { action: 'application.list', rule, resource: { count: page.items.length } }, () => page);
+  return audited(
+    ctx,
+    caller,
+    [right],
+    { action: 'application.list', rule: right.rule, resource: { count: page.items.length } },
+    () => page,
+  );
 }
 
 export async function readApplication(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Application>> {
-  const { rule } = authorizeSystem(caller, 'application.manage');
+  const right = authorizeSystem(ctx, caller, 'application.manage');
   const row = await getApplication(ctx.db, name);
-  const facts: EventFacts = { action: 'application.read', rule, resource: { application: name } };
-  return audited(ctx, caller, facts, () => toApplication(row));
+  const facts: EventFacts = { action: 'application.read', rule: right.rule, resource: { application: name } };
+  return audited(ctx, caller, [right], facts, () => toApplication(row));
 }
 
 export async function changeApplication(
@@ -122,7 +128,7 @@ export async function changeApplication(
     expiresAt?: Date | null | undefined;
   },
 ): Promise<Audited<Application>> {
-  const { rule } = authorizeSystem(caller, 'application.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'application.manage');
   refusePast(ctx, change.expiresAt);
   return changed(ctx, caller, async (tx) => {
     const row = await getApplication(tx, name);
@@ -144,7 +150,7 @@ export async function changeApplication(
 }
 
 export async function deleteApplication(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<undefined>> {
-  const { rule } = authorizeSystem(caller, 'application.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'application.manage');
   return changed(ctx, caller, async (tx) => {
     const row = await getApplication(tx, name);
     await removeGrantsTo(tx, `application:${row.id}`);
@@ -164,7 +170,7 @@ export async function createCredential(
   caller: Caller,
   { name, expiresAt }: { name: string; expiresAt?: Date | undefined },
 ): Promise<Audited<Credential & { clientSecret: string }>> {
-  const { rule } = authorizeSystem(caller, 'application.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'application.manage');
   refusePast(ctx, expiresAt);
   const clientSecret = generateCredential();
   return changed(ctx, caller, async (tx) => {
@@ -192,14 +198,14 @@ export async function listCredentials(
   caller: Caller,
   { name, limit, cursor }: { name: string } & PageRequest,
 ): Promise<Audited<Page<Credential>>> {
-  const { rule } = authorizeSystem(caller, 'application.manage');
+  const right = authorizeSystem(ctx, caller, 'application.manage');
   const { id: applicationId } = await getApplication(ctx.db, name);
   const list: ListId = ['credentials', applicationId];
   const [after] = fromCursor(list, cursor, ['']);
   const rows = await listCredentialRows(ctx.db, { applicationId, after, limit: limit + 1 });
   const page = pageOf(list, rows.map(toCredential), limit, ({ id }) => [id]);
   const resource = { application: name, count: page.items.length };
-  return audited(ctx, caller, { action: 'credential.list', rule, resource }, () => page);
+  return audited(ctx, caller, [right], { action: 'credential.list', rule: right.rule, resource }, () => page);
 }
 
 /** Withdraws a secret and its tokens. @throws AppError `not_found`, also for a secret of another application */
@@ -208,7 +214,7 @@ export async function deleteCredential(
   caller: Caller,
   { name, id }: { name: string; id: string },
 ): Promise<Audited<undefined>> {
-  const { rule } = authorizeSystem(caller, 'application.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'application.manage');
   return changed(ctx, caller, async (tx) => {
     const { id: applicationId } = await getApplication(tx, name);
     const deleted = await deleteCredentialRow(tx, { id, applicationId });

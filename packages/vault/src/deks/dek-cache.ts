@@ -6,6 +6,7 @@ import type { SteadyClock } from '@cardea/contracts/steady-clock';
 import { EnvelopeKey } from '@cardea/crypto/envelope';
 import type { Queryable } from '@cardea/storage/db';
 import type { DekCache } from '../context.ts';
+import { largestShare } from '../largest-share.ts';
 import { MINUTE_MS } from '@cardea/contracts/durations';
 import { findWrappedDek, missingDek } from './dek-store.ts';
 
@@ -81,17 +82,11 @@ export function createDekCache({ db, keks, audit, steadyMs }: World): DekCache {
     if (entries.size <= DEKS_MAX) return;
     sweep();
     while (entries.size > DEKS_MAX) {
-      const most = largestShare();
+      const most = largestShare(entries.values());
       const [id, entry] = [...entries].find(([, { by }]) => by === most)!;
       entries.delete(id);
       entry.key.destroy();
     }
-  }
-
-  function largestShare(): string | undefined {
-    const counts = new Map<string | undefined, number>();
-    for (const { by } of entries.values()) counts.set(by, (counts.get(by) ?? 0) + 1);
-    return [...counts].reduce((most, one) => (one[1] > most[1] ? one : most))[0];
   }
 
   function sweep(): void {

@@ -75,10 +75,11 @@ export async function listEvents(
   caller: Caller,
   { vault: name, kind, limit, cursor }: { vault: string; kind?: EventKind | undefined } & PageRequest,
 ): Promise<Audited<Page<VaultEvent>>> {
-  const { vault, rule } = await authorize(ctx, caller, 'vault.events', { vault: name });
+  const allowed = await authorize(ctx, caller, 'vault.events', { vault: name });
+  const { vault, rule } = allowed;
   const page = await pageOfEvents(ctx, { vaultId: vault.id, kind, limit, cursor });
   const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
-  return audited(ctx, caller, { action: 'event.list', rule, resource }, () => page);
+  return audited(ctx, caller, [allowed], { action: 'event.list', rule, resource }, () => page);
 }
 
 /** The events of the system itself, the newest first: for admins, and for oversight. */
@@ -87,9 +88,15 @@ export async function listSystemEvents(
   caller: Caller,
   { kind, limit, cursor }: { kind?: EventKind | undefined } & PageRequest,
 ): Promise<Audited<Page<VaultEvent>>> {
-  const { rule } = authorizeSystem(caller, 'event.read');
+  const right = authorizeSystem(ctx, caller, 'event.read');
   const page = await pageOfEvents(ctx, { vaultId: SYSTEM_VAULT_ID, kind, limit, cursor });
-  return audited(ctx, caller, { action: 'event.list', rule, resource: { count: page.items.length } }, () => page);
+  return audited(
+    ctx,
+    caller,
+    [right],
+    { action: 'event.list', rule: right.rule, resource: { count: page.items.length } },
+    () => page,
+  );
 }
 
 async function pageOfEvents(

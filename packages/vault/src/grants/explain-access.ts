@@ -38,7 +38,8 @@ export async function explainAccess(
   caller: Caller,
   question: Question,
 ): Promise<Audited<Explanation>> {
-  const { vault, rule } = await authorize(ctx, caller, 'vault.manage', { vault: question.vault });
+  const allowed = await authorize(ctx, caller, 'vault.manage', { vault: question.vault });
+  const { vault, rule } = allowed;
   const found = await findPrincipal(ctx.db, question.principal);
   const granted = found && (await findGrantedIn(ctx.db, vault.name, found.principal))?.granted;
   if (!found) throw unknown('no-such-principal');
@@ -50,7 +51,7 @@ export async function explainAccess(
     ? { allowed: false, visible: false, rule: stopped }
     : decide({ role: found.role, granted, action, name, ip, now });
   const resource = { ...askedResource(question), vaultId: vault.id };
-  return audited(ctx, caller, { action: 'access.explain', rule, resource }, () => explanation);
+  return audited(ctx, caller, [allowed], { action: 'access.explain', rule, resource }, () => explanation);
 }
 
 function unknown(rule: AuditRule): AppError {

@@ -38,23 +38,25 @@ export async function listGrants(
   caller: Caller,
   { vault: name, limit, cursor }: { vault: string } & PageRequest,
 ): Promise<Audited<Page<PrincipalGrant>>> {
-  const { vault, rule } = await authorize(ctx, caller, actionToSee(caller), { vault: name });
+  const allowed = await authorize(ctx, caller, actionToSee(caller), { vault: name });
+  const { vault, rule } = allowed;
   const list: ListId = ['grants', vault.id];
   const [after] = fromCursor(list, cursor, ['']);
   const rows = await listGrantsOf(ctx.db, { vaultId: vault.id, after, limit: limit + 1 });
   const page = pageOf(list, rows, limit, ({ principal }) => [principal]);
   const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
-  return audited(ctx, caller, { action: 'grant.list', rule, resource }, () => page);
+  return audited(ctx, caller, [allowed], { action: 'grant.list', rule, resource }, () => page);
 }
 
 /** The grant of one principal. @throws AppError `not_found` */
 export async function readGrant(ctx: VaultContext, caller: Caller, ref: GrantRef): Promise<Audited<PrincipalGrant>> {
-  const { vault, rule } = await authorize(ctx, caller, actionToSee(caller), { vault: ref.vault });
+  const allowed = await authorize(ctx, caller, actionToSee(caller), { vault: ref.vault });
+  const { vault, rule } = allowed;
   const found = await findPrincipal(ctx.db, ref.principal);
   const granted = found && (await findGrantOf(ctx.db, { vaultId: vault.id, principal: found.principal }));
   if (!granted) throw noSuchGrant();
   const resource = { vault: vault.name, vaultId: vault.id, ...principalResource(ref.principal) };
-  return audited(ctx, caller, { action: 'grant.read', rule, resource }, () => ({
+  return audited(ctx, caller, [allowed], { action: 'grant.read', rule, resource }, () => ({
     ...granted,
     principal: ref.principal,
   }));

@@ -29,7 +29,8 @@ export async function followRotation(
     throw new AppError('not_found', 'no such KEK rotation', { rule: 'no-such-rotation', actor: signer.actor });
   }
   const facts = { action: 'webhook.follow', rule: 'webhook-signed', resource: { name: id } } as const;
-  return audited(ctx, signer, facts, async () => toFollowed(row, await countsOf(ctx.db, row)));
+  const followed = toFollowed(row, await countsOf(ctx.db, row));
+  return audited(ctx, signer, 'signed-in', facts, () => followed);
 }
 
 function toFollowed({ id, state, started_at, finished_at }: RotationRow, counts: RotationCounts): FollowedRotation {

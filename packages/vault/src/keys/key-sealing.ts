@@ -42,7 +42,7 @@ export function sealKeyMaterial(
 export function openKeyMaterial(opening: Opening, id: KeyVersionId, ciphertext: Uint8Array): Promise<KeyMaterial> {
   const context = contextOf(id);
   const reread = async () => (await findKeyVersion(opening.db, id))?.ciphertext;
-  return opening.keyMaterials.use({ vaultId: id.vault.id, context, ciphertext }, async () => {
+  const material = async () => {
     const bytes = await openOrReread({ ciphertext, reread }, (stored) => {
       const dek = { vaultId: id.vault.id, dekVersion: envelopeKeyVersion(stored) };
       return opening.useDek(dek, (key) => open(key, stored, context));
@@ -52,7 +52,8 @@ export function openKeyMaterial(opening: Opening, id: KeyVersionId, ciphertext: 
     } finally {
       bytes.fill(0);
     }
-  });
+  };
+  return opening.keyMaterials.use({ vaultId: id.vault.id, context, ciphertext }, material, opening.by);
 }
 
 /** Seals material again under another DEK of its vault. @throws DekNotLoaded; IntegrityError */

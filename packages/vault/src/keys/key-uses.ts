@@ -1,30 +1,30 @@
 import { DAY_MS } from '@cardea/contracts/durations';
 import type { Db } from '@cardea/storage/db';
 import type { KeyUses, NotedUse } from '../context.ts';
+import { SharedPlaces } from '../shared-places.ts';
 import { addKeyUse } from './key-use-store.ts';
 
-const WAITING_MAX = 10_000;
+const WAITING_MAX = { each: 1_000, together: 10_000 };
 // How many counts one transaction writes: in SQLite all other writers wait for it.
 const PAGE = 100;
 
 /** See `KeyUses`. */
 export function createKeyUses(db: Db): KeyUses {
-  let waiting = new Map<string, NotedUse>();
+  let waiting = new SharedPlaces<NotedUse>(WAITING_MAX);
 
   function note(use: NotedUse): void {
     const id = [use.keyId, use.version, use.operation, dayOf(use.at)].join(' ');
     const known = waiting.get(id);
-    // If the map is full, a new use is in the audit log only.
-    if (!known && waiting.size >= WAITING_MAX) return;
     const isLater = !known || use.at >= known.at;
+    // If there is no place, a new use is in the audit log only.
     waiting.set(id, { ...(isLater ? use : known), count: use.count + (known?.count ?? 0) });
   }
 
   return {
     note,
     async flush() {
-      const uses = [...waiting.values()];
-      waiting = new Map();
+      const uses = waiting.values();
+      waiting = new SharedPlaces(WAITING_MAX);
       let written = 0;
       try {
         for (; written < uses.length; written += PAGE) {

@@ -87,9 +87,10 @@ export async function listKeyVersions(
     versions.push(toVersion(key, row, { who, material, uses }));
   }
   const resource = { ...keyResource(vault, ref), count: items.length };
-  return audited(ctx, caller, { action: 'key.versions', rule, resource }, () => ({ items: versions, ...rest }), [
-    allowed,
-  ]);
+  return audited(ctx, caller, [allowed], { action: 'key.versions', rule, resource }, () => ({
+    items: versions,
+    ...rest,
+  }));
 }
 
 /** The uses of versions, those of this process until now included. */
@@ -151,7 +152,7 @@ export async function changeKeyVersion(
     const row = await findChangeable(ctx.db, key, { version, state });
     const shown = await withUses(ctx, ctx.db, key, { ...row, state });
     const facts = { action: 'key.changeVersion', rule, resource, reason: 'dry run', changes: noChanges } as const;
-    return audited(ctx, caller, facts, () => shown);
+    return audited(ctx, caller, [allowed], facts, () => shown);
   }
   const changed = changeInVaults(ctx, caller, { rights: [allowed] }, async (tx) => {
     const key = await lockUsableKey(tx, { vaultId: vault.id, name: ref.name });

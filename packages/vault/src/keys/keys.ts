@@ -30,7 +30,8 @@ export async function listKeys(
   caller: Caller,
   { vault: vaultName, limit, cursor }: { vault: string } & PageRequest,
 ): Promise<Audited<Page<Key>>> {
-  const { vault, rule, keyPrefix } = await authorize(ctx, caller, 'key.list', { vault: vaultName });
+  const allowed = await authorize(ctx, caller, 'key.list', { vault: vaultName });
+  const { vault, rule, keyPrefix } = allowed;
   const list: ListId = ['keys', vault.id];
   const [after] = fromCursor(list, cursor, ['']);
   const from = after === '' ? undefined : justAfter(after);
@@ -38,7 +39,7 @@ export async function listKeys(
   const rows = range ? await listKeyRows(ctx.db, { vaultId: vault.id, range, limit: limit + 1 }) : [];
   const page = pageOf(list, rows.map(toKey), limit, ({ name }) => [name]);
   const resource = { vault: vault.name, vaultId: vault.id, count: page.items.length };
-  return audited(ctx, caller, { action: 'key.list', rule, resource }, () => page);
+  return audited(ctx, caller, [allowed], { action: 'key.list', rule, resource }, () => page);
 }
 
 /** A key with the public half of its newest version. @throws AppError `not_found`, `access_denied`, `sealed` */
@@ -52,10 +53,9 @@ export async function readKey(ctx: VaultContext, caller: Caller, ref: KeyRef): P
   const id = { vault, name: ref.name, keyId, version, algorithm, exportable, derivation };
   const opening = beginOpening(ctx, caller);
   const material = newest?.ciphertext ? await openKeyMaterial(opening, id, newest.ciphertext) : undefined;
-  await opening.confirm([allowed]);
   const facts: EventFacts = { action: 'key.read', rule, resource: keyResource(vault, ref) };
   const publicHalf = toPublicHalf(id, material?.publicKey);
-  return audited(ctx, caller, facts, () => ({ ...toKey(key), publicHalf }));
+  return audited(ctx, caller, [allowed], facts, () => ({ ...toKey(key), publicHalf }));
 }
 
 /** The fields of a key that can be changed; undefined leaves a field as it is. */

@@ -2,6 +2,7 @@ import { MINUTE_MS } from '@cardea/contracts/durations';
 import type { SteadyClock } from '@cardea/contracts/steady-clock';
 import type { KeyMaterial } from '@cardea/crypto/keys/key-material';
 import type { KeyMaterials } from '../context.ts';
+import { largestShare } from '../largest-share.ts';
 
 const MATERIALS_MAX = 1_024;
 const KEPT_MS = 5 * MINUTE_MS;
@@ -12,6 +13,8 @@ interface Entry {
   material: KeyMaterial;
   /** By `steadyMs`. */
   until: number;
+  /** Whose share of the memory it takes. Undefined for Cardea itself. */
+  by: string | undefined;
 }
 
 /** See `KeyMaterials`. */
@@ -26,8 +29,16 @@ export function createKeyMaterials({ steadyMs }: { steadyMs: SteadyClock }): Key
     for (const [context, entry] of entries) if (isGone(entry)) entries.delete(context);
   }
 
+  // As in the cache of DEKs: a caller who uses many keys loses its own first (I9).
+  function evict(): void {
+    if (entries.size <= MATERIALS_MAX) return;
+    const most = largestShare(entries.values());
+    const [id] = [...entries].find(([, { by }]) => by === most)!;
+    entries.delete(id);
+  }
+
   return {
-    async use({ vaultId, context, ciphertext }, open) {
+    async use({ vaultId, context, ciphertext }, open, by) {
       const id = Buffer.from(context).toString('latin1');
       const kept = entries.get(id);
       entries.delete(id);
@@ -38,8 +49,8 @@ export function createKeyMaterials({ steadyMs }: { steadyMs: SteadyClock }): Key
       const before = drops;
       const material = await open();
       if (before !== drops) return material;
-      entries.set(id, { vaultId, ciphertext, material, until: steadyMs() + KEPT_MS });
-      if (entries.size > MATERIALS_MAX) entries.delete(entries.keys().next().value!);
+      entries.set(id, { vaultId, ciphertext, material, until: steadyMs() + KEPT_MS, by });
+      evict();
       return material;
     },
     sweep: () => {

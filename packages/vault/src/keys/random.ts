@@ -10,5 +10,5 @@ export function generateRandom(
   caller: Caller,
   { bytes }: { bytes: number },
 ): Promise<Audited<Uint8Array>> {
-  return audited(ctx, caller, { action: 'random.generate', rule: 'signed-in' }, () => randomOctets(bytes));
+  return audited(ctx, caller, 'signed-in', { action: 'random.generate', rule: 'signed-in' }, () => randomOctets(bytes));
 }

@@ -14,11 +14,17 @@ export type ListedKek = KekVersion & { deks: number };
 
 /** The versions of the KEK, the oldest first. For admins, and for oversight. @throws AppError `access_denied` */
 export async function listKeks(ctx: VaultContext, caller: Caller): Promise<Audited<ListedKek[]>> {
-  const { rule } = authorizeSystem(caller, 'rotation.read');
+  const right = authorizeSystem(ctx, caller, 'rotation.read');
   const versions = await ctx.keks.list();
   const deks = await countDeksByKek(ctx.db);
   const items = versions.map((kek) => ({ ...kek, deks: deks.get(kek.version) ?? 0 }));
-  return audited(ctx, caller, { action: 'kek.list', rule, resource: { count: items.length } }, () => items);
+  return audited(
+    ctx,
+    caller,
+    [right],
+    { action: 'kek.list', rule: right.rule, resource: { count: items.length } },
+    () => items,
+  );
 }
 
 /**
@@ -29,7 +35,7 @@ export async function listKeks(ctx: VaultContext, caller: Caller): Promise<Audit
  * `unavailable`
  */
 export async function destroyKek(ctx: VaultContext, caller: Caller, version: number): Promise<Audited<undefined>> {
-  const { rule } = authorizeSystem(caller, 'rotation.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'rotation.manage');
   const kek = (await ctx.keks.list()).find((one) => one.version === version);
   if (!kek) throw new AppError('not_found', 'no such KEK', { rule: 'no-such-kek' });
   if (kek.state === 'enabled') throw new AppError('conflict', 'the newest KEK is in use', { rule: 'kek-in-use' });

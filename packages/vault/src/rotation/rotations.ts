@@ -66,7 +66,7 @@ export async function startRotation(
   caller: Caller,
   { kind, vault }: { kind: RotationKind; vault?: string | undefined },
 ): Promise<Audited<{ id: string }>> {
-  const { rule } = authorizeSystem(caller, 'rotation.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'rotation.manage');
   const now = ctx.now();
   const request = { id: uuidv7(now.getTime()), startedBy: principalOf(caller), now };
   const vaultId = vault === undefined ? undefined : await getVaultId(ctx, caller, vault);
@@ -98,14 +98,14 @@ export async function listRotations(
   caller: Caller,
   { limit, cursor }: PageRequest,
 ): Promise<Audited<Page<Rotation>>> {
-  const { rule } = authorizeSystem(caller, 'rotation.read');
+  const right = authorizeSystem(ctx, caller, 'rotation.read');
   const [startedAt, id] = fromCursor(ROTATIONS, cursor, [LAST.startedAt, LAST.id]);
   const rows = await listRotationRows(ctx.db, { before: { startedAt, id }, limit: limit + 1 });
   const page = pageOf(ROTATIONS, rows, limit, (row) => [row.started_at, row.id]);
   const items: Rotation[] = [];
   for (const row of page.items) items.push(await toRotation(ctx, row));
-  const facts = { action: 'rotation.list', rule, resource: { count: items.length } } as const;
-  return audited(ctx, caller, facts, () => ({ ...page, items }));
+  const facts = { action: 'rotation.list', rule: right.rule, resource: { count: items.length } } as const;
+  return audited(ctx, caller, [right], facts, () => ({ ...page, items }));
 }
 
 /**
@@ -117,13 +117,13 @@ export async function readRotation(
   caller: Caller,
   id: string,
 ): Promise<Audited<Rotation & { failures: RotationFailure[] }>> {
-  const { rule } = authorizeSystem(caller, 'rotation.read');
+  const right = authorizeSystem(ctx, caller, 'rotation.read');
   const row = await findRotation(ctx.db, id);
   if (!row) throw rotationNotThere();
   const rotation = await toRotation(ctx, row);
   const failures = (await listUnopenedIn(ctx.db, id, FAILURES_MAX)).map(toFailure);
-  const facts = { action: 'rotation.read', rule, resource: { name: id } } as const;
-  return audited(ctx, caller, facts, () => ({ ...rotation, failures }));
+  const facts = { action: 'rotation.read', rule: right.rule, resource: { name: id } } as const;
+  return audited(ctx, caller, [right], facts, () => ({ ...rotation, failures }));
 }
 
 /** The error for a rotation that does not exist. */

@@ -55,7 +55,7 @@ async function steer(
   caller: Caller,
   { id, action, from, work }: Steering,
 ): Promise<Audited<Rotation>> {
-  const { rule } = authorizeSystem(caller, 'rotation.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'rotation.manage');
   const steered = await changed(ctx, caller, async (tx) => {
     const before = await findRotation(tx, id);
     if (!before) throw rotationNotThere();

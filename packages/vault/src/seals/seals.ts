@@ -5,7 +5,7 @@ import { sealFields } from '@cardea/contracts/seal-api';
 import type { NewSeal, Seal, SealRequest } from '@cardea/contracts/seal-api';
 import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import { uuidv7 } from '@cardea/crypto/ids';
-import { confirmRights } from '../confirm-rights.ts';
+import { confirmGround } from '../confirm-rights.ts';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { audited } from '../record.ts';
@@ -15,10 +15,16 @@ import { audited } from '../record.ts';
 
 /** The seals of the keyring, the oldest first. @throws AppError `access_denied` unless the caller is an admin */
 export async function listSeals(ctx: VaultContext, caller: Caller): Promise<Audited<Seal[]>> {
-  const { rule } = authorizeSystem(caller, 'seal.manage');
+  const right = authorizeSystem(ctx, caller, 'seal.manage');
   ctx.audit.admit();
   const seals = await ctx.seals.list();
-  return audited(ctx, caller, { action: 'seal.list', rule, resource: { count: seals.length } }, () => seals);
+  return audited(
+    ctx,
+    caller,
+    [right],
+    { action: 'seal.list', rule: right.rule, resource: { count: seals.length } },
+    () => seals,
+  );
 }
 
 /**
@@ -27,17 +33,22 @@ export async function listSeals(ctx: VaultContext, caller: Caller): Promise<Audi
  * `unavailable`
  */
 export async function addSeal(ctx: VaultContext, caller: Caller, request: SealRequest): Promise<Audited<NewSeal>> {
-  const { rule } = authorizeSystem(caller, 'seal.manage');
+  const right = authorizeSystem(ctx, caller, 'seal.manage');
   // A record that fails only after this would cost the shares.
   ctx.audit.admit();
   const made = await ctx.seals.add(uuidv7(ctx.now().getTime()), request);
   const changes = changesBetween({}, sealFields(made));
-  const facts: EventFacts = { action: 'seal.add', rule, reason: made.type, changes, resource: { name: made.id } };
-  return audited(ctx, caller, facts, async () => {
-    // The key service may have taken its time. The seal stands; its shares are for an admin only.
-    await confirmRights(ctx, ctx.db, caller, []);
-    return made;
-  });
+  const facts: EventFacts = {
+    action: 'seal.add',
+    rule: right.rule,
+    reason: made.type,
+    changes,
+    resource: { name: made.id },
+  };
+  const added = await audited(ctx, caller, 'done', facts, () => made);
+  // The key service may have taken its time. The seal stands; its shares are for an admin only.
+  await confirmGround(ctx, caller, [right]);
+  return added;
 }
 
 /**
@@ -46,13 +57,19 @@ export async function addSeal(ctx: VaultContext, caller: Caller, request: SealRe
  * other one is known to open the keyring; `sealed`, `unavailable`
  */
 export async function removeSeal(ctx: VaultContext, caller: Caller, id: string): Promise<Audited<undefined>> {
-  const { rule } = authorizeSystem(caller, 'seal.manage');
+  const right = authorizeSystem(ctx, caller, 'seal.manage');
   ctx.audit.admit();
   const seal = (await ctx.seals.list()).find((one) => one.id === id);
-  await confirmRights(ctx, ctx.db, caller, []);
+  await confirmGround(ctx, caller, [right]);
   await ctx.seals.remove(id);
   const changes = changesBetween(seal ? sealFields(seal) : {}, {});
-  return audited(ctx, caller, { action: 'seal.remove', rule, changes, resource: { name: id } }, () => undefined);
+  return audited(
+    ctx,
+    caller,
+    'done',
+    { action: 'seal.remove', rule: right.rule, changes, resource: { name: id } },
+    () => undefined,
+  );
 }
 
 /**
@@ -65,10 +82,10 @@ export async function unfreezeUnwraps(
   caller: Caller,
   { peer, reason }: { peer: 'api-service' | 'worker'; reason: string },
 ): Promise<Audited<undefined>> {
-  const { rule } = authorizeSystem(caller, 'seal.manage');
+  const right = authorizeSystem(ctx, caller, 'seal.manage');
   ctx.audit.admit();
   await ctx.seals.unfreeze(peer, reason);
   const changes = changesBetween({ frozen: true }, { frozen: false });
-  const facts: EventFacts = { action: 'unwrap.unfreeze', rule, reason, changes, resource: { name: peer } };
-  return audited(ctx, caller, facts, () => undefined);
+  const facts: EventFacts = { action: 'unwrap.unfreeze', rule: right.rule, reason, changes, resource: { name: peer } };
+  return audited(ctx, caller, 'done', facts, () => undefined);
 }

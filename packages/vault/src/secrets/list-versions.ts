@@ -38,7 +38,8 @@ export async function listVersions(
   ref: { vault: string; name: string },
   { limit, cursor }: PageRequest,
 ): Promise<Audited<Page<Version>>> {
-  const { vault, rule } = await authorize(ctx, caller, 'secret.list', ref);
+  const allowed = await authorize(ctx, caller, 'secret.list', ref);
+  const { vault, rule } = allowed;
   const secret = await getLiveSecret(ctx.db, { vaultId: vault.id, name: ref.name });
   // The reads that this process has noted may not be in the rows yet. They are fetched before the rows, so that a flush
   // in between cannot hide a read from both.
@@ -58,7 +59,7 @@ export async function listVersions(
   }));
   const page = pageOf(list, versions, limit, ({ version }) => [version]);
   const resource = { vault: vault.name, vaultId: vault.id, name: ref.name, count: page.items.length };
-  return audited(ctx, caller, { action: 'secret.versions', resource, rule }, () => page);
+  return audited(ctx, caller, [allowed], { action: 'secret.versions', resource, rule }, () => page);
 }
 
 function withNoted(row: ListedVersion, noted: LastRead[]): ListedVersion {

@@ -51,7 +51,7 @@ export interface MoveRights {
   from: VaultRow;
   to: VaultRow;
   rule: AuditRule;
-  rights: Allowed[];
+  rights: [Allowed, Allowed];
 }
 
 /**

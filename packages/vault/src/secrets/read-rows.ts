@@ -1,5 +1,5 @@
 import type { Caller } from '@cardea/contracts/caller';
-import type { GrantedIn } from '../authorize.ts';
+import type { GrantedIn } from '../access-store.ts';
 import type { VaultContext } from '../context.ts';
 import { findRowsWithCaller, statementsWithCaller } from '../rows-with-caller.ts';
 import type { SecretRef } from './secret.ts';

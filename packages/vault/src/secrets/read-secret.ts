@@ -3,6 +3,7 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Conditions } from '@cardea/contracts/conditions';
 import { isKnown, namesOneTag, requireMatch } from '../conditions.ts';
 import type { VaultContext } from '../context.ts';
+import { confirmGround } from '../confirm-rights.ts';
 import { beginOpening } from '../deks/opening.ts';
 import { audited } from '../record.ts';
 import { noteReads } from './lifecycle/last-reads.ts';
@@ -38,13 +39,12 @@ export async function readSecret(
   const tag = tagOf(hops);
   requireMatch(conditions, tag);
   if (isKnown(conditions, tag)) {
-    await opening.confirm(rightsOf(hops));
-    if (!namesOneTag(conditions)) await audited(ctx, caller, factsOfTag(hops), () => undefined);
+    if (namesOneTag(conditions)) await confirmGround(ctx, caller, rightsOf(hops));
+    else await audited(ctx, caller, rightsOf(hops), factsOfTag(hops), () => undefined);
     return new NotModified({ ETag: `"${tag}"` });
   }
   const secret = await openLast(opening, hops);
-  await opening.confirm(rightsOf(hops));
-  const read = await audited(ctx, caller, factsOfHops(hops), () => secret);
+  const read = await audited(ctx, caller, rightsOf(hops), factsOfHops(hops), () => secret);
   const rows = hops.map(({ row }) => row);
   noteReads(ctx, caller, rows);
   return read;

@@ -73,8 +73,8 @@ function madeAgain(): AppError {
 }
 
 /** The rights by which a chain is read. */
-export function rightsOf(hops: Hops): Allowed[] {
-  return hops.map(({ allowed }) => allowed);
+export function rightsOf(hops: Hops): [Allowed, ...Allowed[]] {
+  return hops.map(({ allowed }) => allowed) as [Allowed, ...Allowed[]];
 }
 
 /** One record for each secret in the chain. */

@@ -26,8 +26,10 @@ export interface StatusSources {
 
 /** What an operator looks at first. @throws AppError `access_denied`; `unavailable` if the audit log does not answer */
 export async function readStatus(ctx: VaultContext, caller: Caller, sources: StatusSources): Promise<Audited<Status>> {
-  const { rule } = authorizeSystem(caller, 'status.read');
-  return audited(ctx, caller, { action: 'status.read', rule }, () => statusOf(ctx, sources));
+  const right = authorizeSystem(ctx, caller, 'status.read');
+  ctx.audit.admit();
+  const status = await statusOf(ctx, sources);
+  return audited(ctx, caller, [right], { action: 'status.read', rule: right.rule }, () => status);
 }
 
 async function statusOf(ctx: VaultContext, sources: StatusSources): Promise<Status> {

@@ -84,7 +84,7 @@ export async function resetPassword(
   caller: Caller,
   username: string,
 ): Promise<Audited<{ oneTimePassword: string }>> {
-  const { rule } = authorizeSystem(caller, 'user.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'user.manage');
   const oneTimePassword = makeOneTimePassword();
   const to = await hashPassword(ctx, caller, oneTimePassword);
   return changed(ctx, caller, async (tx) => {

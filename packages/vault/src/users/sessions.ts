@@ -138,6 +138,7 @@ export async function listSessions(
   return audited(
     ctx,
     caller,
+    'signed-in',
     { action: 'session.list', rule: 'self', resource: { count: page.items.length } },
     () => page,
   );

@@ -61,7 +61,7 @@ export async function createUser(
   caller: Caller,
   user: NewUser,
 ): Promise<Audited<User & { oneTimePassword?: string }>> {
-  authorizeSystem(caller, 'user.manage');
+  authorizeSystem(ctx, caller, 'user.manage');
   refusePast(ctx, user.expiresAt);
   if (user.password !== undefined) await refuseBadPassword(user.password, user.username);
   return addUser(ctx, caller, user);
@@ -73,7 +73,7 @@ export async function addUser(
   caller: Caller,
   { username, role, password, expiresAt }: NewUser,
 ): Promise<Audited<User & { oneTimePassword?: string }>> {
-  const { rule } = authorizeSystem(caller, 'user.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'user.manage');
   const oneTimePassword = password === undefined ? makeOneTimePassword() : undefined;
   const passwordHash = await hashPassword(ctx, caller, password ?? oneTimePassword!);
   const passwordState = password === undefined ? 'one_time' : 'chosen';
@@ -106,18 +106,26 @@ export async function listUsers(
   caller: Caller,
   { limit, cursor }: PageRequest,
 ): Promise<Audited<Page<User>>> {
-  const { rule } = authorizeSystem(caller, 'user.manage');
+  const right = authorizeSystem(ctx, caller, 'user.manage');
   const [after] = fromCursor(USERS, cursor, ['']);
   const rows = await listUserRows(ctx.db, { after, limit: limit + 1 });
   const { items, ...rest } = pageOf(USERS, rows, limit, ({ username }) => [username]);
   const page = { items: await Promise.all(items.map((row) => withLock(ctx, row))), ...rest };
-  return audited(ctx, caller, { action: 'user.list', rule, resource: { count: items.length } }, () => page);
+  return audited(
+    ctx,
+    caller,
+    [right],
+    { action: 'user.list', rule: right.rule, resource: { count: items.length } },
+    () => page,
+  );
 }
 
 export async function readUser(ctx: VaultContext, caller: Caller, username: string): Promise<Audited<User>> {
-  const { rule } = authorizeSystem(caller, 'user.manage');
+  const right = authorizeSystem(ctx, caller, 'user.manage');
   const row = await getUser(ctx.db, username);
-  return audited(ctx, caller, { action: 'user.read', rule, resource: { user: username } }, () => withLock(ctx, row));
+  const user = await withLock(ctx, row);
+  const facts: EventFacts = { action: 'user.read', rule: right.rule, resource: { user: username } };
+  return audited(ctx, caller, [right], facts, () => user);
 }
 
 /** @throws AppError `not_found`; `conflict` if no other admin would be left, or for the caller's own account */
@@ -127,7 +135,7 @@ export async function changeUser(
   username: string,
   change: { role?: Role | undefined; disabled?: boolean | undefined; expiresAt?: Date | null | undefined },
 ): Promise<Audited<User>> {
-  const { rule } = authorizeSystem(caller, 'user.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'user.manage');
   refusePast(ctx, change.expiresAt);
   return changed(ctx, caller, async (tx) => {
     const row = await getUser(tx, username);
@@ -157,7 +165,7 @@ export async function deleteUser(
   caller: Caller,
   { username, successor }: { username: string; successor?: string | undefined },
 ): Promise<Audited<undefined>> {
-  const { rule } = authorizeSystem(caller, 'user.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'user.manage');
   return changed(ctx, caller, async (tx) => {
     const row = await getUser(tx, username);
     await refuseLoss(tx, caller, row);
@@ -182,7 +190,7 @@ function handOverOf(
 }
 
 export async function unlockUser(ctx: VaultContext, caller: Caller, username: string): Promise<Audited<undefined>> {
-  const { rule } = authorizeSystem(caller, 'user.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'user.manage');
   return changed(ctx, caller, async (tx) => {
     await getUser(tx, username);
     const locked = await isLocked(tx, username, ctx.now().getTime());
@@ -193,7 +201,7 @@ export async function unlockUser(ctx: VaultContext, caller: Caller, username: st
 }
 
 export async function revokeSessions(ctx: VaultContext, caller: Caller, username: string): Promise<Audited<undefined>> {
-  const { rule } = authorizeSystem(caller, 'user.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'user.manage');
   return changed(ctx, caller, async (tx) => {
     const { id } = await getUser(tx, username);
     await endAllSessions(ctx, tx, { userId: id });

@@ -15,11 +15,12 @@ import type { Granted } from '../decide.ts';
 import { insertDek } from '../deks/dek-store.ts';
 import { wrapNewDek } from '../deks/new-dek.ts';
 import { upsertGrant } from '../grants/grant-store.ts';
-import { listLiveGrants } from '../grants/live-grants.ts';
+import { groundOf, listLiveGrants } from '../grants/live-grants.ts';
 import { vaultNotThere } from '../not-there.ts';
 import { pageOf } from '../page.ts';
 import type { Page, PageRequest } from '../page.ts';
 import { audited, changed } from '../record.ts';
+import { rightByRole } from '../right.ts';
 import { refuseTooManyVaults } from '../quotas.ts';
 import { findVault, insertVault, listVaultRows, updateVault } from './vault-store.ts';
 import type { VaultChange } from './vault-store.ts';
@@ -43,7 +44,7 @@ export async function createVault(
   caller: Caller,
   { name, description, maxVersions }: { name: string; description: string; maxVersions: number },
 ): Promise<Audited<Vault>> {
-  const { rule } = authorizeSystem(caller, 'vault.create');
+  const { rule } = authorizeSystem(ctx, caller, 'vault.create');
 
   const id = uuidv7(ctx.now().getTime());
   const wrapped = await wrapNewDek(ctx, { vaultId: id, dekVersion: 1 });
@@ -78,22 +79,27 @@ export async function listVaults(
   const [after] = fromCursor(VAULTS, cursor, ['']);
   const { role } = caller;
   const seesAll = role === 'admin' || role === 'ceo';
-  const rows = seesAll
-    ? await listVaultRows(ctx.db, { after, limit: limit + 1 })
-    : (await listGrantedVaults(ctx, caller, after)).slice(0, limit + 1);
-  const page = pageOf(VAULTS, rows.map(toVault), limit, ({ name }) => [name]);
   const rule: AuditRule = seesAll ? `role:${role}` : 'grant:any';
-  return audited(ctx, caller, { action: 'vault.list', rule, resource: { count: page.items.length } }, () => page);
-}
-
-async function listGrantedVaults(ctx: VaultContext, caller: Caller, after: string): Promise<VaultRow[]> {
-  return (await listLiveGrants(ctx, caller)).map(({ vault }) => vault).filter(({ name }) => name > after);
+  const byRole = rightByRole(ctx, caller, rule);
+  const rows = seesAll
+    ? (await listVaultRows(ctx.db, { after, limit: limit + 1 })).map((vault) => ({ vault, right: byRole }))
+    : (await listLiveGrants(ctx, caller)).filter(({ vault }) => vault.name > after).slice(0, limit + 1);
+  const shown = pageOf(VAULTS, rows, limit, ({ vault }) => [vault.name]);
+  const page = { ...shown, items: shown.items.map(({ vault }) => toVault(vault)) };
+  return audited(
+    ctx,
+    caller,
+    groundOf(shown.items.map(({ right }) => right)),
+    { action: 'vault.list', rule, resource: { count: page.items.length } },
+    () => page,
+  );
 }
 
 export async function readVault(ctx: VaultContext, caller: Caller, name: string): Promise<Audited<Vault>> {
-  const { vault, rule } = await authorize(ctx, caller, 'vault.read', { vault: name });
+  const allowed = await authorize(ctx, caller, 'vault.read', { vault: name });
+  const { vault, rule } = allowed;
   const resource = { vault: vault.name, vaultId: vault.id };
-  return audited(ctx, caller, { action: 'vault.read', rule, resource }, () => toVault(vault));
+  return audited(ctx, caller, [allowed], { action: 'vault.read', rule, resource }, () => toVault(vault));
 }
 
 /** Changes the given fields. @throws AppError `not_found`, `access_denied` */

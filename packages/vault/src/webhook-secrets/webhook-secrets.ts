@@ -39,7 +39,7 @@ export async function createWebhookSecret(
   ctx: VaultContext,
   caller: Caller,
 ): Promise<Audited<WebhookSecret & { secret: string }>> {
-  const { rule } = authorizeSystem(caller, 'webhook.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'webhook.manage');
   const key = randomKey();
   const made = changeSealed(ctx, caller, async (tx) => {
     if ((await listWebhookSecretRows(tx)).length >= WEBHOOK_SECRETS_MAX) throw tooManySecrets();
@@ -61,15 +61,15 @@ function tooManySecrets(): AppError {
 
 /** @throws AppError `access_denied` unless the caller is an admin */
 export async function listWebhookSecrets(ctx: VaultContext, caller: Caller): Promise<Audited<WebhookSecret[]>> {
-  const { rule } = authorizeSystem(caller, 'webhook.manage');
+  const right = authorizeSystem(ctx, caller, 'webhook.manage');
   const secrets = (await listWebhookSecretRows(ctx.db)).map(toSecret);
   const resource = { count: secrets.length };
-  return audited(ctx, caller, { action: 'webhookSecret.list', rule, resource }, () => secrets);
+  return audited(ctx, caller, [right], { action: 'webhookSecret.list', rule: right.rule, resource }, () => secrets);
 }
 
 /** Deletes a secret. Webhooks that it signs are refused at once. @throws AppError `access_denied`, `not_found` */
 export async function deleteWebhookSecret(ctx: VaultContext, caller: Caller, id: string): Promise<Audited<undefined>> {
-  const { rule } = authorizeSystem(caller, 'webhook.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'webhook.manage');
   return changed(ctx, caller, async (tx) => {
     const removed = await removeWebhookSecret(tx, id);
     if (!removed) throw new AppError('not_found', 'no such secret of the webhook', { rule: 'no-such-webhook-secret' });

@@ -33,13 +33,13 @@ export async function listDeliveries(
   caller: Caller,
   { state, limit, cursor }: { state?: DeliveryState | undefined } & PageRequest,
 ): Promise<Audited<Page<Delivery>>> {
-  const { rule } = authorizeSystem(caller, 'webhook.manage');
+  const right = authorizeSystem(ctx, caller, 'webhook.manage');
   const list: ListId = ['deliveries', state];
   const [before] = fromCursor(list, cursor, ['']);
   const rows = await listDeliveryRows(ctx.db, { state, before, limit: limit + 1 });
   const page = pageOf(list, rows.map(toDelivery), limit, ({ id }) => [id]);
   const resource = { count: page.items.length };
-  return audited(ctx, caller, { action: 'webhook.list', rule, resource }, () => page);
+  return audited(ctx, caller, [right], { action: 'webhook.list', rule: right.rule, resource }, () => page);
 }
 
 /**
@@ -47,7 +47,7 @@ export async function listDeliveries(
  * @throws AppError `access_denied` unless the caller is an admin; `not_found`; `conflict` if it is not dead
  */
 export async function retryDelivery(ctx: VaultContext, caller: Caller, id: string): Promise<Audited<Delivery>> {
-  const { rule } = authorizeSystem(caller, 'webhook.manage');
+  const { rule } = authorizeSystem(ctx, caller, 'webhook.manage');
   return changed(ctx, caller, async (tx) => {
     const found = await findDelivery(tx, id);
     if (!found) throw new AppError('not_found', 'no such delivery', { rule: 'no-such-delivery' });

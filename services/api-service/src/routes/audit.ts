@@ -29,13 +29,14 @@ import type { Route } from '@cardea/http/server/route';
 import type { Queryable } from '@cardea/storage/db';
 import { Turns } from '@cardea/storage/turns';
 import { createShares } from '@cardea/http/server/shares';
-import { authorizeLog, confirmLog } from '@cardea/vault/audit-rights';
+import { authorizeLog } from '@cardea/vault/audit-rights';
 import { authorizeSystem } from '@cardea/vault/authorize';
-import { confirmRights } from '@cardea/vault/confirm-rights';
+import { confirmGround } from '@cardea/vault/confirm-rights';
 import type { VaultContext } from '@cardea/vault/context';
 import { isAccount, isVault } from '@cardea/vault/known-names';
 import { audited } from '@cardea/vault/record';
 import { listRecordedState } from '@cardea/vault/recorded-state';
+import { noteWait } from '@cardea/vault/right';
 import { EXPORTS_MAX, FOLLOWERS_MAX, PROOFS_MAX, QUESTIONS_MAX } from '../context.ts';
 
 interface AuditClients {
@@ -57,8 +58,8 @@ const ASKED = { waitingMax: 128, ownWaitingMax: 32, waitMs: 15 * SECOND_MS };
 
 /**
  * The audit log for admins and ceos, and for the owners of a vault what happened in it. audit-service knows only
- * services, so the right of the caller is checked here: before the question, and again once the answer is there, because
- * audit-service may take its time (I8).
+ * services, so the right of the caller is checked here: before the question, and by `audited` once the answer is there, if
+ * audit-service took its time (I8).
  */
 export function auditRoutes(ctx: VaultContext, clients: AuditClients): Route[] {
   const { questions, proofs, exports, followers, stopping } = clients;
@@ -76,9 +77,6 @@ export function auditRoutes(ctx: VaultContext, clients: AuditClients): Route[] {
     hold.take(1);
     try {
       return await list(caller, query, (asked) => ask(ctx, followers, asked, stopping));
-    } catch (error) {
-      if (stopping.aborted) throw new AppError('unavailable', 'this service stops: ask again', { cause: error });
-      throw error;
     } finally {
       hold.release();
     }
@@ -95,14 +93,19 @@ export function auditRoutes(ctx: VaultContext, clients: AuditClients): Route[] {
     query: EntryQuery,
     answerTo: (asked: InternalEntryQuery) => Promise<EntryPage>,
   ): Promise<Audited<{ body: EntryPage }>> {
-    const allowed = await authorizeLog(ctx, caller, query.vault);
-    const { rule, vault } = allowed;
+    const right = await authorizeLog(ctx, caller, query.vault);
+    const { rule, vault } = right;
     const asked = vault ? { ...query, vault: undefined, vaultId: vault.id } : query;
     const resource = vault ? { resource: { vault: vault.name, vaultId: vault.id } } : {};
+    // What ends a wait may be the withdrawal of the right.
+    if (query.waitSeconds !== undefined) noteWait(caller);
     // Before the record: a question without an answer is refused, and shows nothing.
-    const body = await answerTo(asked);
-    await confirmLog(ctx, caller, allowed);
-    return audited(ctx, caller, { action: 'audit.read', rule, ...resource }, () => ({ body }));
+    const body = await answerTo(asked).catch(async (cause: unknown) => {
+      if (!stopping.aborted) throw cause;
+      await confirmGround(ctx, caller, [right]);
+      throw new AppError('unavailable', 'this service stops: ask again', { cause });
+    });
+    return audited(ctx, caller, [right], { action: 'audit.read', rule, ...resource }, () => ({ body }));
   }
 
   function prove<T>(caller: Caller, work: () => Promise<T>): Promise<T> {
@@ -115,17 +118,15 @@ export function auditRoutes(ctx: VaultContext, clients: AuditClients): Route[] {
     ),
 
     route(proveAuditInclusion, async ({ caller, query }) => {
-      const { rule } = authorizeSystem(caller, 'audit.read');
+      const right = authorizeSystem(ctx, caller, 'audit.read');
       const body = proofOf(await prove(caller, () => proofs.call(proveInclusion, { query })));
-      await confirmRights(ctx, ctx.db, caller, []);
-      return audited(ctx, caller, { action: 'audit.read', rule }, () => ({ body }));
+      return audited(ctx, caller, [right], { action: 'audit.read', rule: right.rule }, () => ({ body }));
     }),
 
     route(proveAuditConsistency, async ({ caller, query }) => {
-      const { rule } = authorizeSystem(caller, 'audit.read');
+      const right = authorizeSystem(ctx, caller, 'audit.read');
       const body = proofOf(await prove(caller, () => proofs.call(proveConsistency, { query })));
-      await confirmRights(ctx, ctx.db, caller, []);
-      return audited(ctx, caller, { action: 'audit.read', rule }, () => ({ body }));
+      return audited(ctx, caller, [right], { action: 'audit.read', rule: right.rule }, () => ({ body }));
     }),
 
     route(proveAuditReceipt, async ({ caller, query }) => {
@@ -133,47 +134,46 @@ export function auditRoutes(ctx: VaultContext, clients: AuditClients): Route[] {
       // Whoever does not have the receipt of an entry learns nothing about it.
       if (text === undefined)
         throw new AppError('not_found', refused?.message ?? 'there is no such receipt', { rule: 'default-deny' });
-      await confirmRights(ctx, ctx.db, caller, []);
       const facts = { action: 'audit.read', rule: 'signed-in' } as const;
-      return audited(ctx, caller, facts, () => ({ text, contentType: TEXT_TYPE }));
+      return audited(ctx, caller, 'signed-in', facts, () => ({ text, contentType: TEXT_TYPE }));
     }),
 
     route(readAuditCheckpoint, async ({ caller }) => {
-      const { rule } = authorizeSystem(caller, 'audit.read');
+      const right = authorizeSystem(ctx, caller, 'audit.read');
       const text = await prove(caller, () => proofs.text(readCheckpoint.path));
-      await confirmRights(ctx, ctx.db, caller, []);
-      return audited(ctx, caller, { action: 'audit.read', rule }, () => ({ text, contentType: TEXT_TYPE }));
+      return audited(ctx, caller, [right], { action: 'audit.read', rule: right.rule }, () => ({
+        text,
+        contentType: TEXT_TYPE,
+      }));
     }),
 
     route(
       exportAuditLog,
       async ({ caller, query }) => {
-        const { rule } = authorizeSystem(caller, 'audit.export');
+        const right = authorizeSystem(ctx, caller, 'audit.export');
         const stream = await exports.stream(exportEntries.path, query);
         const reply = { stream, contentType: 'application/x-tar' };
         try {
-          // The log signs before it begins, so this may have waited.
-          await confirmRights(ctx, ctx.db, caller, []);
-          return await audited(ctx, caller, { action: 'audit.export', rule }, () => reply);
+          return await audited(ctx, caller, [right], { action: 'audit.export', rule: right.rule }, () => reply);
         } catch (error) {
           stream.destroy();
           throw error;
         }
       },
-      { atOnce: exportsAtOnce, mayBegin: async ({ caller }) => authorizeSystem(caller, 'audit.export') },
+      { atOnce: exportsAtOnce, mayBegin: async ({ caller }) => authorizeSystem(ctx, caller, 'audit.export') },
     ),
 
     route(
       exportAuditedState,
       async ({ caller }) => {
-        const { rule } = authorizeSystem(caller, 'audit.export');
-        const facts = { action: 'audit.export', rule, resource: { name: 'state' } } as const;
-        const { receipt } = await audited(ctx, caller, facts, () => undefined);
+        const right = authorizeSystem(ctx, caller, 'audit.export');
+        const facts = { action: 'audit.export', rule: right.rule, resource: { name: 'state' } } as const;
+        const { receipt } = await audited(ctx, caller, [right], facts, () => undefined);
         // Read after the record: what the log says before it has happened, so the database must show it.
         const lines = listRecordedState(ctx, { seq: receipt.seq, by: callerKey(caller) });
         return new Audited(receipt, { stream: Readable.from(lines), contentType: TEXT_TYPE });
       },
-      { atOnce: exportsAtOnce, mayBegin: async ({ caller }) => authorizeSystem(caller, 'audit.export') },
+      { atOnce: exportsAtOnce, mayBegin: async ({ caller }) => authorizeSystem(ctx, caller, 'audit.export') },
     ),
   ];
 }

@@ -59,8 +59,7 @@ export async function exportKey(
     const wrapped = await wrapKey(wrappingKeyOf(publicKeyPem), bytes);
     const resource = { ...keyResource(vault, ref), keyVersion: version };
     const shown = () => ({ wrapped, keyVersion: version });
-    // RSA and the key service took time.
-    return await audited(ctx, caller, { action: 'key.export', rule, resource }, shown, [allowed]);
+    return await audited(ctx, caller, [allowed], { action: 'key.export', rule, resource }, shown);
   } finally {
     bytes.fill(0);
   }

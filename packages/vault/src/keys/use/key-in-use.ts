@@ -10,6 +10,7 @@ import type { VaultRow } from '../../access-store.ts';
 import type { VaultContext } from '../../context.ts';
 import type { Opening } from '../../deks/opening.ts';
 import { keyNotThere } from '../../not-there.ts';
+import { noteWait } from '../../right.ts';
 import { openKeyMaterial } from '../key-sealing.ts';
 import { findForUse, listForDecryption } from '../key-version-store.ts';
 import type { KeyForUse } from '../key-version-store.ts';
@@ -143,8 +144,10 @@ export async function findKeyInUse(
       return rows.some((row) => row.version === version && row.state === 'enabled' && row.delete_at === null);
     },
     run(work, { isSlow } = { isSlow: slowAlgorithms.has(algorithm) }) {
-      wasSlow ||= isSlow;
-      return isSlow ? ctx.slowWork.use(callerKey(caller), work) : work();
+      if (!isSlow) return work();
+      wasSlow = true;
+      noteWait(caller);
+      return ctx.slowWork.use(callerKey(caller), work);
     },
   };
 }

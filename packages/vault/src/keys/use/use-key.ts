@@ -8,7 +8,6 @@ import type { VaultAction } from '@cardea/contracts/grants';
 import { pauseIfLong } from '@cardea/storage/long-work';
 import { authorizeAll, principalOf } from '../../authorize.ts';
 import type { KeyOperation, VaultContext } from '../../context.ts';
-import { confirmRights } from '../../confirm-rights.ts';
 import { beginOpening } from '../../deks/opening.ts';
 import { audited } from '../../record.ts';
 import { keyResource } from '../key.ts';
@@ -62,13 +61,10 @@ export async function useKey<Item, Result extends UsedVersion>(
     await pauseIfLong(callerKey(caller));
     results.push(await outcomeOf(() => work(key, item), isBatch));
   }
-  // Batches, slow work and the key service take time, in which a right may be withdrawn and a version disabled (I8).
-  if (isBatch || key.wasSlow() || opening.hasWaited()) {
-    await confirmRights(ctx, ctx.db, caller, [allowed]);
-    await refuseDisabled(key, results, isBatch);
-  }
+  // Batches, slow work and the key service take time, in which a version may be disabled.
+  if (isBatch || key.wasSlow() || opening.hasWaited()) await refuseDisabled(key, results, isBatch);
   const facts = { action, rule, resource: { ...countsOf(results, isBatch), ...keyResource(vault, ref) } };
-  const shown = await audited(ctx, caller, { ...facts, ...decisionOf(results) }, () => results);
+  const shown = await audited(ctx, caller, [allowed], { ...facts, ...decisionOf(results) }, () => results);
   noteUses(ctx, caller, { keyId: key.id, operation }, results);
   return shown;
 }

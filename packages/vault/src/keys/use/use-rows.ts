@@ -1,6 +1,6 @@
 import type { Caller } from '@cardea/contracts/caller';
 import type { VaultAction } from '@cardea/contracts/grants';
-import type { GrantedIn } from '../../authorize.ts';
+import type { GrantedIn } from '../../access-store.ts';
 import type { VaultContext } from '../../context.ts';
 import { findRowsWithCaller, statementsWithCaller } from '../../rows-with-caller.ts';
 import type { KeyRef } from '../key.ts';

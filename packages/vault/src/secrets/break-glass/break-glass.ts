@@ -10,6 +10,7 @@ import type { VaultRow } from '../../access-store.ts';
 import { authorize } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
+import { confirmGround } from '../../confirm-rights.ts';
 import { changeSealed } from '../../deks/change-sealed.ts';
 import { beginOpening } from '../../deks/opening.ts';
 import { addEvents } from '../../events/events.ts';
@@ -54,7 +55,7 @@ export async function breakGlass(ctx: VaultContext, caller: Caller, ask: BreakGl
   // Vault and name come from the request, not from the row. So a row that was moved does not open.
   const opening = beginOpening(ctx, caller);
   const sealed = await openVersion(opening, { vault, name: ask.name, secretId, version }, noted.value);
-  await opening.confirm([allowed]);
+  await confirmGround(ctx, caller, [allowed]);
   noteReads(ctx, caller, [noted.value]);
   return noted.map((row) => ({ ...toSecret(ask, row), bytes: asWritten(row, sealed) }));
 }

@@ -9,7 +9,6 @@ import { authorizeEach } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeInVaults } from '../../change-in-vaults.ts';
-import { confirmRights } from '../../confirm-rights.ts';
 import { beginOpening } from '../../deks/opening.ts';
 import { audited } from '../../record.ts';
 import type { EventFactsList } from '../../record.ts';
@@ -41,11 +40,7 @@ export async function batchRead(
   const which = (index: number): RequestItem => ({ path: `body.names.${index}`, name: names[index]! });
   const allowed = await authorizeEach(ctx, caller, 'secret.read', on, (error, index) => aboutOne(error, which(index)));
   if (names.length <= BESIDE_OTHERS_MAX) return readAll(ctx, caller, allowed, { names, which });
-  return ctx.bulkTurns.runBatch(caller, async () => {
-    // It may have waited for its turn.
-    await confirmRights(ctx, ctx.db, caller, [allowed]);
-    return readAll(ctx, caller, allowed, { names, which });
-  });
+  return ctx.bulkTurns.runBatch(caller, () => readAll(ctx, caller, allowed, { names, which }));
 }
 
 async function readAll(
@@ -74,7 +69,7 @@ async function readAll(
   }
   const facts = readings.flatMap((reading) => reading.facts) as EventFactsList;
   const rights = readings.flatMap(({ hops }) => rightsOf(hops));
-  const read = await audited(ctx, caller, facts, () => secrets, rights);
+  const read = await audited(ctx, caller, [allowed, ...rights], facts, () => secrets);
   const shown = readings.flatMap(({ hops }) => hops.map(({ row }) => row));
   noteReads(ctx, caller, shown);
   return read;

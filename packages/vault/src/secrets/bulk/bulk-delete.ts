@@ -11,7 +11,6 @@ import { authorizeAll, authorizeEach } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeInVaults } from '../../change-in-vaults.ts';
-import { confirmRights } from '../../confirm-rights.ts';
 import { rehearse } from '../../rehearse.ts';
 import { audited } from '../../record.ts';
 import type { ChangeOutcome, EventFactsList } from '../../record.ts';
@@ -49,13 +48,13 @@ export async function deleteSecrets(
   const work = (tx: Transaction) => deleteSelected(ctx, tx, caller, { vault, rule, selection });
   const change = { rights: [allowed], whole: true };
   if (!dryRun) return ctx.bulkTurns.run(caller, () => changeInVaults(ctx, caller, change, work));
-  const items = await ctx.bulkTurns.run(caller, async () => {
-    await confirmRights(ctx, ctx.db, caller, [allowed]);
-    return (await planDeletion(ctx, caller, { vault, selection })) ?? rehearse(ctx, caller, change, work);
-  });
+  const items = await ctx.bulkTurns.run(
+    caller,
+    async () => (await planDeletion(ctx, caller, { vault, selection })) ?? rehearse(ctx, caller, change, work),
+  );
   const prefix = 'prefix' in selection ? { name: selection.prefix } : {};
   const resource = { vault: vault.name, vaultId: vault.id, ...prefix, count: items.length };
-  return audited(ctx, caller, { action: 'secret.delete', resource, rule, reason: 'dry run' }, () => items);
+  return audited(ctx, caller, [allowed], { action: 'secret.delete', resource, rule, reason: 'dry run' }, () => items);
 }
 
 // A right to a name is a right to all names under it. The answer shows those names, so it needs the right to list.

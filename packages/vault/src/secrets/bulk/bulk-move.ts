@@ -11,7 +11,6 @@ import { namingItem } from '../../about-one.ts';
 import type { RequestItem } from '../../about-one.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeInVaults } from '../../change-in-vaults.ts';
-import { confirmRights } from '../../confirm-rights.ts';
 import { useNewestDek } from '../../deks/dek-store.ts';
 import { roomFor } from '../../quotas.ts';
 import { rehearse } from '../../rehearse.ts';
@@ -53,12 +52,12 @@ export async function moveSecrets(
   const work = (tx: Transaction) => moveAll(ctx, tx, caller, rights, { ...prefixes, dryRun });
   const change = { rights: rights.rights, whole: true, references: true };
   if (!dryRun) return ctx.bulkTurns.run(caller, () => changeInVaults(ctx, caller, change, work));
-  const moved = await ctx.bulkTurns.run(caller, async () => {
-    await confirmRights(ctx, ctx.db, caller, rights.rights);
-    return (await planMove(ctx, caller, rights, prefixes)) ?? rehearse(ctx, caller, change, work);
-  });
+  const moved = await ctx.bulkTurns.run(
+    caller,
+    async () => (await planMove(ctx, caller, rights, prefixes)) ?? rehearse(ctx, caller, change, work),
+  );
   const facts = factsOf(rights, { ...prefixes, count: moved.items.length });
-  return audited(ctx, caller, { ...facts, reason: 'dry run' }, () => moved);
+  return audited(ctx, caller, rights.rights, { ...facts, reason: 'dry run' }, () => moved);
 }
 
 async function moveAll(

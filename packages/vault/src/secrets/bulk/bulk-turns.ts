@@ -1,7 +1,9 @@
+import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { Turns } from '@cardea/storage/turns';
 import { principalOf } from '../../authorize.ts';
 import type { BulkTurns } from '../../context.ts';
+import { noteWait } from '../../right.ts';
 
 const WAIT_MS = 15_000;
 const RETRY_AFTER_SECONDS = 2;
@@ -15,8 +17,15 @@ export function createBulkTurns(): BulkTurns {
   const many = turnsOf(MANY, 'imports, exports, moves and deletions of many secrets');
   const batches = turnsOf(BATCHES, 'batches');
   return {
-    run: (caller, work) => many.take(work, principalOf(caller)),
-    runBatch: (caller, work) => batches.take(work, principalOf(caller)),
+    run: (caller, work) => many.take(afterWait(caller, work), principalOf(caller)),
+    runBatch: (caller, work) => batches.take(afterWait(caller, work), principalOf(caller)),
+  };
+}
+
+function afterWait<T>(caller: Caller, work: () => Promise<T>): () => Promise<T> {
+  return () => {
+    noteWait(caller);
+    return work();
   };
 }
 

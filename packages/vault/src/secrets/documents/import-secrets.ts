@@ -11,7 +11,6 @@ import { authorize, authorizeEach } from '../../authorize.ts';
 import type { Allowed } from '../../authorize.ts';
 import type { VaultContext } from '../../context.ts';
 import { changeInVaults } from '../../change-in-vaults.ts';
-import { confirmRights } from '../../confirm-rights.ts';
 import type { VaultChange } from '../../change-in-vaults.ts';
 import { roomFor } from '../../quotas.ts';
 import { rehearse } from '../../rehearse.ts';
@@ -73,7 +72,7 @@ async function importAll(
     await pauseIfLong(callerKey(caller));
     items.push(toItem(ctx, item, prefix));
   }
-  const rights = [allowed, ...(await authorizeNames(ctx, caller, vault, items))];
+  const rights: Run['change']['rights'] = [allowed, ...(await authorizeNames(ctx, caller, vault, items))];
   const run = { allowed, change: { rights, whole: true, references: true }, prefix, items };
   const outcome = dryRun ? tryOut(ctx, caller, run) : write(ctx, caller, run);
   return outcome.finally(() => items.forEach(({ value }) => value.bytes.fill(0)));
@@ -86,7 +85,7 @@ interface Item extends ParsedItem {
 
 interface Run {
   allowed: Allowed;
-  change: VaultChange;
+  change: VaultChange & { rights: [Allowed, ...Allowed[]] };
   prefix: string | undefined;
   items: Item[];
 }
@@ -132,12 +131,11 @@ async function tryOut(ctx: VaultContext, caller: Caller, run: Run): Promise<Audi
   const results = hasReference
     ? await rehearse(ctx, caller, run.change, (tx) => writeAll(ctx, tx, caller, run))
     : await planImport(ctx, caller, run);
-  return audited(ctx, caller, { ...factsOf(run), reason: 'dry run' }, () => results.map(toTried));
+  return audited(ctx, caller, run.change.rights, { ...factsOf(run), reason: 'dry run' }, () => results.map(toTried));
 }
 
 /** What an import without references would answer. */
-async function planImport(ctx: VaultContext, caller: Caller, { allowed, change, items }: Run): Promise<ImportResult[]> {
-  await confirmRights(ctx, ctx.db, caller, change.rights);
+async function planImport(ctx: VaultContext, caller: Caller, { allowed, items }: Run): Promise<ImportResult[]> {
   const results: ImportResult[] = [];
   const vaultId = allowed.vault.id;
   let added = 0;

@@ -2,9 +2,10 @@ import type { Caller } from '@cardea/contracts/caller';
 import type { Db, Transaction } from '@cardea/storage/db';
 import { principalOf } from '../../authorize.ts';
 import type { LastRead, LastReads, VaultContext } from '../../context.ts';
+import { SharedPlaces } from '../../shared-places.ts';
 import type { VersionRow } from '../version-store.ts';
 
-const WAITING_MAX = 10_000;
+const WAITING_MAX = { each: 1_000, together: 10_000 };
 // How many reads one transaction writes: in SQLite all other writers wait for it.
 const PAGE = 100;
 
@@ -16,18 +17,15 @@ export function noteReads(ctx: VaultContext, caller: Caller, rows: Pick<VersionR
 }
 
 export function createLastReads(db: Db): LastReads {
-  const waiting = new Map<string, LastRead>();
+  const waiting = new SharedPlaces<LastRead>(WAITING_MAX);
   return {
-    note(read) {
-      const key = keyOf(read);
-      // If the map is full, a new read is in the audit log only.
-      if (waiting.size < WAITING_MAX || waiting.has(key)) waiting.set(key, read);
-    },
+    // If there is no place, a new read is in the audit log only.
+    note: (read) => waiting.set(keyOf(read), read),
     of(secretId) {
-      return [...waiting.values()].filter((read) => read.secretId === secretId);
+      return waiting.values().filter((read) => read.secretId === secretId);
     },
     async flush() {
-      const reads = [...waiting.values()];
+      const reads = waiting.values();
       for (let i = 0; i < reads.length; i += PAGE) {
         const page = reads.slice(i, i + PAGE);
         await db.lockingTransaction({}, (tx) => writeAll(tx, page));

@@ -2,12 +2,14 @@ import type { AuditRule } from '@cardea/contracts/audit-rules';
 import type { Audited } from '@cardea/contracts/audited';
 import type { Caller } from '@cardea/contracts/caller';
 import { callerKey } from '@cardea/contracts/caller-key';
+import type { EventFacts } from '@cardea/contracts/to-audit-event';
 import type { VaultContext } from '../../context.ts';
 import type { Cursor, ListId } from '../../cursor.ts';
-import { decide } from '../../decide.ts';
-import { listLiveGrants } from '../../grants/live-grants.ts';
+import { groundOf, listLiveGrants } from '../../grants/live-grants.ts';
 import type { Page, PageRequest } from '../../page.ts';
 import { audited } from '../../record.ts';
+import { rightByRole } from '../../right.ts';
+import type { Right } from '../../right.ts';
 import { listVaultsFrom } from '../../vaults/vault-store.ts';
 import { listedOf } from './list-secrets.ts';
 import type { ListedSecret } from './list-secrets.ts';
@@ -42,14 +44,22 @@ export async function searchSecrets(
   const found = items.map(({ vault, row }) => ({ vault: vault.name, ...listedOf(row) }));
   const page = { items: found, ...(nextCursor === undefined ? {} : { nextCursor }) };
   const reason = [...(q === '' ? [] : ['q']), ...(labels.length === 0 ? [] : ['metadata'])].join(', ');
-  return audited(ctx, caller, { action: 'secret.search', rule, reason, resource: { count: found.length } }, () => page);
+  const facts: EventFacts = { action: 'secret.search', rule, reason, resource: { count: found.length } };
+  const shown = new Set(items.map(({ vault }) => vault.id));
+  const ground = groundOf(vaults.filter(({ id }) => shown.has(id)).map(({ right }) => right));
+  return audited(ctx, caller, ground, facts, () => page);
 }
 
 interface Visible {
-  vaults: SearchedVault[];
+  vaults: VisibleVault[];
   /** A cursor to the vaults that are left. */
   next: Cursor | undefined;
   rule: AuditRule;
+}
+
+/** A vault in which the caller may list secrets, and by which right. */
+interface VisibleVault extends SearchedVault {
+  right: Right;
 }
 
 async function listVisible(
@@ -59,29 +69,29 @@ async function listVisible(
 ): Promise<Visible> {
   const firstId = firstVaultOf(request);
   const { role } = caller;
-  const seesAll = role === 'admin' || role === 'ceo';
-  const vaults = seesAll
-    ? (await listVaultsFrom(ctx.db, { id: firstId, limit: VAULTS_MAX + 1 })).map(unlimited)
-    : (await listGranted(ctx, caller)).filter(({ id }) => id >= firstId);
+  const rule: AuditRule = role === 'admin' || role === 'ceo' ? `role:${role}` : 'grant:any';
+  const vaults =
+    rule === 'grant:any'
+      ? (await listGranted(ctx, caller)).filter(({ id }) => id >= firstId)
+      : await listAll(ctx, rightByRole(ctx, caller, rule), firstId);
   const left = vaults[VAULTS_MAX];
-  return {
-    vaults: vaults.slice(0, VAULTS_MAX),
-    next: left && cursorTo(request.list, left.id),
-    rule: seesAll ? `role:${role}` : 'grant:any',
-  };
+  return { vaults: vaults.slice(0, VAULTS_MAX), next: left && cursorTo(request.list, left.id), rule };
 }
 
-function unlimited({ id, name }: { id: string; name: string }): SearchedVault {
-  return { id, name, pathPrefix: undefined };
+async function listAll(ctx: VaultContext, right: Right, firstId: string): Promise<VisibleVault[]> {
+  const vaults = await listVaultsFrom(ctx.db, { id: firstId, limit: VAULTS_MAX + 1 });
+  return vaults.map(({ id, name }) => ({ id, name, pathPrefix: undefined, right }));
 }
 
 // Uses the same decision as a list of one vault.
-async function listGranted(ctx: VaultContext, caller: Caller): Promise<SearchedVault[]> {
-  const now = ctx.now().getTime();
-  const { ip = 'unknown' } = caller.source;
-  const grants = await listLiveGrants(ctx, caller);
+async function listGranted(ctx: VaultContext, caller: Caller): Promise<VisibleVault[]> {
+  const grants = await listLiveGrants(ctx, caller, 'secret.list');
   return grants
-    .filter((granted) => decide({ role: caller.role, granted, action: 'secret.list', ip, now }).allowed)
-    .map(({ vault: { id, name }, owner, pathPrefix }) => ({ id, name, pathPrefix: owner ? undefined : pathPrefix }))
+    .map(({ vault: { id, name }, owner, pathPrefix, right }) => ({
+      id,
+      name,
+      pathPrefix: owner ? undefined : pathPrefix,
+      right,
+    }))
     .toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }

@@ -62,7 +62,7 @@ export function authRoutes(
         ...(caller.mustChangePassword ? { mustChangePassword: true } : {}),
         grants: grants.map(({ vault, ...granted }) => ({ vault: vault.name, ...grantToWire(granted) })),
       };
-      return audited(ctx, caller, { action: 'auth.me', rule: 'self' }, () => ({ body: me }));
+      return audited(ctx, caller, 'signed-in', { action: 'auth.me', rule: 'self' }, () => ({ body: me }));
     }),
 
     route(contract.changePassword, async ({ caller, body }) => {
