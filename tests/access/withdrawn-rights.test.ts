@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { AuditEvent } from '@cardea/contracts/audit-event';
@@ -11,6 +12,14 @@ import { grant, newApplication, newUser } from './granting.ts';
 import { expectEventually } from './probes.ts';
 
 const WAIT_MS = 300;
+
+interface Answer {
+  status: number;
+  text: string;
+}
+
+const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 });
+const publicKeyPem = publicKey.export({ type: 'spki', format: 'pem' });
 
 inEachProfile((system, { admin, alice }) => {
   let restore: (() => void) | undefined;
@@ -146,6 +155,74 @@ inEachProfile((system, { admin, alice }) => {
       ]);
     });
   });
+
+  describe('a caller who loses a right while the key service or RSA takes a moment is shown nothing', () => {
+    const holdKeks = () => holdCall(system.vault.keks, 'list');
+    const holdNewSeal = () => holdCall(system.vault.seals, 'add');
+    const shares = { type: 'shamir', shares: 3, threshold: 2 };
+    test.each<[string, (by: Person, vault: string) => PromiseLike<Answer>, () => Held, Withdraw, number]>([
+      ['the seals', (by) => by.get('/seals'), holdSeals, byRole, 403],
+      ['the shares of a new seal', (by) => by.post('/seals', shares), holdNewSeal, byRole, 403],
+      ['the KEKs', (by) => by.get('/keks'), holdKeks, byRole, 403],
+      [
+        'a wrapped key',
+        (by, vault) => by.post(`/vaults/${vault}/keys/k:export`, { publicKeyPem }),
+        holdRoom,
+        byGrant,
+        404,
+      ],
+    ])('%s', async (what, ask, holdNext, withdraw, status) => {
+      const vault = `moment-${what.replaceAll(' ', '-')}`.toLowerCase();
+      await alice.createVault(vault);
+      await alice.post(`/vaults/${vault}/keys`, { name: 'k', algorithm: 'ed25519', exportable: true }).expect(201);
+      const mallory = await newUser(system, 'mallory', withdraw === byRole ? 'admin' : 'developer');
+      await grant(alice, vault, 'user:mallory', { owner: true }).expect(201);
+      const { reached, goOn } = holdNext();
+      const asking = Promise.resolve(ask(mallory, vault));
+      await reached;
+      await withdraw(vault);
+      // Unlike above, no second passes: what was noted about the wait counts, and not its length.
+      goOn();
+      const { status: answered, text } = await asking;
+      expect([answered, text.includes('shareTexts')]).toEqual([status, false]);
+      const [refused] = await admin.auditEntries({ actor: 'mallory', decision: 'deny' });
+      expect(refused!.event.action).not.toBe('auth.login');
+    });
+  });
+
+  test.each<[string, (by: Person, vault: string) => PromiseLike<Answer>, 'run' | 'runBatch']>([
+    [
+      'a batch',
+      (by, vault) => by.post(`/vaults/${vault}/secrets:batchRead`, { names: [...Array(11).keys()].map(String) }),
+      'runBatch',
+    ],
+    [
+      'a move that is tried',
+      (by, vault) => by.post(`/vaults/${vault}/secrets:move`, { prefix: 'a', toPrefix: 'b', dryRun: true }),
+      'run',
+    ],
+    [
+      'a deletion that is tried',
+      (by, vault) => by.post(`/vaults/${vault}/secrets:delete`, { names: ['missing'], dryRun: true }),
+      'run',
+    ],
+  ])(
+    'the refusal of %s does not tell a caller who lost a right in the queue which names there are',
+    async (what, ask, kind) => {
+      const vault = `queue-${what.split(' ')[1]}`;
+      await alice.createVault(vault);
+      await alice.putSecret(vault, 'a/s', 'v');
+      await alice.putSecret(vault, 'b/s', 'v');
+      const mallory = await newUser(system, 'mallory');
+      await grant(alice, vault, 'user:mallory', { owner: true }).expect(201);
+      const { reached, goOn } = holdCall(system.vault.bulkTurns, kind);
+      const asking = Promise.resolve(ask(mallory, vault));
+      await reached;
+      await grant(alice, vault, 'user:mallory', { secrets: ['list'] }).expect(200);
+      goOn();
+      expect((await asking).status).toBe(403);
+    },
+  );
 
   test.each([
     ['a grant', (app: string) => alice.delete(`/vaults/under-way/grants/application:${app}`).expect(204)],

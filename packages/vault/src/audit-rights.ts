@@ -6,7 +6,8 @@ import { findVaultNames } from './vault-names.ts';
 
 /**
  * Decides whether a caller may read the audit log: all of it, or the entries of the vault that the right is in. An owner
- * may read about a vault, which is found by its name or its id. An earlier vault with the same name had other owners, so its entries are not among them.
+ * may read about a vault, which is found by its name or its id. An earlier vault with the same name had other
+ * owners, so its entries are not among them.
  * @throws AppError `access_denied`; for somebody without oversight who names a vault, what `authorize` throws
  */
 export async function authorizeLog(ctx: VaultContext, caller: Caller, vaultNamed: string | undefined): Promise<Right> {

@@ -34,12 +34,13 @@ export async function confirmRights(
   caller: Caller,
   rights: readonly Right[],
 ): Promise<void> {
+  // A statement may wait for a connection, and what the others have found is older then.
+  const decidedAt = ctx.steadyMs();
   const names = [...new Set(rights.flatMap(({ vault }) => vault?.name ?? []))];
   const [now, ...granted] = await Promise.all([
     ctx.callerNow(db, caller),
     ...names.map((name) => findGrantedIn(db, name, principalOf(caller))),
   ]);
-  const decidedAt = ctx.steadyMs();
   for (const right of new Set(rights)) {
     const found = right.vault && granted[names.indexOf(right.vault.name)];
     // Another vault may have the name by now.

@@ -100,7 +100,7 @@ export interface DekCache {
  */
 export interface BulkTurns {
   /**
-   * Runs `work` when it is its turn. Call it once the caller is known to have the right.
+   * Runs `work` when it is its turn. `inBulkTurn` calls it, once the caller is known to have the right.
    * @throws AppError `rate_limited` if too many wait, or if the turn does not come in time; whatever `work` throws
    */
   run<T>(caller: Caller, work: () => Promise<T>): Promise<T>;
@@ -111,7 +111,8 @@ export interface BulkTurns {
 /**
  * Opened material of keys, in this process's memory only: at most 1,024 versions, for at most 5 minutes each. It only
  * remembers what opened: material is used for the very row that it was opened from, so a row that was edited, moved or
- * destroyed is opened again, or does not open. A caller who uses many keys takes nothing from others. OpenSSL overwrites the bytes once nothing refers to them.
+ * destroyed is opened again, or does not open. A caller who uses many keys takes nothing from others.
+ * OpenSSL overwrites the bytes once nothing refers to them.
  */
 export interface KeyMaterials {
   /**
@@ -161,7 +162,10 @@ export type KeyOperation =
  * not cost a write. A crash loses a few seconds of them. The audit log still has those uses.
  */
 export interface KeyUses {
+  /** Never forgets a use: what a key may still encrypt is counted by them. */
   note(use: NotedUse): void;
+  /** Whether `by` may note more. If not, they wait for `flush` before they use a key. */
+  hasRoom(by: string): boolean;
   /** Writes the counts until now. What it cannot write stays noted. @throws DbUnavailable */
   flush(): Promise<void>;
 }

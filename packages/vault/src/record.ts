@@ -45,7 +45,8 @@ type WaitsForNothing<T> = T extends PromiseLike<unknown> ? never : unknown;
 
 /**
  * Records that something is shown, and returns what `work` makes of it once the record is there. `work` waits for nothing,
- * because the rights were confirmed just before. If the log does not answer in time, it may have taken the records all the same. It gets one that nothing was shown once it answers again.
+ * because the rights were confirmed just before. If the log does not answer in time, it may have taken the records all the
+ * same. It gets one that nothing was shown once it answers again.
  * `ground` is confirmed when there is room for the records, unless it was decided just now (I8).
  * @throws AppError `unavailable` before the work begins if the log is known not to answer, or after it if the log does
  * not take the record; whatever `work` throws
@@ -73,7 +74,8 @@ export async function audited<T>(
 }
 
 // The log may have taken a record and not answered in time. What says that nothing was shown is in the outbox, until the
-// log answers again; in memory, if the database does not answer either. An export has a record of the whole before those of its secrets, and one answer to it is enough.
+// log answers again; in memory, if the database does not answer either. An export has a record of the whole before those of
+// its secrets, and one answer to it is enough.
 function withFailure(ctx: VaultContext, caller: Caller, facts: EventFacts | EventFactsList) {
   return async (error: unknown): Promise<never> => {
     const all = Array.isArray(facts) ? facts : [facts];

@@ -28,8 +28,8 @@ export interface Right {
 export type Ground = readonly [Right, ...Right[]] | 'signed-in' | 'done';
 
 /**
- * Notes that a request waited for something other than the database: what was decided about its caller before is
- * confirmed before anything is shown, however short the wait was.
+ * Notes that a request waits for something other than the database. Call it before the wait. What was decided about its
+ * caller until now is confirmed before anything is shown, however short the wait was.
  */
 export function noteWait(caller: Caller): void {
   delete caller.identifiedAt;

@@ -3,21 +3,20 @@ import { SharedPlaces } from './shared-places.ts';
 
 test('one caller takes no more than a share of the places', () => {
   const places = new SharedPlaces<{ by: string; n: number }>({ each: 2, together: 3 });
-  for (const n of [1, 2, 3]) places.set(`a${n}`, { by: 'user:a', n });
-  for (const n of [1, 2]) places.set(`b${n}`, { by: 'user:b', n });
-  expect(places.values().map(({ by, n }) => `${by} ${n}`)).toEqual(['user:a 1', 'user:a 2', 'user:b 1']);
+  for (const n of [1, 2]) places.set(`a${n}`, { by: 'user:a', n });
+  expect(['user:a', 'user:b'].map((by) => places.hasRoom(by))).toEqual([false, true]);
+  places.set('b1', { by: 'user:b', n: 1 });
+  expect(['user:b', 'user:c'].map((by) => places.hasRoom(by))).toEqual([false, false]);
 });
 
 test('a place that is given back, or taken over by another caller, is free for its caller again', () => {
   const places = new SharedPlaces<{ by: string }>({ each: 1, together: 3 });
   places.set('one', { by: 'user:a' });
+  expect(places.hasRoom('user:a')).toBe(false);
   places.set('one', { by: 'user:b' });
+  expect(places.hasRoom('user:a')).toBe(true);
   places.set('two', { by: 'user:a' });
   places.delete('two');
-  places.set('three', { by: 'user:a' });
-  expect([places.get('one'), places.get('two'), places.get('three')]).toEqual([
-    { by: 'user:b' },
-    undefined,
-    { by: 'user:a' },
-  ]);
+  expect(places.hasRoom('user:a')).toBe(true);
+  expect([places.get('one'), places.get('two')]).toEqual([{ by: 'user:b' }, undefined]);
 });

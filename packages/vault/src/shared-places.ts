@@ -18,19 +18,23 @@ export class SharedPlaces<V extends Waiting> {
     return this.#values.get(key);
   }
 
-  /** Sets a value. A new key is left out if its caller has their share already, or if all places are taken. */
+  /** Whether there is a place left, and `by` has less than their share. */
+  hasRoom(by: string): boolean {
+    return this.#values.size < this.#bounds.together && this.#takenBy(by) < this.#bounds.each;
+  }
+
+  /** Sets a value. It takes a place also if there is no room: ask `hasRoom` before. */
   set(key: string, value: V): void {
-    if (!this.#values.has(key) && !this.#isRoomFor(value)) return;
     this.delete(key);
     this.#values.set(key, value);
-    this.#taken.set(value.by, this.#takenBy(value) + 1);
+    this.#taken.set(value.by, this.#takenBy(value.by) + 1);
   }
 
   delete(key: string): void {
     const value = this.#values.get(key);
     if (!value) return;
     this.#values.delete(key);
-    const left = this.#takenBy(value) - 1;
+    const left = this.#takenBy(value.by) - 1;
     if (left > 0) this.#taken.set(value.by, left);
     else this.#taken.delete(value.by);
   }
@@ -39,11 +43,7 @@ export class SharedPlaces<V extends Waiting> {
     return [...this.#values.values()];
   }
 
-  #isRoomFor(value: V): boolean {
-    return this.#values.size < this.#bounds.together && this.#takenBy(value) < this.#bounds.each;
-  }
-
-  #takenBy({ by }: V): number {
+  #takenBy(by: string): number {
     return this.#taken.get(by) ?? 0;
   }
 }

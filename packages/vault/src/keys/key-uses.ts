@@ -16,12 +16,12 @@ export function createKeyUses(db: Db): KeyUses {
     const id = [use.keyId, use.version, use.operation, dayOf(use.at)].join(' ');
     const known = waiting.get(id);
     const isLater = !known || use.at >= known.at;
-    // If there is no place, a new use is in the audit log only.
     waiting.set(id, { ...(isLater ? use : known), count: use.count + (known?.count ?? 0) });
   }
 
   return {
     note,
+    hasRoom: (by) => waiting.hasRoom(by),
     async flush() {
       const uses = waiting.values();
       waiting = new SharedPlaces(WAITING_MAX);

@@ -7,6 +7,7 @@ import type { Queryable, Transaction } from '@cardea/storage/db';
 import { authorizeSystem, principalOf } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { audited, changed } from '../record.ts';
+import { noteWait } from '../right.ts';
 import { countDeksByKek, countDeksUnder } from './wrapped-dek-store.ts';
 
 /** A version of the KEK, and how many DEKs it wraps. */
@@ -15,6 +16,7 @@ export type ListedKek = KekVersion & { deks: number };
 /** The versions of the KEK, the oldest first. For admins, and for oversight. @throws AppError `access_denied` */
 export async function listKeks(ctx: VaultContext, caller: Caller): Promise<Audited<ListedKek[]>> {
   const right = authorizeSystem(ctx, caller, 'rotation.read');
+  noteWait(caller);
   const versions = await ctx.keks.list();
   const deks = await countDeksByKek(ctx.db);
   const items = versions.map((kek) => ({ ...kek, deks: deks.get(kek.version) ?? 0 }));

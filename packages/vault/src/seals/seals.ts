@@ -9,6 +9,7 @@ import { confirmGround } from '../confirm-rights.ts';
 import { authorizeSystem } from '../authorize.ts';
 import type { VaultContext } from '../context.ts';
 import { audited } from '../record.ts';
+import { noteWait } from '../right.ts';
 
 // kek-service makes each change and records it, with the id of the seal, before it answers. The records made here say
 // which admin asked for it.
@@ -17,6 +18,7 @@ import { audited } from '../record.ts';
 export async function listSeals(ctx: VaultContext, caller: Caller): Promise<Audited<Seal[]>> {
   const right = authorizeSystem(ctx, caller, 'seal.manage');
   ctx.audit.admit();
+  noteWait(caller);
   const seals = await ctx.seals.list();
   return audited(
     ctx,
@@ -36,6 +38,7 @@ export async function addSeal(ctx: VaultContext, caller: Caller, request: SealRe
   const right = authorizeSystem(ctx, caller, 'seal.manage');
   // A record that fails only after this would cost the shares.
   ctx.audit.admit();
+  noteWait(caller);
   const made = await ctx.seals.add(uuidv7(ctx.now().getTime()), request);
   const changes = changesBetween({}, sealFields(made));
   const facts: EventFacts = {
@@ -59,6 +62,7 @@ export async function addSeal(ctx: VaultContext, caller: Caller, request: SealRe
 export async function removeSeal(ctx: VaultContext, caller: Caller, id: string): Promise<Audited<undefined>> {
   const right = authorizeSystem(ctx, caller, 'seal.manage');
   ctx.audit.admit();
+  noteWait(caller);
   const seal = (await ctx.seals.list()).find((one) => one.id === id);
   await confirmGround(ctx, caller, [right]);
   await ctx.seals.remove(id);

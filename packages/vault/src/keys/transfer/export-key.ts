@@ -8,6 +8,7 @@ import type { VaultContext } from '../../context.ts';
 import { beginOpening } from '../../deks/opening.ts';
 import { keyNotThere } from '../../not-there.ts';
 import { audited } from '../../record.ts';
+import { noteWait } from '../../right.ts';
 import { keyResource } from '../key.ts';
 import type { KeyRef } from '../key.ts';
 import { openKeyMaterial } from '../key-sealing.ts';
@@ -56,6 +57,7 @@ export async function exportKey(
   if (!holdsPrivate(material)) throw publicOnly();
   const bytes = exportKeyMaterial(material);
   try {
+    noteWait(caller);
     const wrapped = await wrapKey(wrappingKeyOf(publicKeyPem), bytes);
     const resource = { ...keyResource(vault, ref), keyVersion: version };
     const shown = () => ({ wrapped, keyVersion: version });

@@ -54,6 +54,7 @@ export async function useKey<Item, Result extends UsedVersion>(
 ): Promise<Audited<(Result | AppError)[]>> {
   const allowed = await authorizeAll(ctx, caller, rights, ref);
   const { vault, rule } = allowed;
+  if (!ctx.keyUses.hasRoom(principalOf(caller))) await ctx.keyUses.flush();
   const opening = beginOpening(ctx, caller);
   const key = await findKeyInUse(ctx, caller, { vault, name: ref.name, opening, found: ref.found?.newest });
   const results: (Result | AppError)[] = [];

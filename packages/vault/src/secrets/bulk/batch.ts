@@ -21,6 +21,7 @@ import type { Secret, SecretValue } from '../secret.ts';
 import { refuseTooLarge } from '../value-size.ts';
 import { isReference, writeVersion } from '../write-version.ts';
 import type { PutOptions, PutOutcome, Write } from '../write-version.ts';
+import { inBatchTurn } from './bulk-turns.ts';
 import { findAllReadable } from './batch-store.ts';
 
 /** A batch of more secrets than this takes a turn, and is written while no other change of the vault is. */
@@ -40,7 +41,7 @@ export async function batchRead(
   const which = (index: number): RequestItem => ({ path: `body.names.${index}`, name: names[index]! });
   const allowed = await authorizeEach(ctx, caller, 'secret.read', on, (error, index) => aboutOne(error, which(index)));
   if (names.length <= BESIDE_OTHERS_MAX) return readAll(ctx, caller, allowed, { names, which });
-  return ctx.bulkTurns.runBatch(caller, () => readAll(ctx, caller, allowed, { names, which }));
+  return inBatchTurn(ctx, caller, [allowed], () => readAll(ctx, caller, allowed, { names, which }));
 }
 
 async function readAll(
@@ -113,7 +114,7 @@ export async function batchWrite(
   const references = secrets.some(({ value }) => isReference(value));
   const change = { rights: [allowed, ...limitRight.rights], whole, references };
   const write = () => changeInVaults(ctx, caller, change, work);
-  return whole ? ctx.bulkTurns.runBatch(caller, write) : write();
+  return whole ? inBatchTurn(ctx, caller, [allowed], write) : write();
 }
 
 // All batches write their secrets in the same order. Two concurrent batches with the same secrets in different orders

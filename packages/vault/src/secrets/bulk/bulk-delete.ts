@@ -17,6 +17,7 @@ import type { ChangeOutcome, EventFactsList } from '../../record.ts';
 import { deletionOf, trash } from '../lifecycle/trash.ts';
 import { listUnder } from '../listing/list-under.ts';
 import { countDependants } from '../../dependants.ts';
+import { inBulkTurn } from './bulk-turns.ts';
 import { getLiveSecret, lockLiveSecret } from '../secret-state.ts';
 import { listLiveSecretsIn, lockLiveSecretsIn } from '../secret-store.ts';
 import type { SecretRow } from '../secret-store.ts';
@@ -47,9 +48,11 @@ export async function deleteSecrets(
   const { vault, rule } = allowed;
   const work = (tx: Transaction) => deleteSelected(ctx, tx, caller, { vault, rule, selection });
   const change = { rights: [allowed], whole: true };
-  if (!dryRun) return ctx.bulkTurns.run(caller, () => changeInVaults(ctx, caller, change, work));
-  const items = await ctx.bulkTurns.run(
+  if (!dryRun) return inBulkTurn(ctx, caller, [allowed], () => changeInVaults(ctx, caller, change, work));
+  const items = await inBulkTurn(
+    ctx,
     caller,
+    [allowed],
     async () => (await planDeletion(ctx, caller, { vault, selection })) ?? rehearse(ctx, caller, change, work),
   );
   const prefix = 'prefix' in selection ? { name: selection.prefix } : {};

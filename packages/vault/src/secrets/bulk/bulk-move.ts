@@ -20,6 +20,7 @@ import { listUnder, tooMany } from '../listing/list-under.ts';
 import { authorizeMove, moveTo, nameTaken, resourceOf } from '../move-secret.ts';
 import type { SecretPath, MoveRights } from '../move-secret.ts';
 import { countDependants } from '../../dependants.ts';
+import { inBulkTurn } from './bulk-turns.ts';
 import { requireNoCircle } from '../references.ts';
 import { countVersions } from '../sealed-version-store.ts';
 import { findSecret, listSecretsIn, lockSecretsIn } from '../secret-store.ts';
@@ -51,9 +52,11 @@ export async function moveSecrets(
   const prefixes = { prefix: from.name, toPrefix: to.name };
   const work = (tx: Transaction) => moveAll(ctx, tx, caller, rights, { ...prefixes, dryRun });
   const change = { rights: rights.rights, whole: true, references: true };
-  if (!dryRun) return ctx.bulkTurns.run(caller, () => changeInVaults(ctx, caller, change, work));
-  const moved = await ctx.bulkTurns.run(
+  if (!dryRun) return inBulkTurn(ctx, caller, rights.rights, () => changeInVaults(ctx, caller, change, work));
+  const moved = await inBulkTurn(
+    ctx,
     caller,
+    rights.rights,
     async () => (await planMove(ctx, caller, rights, prefixes)) ?? rehearse(ctx, caller, change, work),
   );
   const facts = factsOf(rights, { ...prefixes, count: moved.items.length });

@@ -2,8 +2,10 @@ import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { Turns } from '@cardea/storage/turns';
 import { principalOf } from '../../authorize.ts';
-import type { BulkTurns } from '../../context.ts';
+import { confirmGround } from '../../confirm-rights.ts';
+import type { BulkTurns, VaultContext } from '../../context.ts';
 import { noteWait } from '../../right.ts';
+import type { Ground } from '../../right.ts';
 
 const WAIT_MS = 15_000;
 const RETRY_AFTER_SECONDS = 2;
@@ -17,16 +19,29 @@ export function createBulkTurns(): BulkTurns {
   const many = turnsOf(MANY, 'imports, exports, moves and deletions of many secrets');
   const batches = turnsOf(BATCHES, 'batches');
   return {
-    run: (caller, work) => many.take(afterWait(caller, work), principalOf(caller)),
-    runBatch: (caller, work) => batches.take(afterWait(caller, work), principalOf(caller)),
+    run: (caller, work) => many.take(work, principalOf(caller)),
+    runBatch: (caller, work) => batches.take(work, principalOf(caller)),
   };
 }
 
-function afterWait<T>(caller: Caller, work: () => Promise<T>): () => Promise<T> {
-  return () => {
-    noteWait(caller);
-    return work();
-  };
+/**
+ * Runs `work` when it is its turn: see `BulkTurns`. Who has lost a right while they waited learns nothing from how the
+ * work would have been refused, and nothing is opened for them (I8).
+ * @throws AppError `rate_limited`; as `confirmGround`; whatever `work` throws
+ */
+export function inBulkTurn<T>(ctx: VaultContext, caller: Caller, ground: Ground, work: () => Promise<T>): Promise<T> {
+  return ctx.bulkTurns.run(caller, () => confirmed(ctx, caller, ground, work));
+}
+
+/** The same for a batch. */
+export function inBatchTurn<T>(ctx: VaultContext, caller: Caller, ground: Ground, work: () => Promise<T>): Promise<T> {
+  return ctx.bulkTurns.runBatch(caller, () => confirmed(ctx, caller, ground, work));
+}
+
+async function confirmed<T>(ctx: VaultContext, caller: Caller, ground: Ground, work: () => Promise<T>): Promise<T> {
+  noteWait(caller);
+  await confirmGround(ctx, caller, ground);
+  return work();
 }
 
 function turnsOf(limits: typeof MANY, what: string): Turns {

@@ -18,6 +18,7 @@ import { vaultNotThere } from '../../not-there.ts';
 import { beginOpening } from '../../deks/opening.ts';
 import type { Opening } from '../../deks/opening.ts';
 import { audited } from '../../record.ts';
+import { inBulkTurn } from '../bulk/bulk-turns.ts';
 import type { EventFactsList } from '../../record.ts';
 import { noteReads } from '../lifecycle/last-reads.ts';
 import { asWritten } from '../reference-value.ts';
@@ -53,7 +54,7 @@ export async function exportSecrets(
   request: ExportRequest,
 ): Promise<Audited<Export>> {
   const allowed = await authorizeAll(ctx, caller, ['secret.read', 'secret.list'], { vault });
-  return ctx.bulkTurns.run(caller, () => exportAll(ctx, caller, allowed, request));
+  return inBulkTurn(ctx, caller, [allowed], () => exportAll(ctx, caller, allowed, request));
 }
 
 async function exportAll(

@@ -15,6 +15,7 @@ import type { VaultChange } from '../../change-in-vaults.ts';
 import { roomFor } from '../../quotas.ts';
 import { rehearse } from '../../rehearse.ts';
 import { audited } from '../../record.ts';
+import { inBulkTurn } from '../bulk/bulk-turns.ts';
 import type { EventFactsList } from '../../record.ts';
 import { findSecret } from '../secret-store.ts';
 import { tooLarge } from '../value-size.ts';
@@ -57,7 +58,7 @@ export async function importSecrets(
   request: ImportRequest,
 ): Promise<Audited<ImportResult[]>> {
   const allowed = await authorize(ctx, caller, 'secret.write', { vault });
-  return ctx.bulkTurns.run(caller, () => importAll(ctx, caller, allowed, request));
+  return inBulkTurn(ctx, caller, [allowed], () => importAll(ctx, caller, allowed, request));
 }
 
 async function importAll(

@@ -5,7 +5,7 @@ import type { LastRead, LastReads, VaultContext } from '../../context.ts';
 import { SharedPlaces } from '../../shared-places.ts';
 import type { VersionRow } from '../version-store.ts';
 
-const WAITING_MAX = { each: 1_000, together: 10_000 };
+const WAITING_MAX = { each: 4_000, together: 20_000 };
 // How many reads one transaction writes: in SQLite all other writers wait for it.
 const PAGE = 100;
 
@@ -20,7 +20,9 @@ export function createLastReads(db: Db): LastReads {
   const waiting = new SharedPlaces<LastRead>(WAITING_MAX);
   return {
     // If there is no place, a new read is in the audit log only.
-    note: (read) => waiting.set(keyOf(read), read),
+    note(read) {
+      if (waiting.get(keyOf(read)) || waiting.hasRoom(read.by)) waiting.set(keyOf(read), read);
+    },
     of(secretId) {
       return waiting.values().filter((read) => read.secretId === secretId);
     },
