@@ -66,6 +66,10 @@ export async function addFileSeal(offline: Offline): Promise<void> {
  * @throws StartError
  */
 export async function changePassphrase({ config, now }: Offline, current: string, next: string): Promise<void> {
+  // Compared as they are hashed.
+  if (current.normalize('NFKC') === next.normalize('NFKC')) {
+    throw new StartError('Nothing was changed: the new passphrase is the current one.');
+  }
   const store = storeOf(config);
   const { document, isRecorded } = await store.read();
   const { keyring, entry: old } = await findByPassphrase(document, current);
@@ -79,7 +83,8 @@ export async function changePassphrase({ config, now }: Offline, current: string
     { caller: operator, waiting: isRecorded ? [] : recordsOf(document), now },
   );
   keyring.close();
-  const { keyring: proven } = await findByPassphrase(added, next);
+  // Another seal may have the same passphrase, which proves nothing about the new one.
+  const { keyring: proven } = await findByPassphrase(added, next, [entry]);
   const removed = nextGeneration(
     proven,
     { seals: added.seals.filter((seal) => seal.id !== old.id), facts: removalOf(toSeal(old)) },
@@ -181,8 +186,9 @@ async function openByPassphrase(document: KeyringDocument, passphrase: string): 
 async function findByPassphrase(
   document: KeyringDocument,
   passphrase: string,
+  seals = document.seals,
 ): Promise<{ keyring: Keyring; entry: SealEntry }> {
-  for (const entry of document.seals) {
+  for (const entry of seals) {
     if (entry.type !== 'passphrase') continue;
     try {
       const sealKey = await derivePassphraseSealKey(passphrase, entry);

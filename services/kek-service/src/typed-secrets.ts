@@ -3,7 +3,8 @@ import { Writable } from 'node:stream';
 
 /**
  * The lines that an operator types, or that come from the standard input, without empty ones. A terminal shows the
- * next question before each line, the last one again and again, and nothing of what is typed. Ctrl-D ends the input, and Ctrl-C the process.
+ * next question before each line, the last one again and again, and nothing of what is typed. Ctrl-D ends the input, and
+ * Ctrl-C the process.
  */
 export async function* readTyped(...questions: [string, ...string[]]): AsyncGenerator<string> {
   const { stdin, stderr } = process;

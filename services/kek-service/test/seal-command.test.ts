@@ -116,6 +116,9 @@ test('a passphrase is changed by one command: the old one opens nothing any more
     [['not the passphrase', fresh], 'the passphrase is wrong'],
     [[old, 'too short'], '12 to 1024 characters'],
     [[old], 'a passphrase is missing'],
+    [[old, old], 'the new passphrase is the current one'],
+    // The same, as it is hashed: NFKC makes a usual letter of this one.
+    [[old, old.replace('c', 'ｃ')], 'the new passphrase is the current one'],
   ];
   for (const [lines, why] of refused) {
     expect(await change(...lines)).toMatchObject({ code: 78, err: expect.stringContaining(why) });
