@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { withCause } from '@cardea/process/cause';
+import { refuseUnfinishedRestore } from '@cardea/process/data-folder';
 
 import { CannotStart, errorCode } from './cannot-start.ts';
 import { lockDataFolder } from './data-folder-lock.ts';
@@ -34,6 +35,7 @@ export async function checkBeforeStart(wanted: {
   const { isNew } = await prepareDataFolder(wanted.dataDir);
   const lock = lockDataFolder(wanted.dataDir);
   try {
+    refuseRestoring(wanted.dataDir);
     await checkAddresses(wanted.addresses, lock.isTakenOver ? leftoverPatienceMs : 0);
   } catch (error) {
     lock.release();
@@ -65,6 +67,14 @@ export async function prepareDataFolder(dataDir: string): Promise<{ isNew: boole
       `${withCause(`the data folder ${dataDir} cannot be written to`, error)}, or set CARDEA_DATA_DIR to another folder`,
       { cause: error },
     );
+  }
+}
+
+function refuseRestoring(dataDir: string): void {
+  try {
+    refuseUnfinishedRestore(dataDir);
+  } catch (cause) {
+    throw new CannotStart((cause as Error).message, { cause });
   }
 }
 

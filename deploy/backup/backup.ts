@@ -1,8 +1,10 @@
-import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { existsSync, rmSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import { StartError } from '@cardea/process/config';
+import { refuseUnfinishedRestore } from '@cardea/process/data-folder';
 import { syncFolder, writeNewFile } from '@cardea/process/durable-file';
 import { openSqliteSnapshot } from '@cardea/storage/sqlite-snapshot';
 import type { SqliteSnapshot } from '@cardea/storage/sqlite-snapshot';
@@ -25,7 +27,7 @@ interface Moment {
 
 /**
  * Backs an installation of profile mini up into the new folder `target`, also while it runs. The folder is there only
- * once the backup is whole.
+ * once the backup is whole. A signal that ends the process leaves nothing.
  * @throws StartError
  */
 export async function backUp(dataDir: string, target: string, now: Date): Promise<void> {
@@ -33,17 +35,37 @@ export async function backUp(dataDir: string, target: string, now: Date): Promis
   if (!existsSync(join(dataDir, API_DATABASE))) {
     throw new StartError(`${dataDir} has no ${API_DATABASE}: set CARDEA_DATA_DIR to the data folder of profile mini.`);
   }
-  const unfinished = `${target}.unfinished`;
-  await rm(unfinished, { recursive: true, force: true });
-  await mkdir(unfinished, { recursive: true, mode: 0o700 });
+  refuseUnfinishedRestore(dataDir);
+  await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+  // A name of its own, because another backup may be under way. The mode is 0o700.
+  const unfinished = await mkdtemp(`${target}.unfinished-`);
+  const signalsHandled = removeOnSignal(unfinished);
   try {
     await writeBackup(dataDir, unfinished, now);
     await rename(unfinished, target);
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
-    throw error;
+    if (!existsSync(target)) throw error;
+    throw new StartError(`${target} exists now: another backup has made it.`, { cause: error });
+  } finally {
+    signalsHandled.abort();
   }
   await syncFolder(dirname(target));
+}
+
+/** A folder that has the data and the keys must not stay. Ends the process at SIGINT and SIGTERM, until it is aborted. */
+function removeOnSignal(folder: string): AbortController {
+  const end = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    const remove = () => {
+      // A try again is for a file that tar has made meanwhile.
+      rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
+      process.exit(128 + constants.signals[signal]);
+    };
+    process.on(signal, remove);
+    end.signal.addEventListener('abort', () => process.off(signal, remove));
+  }
+  return end;
 }
 
 async function writeBackup(dataDir: string, target: string, now: Date): Promise<void> {

@@ -1,23 +1,23 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 import { StartError } from '@cardea/process/config';
+import { UNFINISHED_RESTORE, refuseUnfinishedRestore } from '@cardea/process/data-folder';
 import { syncFolder } from '@cardea/process/durable-file';
 
 import { ARCHIVES, unpack } from './archives.ts';
 import { errorOutput } from '../settings-check.ts';
 
 const checkLog = fileURLToPath(new URL('../../services/audit-service/src/check-log-main.ts', import.meta.url));
-// In the data folder, so that the last step only renames.
-const UNFINISHED = '.restoring';
 
 /**
  * Brings a backup into an empty data folder. Nothing but an unfinished folder is there before all of it is checked: the
- * files against their manifest, and the log against its chain, its tree and its last checkpoint.
+ * files against their manifest, and the log against its chain, its tree and its last checkpoint. No start is possible until
+ * all of it is in its place.
  * @returns when the backup was made, and what was found out about its log
  * @throws StartError
  */
@@ -28,23 +28,32 @@ export async function restore(source: string, dataDir: string): Promise<{ madeAt
   }
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   await refuseUsed(dataDir);
-  const unfinished = join(dataDir, UNFINISHED);
+  // In the data folder, so that the last step only renames.
+  const unfinished = join(dataDir, UNFINISHED_RESTORE);
   await rm(unfinished, { recursive: true, force: true });
   await mkdir(unfinished, { mode: 0o700 });
-  try {
-    const found = await bringBack(source, unfinished);
-    await refuseUsed(dataDir);
-    for (const folder of ['kek', 'audit', 'api']) await rename(join(unfinished, folder), join(dataDir, folder));
-    await syncFolder(dataDir);
-    return found;
-  } finally {
+  await syncFolder(dataDir);
+  const found = await checkedBackup(source, unfinished).catch(async (error: unknown) => {
     await rm(unfinished, { recursive: true, force: true });
-  }
+    throw error;
+  });
+  for (const folder of ['kek', 'audit', 'api']) await rename(join(unfinished, folder), join(dataDir, folder));
+  await syncFolder(dataDir);
+  // The last step: until then a part may be missing, and Cardea does not start.
+  await rm(unfinished, { recursive: true, force: true });
+  return found;
+}
+
+async function checkedBackup(source: string, unfinished: string): Promise<{ madeAt: string; log: string }> {
+  const found = await bringBack(source, unfinished);
+  await refuseUsed(dirname(unfinished));
+  return found;
 }
 
 async function refuseUsed(dataDir: string): Promise<void> {
-  const others = (await readdir(dataDir)).filter((name) => name !== UNFINISHED);
+  const others = (await readdir(dataDir)).filter((name) => name !== UNFINISHED_RESTORE);
   if (others.length === 0) return;
+  refuseUnfinishedRestore(dataDir);
   throw new StartError(
     `${dataDir} is not empty (${others.slice(0, 3).join(', ')}), and nothing there is overwritten: move it away, or set CARDEA_DATA_DIR to another folder.`,
   );

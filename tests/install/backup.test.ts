@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -113,6 +113,33 @@ test('nothing is overwritten', async () => {
   expect(used).toMatchObject({ code: 78, stderr: expect.stringContaining('is not empty (') });
 });
 
+test.each(['INT', 'TERM'])('a backup that SIG%s ends leaves nothing, and touches no other backup', async (signal) => {
+  const [programs, parent] = [await mkdtemp(join(folder, 'programs-')), await mkdtemp(join(folder, 'ended-'))];
+  // Data and keys are in the folder when tar is called. This one waits until the backup has ended.
+  const tar = `#!/bin/sh\nkill -s ${signal} $PPID\nwhile kill -s 0 $PPID; do sleep 0.1; done\n`;
+  await writeFile(join(programs, 'tar'), tar, { mode: 0o700 });
+  await mkdir(join(parent, 'first.unfinished'));
+  const PATH = `${programs}:${process.env['PATH']}`;
+  const ended = await command('backup', [join(parent, 'first')], dataDir, { PATH });
+  expect(ended).toMatchObject({ code: 128 + constants.signals[`SIG${signal}` as 'SIGINT'], stdout: '' });
+  expect(await readdir(parent)).toEqual(['first.unfinished']);
+});
+
+test('a restore that ended with a part in its place lets nothing start, and says what to do', async () => {
+  // Without the last folder, which cannot be moved to its place then.
+  const source = await changedBackup((data) => rm(join(data, 'api'), { recursive: true }));
+  const target = join(source, 'target');
+  expect((await command('restore', [source], target)).code).not.toBe(0);
+  expect((await readdir(target)).toSorted()).toEqual(['.restoring', 'audit', 'kek']);
+
+  const why = 'is under way or was interrupted: let it end, or empty the folder and run pnpm restore again';
+  const installation = start({ dataDir: target, port });
+  expect(await installation.ended()).toBe(78);
+  expect(installation.output()).toContain(why);
+  expect(await command('restore', [backup], target)).toMatchObject({ code: 78, stderr: expect.stringContaining(why) });
+  expect((await readdir(target)).toSorted()).toEqual(['.restoring', 'audit', 'kek']);
+});
+
 test.each<[string, (data: string) => Promise<void> | void, RegExp]>([
   ['was cut off', () => {}, /tar has failed/],
   [
@@ -126,21 +153,27 @@ test.each<[string, (data: string) => Promise<void> | void, RegExp]>([
     /\d+ entries were signed, and it has 3/,
   ],
 ])('a backup that %s is refused, and leaves nothing', async (what, change, why) => {
-  const source = await mkdtemp(join(folder, 'wrong-'));
+  const source = await changedBackup(change);
+  const archive = await readFile(join(source, 'cardea-data.tar'));
+  if (what === 'was cut off') await writeFile(join(source, 'cardea-data.tar'), archive.subarray(0, -20_000));
+
+  const target = join(source, 'target');
+  expect(await command('restore', [source], target)).toMatchObject({ code: 78, stderr: expect.stringMatching(why) });
+  expect(await readdir(target)).toEqual([]);
+});
+
+/** The backup with other data in its first archive. Returns its folder. */
+async function changedBackup(change: (data: string) => Promise<void> | void): Promise<string> {
+  const source = await mkdtemp(join(folder, 'changed-'));
   const data = join(source, 'data');
   await mkdir(data);
   const { madeAt, ...id } = await unpack(join(backup, 'cardea-data.tar'), data);
   await rm(join(data, 'manifest.json'));
   await change(data);
   await pack(data, join(source, 'cardea-data.tar'), { ...newBackupId(new Date(madeAt)), ...id });
-  const archive = await readFile(join(source, 'cardea-data.tar'));
-  if (what === 'was cut off') await writeFile(join(source, 'cardea-data.tar'), archive.subarray(0, -20_000));
-  await writeFile(join(source, 'cardea-keys.tar'), await readFile(join(backup, 'cardea-keys.tar')));
-
-  const target = join(source, 'target');
-  expect(await command('restore', [source], target)).toMatchObject({ code: 78, stderr: expect.stringMatching(why) });
-  expect(await readdir(target)).toEqual([]);
-});
+  await cp(join(backup, 'cardea-keys.tar'), join(source, 'cardea-keys.tar'));
+  return source;
+}
 
 async function edit(data: string, sql: string): Promise<void> {
   const db = openSqlite(join(data, 'audit', 'audit.db'));
@@ -179,10 +212,15 @@ function script(path: string): string {
   return fileURLToPath(new URL(`../../${path}`, import.meta.url));
 }
 
-async function command(name: 'backup' | 'restore', words: string[], CARDEA_DATA_DIR = dataDir) {
+async function command(
+  name: 'backup' | 'restore',
+  words: string[],
+  CARDEA_DATA_DIR = dataDir,
+  more: NodeJS.ProcessEnv = {},
+) {
   const args = ['--disable-warning=ExperimentalWarning', script(`deploy/backup/${name}-main.ts`), ...words];
   try {
-    const env = { PATH: process.env['PATH'], CARDEA_DATA_DIR };
+    const env = { PATH: process.env['PATH'], CARDEA_DATA_DIR, ...more };
     return { code: 0, ...(await promisify(execFile)(process.execPath, args, { env })) };
   } catch (error) {
     const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };

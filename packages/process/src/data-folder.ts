@@ -1,5 +1,5 @@
-import { mkdirSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { withCause } from './cause.ts';
 import { StartError } from './config.ts';
 import { closeToOthers } from './private-mode.ts';
@@ -11,8 +11,13 @@ export interface DataFolderOptions {
   say: (line: string) => void;
 }
 
-/** Makes a folder that only its owner can read, if it does not exist; see `closeDataFolder`. @throws StartError */
+/**
+ * Makes the folder of a service in the data folder, which only its owner can read, if it does not exist; see
+ * `closeDataFolder`.
+ * @throws StartError
+ */
 export function makeDataFolder(folder: string, options: DataFolderOptions): void {
+  refuseUnfinishedRestore(dirname(folder));
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (cause) {
@@ -20,6 +25,20 @@ export function makeDataFolder(folder: string, options: DataFolderOptions): void
     throw new StartError(`${message}, or set CARDEA_DATA_DIR to another folder.`, { cause });
   }
   closeDataFolder(folder, options);
+}
+
+/** In the data folder while `pnpm restore` brings a backup back: before the first of its files, and until after the last. */
+export const UNFINISHED_RESTORE = '.restoring';
+
+/**
+ * A start on a part of a backup would begin an empty installation with the keys of the old one.
+ * @throws StartError if a restore into the data folder was interrupted, or is under way
+ */
+export function refuseUnfinishedRestore(dataDir: string): void {
+  if (!existsSync(join(dataDir, UNFINISHED_RESTORE))) return;
+  throw new StartError(
+    `A restore into ${dataDir} is under way or was interrupted: let it end, or empty the folder and run pnpm restore again.`,
+  );
 }
 
 /**

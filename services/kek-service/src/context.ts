@@ -6,7 +6,7 @@ import { passphraseCost } from '@cardea/crypto/password';
 import type { PasswordCost } from '@cardea/crypto/password';
 import { createAuditClient } from '@cardea/http/client/audit-client';
 import { createClient } from '@cardea/http/client/peer-client';
-import { closeDataFolder } from '@cardea/process/data-folder';
+import { closeDataFolder, refuseUnfinishedRestore } from '@cardea/process/data-folder';
 import { createLogger } from '@cardea/process/logger';
 import type { Logger } from '@cardea/process/logger';
 import { readTlsIdentity } from '@cardea/http/mtls';
@@ -127,6 +127,7 @@ async function makeKeyring(
   config: KekConfig,
   { now, logger, passphraseCost: cost = passphraseCost }: KekOverrides & { now: () => number; logger: Logger },
 ): Promise<void> {
+  refuseUnfinishedRestore(config.dataDir);
   const made = await makeKeyringFolder(config, cost, now());
   closeDataFolder(keyringFolder(config), { keys: ['seal-key'], say: (line) => logger.warn(line) });
   if (made && config.seal !== 'passphrase') for (const line of fileSealWarning) logger.warn(line);

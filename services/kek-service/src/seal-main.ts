@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { PASSPHRASE_CHARACTERS, SHARES_MAX } from '@cardea/contracts/seal-api';
 import { checkedArguments } from '@cardea/process/arguments';
 import { StartError } from '@cardea/process/config';
+import { refuseUnfinishedRestore } from '@cardea/process/data-folder';
 import { runToEnd } from '@cardea/process/run';
 import {
   acceptAsNewest,
@@ -43,6 +44,7 @@ async function runCommand([command, ...rest]: string[]): Promise<void> {
   if (command === 'status') return print(await describeSeals(offline));
   if (command === 'check-share') return print(await checkShare(offline));
   refuseRunning();
+  refuseUnfinishedRestore(dataDir);
   if (command === 'accept-keyring') return print(await acceptAsNewest(offline));
   if (command === 'change-passphrase') {
     const [current, next] = await readBothPassphrases();
