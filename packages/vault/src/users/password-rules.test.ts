@@ -84,11 +84,16 @@ describe('a new password', () => {
     expect(await checkNewPassword('alice.the.third', 'bob')).toBeUndefined();
   });
 
-  test('of the greatest length is checked in milliseconds, whatever it contains', async () => {
-    const start = process.cpuUsage();
-    for (const text of ['a'.repeat(127) + 'b', `${'ab'.repeat(63)}ac`, '1'.repeat(64) + 'é'.repeat(64)]) {
-      await checkNewPassword(text, 'a');
-    }
-    expect(process.cpuUsage(start).user).toBeLessThan(300_000);
+  test('of the greatest length takes little more work than a usual one, whatever it contains', async () => {
+    const usual = await workOf(Array.from({ length: 300 }, () => 'correct horse battery staple'));
+    const hard = ['a'.repeat(127) + 'b', `${'ab'.repeat(63)}ac`, '1'.repeat(64) + 'é'.repeat(64)];
+    expect(await workOf(hard)).toBeLessThan(usual);
   });
 });
+
+/** What checks of these passwords take of the processor. */
+async function workOf(passwords: string[]): Promise<number> {
+  const start = process.threadCpuUsage();
+  for (const password of passwords) await checkNewPassword(password, 'a');
+  return process.threadCpuUsage(start).user;
+}
