@@ -7,7 +7,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { clientNetwork } from '@cardea/contracts/cidr';
-import { SECOND_MS } from '@cardea/contracts/durations';
+import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { startNginx } from '@cardea/testkit/nginx';
 import type { NginxServer } from '@cardea/testkit/nginx';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -138,6 +138,7 @@ test('a client is counted by the same part of its address as in api-service: all
     return (await answerOf(sent.end())).status;
   };
   const counted = new Set<string>();
+  const began = performance.now();
   for (const address of [
     '192.0.2.1',
     '192.0.2.2',
@@ -157,7 +158,10 @@ test('a client is counted by the same part of its address as in api-service: all
     '::c000:201',
   ]) {
     const network = clientNetwork(address);
-    expect([address, await sentFrom(address)]).toEqual([address, counted.has(network) ? 429 : 200]);
+    const status = await sentFrom(address);
+    // After a minute nginx may let a network in again. A new one it always does.
+    const isDue = !counted.has(network) || performance.now() - began < MINUTE_MS;
+    if (isDue) expect([address, status]).toEqual([address, counted.has(network) ? 429 : 200]);
     counted.add(network);
   }
   expect(counted.size).toBe(9);
