@@ -7,6 +7,7 @@ import { inEachProfile } from '@cardea/testkit/use-system';
 import { expect, test } from '@jest/globals';
 import { grant, newApplication, newUser } from '../access/granting.ts';
 import { expectRecords } from '../identity/identity.ts';
+import { untilAnswers } from '../secrets/ground.ts';
 
 const verifier = fileURLToPath(new URL('../../services/audit-service/src/verifier.mjs', import.meta.url));
 
@@ -109,6 +110,44 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     });
     expect({ code, err }).toEqual({ code: 0, err: '' });
   });
+
+  test('a record that was sent after those of later changes is no difference', async () => {
+    const path = '/vaults/patient/secrets/awaited';
+    await alice.createVault('patient');
+    await newUser(system, 'heidi');
+    await alice.put(path, { value: '1', metadata: { team: 'a' } }).expect(201);
+    await withoutLog(() => alice.delete(path).expect(503));
+    await alice.put(path, { value: '2', metadata: { again: 'yes' } }).expect(201);
+    await withoutLog(() => grant(alice, 'patient', 'user:heidi', { secrets: ['read'] }).expect(503));
+    await admin.delete('/users/heidi').expect(204);
+
+    const { code, err } = await tamper(
+      `update secret set metadata = '{"team":"a"}' where name = 'awaited'`,
+      `update secret set metadata = '{"again":"yes"}' where name = 'awaited'`,
+      sendLate,
+    );
+    expect({ code, err }).toEqual({
+      code: 18,
+      err: expect.stringContaining('metadata.team is "a", and by the log not'),
+    });
+    const entries = await admin.auditEntries({ vault: 'patient' });
+    const order = entries.toSorted((a, b) => a.seq - b.seq).map(({ event }) => event.action);
+    expect(order.slice(-2).toSorted()).toEqual(['grant.write', 'secret.delete']);
+    expect(await compare()).toMatchObject({ code: 0, err: '' });
+  });
+
+  /** A change that is made while the log is away: its record waits. */
+  async function withoutLog(change: () => Promise<unknown>) {
+    await system.stopService('audit');
+    await change();
+    await system.startService('audit');
+    await untilAnswers(admin);
+  }
+
+  async function sendLate() {
+    system.passTime(11_000);
+    await system.runJob('outbox.relay', {});
+  }
 
   test.each<[string, string, string, string]>([
     [

@@ -124,6 +124,7 @@ function verifyExport(archive, key, { kept, held, receipts, recorded, previous }
   compareReceipts(receipts, leaves, range);
   if (previous) compareWithPrevious(previous, kept);
   // Last: what the entries say counts once they are known to be those that were signed.
+  recorded?.takeAll(archive);
   recorded?.compare(range);
   say(`OK: ${range.to - range.from} entries, ${range.from} to ${range.to - 1}, are as signed`);
 }
@@ -297,7 +298,11 @@ const SHOWN_DIFFERENCES_MAX = 1000;
 
 /**
  * What the entries say that the database has, compared with what it has. Memory grows with what there is in the
- * database, and not with the log.
+ * database, with the ids of deleted vaults, and with the records that were late.
+ *
+ * A record that could not be sent at once stands in the log after those of later changes. Its id (UUIDv7) was made in the
+ * change, with the time. So changes are taken in the order of their ids: the entries are read once to find the late ones,
+ * and once more to take each in its place.
  *
  * Rows were read one after the other while Cardea ran. Each must be as the log has it at some moment from entry `seq` on,
  * when the reading began. So a change meanwhile is no difference, and an older state is one.
@@ -308,6 +313,8 @@ class RecordedState {
     this.recordsWait = recordsWait;
     this.objects = new Map();
     this.deletedVaults = new Set();
+    this.late = [];
+    this.newest = '';
     for (const { kind, vaultId, id, fields } of objects) {
       const one = this.find({ kind, vaultId, id });
       // Two rows of one name: the database itself would not have them.
@@ -329,10 +336,28 @@ class RecordedState {
     return group.get(id);
   }
 
-  /** Takes an entry, which is checked already. */
+  /** Keeps a change that stands in the log after a later one. */
+  noteIfLate({ seq, event }) {
+    if (!isChange(event)) return;
+    if (event.id > this.newest) this.newest = event.id;
+    else this.late.push({ seq, event });
+  }
+
+  /** Takes every change of the entries, which are checked already, in the order of the ids. */
+  takeAll(archive) {
+    const late = this.late.sort((a, b) => (a.event.id < b.event.id ? -1 : 1));
+    let [next, newest] = [0, ''];
+    for (const { line } of entryLines(archive)) {
+      const entry = JSON.parse(line.toString('utf8'));
+      if (!isChange(entry.event) || entry.event.id <= newest) continue;
+      newest = entry.event.id;
+      for (; late[next]?.event.id <= newest; next += 1) this.take(late[next]);
+      this.take(entry);
+    }
+  }
+
   take({ seq, event }) {
-    const { action, decision, reason, resource = {} } = event;
-    if (decision !== 'allow' || reason === 'dry run') return;
+    const { action, resource = {} } = event;
     const [noun] = action.split('.');
     if (noun === 'user' || noun === 'auth') this.takeUser(seq, event);
     else if (noun === 'application') this.takeApplication(seq, event);
@@ -417,10 +442,19 @@ class RecordedState {
   /** Changes an object. If it was read meanwhile, it may be as before, or as after. */
   change(seq, ref, edit) {
     const one = this.find(ref);
-    if (seq >= this.seq) one.matched ||= differencesOf(one).length === 0;
+    const isMeanwhile = seq >= this.seq;
+    // What was recorded before the reading was read. A late record of an earlier change must not excuse an older state.
+    one.matched = isMeanwhile && (one.matched || differencesOf(one).length === 0);
     edit(one.fields);
     one.seq = seq;
-    if (seq >= this.seq) one.matched ||= differencesOf(one).length === 0;
+    if (isMeanwhile) one.matched ||= differencesOf(one).length === 0;
+    if (!one.found && one.fields.isBlank()) this.forget(one);
+  }
+
+  forget({ kind, vaultId = '', id }) {
+    const group = this.all(kind, vaultId);
+    group.delete(id);
+    if (group.size === 0) this.objects.delete(`${kind} ${vaultId}`);
   }
 
   /** Throws a finding that names each difference, if the database is not as the entries say. */
@@ -452,6 +486,20 @@ class RecordedState {
 }
 
 const SECRET_WRITES = new Set(['secret.write', 'secret.generate', 'secret.rollback']);
+const RECORDED_ACTION = /^(?:user|auth|application|vault|grant|secret)\./;
+/** Actions that change something also if their record has no `changes`. */
+const CHANGING_ACTION =
+  /^(?:vault\.(?:create|handOver|delete)|secret\.(?:move|purge|restore|delete|destroy|write|generate|rollback))$/;
+
+/** Whether an event may have changed something that the state of the database has. */
+function isChange({ action, decision, reason, changes }) {
+  if (decision !== 'allow' || reason === 'dry run' || !RECORDED_ACTION.test(action)) return false;
+  return changes !== undefined || CHANGING_ACTION.test(action);
+}
+
+function isUnset(values) {
+  return values.size === 1 && values.get(undefined) === 1;
+}
 
 function lastEntry({ seq }) {
   return seq === undefined ? '' : ` (its last entry is ${seq})`;
@@ -531,6 +579,11 @@ class RecordedFields {
   expected(name) {
     const [value] = [...(this.counts.get(name) ?? [])].find(([, count]) => count > 0) ?? [];
     return value;
+  }
+
+  /** Whether it says no more than what has never been there. */
+  isBlank() {
+    return !this.isCut && this.unknown.size === 0 && [...this.counts.values()].every(isUnset);
   }
 
   isSet(name) {
@@ -685,7 +738,7 @@ function readEntries(archive, key, { range, checkpoint, held, receipts, recorded
     else if (state.next === 0 && entry.event.action === 'audit.begin') {
       say('note         this log follows another one: give the key of that log with --previous');
     }
-    recorded?.take(entry);
+    recorded?.noteIfLate(entry);
     if (wanted.has(state.next)) leaves.set(state.next, hash);
     state.chain = sha256('cardea/audit/chain/v1\n', line);
     state.next += 1;
