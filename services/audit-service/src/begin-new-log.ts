@@ -5,10 +5,12 @@ import {
   CheckpointError,
   generateSeed,
   openCheckpoint,
+  parseVerifierKey,
   signingKeyFromSeed,
   successionStatement,
   verifierKey,
 } from '@cardea/crypto/checkpoint';
+import type { SigningKey } from '@cardea/crypto/checkpoint';
 import { toBase64, toHex } from '@cardea/crypto/encoding';
 import { StartError } from '@cardea/process/config';
 import { readIfThere, replaceFile, syncFolder } from '@cardea/process/durable-file';
@@ -68,10 +70,7 @@ async function plan(folder: string, { origin, reason, checkpoint, at }: NewLog):
     throw new StartError('The checkpoint has more than 512 characters, and the new log cannot name it.');
   const seed = generateSeed();
   const next = verifierKey(origin, signingKeyFromSeed(seed).publicKey);
-  // Lost keys are a reason to begin a new log.
-  const oldKey = existsSync(join(folder, 'signing-key'))
-    ? await readSigningKey(join(folder, 'signing-key'))
-    : undefined;
+  const oldKey = await readOldKey(folder, vkey);
   const endorsement = oldKey?.sign(successionStatement({ verifierKey: vkey, checkpoint: note, next }));
   const previous = {
     verifierKey: vkey,
@@ -83,6 +82,19 @@ async function plan(folder: string, { origin, reason, checkpoint, at }: NewLog):
   await replaceFile(join(folder, NEW_KEY), `${toHex(seed)}\n`, 0o600);
   await replaceFile(plannedLogPath(folder), `${JSON.stringify(previous, undefined, 2)}\n`, 0o600);
   return previous;
+}
+
+/** The key that signed the old log. A lost or damaged one is a reason to begin a new log, and another one cannot endorse it. */
+async function readOldKey(folder: string, vkey: string): Promise<SigningKey | undefined> {
+  const path = join(folder, 'signing-key');
+  if (!existsSync(path)) return undefined;
+  try {
+    const key = await readSigningKey(path);
+    return verifierKey(parseVerifierKey(vkey).origin, key.publicKey) === vkey ? key : undefined;
+  } catch (error) {
+    if (error instanceof StartError) return undefined;
+    throw error;
+  }
 }
 
 /** The checkpoint that signs the most entries: the last one that was signed here, or the given one. */

@@ -9,6 +9,7 @@ import { DbRefused } from '@cardea/storage/db';
 import { ownSqliteFile } from '@cardea/storage/sqlite-ownership';
 import { beginNewLog } from './begin-new-log.ts';
 import { readNewLogConfig } from './config.ts';
+import type { PreviousLog } from './previous-log.ts';
 
 const usage = `usage: pnpm new-log "<reason>" [--checkpoint <file>] | --check-settings
 Begins a new audit log with a new key, when the old one is lost or damaged and there is no backup of it: docs/backup-restore.md.
@@ -31,12 +32,17 @@ async function begin(): Promise<void> {
     const previous = await beginNewLog(folder, { origin, reason, checkpoint, at: new Date() });
     process.stdout.write(`The old log is in ${join(folder, previous.folder)}. The next start begins the new one.\n`);
     process.stderr.write(
-      `Give the new audit/verifier-key to those who verify${previous.endorsement ? '; the old key has signed it' : ''}. ` +
+      `Give the new audit/verifier-key to those who verify; ${signedBy(previous)}. ` +
         'In profile full, give audit-service an empty database first.\n',
     );
   } finally {
     release();
   }
+}
+
+function signedBy({ endorsement, verifierKey }: PreviousLog): string {
+  if (endorsement !== undefined) return 'the old key has signed it';
+  return `the old key has NOT signed it, because signing-key is missing, unreadable or not the key of ${verifierKey}`;
 }
 
 // The lock of the database of profile mini. In full, nothing says that audit-service runs.

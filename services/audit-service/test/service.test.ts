@@ -192,7 +192,10 @@ describe.each(engines)('audit-service on %s', (engine) => {
       writeFileSync(older, signCheckpoint(signingKeyFromSeed(seed), { origin, size: 2, root: Buffer.alloc(32) }));
       // A thief of the key may have lost it for everybody else.
       rmSync(join(folder(), 'signing-key'));
-      expect(newLog('x', '--checkpoint', older)).toMatchObject({ code: 0 });
+      expect(newLog('x', '--checkpoint', older)).toMatchObject({
+        code: 0,
+        said: expect.stringContaining('NOT signed it'),
+      });
       renameSync(join(folder(), 'previous-log.json'), join(folder(), 'new-log.json'));
       await expect(start()).rejects.toThrow('not finished');
       expect(newLog('another word')).toMatchObject({ code: 0 });
@@ -203,6 +206,19 @@ describe.each(engines)('audit-service on %s', (engine) => {
       expect(await verifyExport('--previous', oldKey, '--checkpoint', kept)).toMatchObject({
         code: 13,
         said: expect.stringContaining('signs 3 entries of the previous log, and this log names only 2'),
+      });
+    });
+
+    test.each([
+      ['another key', '7'.repeat(64)],
+      ['half a key', '7'.repeat(32)],
+    ])('is followed by one that nothing endorses if signing-key holds %s', async (_what, content) => {
+      writeFileSync(join(folder(), 'signing-key'), `${content}\n`);
+      expect(newLog('x')).toMatchObject({ code: 0, said: expect.stringContaining('the old key has NOT signed it') });
+      await start();
+      expect(await verifyExport('--previous', oldKey, '--checkpoint', kept)).toMatchObject({
+        code: 0,
+        said: expect.stringContaining('NOT signed by the previous key'),
       });
     });
   });
