@@ -157,8 +157,6 @@ inEachProfile((system, { admin, alice }) => {
   });
 
   describe('a caller who loses a right while the key service or RSA takes a moment is shown nothing', () => {
-    const holdKeks = () => holdCall(system.vault.keks, 'list');
-    const holdNewSeal = () => holdCall(system.vault.seals, 'add');
     const shares = { type: 'shamir', shares: 3, threshold: 2 };
     test.each<[string, (by: Person, vault: string) => PromiseLike<Answer>, () => Held, Withdraw, number]>([
       ['the seals', (by) => by.get('/seals'), holdSeals, byRole, 403],
@@ -404,6 +402,14 @@ inEachProfile((system, { admin, alice }) => {
 
   function holdSeals(): Held {
     return holdCall(system.vault.seals, 'list');
+  }
+
+  function holdNewSeal(): Held {
+    return holdCall(system.vault.seals, 'add');
+  }
+
+  function holdKeks(): Held {
+    return holdCall(system.vault.keks, 'list');
   }
 
   function holdSearch(): Held {

@@ -9,6 +9,7 @@ import type { VaultContext } from '../context.ts';
 import { oldestDue } from '../due-work.ts';
 import { MINUTE_MS, SECOND_MS } from '@cardea/contracts/durations';
 import { audited } from '../record.ts';
+import { noteWait } from '../right.ts';
 import { countDeks, countOpenRotations, countOutbox } from './status-store.ts';
 import type { DekCount } from './status-store.ts';
 
@@ -28,6 +29,7 @@ export interface StatusSources {
 export async function readStatus(ctx: VaultContext, caller: Caller, sources: StatusSources): Promise<Audited<Status>> {
   const right = authorizeSystem(ctx, caller, 'status.read');
   ctx.audit.admit();
+  noteWait(caller);
   const status = await statusOf(ctx, sources);
   return audited(ctx, caller, [right], { action: 'status.read', rule: right.rule }, () => status);
 }
