@@ -97,8 +97,7 @@ export function auditRoutes(ctx: VaultContext, clients: AuditClients): Route[] {
     const { rule, vault } = right;
     const asked = vault ? { ...query, vault: undefined, vaultId: vault.id } : query;
     const resource = vault ? { resource: { vault: vault.name, vaultId: vault.id } } : {};
-    // What ends a wait may be the withdrawal of the right.
-    if (query.waitSeconds !== undefined) noteWait(caller);
+    noteWait(caller);
     // Before the record: a question without an answer is refused, and shows nothing.
     const body = await answerTo(asked).catch(async (cause: unknown) => {
       if (!stopping.aborted) throw cause;
@@ -109,6 +108,7 @@ export function auditRoutes(ctx: VaultContext, clients: AuditClients): Route[] {
   }
 
   function prove<T>(caller: Caller, work: () => Promise<T>): Promise<T> {
+    noteWait(caller);
     return proofTurns.take(work, callerKey(caller));
   }
 
@@ -151,6 +151,7 @@ export function auditRoutes(ctx: VaultContext, clients: AuditClients): Route[] {
       exportAuditLog,
       async ({ caller, query }) => {
         const right = authorizeSystem(ctx, caller, 'audit.export');
+        noteWait(caller);
         const stream = await exports.stream(exportEntries.path, query);
         const reply = { stream, contentType: 'application/x-tar' };
         try {
