@@ -17,3 +17,14 @@ test('a message opens with its key and label only, up to the length that fits', 
   }
   await expect(sealOaep(publicKey!, new Uint8Array(191), label)).rejects.toThrow();
 });
+
+test('a ciphertext that begins with a zero does not open without it', async () => {
+  const { key, publicKey } = readKeyMaterial('rsa-2048', await generateKeyMaterial('rsa-2048'));
+  const none = new Uint8Array(0);
+  let sealed: Uint8Array;
+  // One in 256.
+  do sealed = await sealOaep(publicKey!, none, none);
+  while (sealed[0] !== 0);
+  expect(await openOaep(key, sealed, none)).toEqual(none);
+  expect(await openOaep(key, sealed.subarray(1), none)).toBeUndefined();
+});

@@ -22,6 +22,8 @@ export async function openOaep(
   sealed: Uint8Array,
   label: Uint8Array,
 ): Promise<Uint8Array | undefined> {
+  // Section 7.1.2. OpenSSL also takes one without its leading zeros.
+  if (sealed.length !== privateKey.asymmetricKeyDetails!.modulusLength! / 8) return undefined;
   const key = privateKey.toCryptoKey(OAEP, false, ['decrypt']);
   try {
     return new Uint8Array(await crypto.subtle.decrypt({ name: OAEP.name, label: owned(label) }, key, owned(sealed)));

@@ -77,6 +77,7 @@ describe.each(ways)('%s', (algorithm, terms) => {
       expect(await isSignatureOf({ algorithm, key: other.publicKey! }, message, signature, own)).toBe(false);
       expect(await isSignatureOf(publicKey, Buffer.from('attack at noon'), signature, own)).toBe(false);
       expect(await isSignatureOf(publicKey, message, signature.subarray(1), own)).toBe(false);
+      expect(await isSignatureOf(publicKey, message, Buffer.concat([Buffer.alloc(1), signature]), own)).toBe(false);
       expect(await isSignatureOf(publicKey, message, new Uint8Array(0), own)).toBe(false);
     }
   });
@@ -115,6 +116,28 @@ describe.each(ways.filter(([algorithm]) => /^(rsa|ecdsa)/.test(algorithm)))('%s'
     }
   });
 });
+
+test.each<SignatureTerms>([{}, { scheme: 'rsassa-pkcs1-v1_5' }])(
+  'a signature of RSA that begins with a zero does not hold without it: %j',
+  async (terms) => {
+    const { key, publicKey } = readKeyMaterial('rsa-2048', await generateKeyMaterial('rsa-2048'));
+    const algorithm = 'rsa-2048';
+    for (let n = 0; ; n += 1) {
+      const text = Buffer.from(String(n));
+      const signature = await signMessage({ algorithm, key }, text, terms);
+      // One in 256.
+      if (signature[0] !== 0) continue;
+      const digest = createHash('sha256').update(text).digest();
+      const by = { algorithm, key: publicKey! } as const;
+      const [whole, short] = [signature, signature.subarray(1)];
+      expect(await isSignatureOf(by, text, whole, terms)).toBe(true);
+      expect(await isSignatureOf(by, text, short, terms)).toBe(false);
+      expect(await isSignatureOfDigest(by, digest, whole, terms)).toBe(true);
+      expect(await isSignatureOfDigest(by, digest, short, terms)).toBe(false);
+      return;
+    }
+  },
+);
 
 test('ECDSA writes its two numbers one after the other, as long as the curve', async () => {
   for (const [algorithm, bytes] of [

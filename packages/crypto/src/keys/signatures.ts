@@ -41,6 +41,7 @@ export function isSignatureOf(
   signature: Uint8Array,
   terms: SignatureTerms,
 ): Promise<boolean> {
+  if (!isOfModulusLength(key, signature)) return Promise.resolve(false);
   return new Promise((resolve, reject) => {
     verify(hashOf(key.algorithm, terms.hash) ?? null, message, inputOf(key, terms), signature, (error, isValid) =>
       error ? reject(error) : resolve(isValid),
@@ -62,9 +63,17 @@ export async function isSignatureOfDigest(
   signature: Uint8Array,
   terms: SignatureTerms,
 ): Promise<boolean> {
+  if (!isOfModulusLength(key, signature)) return false;
   const answer = await inDigestThread({ key: key.key, digest, signature, terms: digestTermsOf(key, terms) });
   if ('holds' in answer) return answer.holds;
   throw new Error(`a digest was not verified: ${'failed' in answer ? answer.failed : 'it was signed'}`);
+}
+
+// RFC 8017 section 8.1.2: a signature of RSA is as long as the modulus. OpenSSL also takes one of RSASSA-PSS without its
+// leading zeros, which would be a second signature that nobody has made.
+function isOfModulusLength({ algorithm, key }: SignatureKey, signature: Uint8Array): boolean {
+  if (keyAlgorithms[algorithm].family !== 'rsa') return true;
+  return signature.length === key.asymmetricKeyDetails!.modulusLength! / 8;
 }
 
 const hashBytes = { sha256: 32, sha384: 48, sha512: 64 };
