@@ -89,6 +89,15 @@ test('a write is answered although an api-service is not there, if nginx knows i
 });
 
 test('an api-service that is back is asked again at once when the other one goes away', async () => {
+  // With nginx's own setting, requests of ten seconds would be refused each time. A busy machine may take as long once.
+  const tries = [];
+  while (tries.length < 3 && !tries.some((refusedMs) => refusedMs < 8 * SECOND_MS))
+    tries.push(await refusedAfterChange());
+  expect(Math.min(...tries)).toBeLessThan(8 * SECOND_MS);
+});
+
+/** For how long nginx refuses requests when the second of two api-services goes away as soon as the first is back. */
+async function refusedAfterChange(): Promise<number> {
   const ports = [await findFreePort(), await findFreePort()] as const;
   const rolling = await startNginx(...ports.map((port) => `http://127.0.0.1:${port}`));
   const isAnswered = async () => (await sendRequest(rolling.url, { method: 'GET', target: '/healthz' })).status === 200;
@@ -103,9 +112,8 @@ test('an api-service that is back is asked again at once when the other one goes
   for (let sentAt = goneAt; !(await isAnswered()); sentAt = performance.now()) lastRefusedAt = sentAt;
   end(first);
   await rolling.stop();
-  // With nginx's own setting, requests of ten seconds would be refused.
-  expect(lastRefusedAt - goneAt).toBeLessThan(8 * SECOND_MS);
-});
+  return lastRefusedAt - goneAt;
+}
 
 async function listenAt(port: number): Promise<HttpServer> {
   const server = createHttpServer((_request, response) => response.end());
