@@ -90,7 +90,7 @@ test('a write is answered although an api-service is not there, if nginx knows i
 
 test('an api-service that is back is asked again at once when the other one goes away', async () => {
   // With nginx's own setting, requests of ten seconds would be refused each time. A busy machine may take as long once.
-  const tries = [];
+  const tries: number[] = [];
   while (tries.length < 3 && !tries.some((refusedMs) => refusedMs < 8 * SECOND_MS))
     tries.push(await refusedAfterChange());
   expect(Math.min(...tries)).toBeLessThan(8 * SECOND_MS);
