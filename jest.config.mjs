@@ -5,7 +5,7 @@ export default {
   maxWorkers: Math.min(availableParallelism(), 8),
   // A worker keeps about 30 MB of each file that it has run. Collecting the garbage of a large heap stops all that it runs
   // for half a second at a time, so a worker is replaced before.
-  workerIdleMemoryLimit: '1GB',
+  workerIdleMemoryLimit: '512MB',
   testEnvironment: 'node',
   testMatch: [
     '<rootDir>/{packages,services}/*/{src,test}/**/*.test.ts',
