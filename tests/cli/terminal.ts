@@ -56,6 +56,7 @@ export function useTerminal(): Terminal {
     HOME: home,
     XDG_STATE_HOME: join(home, 'state'),
     TERM: 'xterm',
+    NODE_COMPILE_CACHE: join(home, 'compiled'),
   };
 
   beforeAll(async () => {

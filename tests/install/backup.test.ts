@@ -220,7 +220,8 @@ async function command(
 ) {
   const args = ['--disable-warning=ExperimentalWarning', script(`deploy/backup/${name}-main.ts`), ...words];
   try {
-    const env = { PATH: process.env['PATH'], CARDEA_DATA_DIR, ...more };
+    const { PATH, NODE_COMPILE_CACHE } = process.env;
+    const env = { PATH, NODE_COMPILE_CACHE, CARDEA_DATA_DIR, ...more };
     return { code: 0, ...(await promisify(execFile)(process.execPath, args, { env })) };
   } catch (error) {
     const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };

@@ -430,8 +430,9 @@ async function runStackRoles(): Promise<void> {
 /** Runs the migration as an operator does. */
 async function runMigrate(env: NodeJS.ProcessEnv): Promise<{ code: number; output: string }> {
   const script = fileURLToPath(import.meta.resolve('@cardea/deploy/migrate'));
+  const { PATH, NODE_COMPILE_CACHE } = process.env;
   const program = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
-    env: { PATH: process.env['PATH'], ...env },
+    env: { PATH, NODE_COMPILE_CACHE, ...env },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const [output, [code]] = await Promise.all([text(program.stderr), once(program, 'exit')]);

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import { makeTemplates } from './roles.ts';
 import { startPostgres, startRedis } from './servers.ts';
@@ -21,6 +22,10 @@ declare global {
  */
 export default async function startTestServers(): Promise<void> {
   globalThis.cardeaTestServers = [];
+  // Many tests start commands. Node keeps their code stripped and compiled here, as the start command lets it.
+  process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(
+    new URL('../../../node_modules/.cache/cardea-compile', import.meta.url),
+  );
   await Promise.all([
     provide('CARDEA_TEST_POSTGRES_URL', startPostgres).then(provideTemplates),
     provide('CARDEA_TEST_REDIS_URL', startRedis),
