@@ -100,16 +100,17 @@ export class Person extends Stranger {
   }
 
   /**
-   * The entries of the audit log, newest first, read as far as they are asked for: first a few, then many at a time.
+   * The entries of the audit log, newest first, read as far as they are asked for: first a few, then twice as many at a
+   * time, because each entry of a page is parsed several times on its way.
    */
   async *newestEntries(filter: Record<string, string> = {}): AsyncGenerator<Entry> {
     let page: Record<string, string> = { limit: '50' };
-    for (;;) {
+    for (let limit = 100; ; limit = Math.min(2 * limit, 500)) {
       const search = new URLSearchParams({ ...filter, ...page }).toString();
       const { body } = await this.get(`/audit/entries?${search}`).expect(200);
       yield* body.items as Entry[];
       if (body.nextCursor === undefined) return;
-      page = { limit: '500', cursor: body.nextCursor as string };
+      page = { limit: String(limit), cursor: body.nextCursor as string };
     }
   }
 
