@@ -63,7 +63,9 @@ else if (asked.endsWith('du -sk /from')) print(fs.existsSync(home + '/kib') ? fs
 else if (asked.endsWith('--check-settings')) {
   const given = words.filter((_, i) => words[i - 1] === '--env').map((it) => it.split(/=(.*)/s));
   const args = ['--disable-warning=ExperimentalWarning', ...asked.split(' ').slice(-2)];
-  const options = { cwd: ${JSON.stringify(root)}, env: Object.fromEntries(given), stdio: 'inherit' };
+  const { NODE_COMPILE_CACHE } = process.env;
+  const env = { NODE_COMPILE_CACHE, ...Object.fromEntries(given) };
+  const options = { cwd: ${JSON.stringify(root)}, env, stdio: 'inherit' };
   process.exit(require('node:child_process').spawnSync(process.execPath, args, options).status);
 } else if (asked.startsWith('run') && volume(':/to'))
   for (const name of ['cardea-data.tar', 'cardea-kek.tar']) fs.writeFileSync(volume(':/to') + '/' + name, '');
