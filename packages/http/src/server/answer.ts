@@ -38,7 +38,8 @@ async function answerIdentified(
   await route.mayBegin?.({ caller: exchange.caller!, params: target.params, found: found as never });
   if (route.atOnce) holdUntilAnswered(exchange, route.atOnce.hold(callerKey(exchange.caller!)));
   const isLate = !req.complete;
-  const body = await parseBody(exchange, route);
+  const letOthersIn = () => ctx.letOthersIn?.(callerKey(exchange.caller!));
+  const body = await parseBody(exchange, route, letOthersIn);
   exchange.body = body;
   const input = { ...target, body, conditions: conditionsOf(req.headers, endpoint), headers: req.headers };
   const outcome = await inLane(ctx, exchange, async (hasWaited) => {
@@ -47,7 +48,7 @@ async function answerIdentified(
     const whole = { ...input, caller: exchange.caller, found: foundNow };
     const answered = await route.handle(whole as Input<never, never, never, true, never>);
     // The records of many requests are taken together. Without this, all their answers would be written in one turn.
-    if (isLong(answered)) await ctx.letOthersIn?.(callerKey(exchange.caller!));
+    if (isLong(answered)) await letOthersIn();
     return answered;
   });
   // The record says that something was shown. A change stands, and its record too.
@@ -157,7 +158,11 @@ function toJson(endpoint: Endpoint, body: unknown): { text: string; contentType:
   return { text: JSON.stringify(endpoint.response.parse(body)), contentType: JSON_TYPE };
 }
 
-async function parseBody(exchange: Exchange, route: Route): Promise<unknown> {
+async function parseBody(
+  exchange: Exchange,
+  route: Route,
+  letOthersIn: () => Promise<void> | undefined,
+): Promise<unknown> {
   const { req } = exchange;
   const { endpoint, bodyBytesMax } = route;
   if (route.rawBody) return readBody(exchange, bodyBytesMax);
@@ -171,7 +176,7 @@ async function parseBody(exchange: Exchange, route: Route): Promise<unknown> {
   if (endpoint.oauth) {
     return parseInput(endpoint.body, await readParameters(exchange, endpoint.body, bodyBytesMax), 'body');
   }
-  const body = await readJson(exchange, bodyBytesMax);
+  const body = await readJson(exchange, bodyBytesMax, letOthersIn);
   return parseInput(endpoint.body, isNothing(endpoint, body) ? undefined : body, 'body');
 }
 

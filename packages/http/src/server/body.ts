@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError } from '@cardea/contracts/errors';
-import { parseJson } from './json.ts';
+import { parseJson, parseLongJson } from './json.ts';
 import { timesSent } from './odd-requests.ts';
 import type { Admitted } from './bounds.ts';
 
@@ -14,15 +14,30 @@ export interface Arriving {
   admitted?: Admitted | undefined;
 }
 
+/** Bytes. To read a longer body takes a good part of a millisecond, and many may arrive at once. */
+const LONG_BODY = 16 * 1024;
+
 /**
- * Reads a request's JSON. A request without a body gives undefined.
+ * Reads a request's JSON. A request without a body gives undefined. Between the steps of a long body, others are let in:
+ * several may arrive in the same turn.
  * @throws AppError `unsupported_media_type`, `too_large`, `invalid_request`
  */
-export async function readJson(arriving: Arriving, bytesMax: number): Promise<unknown> {
-  const bytes = await readBody(arriving, bytesMax);
-  if (bytes.length === 0) return undefined;
+export async function readJson(
+  arriving: Arriving,
+  bytesMax: number,
+  letOthersIn: () => Promise<void> | undefined,
+): Promise<unknown> {
+  const chunks = await readChunks(arriving, bytesMax);
+  const size = chunks.reduce((sum, { length }) => sum + length, 0);
+  if (size === 0) return undefined;
   requireJson(arriving.req.headers['content-type']);
-  return parseJson(decode(bytes));
+  if (size <= LONG_BODY) return parseJson(decode(joined(chunks)));
+  await letOthersIn();
+  const text = decode(joined(chunks));
+  await letOthersIn();
+  const body = await parseLongJson(text, letOthersIn);
+  await letOthersIn();
+  return body;
 }
 
 /** The media type in lower case, without parameters (RFC 9110 section 8.3.1). */
@@ -44,7 +59,15 @@ export function decode(bytes: Uint8Array): string {
  * @throws AppError `too_large`, or `rate_limited` if the caller has too many bytes under way, or others need the room
  * before the body is there (and reads no further); `unsupported_media_type` for a compressed body; `invalid_request`
  */
-export async function readBody({ req, res, admitted }: Arriving, bytesMax: number): Promise<Buffer> {
+export async function readBody(arriving: Arriving, bytesMax: number): Promise<Buffer> {
+  return joined(await readChunks(arriving, bytesMax));
+}
+
+function joined(chunks: Buffer[]): Buffer {
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+}
+
+async function readChunks({ req, res, admitted }: Arriving, bytesMax: number): Promise<Buffer[]> {
   // Of two, Node takes the first and a program in front may take the last, so they could disagree about the body.
   if (timesSent(req.rawHeaders, 'content-type') > 1) {
     throw new AppError('invalid_request', 'there must be one Content-Type header', { suspicious: 'broken_request' });
@@ -80,7 +103,7 @@ export async function readBody({ req, res, admitted }: Arriving, bytesMax: numbe
     });
     req.on('end', () => {
       arrived?.();
-      resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
+      resolve(chunks);
     });
     req.on('aborted', () => reject(new AppError('invalid_request', 'the request ended before its body did')));
     req.on('error', (cause) => reject(new AppError('invalid_request', 'the body could not be read', { cause })));

@@ -27,7 +27,26 @@ function list(length: number) {
   return plainRoute(endpoint({ ...common, path: `/${length}` }), async () => answer);
 }
 
-test('a long list is written in its turn, and a short one at once', async () => {
+/** Answers how many characters a text of at most 128 KiB has. */
+function measure() {
+  const body = z.strictObject({ text: z.string() });
+  const measured = endpoint({ ...common, method: 'POST', path: '/texts', body });
+  return {
+    ...plainRoute(measured, async ({ body: { text } }) => ({ body: { items: [text.length] } })),
+    bodyBytesMax: 128 * 1024,
+  };
+}
+
+interface Sent {
+  path: string;
+  /** Of a text that is sent. */
+  length?: number;
+}
+
+test.each<[string, Sent, Sent]>([
+  ['a list is written', { path: '/500' }, { path: '/50' }],
+  ['a body is read', { path: '/texts', length: 64 * 1024 }, { path: '/texts', length: 1_024 }],
+])('%s in its turn if it is long, and at once if it is short', async (_what, long, short) => {
   const caller = { actor: { id: 'anonymous', type: 'anonymous' }, source: {}, requestId: 'r' } as const;
   const held = Promise.withResolvers<void>();
   const ctx: ServerContext = {
@@ -39,19 +58,25 @@ test('a long list is written in its turn, and a short one at once', async () => 
     translate: () => undefined,
     letOthersIn: () => held.promise,
   };
-  await using server = createServer(createApp({ ctx, routes: [list(500), list(50)] }));
+  await using server = createServer(createApp({ ctx, routes: [list(500), list(50), measure()] }));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const get = async (length: number) => {
-    const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/${length}`);
-    return ((await answer.json()) as { items: number[] }).items.length;
+  const send = async ({ path, length }: Sent) => {
+    const text = length === undefined ? undefined : 'x'.repeat(length);
+    const sent =
+      text === undefined
+        ? {}
+        : { method: 'POST', body: JSON.stringify({ text }), headers: { 'content-type': 'application/json' } };
+    const answer = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`, sent);
+    const { items: answered } = (await answer.json()) as { items: number[] };
+    return length === undefined ? answered.length : answered[0];
   };
 
-  const answered: number[] = [];
-  const long = get(500).then((length) => answered.push(length));
-  // Both were asked for on their own connections, and the long one first.
-  expect(await get(50)).toBe(50);
+  const answered: unknown[] = [];
+  const sent = send(long).then((one) => answered.push(one));
+  // Both were sent on their own connections, and the long one first.
+  expect(await send(short)).toBe(short.length ?? 50);
   expect(answered).toEqual([]);
   held.resolve();
-  await long;
-  expect(answered).toEqual([500]);
+  await sent;
+  expect(answered).toEqual([long.length ?? 500]);
 });

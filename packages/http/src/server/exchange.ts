@@ -33,8 +33,8 @@ export interface ServerContext {
   /** Calls that wait in no lane: with them, the owner of an account ends what a thief has under way. */
   outsideLanes?: ReadonlySet<Endpoint>;
   /**
-   * Lets others in before a long list is written for a caller, if such work has kept the event loop for long. Undefined if it
-   * has not. A server of services has none: they ask for few lists.
+   * Lets others in before a long list is written for a caller, and between the steps of reading a long body, if such work
+   * has kept the event loop for long. Undefined if it has not. A server of services has none: they ask for few lists.
    */
   letOthersIn?(key: string): Promise<void> | undefined;
   /**

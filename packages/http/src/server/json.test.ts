@@ -1,6 +1,6 @@
 import { AppError } from '@cardea/contracts/errors';
 import { describe, expect, test } from '@jest/globals';
-import { parseJson } from './json.ts';
+import { parseJson, parseLongJson } from './json.ts';
 
 function refusal(text: string): AppError {
   try {
@@ -10,6 +10,10 @@ function refusal(text: string): AppError {
     throw error;
   }
   throw new Error('was accepted');
+}
+
+async function outcomeOf(parse: () => Promise<unknown>): Promise<unknown> {
+  return parse().catch((error: unknown) => (error as Error).message);
 }
 
 describe('JSON of a request', () => {
@@ -50,5 +54,38 @@ describe('JSON of a request', () => {
   test('is refused if it has too many keys', () => {
     const keys = Array.from({ length: 2_001 }, (_, i) => `"k${i}":1`).join(',');
     expect(refusal(`{${keys}}`).message).toMatch(/more than 2000 keys/);
+  });
+
+  test('is refused if it has too many values, before they are made', () => {
+    for (const text of [
+      `[${'1,'.repeat(20_000)}1]`,
+      `{"a":[${'[],'.repeat(20_000)}[]]}`,
+      '{}'.repeat(20_001),
+      '""'.repeat(20_001),
+    ]) {
+      expect(refusal(text).message).toBe('the body has more than 20000 texts, brackets and commas');
+    }
+    const accepted = `[${'1,'.repeat(19_999)}1]`;
+    expect(parseJson(accepted)).toHaveLength(20_000);
+  });
+
+  test('is the same whether it is read at once or in turns', async () => {
+    const pieces = ['"', '\\"', '\\', ':', ',', '}', ']', ' ', '{', 'a'];
+    const ends = pieces.flatMap((x) => pieces.flatMap((y) => [x + y, `${x + y}"`, `${x + y}"}`, `"${x + y}`]));
+    const long = `{"a":"${'\\"'.repeat(40_000)}`;
+    let accepted = 0;
+    for (const text of ends.map((end) => long + end)) {
+      const atOnce = await outcomeOf(async () => parseJson(text));
+      expect(await outcomeOf(() => parseLongJson(text, async () => undefined))).toEqual(atOnce);
+      if (typeof atOnce !== 'string') accepted += 1;
+    }
+    // `\"`, and whatever stands between the text and a quote with a bracket.
+    expect(accepted).toBeGreaterThan(10);
+  });
+
+  test('lets others in all through a text of 4 MiB', async () => {
+    let times = 0;
+    await parseLongJson(`{"a":"${'\\"'.repeat(2 * 1024 * 1024)}"}`, async () => void (times += 1));
+    expect(times).toBeGreaterThan(60);
   });
 });

@@ -57,7 +57,7 @@ describe.each(documentFormats)('%s', (format) => {
   test('any secrets are read back byte for byte, in their order', () => {
     fc.assert(
       fc.property(secrets, (items) => {
-        expect(parse(format, formatDocument(format, items))).toEqual(items);
+        expect(parse(format, written(format, items))).toEqual(items);
       }),
       { numRuns: 300 },
     );
@@ -65,7 +65,7 @@ describe.each(documentFormats)('%s', (format) => {
 
   test('a value that looks like something else is read back unchanged', () => {
     const items = nastyTexts.map((text, i) => secret(`n${i}`, text));
-    expect(parse(format, formatDocument(format, items))).toEqual(items);
+    expect(parse(format, written(format, items))).toEqual(items);
   });
 
   test('a document that an editor on Windows has saved reads the same', () => {
@@ -73,11 +73,11 @@ describe.each(documentFormats)('%s', (format) => {
       secret('a/b', 'x'),
       { name: 'c', value: { bytes: Buffer.from([0, 255]), encoding: 'base64' as const } },
     ];
-    expect(parse(format, `\ufeff${formatDocument(format, items).replaceAll('\n', '\r\n')}`)).toEqual(items);
+    expect(parse(format, `\ufeff${written(format, items).replaceAll('\n', '\r\n')}`)).toEqual(items);
   });
 
   test('a written document contains no character that acts on a terminal', () => {
-    expect(formatDocument(format, [secret('a', nastyTexts.join(''))])).not.toMatch(/[^\P{Cc}\n\t]/u);
+    expect(written(format, [secret('a', nastyTexts.join(''))])).not.toMatch(/[^\P{Cc}\n\t]/u);
   });
 
   test('garbage is read or refused, and nothing else happens', () => {
@@ -97,7 +97,7 @@ describe.each(documentFormats)('%s', (format) => {
   test('a truncated document is read or refused, and nothing else happens', () => {
     fc.assert(
       fc.property(secrets, fc.nat(), (items, at) => {
-        const whole = formatDocument(format, items);
+        const whole = written(format, items);
         const error = errorOf(format, whole.slice(0, at % (whole.length + 1)));
         if (error) expect(error.code).toBe('invalid_request');
       }),
@@ -105,10 +105,15 @@ describe.each(documentFormats)('%s', (format) => {
     );
   });
 
+  test('a document is written in pieces, so that a long one lets others in', () => {
+    const items = ['a', 'b', 'c'].map((name) => secret(name, 'v'));
+    expect([...formatDocument(format, items)].length).toBeGreaterThanOrEqual(items.length);
+  });
+
   test(`accepts ${BULK_MAX} secrets and not one more`, () => {
     const many = Array.from({ length: BULK_MAX }, (_, i) => secret(`a/b${i}`, `v${i}`));
-    expect(parse(format, formatDocument(format, many))).toHaveLength(BULK_MAX);
-    expect(errorOf(format, formatDocument(format, [...many, secret('c', '')]))?.code).toBe('too_large');
+    expect(parse(format, written(format, many))).toHaveLength(BULK_MAX);
+    expect(errorOf(format, written(format, [...many, secret('c', '')]))?.code).toBe('too_large');
   });
 
   // The beginning of the document, then the text that is repeated after it.
@@ -148,7 +153,7 @@ describe.each(documentFormats)('%s', (format) => {
 // YAML 1.2.2, 5.1: a reader refuses the whole document for one of them.
 test.each(['json', 'yaml'] as const)('a written %s document holds U+FFFE and U+FFFF only as escapes', (format) => {
   const value = { bytes: Buffer.from('x\ufffey\uffffz'), encoding: 'utf8' as const };
-  expect(formatDocument(format, [{ name: 'a', value }])).toContain(String.raw`"x\ufffey\uffffz"`);
+  expect(written(format, [{ name: 'a', value }])).toContain(String.raw`"x\ufffey\uffffz"`);
 });
 
 /** Errors in JSON and in YAML, with their lines. */
@@ -276,4 +281,8 @@ function errorOf(format: DocumentFormat, content: string): AppError | undefined 
     if (error instanceof AppError) return error;
     throw error;
   }
+}
+
+function written(...document: Parameters<typeof formatDocument>): string {
+  return [...formatDocument(...document)].join('');
 }

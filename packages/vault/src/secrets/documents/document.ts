@@ -15,7 +15,8 @@ export const ITSELF = '.';
 
 interface Syntax {
   read(content: string): Iterable<ParsedItem>;
-  write(items: DocumentItem[]): string;
+  /** The pieces of a document, about one for each item. */
+  write(items: DocumentItem[]): Iterable<string>;
 }
 
 const syntaxes: Record<DocumentFormat, Syntax> = {
@@ -39,8 +40,11 @@ export function parseDocument(format: DocumentFormat, content: string): { items:
   return { items: [...items.values()] };
 }
 
-/** Writes a document. `parseDocument` reads it back byte for byte. All names must be different. */
-export function formatDocument(format: DocumentFormat, items: DocumentItem[]): string {
+/**
+ * Writes a document, about a piece for each item, so that somebody else can be let in between. `parseDocument` reads it
+ * back byte for byte. All names must be different.
+ */
+export function formatDocument(format: DocumentFormat, items: DocumentItem[]): Iterable<string> {
   return syntaxes[format].write(items.map((item) => (item.name === '' ? { ...item, name: ITSELF } : item)));
 }
 

@@ -107,7 +107,7 @@ function write(values: Record<string, string>): string {
     name,
     value: { bytes: Buffer.from(value), encoding: 'utf8' as const },
   }));
-  return formatDocument('dotenv', items);
+  return written('dotenv', items);
 }
 
 // `dotenv` reads no escapes except \n and \r, and reads \' as a quote inside quotes.
@@ -158,4 +158,8 @@ function sourced(paths: string[]): Record<string, string>[] {
         .map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]);
       return Object.fromEntries(pairs.filter(([name]) => name!.startsWith('T_'))) as Record<string, string>;
     });
+}
+
+function written(...document: Parameters<typeof formatDocument>): string {
+  return [...formatDocument(...document)].join('');
 }

@@ -162,8 +162,8 @@ function textEncoding(bytes: Uint8Array, line: number): 'utf8' {
 }
 
 /** Writes an environment file. A shell and the usual readers read the same values from it, as far as they can. */
-export function writeDotenv(items: DocumentItem[]): string {
-  return items.map(({ name, value }) => `${writeMark(value)}${name}=${writeValue(value)}\n`).join('');
+export function* writeDotenv(items: DocumentItem[]): Generator<string> {
+  for (const { name, value } of items) yield `${writeMark(value)}${name}=${writeValue(value)}\n`;
 }
 
 // Of the control characters, only a tab, a line feed and a carriage return belong in text.

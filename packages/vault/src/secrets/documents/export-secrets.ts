@@ -143,7 +143,12 @@ async function writeDocument(
       const bytes = asWritten(row, await openVersion(opening, { vault, name, secretId, version }, row));
       items.push({ name: called[at]!, value: { bytes, encoding, contentType: type ?? undefined } });
     }
-    return withinLimit(formatDocument(format, items));
+    const pieces: string[] = [];
+    for (const piece of formatDocument(format, items)) {
+      await pauseIfLong(callerKey(caller));
+      pieces.push(piece);
+    }
+    return withinLimit(pieces.join(''));
   } finally {
     for (const { value } of items) value.bytes.fill(0);
   }

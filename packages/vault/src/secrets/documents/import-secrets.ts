@@ -69,6 +69,7 @@ async function importAll(
 ): Promise<Audited<ImportResult[]>> {
   const vault = allowed.vault.name;
   const items: Item[] = [];
+  await pauseIfLong(callerKey(caller));
   for (const item of await readDocument(format, content)) {
     await pauseIfLong(callerKey(caller));
     items.push(toItem(ctx, item, prefix));

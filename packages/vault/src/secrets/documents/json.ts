@@ -113,9 +113,11 @@ function endOfString(text: string, start: number): number {
 }
 
 /** One secret per line. Text is a string. Bytes, and values with a content type, look like the body of a PUT. */
-export function writeJson(items: DocumentItem[]): string {
-  const members = items.map(({ name, value }) => `  ${quote(name)}: ${writeValue(value)}`);
-  return members.length === 0 ? '{}\n' : `{\n${members.join(',\n')}\n}\n`;
+export function* writeJson(items: DocumentItem[]): Generator<string> {
+  for (const [at, { name, value }] of items.entries()) {
+    yield `${at === 0 ? '{' : ','}\n  ${quote(name)}: ${writeValue(value)}`;
+  }
+  yield items.length === 0 ? '{}\n' : '\n}\n';
 }
 
 function writeValue(value: SecretValue): string {

@@ -116,10 +116,9 @@ function toNode(node: ParsedNode | null, line: number, position: NodePosition): 
  * Text is in double quotes and on one line: YAML and JSON read such text in the same way. Other values look like the
  * body of a PUT.
  */
-export function writeYaml(items: DocumentItem[]): string {
-  return items.length === 0
-    ? '{}\n'
-    : items.map(({ name, value }) => `${writeName(name)}:${writeValue(value)}\n`).join('');
+export function* writeYaml(items: DocumentItem[]): Generator<string> {
+  if (items.length === 0) yield '{}\n';
+  for (const { name, value } of items) yield `${writeName(name)}:${writeValue(value)}\n`;
 }
 
 // Names that YAML 1.1 readers do not take for text are put in quotes.
