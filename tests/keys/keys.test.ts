@@ -309,15 +309,18 @@ inEachProfile((system, { admin, alice, bob }) => {
     test('is carried by ML-KEM, to Cardea and from it', async () => {
       await makeKey(alice, VAULT, 'carrying', 'ml-kem-768');
       const path = at(VAULT, 'carrying');
-      const made = await alice.post(`${path}:encapsulate`, {}).expect(200);
-      const { ciphertext, ...secret } = made.body as { ciphertext: string };
-      expect(ciphertext).toMatch(/^cardea:v1:/);
-      const opened = await alice.post(`${path}:decapsulate`, { ciphertext }).expect(200);
-      expect(opened.body).toEqual(secret);
-      expect(await recordsOf(system, made, opened)).toMatchObject([
-        { action: 'key.encapsulate', decision: 'allow', resource: { keyVersion: 1 } },
-        { action: 'key.decapsulate', decision: 'allow', resource: { keyVersion: 1 } },
-      ]);
+      // With an empty object, and without a body.
+      for (const sent of [alice.post(`${path}:encapsulate`, {}), alice.request('post', `${path}:encapsulate`)]) {
+        const made = await sent.expect(200);
+        const { ciphertext, ...secret } = made.body as { ciphertext: string };
+        expect(ciphertext).toMatch(/^cardea:v1:/);
+        const opened = await alice.post(`${path}:decapsulate`, { ciphertext }).expect(200);
+        expect(opened.body).toEqual(secret);
+        expect(await recordsOf(system, made, opened)).toMatchObject([
+          { action: 'key.encapsulate', decision: 'allow', resource: { keyVersion: 1 } },
+          { action: 'key.decapsulate', decision: 'allow', resource: { keyVersion: 1 } },
+        ]);
+      }
       const own = encapsulate(createPublicKey(await pemOf('carrying')));
       const given = { ciphertext: `cardea:v1:${own.ciphertext.toString('base64')}` };
       const { body } = await alice.post(`${path}:decapsulate`, given).expect(200);

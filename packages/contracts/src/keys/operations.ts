@@ -221,7 +221,8 @@ export const encapsulate = endpoint({
   path: `${KEY_PATH}:encapsulate`,
   action: 'key.encapsulate',
   summary: 'Make a secret of 32 bytes, and the ciphertext that carries it to whoever may decapsulate (ML-KEM).',
-  body: OneOrItems({ keyVersion }),
+  // No field is required, so a single call may come without a body.
+  body: OneOrItems({ keyVersion }).optional(),
   response: OneOrResults(z.strictObject({ ...sharedSecret, ciphertext: MadeByKey })),
 });
 

@@ -140,7 +140,7 @@ export function hotKeyRoutes(ctx: VaultContext): Route[] {
 
     route(
       contract.encapsulate,
-      async ({ caller, params, found, body }) => {
+      async ({ caller, params, found, body = {} }) => {
         const items = itemsOf(body, (item) => item);
         const made = await agreement.encapsulate(ctx, caller, { ...params, found }, items);
         return made.map((results) =>
