@@ -96,7 +96,7 @@ export function addAudit(program: Command): void {
   act(
     describe(
       audit.command('state').argument('<file>', 'a new file of mode 0600'),
-      'Write what the database says of accounts, vaults, grants and secrets. The verifier compares it with a later export.',
+      'Write what the database says of accounts, vaults, grants, secrets and keys. The verifier compares it with a later export.',
       ['cardea audit state state.jsonl'],
     ),
     async ({ cardea, output }, file: string) => {

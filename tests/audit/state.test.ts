@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -85,13 +86,38 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     await alice.post(`${path}/short:move`, { name: 'renamed' }).expect(200);
     await alice.post(`${path}:import`, { format: 'dotenv', content: 'A=1\nB=2\n', prefix: 'env' }).expect(200);
 
+    const keys = '/vaults/payments/keys';
+    const hkdf = { algorithm: 'aes-256-gcm', derivation: 'hkdf-sha256', exportable: true, deletionProtection: true };
+    await alice.post(keys, { name: 'cards', rotationPeriodSeconds: 20 * (DAY_MS / 1000), ...hkdf }).expect(201);
+    for (const name of ['restored', 'gone', 'signing']) {
+      await alice.post(keys, { name, algorithm: 'ed25519' }).expect(201);
+    }
+    const pair = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' });
+    for (const status of [201, 200]) {
+      await alice.post(`${keys}/theirs:import`, { algorithm: 'ed25519', publicKeyPem: pair.toString() }).expect(status);
+    }
+    for (let i = 0; i < 3; i += 1) await alice.post(`${keys}/signing:rotate`).expect(200);
+    await alice.patch(`${keys}/signing`, { minEncryptVersion: 3, minDecryptVersion: 2 }).expect(200);
+    for (const [version, state] of [
+      [1, 'disabled'],
+      [1, 'destroyed'],
+      [2, 'disabled'],
+      [3, 'disabled'],
+      [3, 'enabled'],
+    ] as const) {
+      await alice.patch(`${keys}/signing/versions/${version}`, { state }).expect(200);
+    }
+    for (const name of ['restored', 'gone']) await alice.delete(`${keys}/${name}`).expect(202);
+    await alice.post(`${keys}/restored:restore`).expect(200);
+
     // Everything with an expiry is expired, and the trash is purged.
     system.passTime(31 * DAY_MS);
-    for (const job of ['user.sweep', 'grant.sweep', 'secret.sweep', 'vault.sweep'] as const) {
+    for (const job of ['user.sweep', 'grant.sweep', 'secret.sweep', 'vault.sweep', 'key.sweep'] as const) {
       await system.runJob(job, {});
     }
     for (const name of ['admin', 'alice', 'bob', 'carla'] as const) await system.as(name);
     await alice.put(`${path}/trashed`, { value: '2', metadata: { again: 'yes' } }).expect(201);
+    await alice.post(keys, { name: 'gone', algorithm: 'aes-128-gcm' }).expect(201);
     await alice.put(`${path}/many`, { value: '1', metadata: labels('a') }).expect(201);
     await alice.put(`${path}/many`, { value: '2', metadata: labels('b') }).expect(200);
     const { code, out, err } = await compare();
@@ -121,6 +147,8 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     await withoutLog(() => grant(alice, 'patient', 'user:heidi', { secrets: ['read'] }).expect(503));
     await admin.delete('/users/heidi').expect(204);
 
+    const waiting = await compare();
+    expect(waiting).toMatchObject({ code: 18, out: expect.stringContaining('records wait to be sent to the log') });
     const { code, err } = await tamper(
       `update secret set metadata = '{"team":"a"}' where name = 'awaited'`,
       `update secret set metadata = '{"again":"yes"}' where name = 'awaited'`,
@@ -200,12 +228,56 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
       `update vault set max_versions = 10 where name = 'edited'`,
       'vault "edited" (*): maxVersions is 99, and by the log 10',
     ],
+    [
+      'an older version of a key that decrypts again',
+      `update vault_key set min_decrypt_version = 1 where name = 'edited-key'`,
+      `update vault_key set min_decrypt_version = 2 where name = 'edited-key'`,
+      'key edited-key in vault "edited" (*): minDecryptVersion is 1, and by the log 2',
+    ],
+    [
+      'an older version of a key that was made the newest again',
+      `update vault_key set current_version = 1, min_encrypt_version = 1, min_decrypt_version = 1 where name = 'edited-key'`,
+      `update vault_key set current_version = 2, min_encrypt_version = 2, min_decrypt_version = 2 where name = 'edited-key'`,
+      'key edited-key in vault "edited" (*): currentVersion is 1, and by the log 2',
+    ],
+    [
+      'a version of a key that was enabled',
+      `update key_version set state = 'enabled' where state = 'disabled'
+          and key_id = (select id from vault_key where name = 'edited-key')`,
+      `update key_version set state = 'disabled' where version = 1
+          and key_id = (select id from vault_key where name = 'edited-key')`,
+      'key edited-key in vault "edited" (*): state.1 is "enabled", and by the log "disabled"',
+    ],
+    [
+      'a key whose protection was taken away',
+      `update vault_key set deletion_protection = 0 where name = 'edited-key'`,
+      `update vault_key set deletion_protection = 1 where name = 'edited-key'`,
+      'key edited-key in vault "edited" (*): deletionProtection is false, and by the log true',
+    ],
+    [
+      'a key that was made due to be destroyed',
+      `update vault_key set delete_at = 9000000000000 where name = 'edited-key'`,
+      `update vault_key set delete_at = null where name = 'edited-key'`,
+      'key edited-key in vault "edited" (*): deleteAt is "*", and by the log not set',
+    ],
+    [
+      'a key that was taken away',
+      `update vault_key set name = 'away' where name = 'edited-key'`,
+      `update vault_key set name = 'edited-key' where name = 'away'`,
+      'key edited-key in vault "edited" (*): it is missing in the database',
+    ],
   ])('names %s', async (_what, sql, undo, line) => {
     const made = await admin.post('/vaults', { name: 'edited', maxVersions: 10 });
     if (made.status === 201) {
       const path = '/vaults/edited/secrets/edited/password';
       await admin.put(path, { value: '1', metadata: { team: 'a' } }).expect(201);
       await admin.put(path, { value: '2', expiresAt: inLog(9 * HOUR_MS) }).expect(200);
+      const key = { name: 'edited-key', algorithm: 'aes-256-gcm', deletionProtection: true };
+      await admin.post('/vaults/edited/keys', key).expect(201);
+      const keyPath = '/vaults/edited/keys/edited-key';
+      await admin.post(`${keyPath}:rotate`).expect(200);
+      await admin.patch(keyPath, { minEncryptVersion: 2, minDecryptVersion: 2 }).expect(200);
+      await admin.patch(`${keyPath}/versions/1`, { state: 'disabled' }).expect(200);
     }
     // A busy log must not hide it: nothing else of the database differs.
     const { code, err } = await tamper(sql, undo, () => alice.get('/auth/me').expect(200));

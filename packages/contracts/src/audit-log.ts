@@ -46,7 +46,7 @@ export const exportAuditedState = endpoint({
   path: '/api/v1/audit/state',
   action: 'audit.export',
   summary:
-    'Export what the database says of users, applications, vaults, grants and secrets, without values. The verifier ' +
+    'Export what the database says of users, applications, vaults, grants, secrets and keys, without values. The verifier ' +
     'compares it with an export of the audit log that was made later.',
   statuses: [200],
   query: z.strictObject({}),

@@ -134,6 +134,11 @@ export async function findOldestUnsent({ db, now }: { db: Db; now(): Date }): Pr
   return due <= now().getTime() ? due : undefined;
 }
 
+/** Whether the record of a committed change has not reached the log, even if it is only on its way. */
+export async function isRecordWaiting(db: Db): Promise<boolean> {
+  return (await db.query(`select 1 as waits from outbox limit 1`)).length > 0;
+}
+
 async function appendRow(audit: AuditLog, row: { event: string }, room: AuditRoom | undefined): Promise<void> {
   await audit.append(AuditEvent.parse(JSON.parse(row.event)), room);
 }

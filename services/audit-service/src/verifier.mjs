@@ -7,7 +7,7 @@
 //
 // --checkpoint: checkpoints that you kept elsewhere, one or more in a file. Each of them counts.
 // --receipt: the receipt of an answer, such as "seq=123 leaf=<base64>". Each of them counts.
-// --state: what the database says of accounts, vaults, grants and secrets, exported before the log. Compared with the log.
+// --state: what the database says of accounts, vaults, grants, secrets and keys, exported before the log. Compared with the log.
 // --previous: the key of the log before this one, if an operator had to begin a new log. The first entry must name it, and
 //   kept checkpoints of both count.
 // --proof: instead of an export, a proof that the entry of a receipt is in the log (c2sp.org/tlog-proof).
@@ -285,13 +285,33 @@ function parseStateLine(line) {
   }
 }
 
-// The fields of each kind whose changes the log records. Of a secret, also its metadata.
+// The fields of each kind whose changes the log records. Of a secret, also its metadata; of a key, the state of each version.
 const STATE_FIELDS = {
   user: ['role', 'disabled', 'totp', 'mustChangePassword', 'expiresAt'],
   application: ['description', 'allowedCidrs', 'disabled', 'expiresAt'],
   vault: ['name', 'description', 'maxVersions', 'publicJwks'],
   grant: ['owner', 'secrets', 'keys', 'pathPrefix', 'keyPrefix', 'allowedCidrs', 'expiresAt'],
   secret: ['version', 'inTrash', 'maxVersions', 'expiresAt'],
+  key: [
+    'algorithm',
+    'exportable',
+    'derivation',
+    'publicOnly',
+    'currentVersion',
+    'minEncryptVersion',
+    'minDecryptVersion',
+    'deletionProtection',
+    'deleteAt',
+    'rotationPeriodSeconds',
+  ],
+};
+// What a new key has if its record does not say otherwise.
+const NEW_KEY = {
+  exportable: false,
+  publicOnly: false,
+  minEncryptVersion: 1,
+  minDecryptVersion: 1,
+  deletionProtection: false,
 };
 const OWNERSHIP = { owner: true, secrets: [], keys: [], allowedCidrs: [] };
 const SHOWN_DIFFERENCES_MAX = 1000;
@@ -364,6 +384,7 @@ class RecordedState {
     else if (noun === 'vault') this.takeVault(seq, event);
     else if (noun === 'grant') this.takeGrant(seq, event);
     else if (noun === 'secret' && !this.deletedVaults.has(resource.vaultId)) this.takeSecret(seq, event);
+    else if (noun === 'key' && !this.deletedVaults.has(resource.vaultId)) this.takeKey(seq, event);
   }
 
   takeUser(seq, { action, actor, changes, resource = {} }) {
@@ -391,7 +412,8 @@ class RecordedState {
       this.change(seq, { kind: 'grant', vaultId, id: `user:${user}` }, (fields) => fields.set(OWNERSHIP));
     } else if (action === 'vault.delete') {
       this.deletedVaults.add(vaultId);
-      for (const one of [vault, ...this.all('grant', vaultId).values(), ...this.all('secret', vaultId).values()]) {
+      const inside = ['grant', 'secret', 'key'].flatMap((kind) => [...this.all(kind, vaultId).values()]);
+      for (const one of [vault, ...inside]) {
         this.change(seq, one, (fields) => fields.set({}));
       }
     } else if (changes) {
@@ -424,6 +446,15 @@ class RecordedState {
     else if (action === 'secret.destroy' && rule !== 'max-versions') change((fields) => fields.destroy(version));
     else if (action === 'secret.update') change((fields) => fields.update(changes, version));
     else if (SECRET_WRITES.has(action)) change((fields) => fields.write(changes, version));
+  }
+
+  takeKey(seq, { action, changes = {}, resource: { vaultId, name: id, keyVersion } = {} }) {
+    this.change(seq, { kind: 'key', vaultId, id }, (fields) => {
+      if (action === 'key.destroy') fields.set({});
+      else if (action === 'key.changeVersion') fields.take({ [`state.${keyVersion}`]: changes.state ?? {} });
+      else if (NEW_KEY_VERSION.has(action)) fields.addKeyVersion(changes, keyVersion);
+      else fields.take(changes);
+    });
   }
 
   /** A record with a count is about the secret of that name and all under it. */
@@ -486,10 +517,11 @@ class RecordedState {
 }
 
 const SECRET_WRITES = new Set(['secret.write', 'secret.generate', 'secret.rollback']);
-const RECORDED_ACTION = /^(?:user|auth|application|vault|grant|secret)\./;
+const NEW_KEY_VERSION = new Set(['key.create', 'key.import', 'key.rotate']);
+const RECORDED_ACTION = /^(?:user|auth|application|vault|grant|secret|key)\./;
 /** Actions that change something also if their record has no `changes`. */
 const CHANGING_ACTION =
-  /^(?:vault\.(?:create|handOver|delete)|secret\.(?:move|purge|restore|delete|destroy|write|generate|rollback))$/;
+  /^(?:vault\.(?:create|handOver|delete)|secret\.(?:move|purge|restore|delete|destroy|write|generate|rollback)|key\.(?:rotate|destroy))$/;
 
 /** Whether an event may have changed something that the state of the database has. */
 function isChange({ action, decision, reason, changes }) {
@@ -573,7 +605,9 @@ class RecordedFields {
   }
 
   names(kind) {
-    return [...this.counts.keys()].filter((name) => STATE_FIELDS[kind].includes(name) || name.startsWith('metadata.'));
+    return [...this.counts.keys()].filter(
+      (name) => STATE_FIELDS[kind].includes(name) || /^(?:metadata|state)\./.test(name),
+    );
   }
 
   expected(name) {
@@ -629,6 +663,14 @@ class RecordedFields {
   takeKnown(changes) {
     this.take(changes);
     if (changes.expiresAt && this.unknown.delete('expiresAt')) this.assign('expiresAt', changes.expiresAt.to);
+  }
+
+  /** The record of a first version has the algorithm. That of a later one has no more than its number. */
+  addKeyVersion({ currentVersion: _, ...changes }, version) {
+    if (changes.algorithm) this.set(NEW_KEY);
+    for (const [name, { to }] of Object.entries(changes)) this.assign(name, to);
+    this.assign('currentVersion', Math.max(version, Number(this.expected('currentVersion') ?? 0)));
+    this.take({ [`state.${version}`]: { to: 'enabled' } });
   }
 
   trash() {

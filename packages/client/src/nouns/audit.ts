@@ -45,7 +45,7 @@ export function auditCalls(sender: Sender) {
     export: ({ from, to, fromSeq, toSeq, ...options }: CallOptions & QueryOf<typeof audit.exportAuditLog> = {}) =>
       sender.stream(calls.export, { query: { from, to, fromSeq, toSeq } }, options),
 
-    /** What the database says of accounts, vaults, grants and secrets, as lines of JSON for the verifier. */
+    /** What the database says of accounts, vaults, grants, secrets and keys, as lines of JSON for the verifier. */
     state: (options?: CallOptions) => sender.stream(calls.state, {}, options),
   };
 }

@@ -33,10 +33,11 @@ export interface KeyRow {
   updated_at: number;
 }
 
-const COLUMNS = `id, vault_id, name, algorithm, exportable, derivation, public_only, current_version, min_encrypt_version,
+/** The columns of a `KeyRow`. */
+export const KEY_COLUMNS = `id, vault_id, name, algorithm, exportable, derivation, public_only, current_version, min_encrypt_version,
             min_decrypt_version, deletion_protection, delete_at, rotation_period_ms, rotate_at, created_at, updated_at`;
 
-const BY_NAME = `select ${COLUMNS}
+const BY_NAME = `select ${KEY_COLUMNS}
        from vault_key
       where vault_id = $1
         and name = $2`;
@@ -64,7 +65,7 @@ export async function listKeyRows(
   { vaultId, range, limit }: { vaultId: string; range: NameRange; limit: number },
 ): Promise<KeyRow[]> {
   return db.query<KeyRow>(
-    `select ${COLUMNS}
+    `select ${KEY_COLUMNS}
        from vault_key
       where vault_id = $1
         and name >= $2
@@ -78,7 +79,7 @@ export async function listKeyRows(
 /** Adds a key. False if the name is taken. */
 export async function insertKey(tx: Transaction, key: KeyRow & { created_by: string }): Promise<boolean> {
   const rows = await tx.query(
-    `insert into vault_key (${COLUMNS}, created_by)
+    `insert into vault_key (${KEY_COLUMNS}, created_by)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
      on conflict (vault_id, name) do nothing
      returning id`,
