@@ -94,7 +94,7 @@ inEachProfile((system, { admin, alice, bob, carla }) => {
     }
     const pair = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' });
     for (const status of [201, 200]) {
-      await alice.post(`${keys}/theirs:import`, { algorithm: 'ed25519', publicKeyPem: pair.toString() }).expect(status);
+      await alice.post(`${keys}/theirs:import`, { algorithm: 'ed25519', publicKeyPem: pair }).expect(status);
     }
     for (let i = 0; i < 3; i += 1) await alice.post(`${keys}/signing:rotate`).expect(200);
     await alice.patch(`${keys}/signing`, { minEncryptVersion: 3, minDecryptVersion: 2 }).expect(200);

@@ -666,10 +666,11 @@ class RecordedFields {
   }
 
   /** The record of a first version has the algorithm. That of a later one has no more than its number. */
-  addKeyVersion({ currentVersion: _, ...changes }, version) {
+  addKeyVersion(changes, version) {
     if (changes.algorithm) this.set(NEW_KEY);
+    const newest = Math.max(version, Number(this.expected('currentVersion') ?? 0));
     for (const [name, { to }] of Object.entries(changes)) this.assign(name, to);
-    this.assign('currentVersion', Math.max(version, Number(this.expected('currentVersion') ?? 0)));
+    this.assign('currentVersion', newest);
     this.take({ [`state.${version}`]: { to: 'enabled' } });
   }
 
