@@ -144,6 +144,17 @@ export function securityAndAudit(): DashboardBuilder {
     )
     .withPanel(
       panel({
+        id: 12,
+        title: 'Age of what the sinks do not have',
+        description: 'Time since the oldest entry was written that a sink of the log does not have.',
+        queries: [['max by (sink) (cardea_audit_sink_lag_seconds)', '{{sink}}']],
+        unit: 's',
+        thresholds: { critical: 300 },
+        alerts: ['CardeaAuditSinkBehind'],
+      }),
+    )
+    .withPanel(
+      panel({
         id: 11,
         title: 'Size of the log',
         description: 'Entries. The log only grows.',

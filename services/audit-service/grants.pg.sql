@@ -10,7 +10,10 @@ grant insert on audit_entry, audit_tile, audit_term to cardea_audit_append;
 -- Where the log ends.
 grant update (size, chain) on audit_head to cardea_audit_append;
 
+-- The sinks, and how far each is.
+grant insert, delete, update (settings, next_seq) on audit_sink to cardea_audit_append;
+
 -- How far the index of the entries is.
 grant update (size) on audit_indexed to cardea_audit_append;
 
-grant select on audit_entry, audit_tile, audit_head, audit_term, audit_indexed to cardea_audit_read;
+grant select on audit_entry, audit_tile, audit_head, audit_term, audit_indexed, audit_sink to cardea_audit_read;

@@ -273,6 +273,7 @@ describe('the role audit_append', () => {
     'delete from audit_term',
     'update audit_term set seq = 1',
     'update audit_indexed set id = 1',
+    `update audit_sink set name = ''`,
     'update audit_head set id = 1',
     `insert into audit_head (id, size, chain) values (2, 0, '')`,
     'truncate audit_entry',
@@ -293,6 +294,7 @@ describe('the role audit_read', () => {
     'delete from audit_tile',
     'insert into audit_term (term, seq) values (1, 1)',
     'update audit_indexed set size = 0',
+    'update audit_sink set next_seq = 0',
     'truncate audit_entry',
     'select * from audit_head for update',
   ])('may not: %s', async (sql) => {

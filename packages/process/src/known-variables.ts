@@ -7,6 +7,7 @@ export const knownVariables: readonly string[] = [
   'CARDEA_AUDIT_DATABASE_URL',
   'CARDEA_AUDIT_ORIGIN',
   'CARDEA_AUDIT_PORT',
+  'CARDEA_AUDIT_SINKS_FILE',
   'CARDEA_AUDIT_URL',
   'CARDEA_BIND',
   'CARDEA_CLIENT_ID',

@@ -1,9 +1,11 @@
 import { join } from 'node:path';
-import { Port, commonSettings, fullNeeds, readConfig } from '@cardea/process/config';
+import { Port, commonSettings, fullNeeds, readConfig, startProblem } from '@cardea/process/config';
 import type { Rule } from '@cardea/process/config';
 import { PostgresUrl, SecretFile, databaseRules, databaseVariables } from '@cardea/process/server-settings';
 import type { PostgresServer } from '@cardea/storage/postgres-server';
 import { z } from 'zod';
+import { readSinksFile } from './sinks/sinks-file.ts';
+import type { SinkSettings } from './sinks/sinks-file.ts';
 
 /** The settings of audit-service. */
 export interface AuditConfig {
@@ -22,6 +24,8 @@ export interface AuditConfig {
   /** The same database with a role that only reads, for lists and exports. Without it `database` does both. */
   readDatabase?: PostgresServer;
   allowFsyncOff: boolean;
+  /** Where the entries go besides the database. */
+  sinks: SinkSettings[];
 }
 
 const Origin = z
@@ -33,6 +37,8 @@ const Settings = z.object({
   ...commonSettings,
   CARDEA_AUDIT_PORT: Port,
   CARDEA_AUDIT_ORIGIN: Origin,
+  /** The sinks of the log, as JSON. Without it there are none. */
+  CARDEA_AUDIT_SINKS_FILE: z.string().min(1).optional(),
   ...databaseVariables,
   CARDEA_READ_DATABASE_URL: PostgresUrl.optional(),
   CARDEA_READ_DATABASE_PASSWORD_FILE: SecretFile.optional(),
@@ -44,6 +50,11 @@ const rules: Rule[] = [
   fullNeeds('CARDEA_DATABASE_URL', 'a PostgreSQL database that only audit-service uses'),
   databaseRules('DATABASE'),
   databaseRules('READ_DATABASE'),
+  // Read again when everything is right. Here its problems come with those of the other settings.
+  ({ CARDEA_AUDIT_SINKS_FILE: file }) => {
+    const problem = file === undefined ? undefined : startProblem(() => readSinksFile(file));
+    return problem === undefined ? [] : [problem];
+  },
 ];
 
 /** Reads the settings of audit-service. @throws StartError that names every wrong variable */
@@ -61,6 +72,7 @@ export function readAuditConfig(env: NodeJS.ProcessEnv): AuditConfig {
     origin: settings.CARDEA_AUDIT_ORIGIN,
     ...(settings.CARDEA_PROFILE === 'full' ? databasesOf(settings) : { database: join(folder, 'audit.db') }),
     allowFsyncOff: settings.CARDEA_TEST_ALLOW_FSYNC_OFF,
+    sinks: settings.CARDEA_AUDIT_SINKS_FILE === undefined ? [] : readSinksFile(settings.CARDEA_AUDIT_SINKS_FILE),
   };
 }
 

@@ -21,6 +21,8 @@ import { createAuditMetrics } from './metrics.ts';
 import type { AuditMetrics } from './metrics.ts';
 import { createPool } from './append/pool.ts';
 import type { AppendPool } from './append/pool.ts';
+import { openSinks } from './sinks/open-sinks.ts';
+import type { Sinks } from './sinks/open-sinks.ts';
 import { openSigningKey } from './sign/signing-key.ts';
 
 /** What the functions of audit-service work with. */
@@ -38,6 +40,7 @@ export interface AuditContext {
   index: QueryIndex;
   pool: AppendPool;
   signer: Signer;
+  sinks: Sinks;
   /** Ends the process if memory and disk may disagree after this error; otherwise does nothing. */
   stopIfFatal(error: unknown): void;
   /** Writes the events that wait, signs them, then closes the database. */
@@ -72,14 +75,15 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
     const index = await openQueryIndex(db);
     const signer = await openSigner(db, { ...config, key, vkey, index, now });
     await recordPreviousLog(config.folder, { log, vkey, now });
+    const sinks = await openSinks({ db, readDb, log, logger, now, stopIfFatal }, config.sinks);
     const pool = createPool(log, { onFatal: stopIfFatal });
     logger.info('the audit log is open; verify its exports with this key', {
       verifierKey: vkey,
       size: signer.newest().size,
     });
-    const metrics = createAuditMetrics({ log, index, pool, signer, identity, databases });
-    const close = () => closeAll({ databases, pool, signer, logger });
-    return { now, logger, metrics, identity, db, readDb, log, index, pool, signer, stopIfFatal, close };
+    const metrics = createAuditMetrics({ log, index, pool, signer, sinks, identity, databases });
+    const close = () => closeAll({ databases, pool, signer, sinks, logger });
+    return { now, logger, metrics, identity, db, readDb, log, index, pool, signer, sinks, stopIfFatal, close };
   } catch (error) {
     stopIfFatal(error);
     await databases.close();
@@ -87,12 +91,13 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
   }
 }
 
-interface Closing extends Pick<AuditContext, 'pool' | 'signer' | 'logger'> {
+interface Closing extends Pick<AuditContext, 'pool' | 'signer' | 'sinks' | 'logger'> {
   databases: AuditDatabases;
 }
 
-async function closeAll({ databases, pool, signer, logger }: Closing): Promise<void> {
+async function closeAll({ databases, pool, signer, sinks, logger }: Closing): Promise<void> {
   await pool.stop();
+  await sinks.stop();
   try {
     await signer.signIfGrown();
   } catch (error) {

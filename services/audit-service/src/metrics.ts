@@ -5,6 +5,7 @@ import { Counter, Histogram } from 'prom-client';
 import type { AuditStore } from './append/log.ts';
 import type { QueryIndex } from './index/query-index.ts';
 import type { AppendPool } from './append/pool.ts';
+import type { Sinks } from './sinks/open-sinks.ts';
 import type { Signer } from './sign/checkpoint.ts';
 
 /** The metrics that only audit-service has. */
@@ -21,12 +22,13 @@ interface Shown {
   index: Pick<QueryIndex, 'size'>;
   pool: AppendPool;
   signer: Signer;
+  sinks: Pick<Sinks, 'deliveries'>;
   identity: TlsIdentity;
   /** The one that appends and the one that reads. Both may be the same. */
   databases: { db: ShownDatabase; readDb: ShownDatabase };
 }
 
-export function createAuditMetrics({ log, index, pool, signer, identity, databases }: Shown): AuditMetrics {
+export function createAuditMetrics({ log, index, pool, signer, sinks, identity, databases }: Shown): AuditMetrics {
   const metrics = createMetrics('audit-service');
   const { registry } = metrics;
   const gauge = (name: string, help: string, read: () => number) => addGauge(registry, { name, help }, read);
@@ -38,6 +40,14 @@ export function createAuditMetrics({ log, index, pool, signer, identity, databas
     'cardea_audit_signed_timestamp_seconds',
     'Time of the newest checkpoint. If it is older than 11 minutes, the signer is stuck.',
     () => Date.parse(signer.newest().signedAt) / 1000,
+  );
+  const ofSinks = (name: string, help: string, read: (delivery: Sinks['deliveries'][number]) => number) =>
+    addGauge(registry, { name, help, label: 'sink' }, () => sinks.deliveries.map((one) => [one.name, read(one)]));
+  ofSinks('cardea_audit_sink_lag_entries', 'Entries that a sink does not have.', (sink) => sink.lag().entries);
+  ofSinks(
+    'cardea_audit_sink_lag_seconds',
+    'Time since the oldest entry was written that a sink does not have.',
+    (sink) => sink.lag().seconds,
   );
   showCertificates(registry, () => identity.current());
   showDatabases(registry, [...new Set([databases.db, databases.readDb])]);

@@ -23,7 +23,7 @@ const APPEND_BYTES_MAX = 4 * 1024 * 1024;
 
 /** The routes of audit-service. */
 export function auditRoutes(ctx: AuditContext, stopping: AbortSignal): Route[] {
-  const { log, index, readDb, signer } = ctx;
+  const { log, index, readDb, signer, sinks } = ctx;
   const proving = { db: readDb, log, checkpoints: proofs.createProofCheckpoints(signer) };
   return [
     rawRoute(
@@ -31,6 +31,8 @@ export function auditRoutes(ctx: AuditContext, stopping: AbortSignal): Route[] {
       async ({ caller, body }) => {
         const { events } = parseAppend(body);
         refuseForeignActions(caller.actor.id, events);
+        // A service that gets no receipt shows nothing.
+        sinks.refuseIfBehind();
         return { body: await append(ctx, events, caller.actor.id) };
       },
       { bodyBytesMax: APPEND_BYTES_MAX },
@@ -43,6 +45,7 @@ export function auditRoutes(ctx: AuditContext, stopping: AbortSignal): Route[] {
     plainRoute(proveReceipt, async ({ query }) => ({ body: await proofs.proveReceipt(proving, query) })),
     plainRoute(readCheckpoint, async () => {
       log.refuseIfFull();
+      sinks.refuseIfBehind();
       return { text: ctx.signer.newest().note, contentType: 'text/plain; charset=utf-8' };
     }),
     plainRoute(exportEntries, async ({ query }) => ({

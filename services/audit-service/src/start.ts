@@ -25,7 +25,7 @@ export async function startAuditService(config: AuditConfig, overrides: AuditOve
   const ctx = await createContext(config, overrides);
   starting.defer(() => ctx.close());
 
-  const { identity, logger, metrics, db, log, signer, index } = ctx;
+  const { identity, logger, metrics, db, log, signer, index, sinks } = ctx;
   const stopping = new AbortController();
   const { listener, server } = createAuditApp(ctx, stopping.signal);
   const address = { host: config.host, port: config.port, variable: 'CARDEA_AUDIT_PORT' };
@@ -39,7 +39,11 @@ export async function startAuditService(config: AuditConfig, overrides: AuditOve
   starting.use(repeat(SECOND_MS, () => signer.readAhead(), stopUnlessAway(ctx, 'the new entries were not read again')));
   starting.use(repeat(10 * SECOND_MS, () => signer.tick(), stopUnlessAway(ctx, 'no checkpoint was signed')));
 
-  const checks = { database: () => db.ping(), room: async () => log.refuseIfFull() };
+  const checks = {
+    database: () => db.ping(),
+    room: async () => log.refuseIfFull(),
+    ...(sinks.areRequired && { sinks: async () => sinks.refuseIfBehind() }),
+  };
   ops.show({ registry: metrics.registry, checks, ...showDisk(metrics.registry, config.database) });
   logger.info('audit-service is ready', { url: api.url });
   const started = starting.move();

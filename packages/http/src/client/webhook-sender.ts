@@ -16,6 +16,8 @@ export interface WebhookSenderOptions {
   resolve?: (host: string) => Promise<LookupAddress[]>;
   /** From the look-up of the name to the end of the answer. */
   timeoutMs?: number;
+  /** The CAs of receivers, as PEM, in place of those of the system. */
+  ca?: string | undefined;
 }
 
 /**
@@ -24,7 +26,7 @@ export interface WebhookSenderOptions {
  * Redirects are not followed. At most 16 KiB of an answer are read.
  */
 export function createWebhookSender(options: WebhookSenderOptions = {}): WebhookSender {
-  const { resolve = (host) => lookup(host, { all: true }), timeoutMs = TIMEOUT_MS } = options;
+  const { resolve = (host) => lookup(host, { all: true }), timeoutMs = TIMEOUT_MS, ca } = options;
   return {
     async post({ url, allowNetworks }, request, stop) {
       const timeout = AbortSignal.timeout(timeoutMs);
@@ -33,7 +35,7 @@ export function createWebhookSender(options: WebhookSenderOptions = {}): Webhook
         const addresses = await unlessAborted(signal, resolve(hostOf(url)));
         if (addresses.length === 0) return 'no-address';
         if (!addresses.every(({ address }) => mayConnect(address, allowNetworks))) return 'address-refused';
-        return await postTo(addresses, { url, request, signal, timeoutMs });
+        return await postTo(addresses, { url, request, signal, timeoutMs, ca });
       } catch (error) {
         if (stop.aborted) return 'aborted';
         return timeout.aborted ? 'timeout' : failureOf(error);
@@ -66,9 +68,15 @@ function mayConnect(address: string, allowNetworks: readonly string[]): boolean 
 
 async function postTo(
   addresses: LookupAddress[],
-  { url, request, signal, timeoutMs }: { url: string; request: WebhookRequest; signal: AbortSignal; timeoutMs: number },
+  {
+    url,
+    request,
+    signal,
+    timeoutMs,
+    ca,
+  }: { url: string; request: WebhookRequest; signal: AbortSignal; timeoutMs: number; ca: string | undefined },
 ): Promise<SendFailure | undefined> {
-  const connect = { lookup: pinnedTo(addresses), timeout: timeoutMs };
+  const connect = { lookup: pinnedTo(addresses), timeout: timeoutMs, ...(ca !== undefined && { ca }) };
   const agent = new Agent({ connect, allowH2: false, headersTimeout: timeoutMs, bodyTimeout: timeoutMs });
   try {
     const { origin, pathname, search } = new URL(url);
