@@ -379,10 +379,10 @@ describe('a service whose role may make no tables', () => {
   });
 
   test('refuses an older database, names the migration and says what to run', async () => {
-    await runSql(urlOf(server.url, undefined, older.audit), `delete from schema_migration where name = '0004-terms'`);
+    await runSql(urlOf(server.url, undefined, older.audit), `delete from schema_migration where name = '0005-sinks'`);
     await expect(open('audit_append', older.audit, 'services/audit-service')).rejects.toMatchObject({
       name: 'SchemaRefused',
-      message: expect.stringMatching(/is older .* lacks migration 0004-terms, .* Run deploy\/migrate\.ts/),
+      message: expect.stringMatching(/is older .* lacks migration 0005-sinks, .* Run deploy\/migrate\.ts/),
     });
   });
 

@@ -80,7 +80,7 @@ function connect(url: string) {
 async function eventually(isSo: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + DEADLINE_MS;
   while (!(await isSo())) {
-    if (performance.now() > end) throw new Error(`not within a minute: ${isSo}`);
+    if (performance.now() > end) throw new Error(`not within a minute: ${String(isSo)}`);
     await pause(20);
   }
 }
@@ -168,6 +168,12 @@ describe.each(engines)('sinks on %s', (engine) => {
     await append(2);
     await eventually(() => seqsIn(archive()).length === 2);
     expect(seqsIn(archive())).toEqual([304, 305]);
+    renameSync(archive(), `${archive()}.2`);
+    // As a program does that makes the new file itself.
+    writeFileSync(archive(), '', { mode: 0o600 });
+    await append(1);
+    await eventually(() => seqsIn(archive()).length === 1);
+    expect(seqsIn(archive())).toEqual([306]);
     await stop();
 
     configure(fileSink({ required: true, maxLagEntries: 1000 }));
