@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { addApp } from './commands/app.ts';
 import { addAudit } from './commands/audit.ts';
+import { addCompletion } from './commands/completion.ts';
 import { addGrant } from './commands/grant.ts';
 import { addKey } from './commands/key.ts';
 import { addLogin } from './commands/login.ts';
@@ -43,5 +44,6 @@ export function buildProgram(): Command {
   addApp(program);
   addAudit(program);
   addOperations(program);
+  addCompletion(program);
   return program;
 }

@@ -11,7 +11,7 @@ import { printValue } from '../print-value.ts';
 type Filters = NonNullable<Parameters<Client['audit']['entries']>[0]>;
 type Entry = ReturnType<Client['audit']['entries']> extends AsyncIterable<infer Item> ? Item : never;
 
-interface QueryOptions {
+interface FilterOptions {
   actor?: string;
   action?: string;
   vault?: string;
@@ -20,9 +20,17 @@ interface QueryOptions {
   decision?: string;
   suspicious?: string;
   requestId?: string;
+}
+
+interface QueryOptions extends FilterOptions {
   from?: string;
   to?: string;
   limit: number;
+}
+
+interface TailOptions extends FilterOptions {
+  after?: number;
+  limit?: number;
 }
 
 interface Range {
@@ -38,16 +46,7 @@ export function addAudit(program: Command): void {
 
   act(
     describe(
-      audit
-        .command('query')
-        .option('--actor <name>', 'who did it: a name, an id, user:alice or application:ci')
-        .option('--action <action>', 'such as secret.read')
-        .option('--vault <vault>', 'its name or its id')
-        .option('--name <name>', 'the secret, or what else was acted upon')
-        .option('--key <key>')
-        .option('--suspicious <rule>', 'the rule that was tripped, or any')
-        .option('--request-id <id>')
-        .option('--decision <decision>', 'allow or deny')
+      withFilters(audit.command('query'))
         .option('--from <time>', 'not before a time like 2027-01-31T00:00:00Z')
         .option('--to <time>', 'before a time')
         .option('--limit <count>', 'how many entries; 0 for all', Number, 50),
@@ -59,6 +58,27 @@ export function addAudit(program: Command): void {
       const page = limit === 0 ? 500 : Math.min(limit, 500);
       const entries = cardea.audit.entries({ ...(filters as Filters), limit: page });
       await output.table(limit === 0 ? entries : firstOf(entries, limit), columns);
+    },
+  );
+
+  act(
+    describe(
+      withFilters(audit.command('tail'))
+        .option('--after <number>', 'begin behind this entry; with what comes now if it is not given', Number)
+        .option('--limit <count>', 'stop after so many entries', Number),
+      'Print each entry soon after it is written, until Ctrl-C. Each look at the log is an entry too.',
+      ['cardea audit tail --action vault.create --after 0 --limit 1', 'cardea audit tail --after 0 --limit 3 --json'],
+    ),
+    async ({ cardea, output, json }, { limit, after, ...filters }: TailOptions) => {
+      for (const [flag, number] of Object.entries({ limit, after })) {
+        if (number !== undefined && !(Number.isInteger(number) && number >= 0))
+          throw usage(`--${flag} is a whole number`);
+      }
+      const entries = cardea.audit.follow({ ...(filters as Filters), ...(after === undefined ? {} : { after }) });
+      for await (const entry of limit === undefined ? entries : firstOf(entries, limit)) {
+        if (json) output.object(entry);
+        else output.done(sentenceOf(entry));
+      }
     },
   );
 
@@ -106,6 +126,19 @@ export function addAudit(program: Command): void {
   );
 }
 
+/** The options that choose entries. */
+function withFilters(command: Command): Command {
+  return command
+    .option('--actor <name>', 'who did it: a name, an id, user:alice or application:ci')
+    .option('--action <action>', 'such as secret.read')
+    .option('--vault <vault>', 'its name or its id')
+    .option('--name <name>', 'the secret, or what else was acted upon')
+    .option('--key <key>')
+    .option('--suspicious <rule>', 'the rule that was tripped, or any')
+    .option('--request-id <id>')
+    .option('--decision <decision>', 'allow or deny');
+}
+
 /** Opens the file first: nobody's file is replaced, and an export is recorded only if there is a place for it. */
 async function writeNew(file: string, open: () => ReturnType<Client['audit']['export']>): Promise<void> {
   const handle = openSync(file, 'wx', 0o600);
@@ -120,11 +153,23 @@ async function writeNew(file: string, open: () => ReturnType<Client['audit']['ex
 
 async function* firstOf<Item>(items: AsyncIterable<Item>, count: number): AsyncGenerator<Item> {
   let left = count;
+  if (left === 0) return;
   for await (const item of items) {
     yield item;
     left -= 1;
     if (left === 0) return;
   }
+}
+
+/** One line, as it comes: a table would have to know how wide the entries will be. */
+function sentenceOf({ seq, event }: Entry): string {
+  const { ts, actor, action, decision, rule, resource, source } = event;
+  const outcome = decision === 'allow' ? 'allowed' : 'refused';
+  const by = rule === undefined ? outcome : `${outcome} by ${rule}`;
+  const from = source?.ip === undefined ? '' : `from ${source.ip}`;
+  return [seq, ts, actor.name ?? actor.id, action, placeOf(resource), by, from]
+    .filter((part) => part !== '')
+    .join('  ');
 }
 
 const columns: Columns<Entry> = {

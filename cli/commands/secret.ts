@@ -1,4 +1,6 @@
 import type { Command } from 'commander';
+import { addCompare } from './secret/compare.ts';
+import { addEdit } from './secret/edit.ts';
 import { addMany } from './secret/many.ts';
 import { addRead } from './secret/read.ts';
 import { addVersions } from './secret/versions.ts';
@@ -9,6 +11,8 @@ export function addSecret(program: Command): void {
   const secret = program.command('secret').description('Secrets: values with versions.');
   addRead(program, secret);
   addWrite(program, secret);
+  addEdit(secret);
   addVersions(secret);
+  addCompare(secret);
   addMany(secret);
 }

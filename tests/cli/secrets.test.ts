@@ -1,7 +1,7 @@
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { useSystem } from '@cardea/testkit/use-system';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { shown, useTerminal } from './terminal.ts';
@@ -201,3 +201,125 @@ function columns(text: string): string[][] {
   const lines = text.trim().split('\n');
   return lines.map((line) => line.split(/ {2,}/).slice(0, 2));
 }
+
+/** An editor that shows where its file is and who may read it, and writes another text. */
+function editorOf(text: string, more = ''): NodeJS.ProcessEnv {
+  const script = `#!/bin/sh\nstat -c '%a' "$1" >mode; stat -f -c '%T' "$1" >>mode; printf %s "$1" >edited\nenv >environment\n${more}\nprintf '${text}' >"$1"\n`;
+  writeFileSync(join(terminal.folder, 'editor'), script, { mode: 0o700 });
+  return { EDITOR: './editor' };
+}
+const readFrom = (file: string) => readFileSync(join(terminal.folder, file), 'utf8');
+const edit = (address: string, env: NodeJS.ProcessEnv) => terminal.cardea(['secret', 'edit', address], { env });
+
+describe('a value in an editor', () => {
+  test('is in memory, readable by nobody else, and gone afterwards; the newline of the editor is left out', async () => {
+    await vault('edited');
+    const made = await edit('edited/a', editorOf('new\\n'));
+    expect([made.code, made.stdout, made.stderr]).toEqual([0, 'edited/a version 1\n', '']);
+    expect([readFrom('mode'), existsSync(readFrom('edited'))]).toEqual(['600\ntmpfs\n', false]);
+    expect(readFrom('environment')).not.toContain('CARDEA_TOKEN');
+    expect((await edit('edited/a', editorOf('new\\n'))).stdout).toBe('edited/a is unchanged.\n');
+    await terminal.cardea(['put', 'edited/a', '--content-type', 'text/x'], { stdin: 'lines\n' });
+    expect((await edit('edited/a', editorOf('more\\nlines\\n'))).stdout).toBe('edited/a version 3\n');
+    const alice = await system.as('alice');
+    expect((await alice.get('/vaults/edited/secrets/a').expect(200)).body).toMatchObject({
+      value: 'more\nlines\n',
+      contentType: 'text/x',
+    });
+    const entries = await (await system.as('admin')).auditEntries({ vault: 'edited', name: 'a' });
+    const writes = entries.filter(({ event }) => event.action === 'secret.write' && event.decision === 'allow');
+    expect(writes.map(({ event }) => event.resource?.version)).toEqual([3, 2, 1]);
+  });
+
+  test('is not written over what somebody else has written meanwhile, and is not lost', async () => {
+    await vault('raced');
+    await terminal.cardea(['put', 'raced/a'], { stdin: 'before' });
+    const other = `printf theirs | CARDEA_TOKEN='${terminal.env['CARDEA_TOKEN']}' cardea put raced/a >>said`;
+    const { code, stderr } = await edit('raced/a', editorOf('mine', other));
+    expect([code, stderr]).toEqual([
+      6,
+      expect.stringContaining(`What you typed is in ${readFrom('edited')}, in memory`),
+    ]);
+    expect(readFileSync(readFrom('edited'), 'utf8')).toBe('mine');
+    rmSync(dirname(readFrom('edited')), { recursive: true });
+    expect((await terminal.cardea(['get', 'raced/a'])).stdout).toBe('theirs');
+  });
+
+  test('is not written if the editor fails or is ended, and its file goes', async () => {
+    await vault('failed');
+    await terminal.cardea(['put', 'failed/a'], { stdin: 'before' });
+    const failed = await edit('failed/a', editorOf('x', 'exit 3'));
+    expect([failed.code, failed.stderr]).toEqual([1, expect.stringContaining('exit code 3, so nothing is written')]);
+    expect(existsSync(readFrom('edited'))).toBe(false);
+    const env = editorOf('x', 'echo open >&2; exec sleep 600');
+    const running = terminal.start(['secret', 'edit', 'failed/a'], { env });
+    await running.says(/open/);
+    process.kill(running.pid, 'SIGTERM');
+    expect((await running.ended).code).toBe(1);
+    expect([existsSync(readFrom('edited')), (await terminal.cardea(['get', 'failed/a'])).stdout]).toEqual([
+      false,
+      'before',
+    ]);
+  });
+
+  test('is only a text, and no reference', async () => {
+    await vault('kinds');
+    await terminal.cardea(['put', 'kinds/bytes'], { stdin: Uint8Array.of(255) });
+    const reference = JSON.stringify({ $ref: { vault: 'kinds', name: 'bytes' } });
+    const type = 'application/vnd.cardea.reference+json';
+    await terminal.cardea(['put', 'kinds/reference', '--content-type', type], { stdin: reference });
+    for (const [address, why] of [
+      ['kinds/bytes', 'no text'],
+      ['kinds/reference', 'is a reference'],
+      ['kinds/bytes@1', 'leave out the @'],
+    ] as const) {
+      const { code, stderr } = await edit(address, { EDITOR: 'false' });
+      expect([code === 0, stderr]).toEqual([false, expect.stringContaining(why)]);
+    }
+  });
+});
+
+test('a difference shows the lines of both values, and says so in the log', async () => {
+  await vault('compared');
+  for (const value of ['a\nb\nc\n', 'a\nB\nc', 'a\nB\nc\nd'])
+    await terminal.cardea(['put', 'compared/x'], { stdin: value });
+  const diff = async (...words: string[]) => (await terminal.cardea(['secret', 'diff', ...words])).stdout;
+  expect(await diff('compared/x')).toBe('--- compared/x@2\n+++ compared/x@3\n a\n B\n-c\n+c\n+d\n');
+  const [first, second] = ['compared/x@1', 'compared/x@2'];
+  expect(await diff(first, second)).toBe(
+    `--- ${first}\n+++ ${second}\n a\n-b\n-c\n+B\n+c\n\\ only one of them ends with a newline\n`,
+  );
+  expect(JSON.parse(await diff(first, first, '--json'))).toMatchObject({
+    isSame: true,
+    lines: [{ in: 'both' }, {}, {}],
+  });
+  await terminal.cardea(['put', 'compared/one'], { stdin: 'v' });
+  const alone = await terminal.cardea(['secret', 'diff', 'compared/one']);
+  expect([alone.code, alone.stderr]).toEqual([2, expect.stringContaining('has no other version that can be read')]);
+  const reads = await (await system.as('admin')).auditEntries({ vault: 'compared', action: 'secret.read' });
+  expect(reads.map(({ event }) => event.resource?.version)).toEqual([1, 1, 2, 1, 3, 2]);
+});
+
+// Shells that a machine may not have are tried where they are. CI has bash.
+const shells = ['bash', 'zsh', 'fish'].filter((shell) => existsSync(`/usr/bin/${shell}`));
+
+test.each(shells)('%s completes commands and options', async (shell) => {
+  const asks: Record<string, (words: string) => string> = {
+    bash: (words) =>
+      `eval "$(cardea completion bash)"; COMP_WORDS=(cardea ${words}); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1)); _cardea; printf '%s\\n' "\${COMPREPLY[@]}"`,
+    // compadd works only while somebody types.
+    zsh: (words) =>
+      `compdef() {}; compadd() { shift; print -l -- $@ }; eval "$(cardea completion zsh)"; words=(cardea ${words}); CURRENT=$#words; _cardea`,
+    fish: (words) => `cardea completion fish | source; complete -C 'cardea ${words}'`,
+  };
+  writeFileSync(join(terminal.folder, 'ask'), '');
+  const completed = async (words: string) => {
+    writeFileSync(join(terminal.folder, 'ask'), asks[shell]!(words));
+    const { stdout, stderr } = await terminal.shell(`${shell} ./ask`);
+    expect(stderr).toBe('');
+    return stdout.trim().split('\n');
+  };
+  expect(await completed('secret ro')).toEqual(['rollback']);
+  expect((await completed('secret ge')).toSorted()).toEqual(['generate', 'get']);
+  expect(await completed('secret put --con')).toEqual(['--content-type']);
+});

@@ -16,7 +16,11 @@ const calls = {
   state: call<typeof audit.exportAuditedState>('GET', '/audit/state'),
 };
 
-type Filters = Omit<QueryOf<typeof audit.listAuditEntries>, 'limit' | 'cursor' | 'after' | 'waitSeconds'>;
+type Filters = Omit<QueryOf<typeof audit.listAuditEntries>, 'limit' | 'cursor' | 'order' | 'after' | 'waitSeconds'>;
+
+/** How long the server waits for an entry, and how long its answer may take then. */
+const WAIT_SECONDS = 30;
+const FOLLOW_MS = 60_000;
 
 /** The audit log. Admins and ceos read all of it, owners the entries of their vaults. Everybody may turn a receipt into a proof. */
 export function auditCalls(sender: Sender) {
@@ -24,6 +28,21 @@ export function auditCalls(sender: Sender) {
     /** The entries, the newest first. */
     entries({ limit, cursor, signal, timeoutMs, ...query }: Filters & ListOptions = {}) {
       return listOf(sender, calls.entries, { query }, { limit, cursor, signal, timeoutMs });
+    },
+
+    /**
+     * Gives the entries after the one numbered `after`, the oldest first, and each later one soon after it is written,
+     * until `signal` ends it. Without `after`, what comes from now on.
+     */
+    async *follow({ after, signal, timeoutMs = FOLLOW_MS, ...query }: Filters & CallOptions & { after?: number } = {}) {
+      // A log that has nothing like it yet is followed from its beginning.
+      let known = after ?? (await newestSeq(sender, query, { signal, timeoutMs })) ?? 0;
+      for (;;) {
+        const next = { ...query, after: known, waitSeconds: WAIT_SECONDS, limit: 500 };
+        const { items, nextAfter } = await sender.body(calls.entries, { query: next }, { signal, timeoutMs });
+        yield* items;
+        known = nextAfter ?? known;
+      }
     },
 
     /** The newest signed checkpoint (C2SP tlog-checkpoint), as text. */
@@ -48,4 +67,10 @@ export function auditCalls(sender: Sender) {
     /** What the database says of accounts, vaults, grants, secrets and keys, as lines of JSON for the verifier. */
     state: (options?: CallOptions) => sender.stream(calls.state, {}, options),
   };
+}
+
+async function newestSeq(sender: Sender, query: Filters, options: CallOptions): Promise<number | undefined> {
+  const newest = listOf(sender, calls.entries, { query }, { limit: 1, ...options });
+  for await (const { seq } of newest) return seq;
+  return undefined;
 }
