@@ -13,15 +13,18 @@ export interface DataFolderLock {
 /** A process that runs has locked the file. The message is that of the caller. */
 export class LockHeld extends CannotStart {}
 
+/** In the data folder while Cardea runs there, or a restore. */
+export const DATA_FOLDER_LOCK = 'cardea.pid';
+
 // The file is created and filled in two steps. An empty file younger than this belongs to a process between the steps.
 const unfinishedMs = 2_000;
 
 /**
- * Locks the data folder for this process with the file `cardea.pid`.
+ * Locks the data folder for this process with the file `cardea.pid`, as a restore into it does.
  * @throws CannotStart if a running Cardea uses the folder.
  */
 export function lockDataFolder(dataDir: string): DataFolderLock {
-  const path = join(dataDir, 'cardea.pid');
+  const path = join(dataDir, DATA_FOLDER_LOCK);
   return lockByFile(
     path,
     (pid) =>

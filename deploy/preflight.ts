@@ -33,6 +33,8 @@ export async function checkBeforeStart(wanted: {
 }): Promise<() => void> {
   checkClock(wanted.now);
   const { isNew } = await prepareDataFolder(wanted.dataDir);
+  // Before the lock, which a restore under way holds: it is no running Cardea. And after it, when none can begin.
+  refuseRestoring(wanted.dataDir);
   const lock = lockDataFolder(wanted.dataDir);
   try {
     refuseRestoring(wanted.dataDir);

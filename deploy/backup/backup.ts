@@ -32,10 +32,10 @@ interface Moment {
  */
 export async function backUp(dataDir: string, target: string, now: Date): Promise<void> {
   if (existsSync(target)) throw new StartError(`${target} exists: name a folder that does not.`);
+  refuseUnfinishedRestore(dataDir);
   if (!existsSync(join(dataDir, API_DATABASE))) {
     throw new StartError(`${dataDir} has no ${API_DATABASE}: set CARDEA_DATA_DIR to the data folder of profile mini.`);
   }
-  refuseUnfinishedRestore(dataDir);
   await mkdir(dirname(target), { recursive: true, mode: 0o700 });
   // A name of its own, because another backup may be under way. The mode is 0o700.
   const unfinished = await mkdtemp(`${target}.unfinished-`);

@@ -10,6 +10,8 @@ import { UNFINISHED_RESTORE, refuseUnfinishedRestore } from '@cardea/process/dat
 import { syncFolder } from '@cardea/process/durable-file';
 
 import { ARCHIVES, unpack } from './archives.ts';
+import type { BackupId } from './archives.ts';
+import { DATA_FOLDER_LOCK, lockByFile } from '../data-folder-lock.ts';
 import { errorOutput } from '../settings-check.ts';
 
 const checkLog = fileURLToPath(new URL('../../services/audit-service/src/check-log-main.ts', import.meta.url));
@@ -19,7 +21,7 @@ const checkLog = fileURLToPath(new URL('../../services/audit-service/src/check-l
  * files against their manifest, and the log against its chain, its tree and its last checkpoint. No start is possible until
  * all of it is in its place.
  * @returns when the backup was made, and what was found out about its log
- * @throws StartError
+ * @throws StartError, LockHeld
  */
 export async function restore(source: string, dataDir: string): Promise<{ madeAt: string; log: string }> {
   for (const archive of ARCHIVES) {
@@ -27,6 +29,18 @@ export async function restore(source: string, dataDir: string): Promise<{ madeAt
     if (!existsSync(path)) throw new StartError(`There is no ${path}: put both archives of a backup into one folder.`);
   }
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const lock = lockByFile(
+    join(dataDir, DATA_FOLDER_LOCK),
+    (pid) => `A running Cardea or another restore uses ${dataDir} (process ${pid}): stop it, or let it end.`,
+  );
+  try {
+    return await restoreAlone(source, dataDir);
+  } finally {
+    lock.release();
+  }
+}
+
+async function restoreAlone(source: string, dataDir: string): Promise<{ madeAt: string; log: string }> {
   await refuseUsed(dataDir);
   // In the data folder, so that the last step only renames.
   const unfinished = join(dataDir, UNFINISHED_RESTORE);
@@ -51,7 +65,7 @@ async function checkedBackup(source: string, unfinished: string): Promise<{ made
 }
 
 async function refuseUsed(dataDir: string): Promise<void> {
-  const others = (await readdir(dataDir)).filter((name) => name !== UNFINISHED_RESTORE);
+  const others = (await readdir(dataDir)).filter((name) => name !== UNFINISHED_RESTORE && name !== DATA_FOLDER_LOCK);
   if (others.length === 0) return;
   refuseUnfinishedRestore(dataDir);
   throw new StartError(
@@ -69,12 +83,13 @@ async function bringBack(source: string, folder: string): Promise<{ madeAt: stri
   // As the first start of kek-service leaves it. The archive has it writable, as tar may have to replace it.
   const sealKey = join(folder, 'kek/seal-key');
   if (existsSync(sealKey)) await chmod(sealKey, 0o400);
-  return { madeAt: data!.madeAt, log: await checkedLog(folder) };
+  return { madeAt: data!.madeAt, log: await checkedLog(folder, data!) };
 }
 
-async function checkedLog(folder: string): Promise<string> {
+/** Compares the log with its signatures, and lets it note which backup it comes from. */
+async function checkedLog(folder: string, { backup, madeAt }: BackupId): Promise<string> {
   const env = { ...process.env, CARDEA_DATA_DIR: folder };
-  const args = ['--disable-warning=ExperimentalWarning', checkLog];
+  const args = ['--disable-warning=ExperimentalWarning', checkLog, '--backup', backup, '--made-at', madeAt];
   try {
     return (await promisify(execFile)(process.execPath, args, { env })).stdout;
   } catch (error) {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { constants, tmpdir } from 'node:os';
+import { constants, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -14,6 +14,18 @@ import { freePorts, killAll, start } from './installation.ts';
 // The commands `pnpm backup` and `pnpm restore`. The backup is made once, under writes and while the KEK rotates.
 const PASSWORD = 'a password of the admin';
 const WRITERS = 8;
+interface Entry {
+  seq: number;
+  event: { ts: string; changes: Record<string, { to?: unknown }> };
+}
+/** The commands that an operator may call while Cardea does not run. */
+const WRITERS_OF_DATA = [
+  ['deploy/backup/restore-main.ts', 'BACKUP'],
+  ['deploy/backup/backup-main.ts', 'elsewhere'],
+  ['services/api-service/src/recover-admin-main.ts', 'admin'],
+  ['services/audit-service/src/new-log-main.ts', 'a reason'],
+  ['services/kek-service/src/seal-main.ts', 'add-file'],
+];
 let folder: string;
 let port: number;
 let dataDir: string;
@@ -55,14 +67,36 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test('a backup has all acknowledged writes of before it, and a log that verifies and lacks none of its changes', async () => {
+test('a backup has all acknowledged writes of before it, and a log that verifies, lacks none of its changes, and says that it was restored', async () => {
   const restored = join(folder, 'restored');
-  const { code, stdout } = await command('restore', [backup], restored);
+  const { madeAt, backup: id } = await unpack(join(backup, 'cardea-data.tar'), await mkdtemp(join(folder, 'opened-')));
+  const from = new Date().toISOString();
+  const { code, stdout } = await command('restore', [backup], restored, { SUDO_USER: 'olivia' });
   expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringMatching(/^The audit log has \d+ entries/) });
   const installation = start({ dataDir: restored, port });
   const url = await installation.ready();
   const admin = await Person.signIn(url, 'admin', PASSWORD);
   for (const name of before) expect(await admin.readSecret('payments', name)).toBe(name);
+
+  // The first entry after those of the backup.
+  const [restore, ...others] = await all<Entry>(admin, '/audit/entries', 'audit.restore');
+  expect(others).toEqual([]);
+  expect(restore).toMatchObject({
+    seq: restore!.event.changes['size']!.to,
+    peer: 'audit-service',
+    event: {
+      actor: { type: 'service', id: 'operator' },
+      decision: 'allow',
+      rule: 'restored',
+      changes: {
+        backup: { to: id },
+        madeAt: { to: madeAt },
+        by: { to: `${userInfo().username} (sudo by olivia)` },
+        checkpoint: { to: await readFile(join(backup, 'checkpoint'), 'utf8') },
+      },
+    },
+  });
+  expect(restore!.event.ts > from).toBe(true);
 
   const stored = await all<{ name: string }>(admin, '/vaults/payments/secrets');
   // What was in the outbox follows.
@@ -82,13 +116,35 @@ test('a backup has all acknowledged writes of before it, and a log that verifies
     });
   await writeFile(join(folder, 'audit.tar'), body as Buffer);
   const vkey = (await readFile(join(dataDir, 'audit', 'verifier-key'), 'utf8')).trim();
-  const words = ['--key', vkey, '--checkpoint', join(backup, 'checkpoint'), join(folder, 'audit.tar')];
-  const { stdout: found } = await promisify(execFile)(process.execPath, [
-    script('services/audit-service/src/verifier.mjs'),
-    ...words,
+  const verify = (checkpoint: string) =>
+    run([
+      'services/audit-service/src/verifier.mjs',
+      '--key',
+      vkey,
+      '--checkpoint',
+      checkpoint,
+      join(folder, 'audit.tar'),
+    ]);
+  const { code: verified, stdout: found } = await verify(join(backup, 'checkpoint'));
+  expect([verified, found]).toEqual([
+    0,
+    expect.stringMatching(/^restored +entry \d+: a backup of "[^]*\nOK: \d+ entries/m),
   ]);
-  expect(found).toMatch(/\nOK: \d+ entries/);
+  // Who kept a newer checkpoint sees what is lost, and why.
+  const { note } = JSON.parse(await readFile(join(dataDir, 'audit', 'last-signed.json'), 'utf8')) as { note: string };
+  await writeFile(join(folder, 'newer'), note);
+  expect([13, 14]).toContain((await verify(join(folder, 'newer'))).code);
   await installation.stop();
+});
+
+test('a restore refuses a folder in which Cardea or another restore runs', async () => {
+  const target = await mkdtemp(join(folder, 'in-use-'));
+  await writeFile(join(target, 'cardea.pid'), `${process.pid} unknown\n`);
+  expect(await command('restore', [backup], target)).toMatchObject({
+    code: 78,
+    stderr: `A running Cardea or another restore uses ${target} (process ${process.pid}): stop it, or let it end.\n`,
+  });
+  expect(await readdir(target)).toEqual(['cardea.pid']);
 });
 
 test('only its owner can read a backup; one archive has all keys, and neither has passwords or certificates', async () => {
@@ -136,7 +192,10 @@ test('a restore that ended with a part in its place lets nothing start, and says
   const installation = start({ dataDir: target, port });
   expect(await installation.ended()).toBe(78);
   expect(installation.output()).toContain(why);
-  expect(await command('restore', [backup], target)).toMatchObject({ code: 78, stderr: expect.stringContaining(why) });
+  for (const [main, ...words] of WRITERS_OF_DATA) {
+    const args = [main!, ...words.map((word) => (word === 'BACKUP' ? backup : word))];
+    expect(await run(args, target)).toMatchObject({ code: 78, stdout: '', stderr: expect.stringContaining(why) });
+  }
   expect((await readdir(target)).toSorted()).toEqual(['.restoring', 'audit', 'kek']);
 });
 
@@ -212,13 +271,13 @@ function script(path: string): string {
   return fileURLToPath(new URL(`../../${path}`, import.meta.url));
 }
 
-async function command(
-  name: 'backup' | 'restore',
-  words: string[],
-  CARDEA_DATA_DIR = dataDir,
-  more: NodeJS.ProcessEnv = {},
-) {
-  const args = ['--disable-warning=ExperimentalWarning', script(`deploy/backup/${name}-main.ts`), ...words];
+/** Runs `pnpm backup` or `pnpm restore`. */
+function command(name: 'backup' | 'restore', words: string[], target = dataDir, more: NodeJS.ProcessEnv = {}) {
+  return run([`deploy/backup/${name}-main.ts`, ...words], target, more);
+}
+
+async function run([main, ...words]: string[], CARDEA_DATA_DIR = dataDir, more: NodeJS.ProcessEnv = {}) {
+  const args = ['--disable-warning=ExperimentalWarning', script(main!), ...words];
   try {
     const { PATH, NODE_COMPILE_CACHE } = process.env;
     const env = { PATH, NODE_COMPILE_CACHE, CARDEA_DATA_DIR, ...more };

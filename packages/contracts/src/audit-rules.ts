@@ -39,6 +39,7 @@ export const auditRules = {
   event: 'A receiver of webhooks wants to know of an event.',
   'offline-recovery': 'An operator made the user an admin again, with a command on the server.',
   'new-log': 'An operator began a new audit log, because the one before could not go on.',
+  restored: 'An operator brought a backup back. What was written after it is lost.',
   'trash-retention': 'It was in the trash for the full retention time.',
 
   // Why credentials were refused.

@@ -4,6 +4,7 @@ import { AppError } from '@cardea/contracts/errors';
 import { createPasswordHasher, defaultPasswordCost } from '@cardea/crypto/password';
 import { CHECK_SETTINGS, checkedArguments } from '@cardea/process/arguments';
 import { StartError } from '@cardea/process/config';
+import { refuseUnfinishedRestore } from '@cardea/process/data-folder';
 import { failStop, runToEnd } from '@cardea/process/run';
 import { DbRefused, DbUnavailable } from '@cardea/storage/db';
 import { SchemaRefused } from '@cardea/storage/migrate';
@@ -27,6 +28,7 @@ async function recover(): Promise<void> {
   if (CHECK_SETTINGS in said) return;
   const [username] = words;
   if (username === undefined) throw new StartError(usage);
+  refuseUnfinishedRestore(config.dataDir);
   const { oneTimePassword } = await recoverIn(config, username);
   // It is the password of before, which opens nothing now.
   if (username === FIRST_ADMIN) rmSync(config.initialPasswordFile, { force: true });

@@ -20,21 +20,23 @@ export interface RecoveryConfig {
   /** A PostgreSQL server, or the path of a SQLite file. */
   database: PostgresServer | string;
   allowFsyncOff: boolean;
+  dataDir: string;
   initialPasswordFile: string;
 }
 
 /** @throws StartError */
 export function readRecoveryConfig(env: NodeJS.ProcessEnv): RecoveryConfig {
   const settings = readConfig(Settings, env, rules);
-  const folder = resolve(settings.CARDEA_DATA_DIR);
+  const dataDir = resolve(settings.CARDEA_DATA_DIR);
   const server = {
     url: settings.CARDEA_DATABASE_URL!,
     password: settings.CARDEA_DATABASE_PASSWORD_FILE,
     ca: settings.CARDEA_DATABASE_CA_FILE,
   };
   return {
-    database: settings.CARDEA_PROFILE === 'full' ? server : join(folder, 'api', 'cardea.db'),
+    database: settings.CARDEA_PROFILE === 'full' ? server : join(dataDir, 'api', 'cardea.db'),
     allowFsyncOff: settings.CARDEA_TEST_ALLOW_FSYNC_OFF,
-    initialPasswordFile: join(folder, 'initial-admin-password'),
+    dataDir,
+    initialPasswordFile: join(dataDir, 'initial-admin-password'),
   };
 }

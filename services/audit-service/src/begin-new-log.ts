@@ -16,6 +16,7 @@ import { StartError } from '@cardea/process/config';
 import { readIfThere, replaceFile, syncFolder } from '@cardea/process/durable-file';
 import { plannedLogPath, previousLogPath, readPreviousLog } from './previous-log.ts';
 import type { PreviousLog } from './previous-log.ts';
+import { RESTORED_LOG } from './restored-log.ts';
 import { readLastSigned } from './sign/last-signed.ts';
 import { readSigningKey } from './sign/signing-key.ts';
 
@@ -57,7 +58,8 @@ async function moveFiles(folder: string, old: string): Promise<void> {
 const NEW_KEY = 'new-signing-key';
 
 function isOfNewLog(name: string): boolean {
-  return name === NEW_KEY || name === 'new-log.json' || name.endsWith('-lock');
+  // The note of a restore is about the data, and the new log gets the record.
+  return name === NEW_KEY || name === 'new-log.json' || name === RESTORED_LOG || name.endsWith('-lock');
 }
 
 async function plan(folder: string, { origin, reason, checkpoint, at }: NewLog): Promise<PreviousLog> {

@@ -16,6 +16,8 @@ export interface CheckedLog {
   size: number;
   signedSize: number;
   signedAt: string;
+  /** That checkpoint, a signed note. */
+  checkpoint: string;
 }
 
 /**
@@ -39,7 +41,7 @@ export async function checkLog(config: StoredLog): Promise<CheckedLog> {
       throw new StartError(`its first ${last.size} entries are not those that were signed.`);
     }
     await verifyStored(rereading, signed, head);
-    return { size: head.size, signedSize: last.size, signedAt: last.signedAt };
+    return { size: head.size, signedSize: last.size, signedAt: last.signedAt, checkpoint: last.note };
   } finally {
     await close();
   }

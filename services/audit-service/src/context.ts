@@ -15,6 +15,7 @@ import type { AuditDatabases } from './database.ts';
 import { FatalLogError, openLog } from './append/log.ts';
 import type { AuditStore } from './append/log.ts';
 import { recordPreviousLog, refuseUnfinishedLog } from './previous-log.ts';
+import { recordRestore } from './restored-log.ts';
 import { openQueryIndex } from './index/query-index.ts';
 import type { QueryIndex } from './index/query-index.ts';
 import { createAuditMetrics } from './metrics.ts';
@@ -75,6 +76,7 @@ export async function createContext(config: AuditConfig, overrides: AuditOverrid
     const index = await openQueryIndex(db);
     const signer = await openSigner(db, { ...config, key, vkey, index, now });
     await recordPreviousLog(config.folder, { log, vkey, now });
+    await recordRestore(config.folder, log);
     const sinks = await openSinks({ db, readDb, log, logger, now, stopIfFatal }, config.sinks);
     const pool = createPool(log, { onFatal: stopIfFatal });
     logger.info('the audit log is open; verify its exports with this key', {

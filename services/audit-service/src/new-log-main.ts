@@ -1,9 +1,10 @@
 // Begins a new audit log after one that cannot go on: pnpm new-log "<reason>"
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CHECK_SETTINGS, checkedArguments } from '@cardea/process/arguments';
 import { withCause } from '@cardea/process/cause';
 import { StartError } from '@cardea/process/config';
+import { refuseUnfinishedRestore } from '@cardea/process/data-folder';
 import { runToEnd } from '@cardea/process/run';
 import { DbRefused } from '@cardea/storage/db';
 import { ownSqliteFile } from '@cardea/storage/sqlite-ownership';
@@ -26,6 +27,7 @@ async function begin(): Promise<void> {
   if (CHECK_SETTINGS in said) return;
   const reason = words[0]?.trim();
   if (!reason || reason.length > 1_000) throw new StartError(usage);
+  refuseUnfinishedRestore(dirname(folder));
   const checkpoint = said['checkpoint'] === undefined ? undefined : read(said['checkpoint']);
   const release = await own(folder);
   try {

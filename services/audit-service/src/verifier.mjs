@@ -781,6 +781,7 @@ function readEntries(archive, key, { range, checkpoint, held, receipts, recorded
     else if (state.next === 0 && entry.event.action === 'audit.begin') {
       say('note         this log follows another one: give the key of that log with --previous');
     }
+    if (entry.event.action === 'audit.restore' && entry.peer === 'audit-service') sayRestored(entry);
     recorded?.noteIfLate(entry);
     if (wanted.has(state.next)) leaves.set(state.next, hash);
     state.chain = sha256('cardea/audit/chain/v1\n', line);
@@ -793,6 +794,15 @@ function readEntries(archive, key, { range, checkpoint, held, receipts, recorded
   for (const subtree of range.right) tree.append(subtree);
   noteRoot(checkpoint.size);
   return { roots, leaves };
+}
+
+/** Who kept a newer checkpoint finds TRUNCATED or FORKED, and here what the operator says about it. */
+function sayRestored({ seq, event }) {
+  const { madeAt = {}, size = {}, by = {} } = event.changes ?? {};
+  const of = `a backup of ${quote(String(madeAt.to))} with ${quote(String(size.to))} entries`;
+  say(
+    `restored     entry ${seq}: ${of} was restored at ${quote(String(event.ts))} by ${quote(String(by.to))}; what followed it is lost`,
+  );
 }
 
 /** Checks a line against the previous one. Returns its entry. Throws the finding. */

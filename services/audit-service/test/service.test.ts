@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +18,7 @@ import { openSqlite } from '@cardea/storage/sqlite';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { readAuditConfig } from '../src/config.ts';
 import { openLog } from '../src/append/log.ts';
+import { RESTORED_LOG, noteRestore } from '../src/restored-log.ts';
 import { openSigningKey } from '../src/sign/signing-key.ts';
 import { startAuditService } from '../src/start.ts';
 import { auditDatabase, engines } from './audit-database.ts';
@@ -132,6 +133,24 @@ describe.each(engines)('audit-service on %s', (engine) => {
 
     expect(await verifyExport()).toMatchObject({ code: 0, said: expect.stringContaining('25 entries') });
     expect(openCheckpoint(await api.text('/v1/checkpoint'), vkey()).size).toBe(25);
+  });
+
+  test('records a restore once, also after a crash before the note of it is removed', async () => {
+    await connect(url, 'api-service').post(appendEvents.path, appendBody(someEvents(2)).toString(), 60_000);
+    await service.stop();
+    const at = Date.now();
+    const checkpoint = readFileSync(join(folder(), 'last-signed.json'), 'utf8');
+    const found = { size: 2, signedAt: '2026-10-01T00:00:00.000000Z', checkpoint };
+    await noteRestore(folder(), { at, by: 'olivia', backup: 'b1', madeAt: '2026-10-01T00:00:00.000Z', ...found });
+    const note = readFileSync(join(folder(), RESTORED_LOG));
+    for (let times = 0; times < 2; times += 1) {
+      writeFileSync(join(folder(), RESTORED_LOG), note, { mode: 0o600 });
+      await start();
+      expect(existsSync(join(folder(), RESTORED_LOG))).toBe(false);
+      if (times === 0) await service.stop();
+    }
+    const { items } = await entries();
+    expect(items.map(({ event }) => event.action)).toEqual(['audit.restore', 'secret.read', 'secret.read']);
   });
 
   describe('a log that cannot go on', () => {
