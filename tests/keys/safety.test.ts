@@ -236,17 +236,18 @@ inEachProfile((system, { admin, alice }) => {
     const path = at('stopped', 'rsa');
     const items = Array.from({ length: 400 }, () => ({ messageBase64: 'AAAA' }));
     const set = (state: string) => alice.patch(`${path}/versions/1`, { state }).expect(200);
-    let details: string[] = [];
-    // If the version was disabled before the batch had begun, it is tried again.
-    for (let tries = 0; tries < 10 && !details.some((detail) => detail.includes('meanwhile')); tries++) {
+    let details: (string | undefined)[] = [];
+    // If the version was disabled before the batch had begun, or after it had ended, it is tried again.
+    for (let tries = 0; tries < 10 && !details.some((detail) => detail?.includes('meanwhile')); tries++) {
       await set('enabled');
       const batch = alice.post(`${path}:sign`, { items });
       const [{ body }] = await Promise.all([batch, alice.get(path).then(() => set('disabled'))]);
       const answers = body.items as { error?: { code: string; detail: string }; signature?: string }[];
-      expect(answers.map(({ error, signature }) => error?.code ?? signature)).toEqual(items.map(() => 'conflict'));
-      details = answers.map(({ error }) => error!.detail);
+      // All or none.
+      expect(new Set(answers.map(({ error }) => error?.code)).size).toBe(1);
+      details = answers.map(({ error }) => error?.detail);
     }
-    expect(details[0]).toBe('version 1 was disabled meanwhile');
+    expect(details).toEqual(items.map(() => 'version 1 was disabled meanwhile'));
     const [record] = await admin.auditEntries({ vault: 'stopped', action: 'key.sign' });
     expect(record!.event).toMatchObject({
       decision: 'deny',
