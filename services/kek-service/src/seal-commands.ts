@@ -1,3 +1,4 @@
+import type { AuditEvent } from '@cardea/contracts/audit-event';
 import type { Caller } from '@cardea/contracts/caller';
 import { AppError } from '@cardea/contracts/errors';
 import { IntegrityError } from '@cardea/crypto/envelope';
@@ -12,6 +13,7 @@ import type { KeyringDocument, SealEntry } from './keyring/format.ts';
 import type { Keyring } from './keyring/keyring.ts';
 import { additionOf, removalOf, toSeal } from './manage-seals.ts';
 import { nextGeneration } from './next-generation.ts';
+import type { Change } from './next-generation.ts';
 import { openAtStart, openBySealKey } from './open-at-start.ts';
 import { makeFileSeal } from './seals/file.ts';
 import { enterSeal } from './seals/new-seal.ts';
@@ -61,8 +63,8 @@ export async function addFileSeal(offline: Offline): Promise<void> {
 }
 
 /**
- * Puts a seal by the second passphrase in the place of the one that the first passphrase opens. The new one is proven
- * before it is written, and the old one is removed after it: a crash leaves both.
+ * Puts a seal by the second passphrase in the place of every one that the first passphrase opens. The new one is proven
+ * before it is written, and the old ones are removed after it: a crash leaves both.
  * @throws StartError
  */
 export async function changePassphrase({ config, now }: Offline, current: string, next: string): Promise<void> {
@@ -72,27 +74,38 @@ export async function changePassphrase({ config, now }: Offline, current: string
   }
   const store = storeOf(config);
   const { document, isRecorded } = await store.read();
-  const { keyring, entry: old } = await findByPassphrase(document, current);
+  const old = await opensBy(document, current);
+  const [first] = old;
+  if (!first) throw wrongPassphrase();
   const id = uuidv7(now);
   const made = await newPassphraseSeal(next);
-  const entry = enterSeal(made, keyring.rootKey, { id, createdAt: new Date(now).toISOString() });
+  const entry = enterSeal(made, first.keyring.rootKey, { id, createdAt: new Date(now).toISOString() });
 
-  const added = nextGeneration(
-    keyring,
-    { seals: [...document.seals, entry], facts: additionOf(toSeal(entry)) },
-    { caller: operator, waiting: isRecorded ? [] : recordsOf(document), now },
-  );
-  keyring.close();
+  const addition = { seals: [...document.seals, entry], facts: additionOf(toSeal(entry)) };
+  const added = nextOffline(first.keyring, addition, { waiting: isRecorded ? [] : recordsOf(document), now });
+  for (const { keyring } of old) keyring.close();
+  const generations = [added];
+  for (const { entry: removed } of old)
+    generations.push(await removal(generations.at(-1)!, removed, { next, entry, now }));
+  for (const generation of generations) await store.replace(generation.generation - 1, generation);
+}
+
+/** The generation without a seal. The new passphrase opens the one before it by the new seal, which proves that seal. */
+async function removal(
+  from: KeyringDocument,
+  removed: SealEntry,
+  { next, entry, now }: { next: string; entry: SealEntry; now: number },
+): Promise<KeyringDocument> {
   // Another seal may have the same passphrase, which proves nothing about the new one.
-  const { keyring: proven } = await findByPassphrase(added, next, [entry]);
-  const removed = nextGeneration(
-    proven,
-    { seals: added.seals.filter((seal) => seal.id !== old.id), facts: removalOf(toSeal(old)) },
-    { caller: operator, waiting: recordsOf(added), now },
-  );
-  proven.close();
-  await store.replace(document.generation, added);
-  await store.replace(added.generation, removed);
+  const [proven] = await opensBy(from, next, [entry]);
+  if (!proven) throw wrongPassphrase();
+  const seals = from.seals.filter(({ id }) => id !== removed.id);
+  const facts = removalOf(toSeal(removed));
+  try {
+    return nextOffline(proven.keyring, { seals, facts }, { waiting: recordsOf(from), now });
+  } finally {
+    proven.keyring.close();
+  }
 }
 
 async function newPassphraseSeal(passphrase: string): Promise<NewSeal> {
@@ -147,9 +160,24 @@ async function addSeal(
     const entry = enterSeal(await make(id, document), keyring.rootKey, { id, createdAt: new Date(now).toISOString() });
     const waiting = isRecorded ? [] : recordsOf(document);
     const change = { seals: [...document.seals, entry], facts: additionOf(toSeal(entry)) };
-    await store.replace(document.generation, nextGeneration(keyring, change, { caller: operator, waiting, now }));
+    await store.replace(document.generation, nextOffline(keyring, change, { waiting, now }));
   } finally {
     keyring.close();
+  }
+}
+
+/** Each change leaves records, which only a running Cardea sends. @throws StartError if too many wait */
+function nextOffline(
+  keyring: Keyring,
+  change: Change,
+  records: { waiting: AuditEvent[]; now: number },
+): KeyringDocument {
+  try {
+    return nextGeneration(keyring, change, { caller: operator, ...records });
+  } catch (cause) {
+    if (!(cause instanceof AppError)) throw cause;
+    const message = `The keyring was not changed: ${cause.message}. Start Cardea, which sends them, and try again.`;
+    throw new StartError(message, { cause });
   }
 }
 
@@ -180,22 +208,31 @@ async function openByShares(document: KeyringDocument, lines: string[]): Promise
 }
 
 async function openByPassphrase(document: KeyringDocument, passphrase: string): Promise<Keyring> {
-  return (await findByPassphrase(document, passphrase)).keyring;
+  const [first, ...others] = await opensBy(document, passphrase);
+  for (const { keyring } of others) keyring.close();
+  if (!first) throw wrongPassphrase();
+  return first.keyring;
 }
 
-async function findByPassphrase(
+/** Every seal that a passphrase opens, with the keyring. Several may have the same one. */
+async function opensBy(
   document: KeyringDocument,
   passphrase: string,
   seals = document.seals,
-): Promise<{ keyring: Keyring; entry: SealEntry }> {
+): Promise<{ keyring: Keyring; entry: SealEntry }[]> {
+  const opened: { keyring: Keyring; entry: SealEntry }[] = [];
   for (const entry of seals) {
     if (entry.type !== 'passphrase') continue;
     try {
       const sealKey = await derivePassphraseSealKey(passphrase, entry);
-      return { keyring: openBySealKey(sealKey, entry, document), entry };
+      opened.push({ keyring: openBySealKey(sealKey, entry, document), entry });
     } catch (error) {
       if (!(error instanceof IntegrityError)) throw error;
     }
   }
-  throw new StartError('The keyring does not open: the passphrase is wrong.');
+  return opened;
+}
+
+function wrongPassphrase(): StartError {
+  return new StartError('The keyring does not open: the passphrase is wrong.');
 }

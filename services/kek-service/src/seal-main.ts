@@ -50,7 +50,7 @@ async function runCommand([command, ...rest]: string[]): Promise<void> {
     const [current, next] = await readBothPassphrases();
     await changePassphrase(offline, current, next);
     return print([
-      'Only the new passphrase opens the keyring now. Older copies of the keyring still open by the old one.',
+      'The new passphrase opens the keyring now, and the old one no longer does. Older copies of the keyring still open by the old one.',
     ]);
   }
   if (command === 'add-file') {

@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { wrapDeks } from '@cardea/contracts/kek-api';
-import { seal, sealStatus, unseal } from '@cardea/contracts/seal-api';
+import { addSeal, seal, sealStatus, unseal } from '@cardea/contracts/seal-api';
 import { randomKey, uuidv7 } from '@cardea/crypto/ids';
 import { ensureCertificates } from '@cardea/deploy/certificates';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { RECORDS_MAX } from '../src/keyring/format.ts';
+import { generateShares } from '../src/seal-commands.ts';
 import { startRecordingAuditService } from './recording-audit-service.ts';
 import { startTestKek } from './test-kek.ts';
 
@@ -139,6 +141,41 @@ test('a passphrase is changed by one command: the old one opens nothing any more
     { action: 'keyring.replace', actor, resource: { version: 3 } },
   ]);
   await kek.stop();
+});
+
+test('a changed passphrase opens no seal any more, also if several seals had it', async () => {
+  const [old, fresh] = ['correct horse battery staple', 'a new passphrase of the operator'];
+  const passphraseFile = join(folder, 'passphrase');
+  await writeFile(passphraseFile, `${old}\n`, { mode: 0o600 });
+  const settings = { dataDir: folder, tlsDir: folder, auditUrl: audit.url, passphraseFile };
+  const first = await startTestKek({ ...settings, seal: 'passphrase' });
+  const second = { id: uuidv7(0), seal: { type: 'passphrase', passphrase: old } } as const;
+  await first.as('api-service').call(addSeal, { body: second });
+  await first.stop();
+  expect(await run(['change-passphrase'], `${old}\n${fresh}\n`)).toMatchObject({ code: 0, err: '' });
+  expect((await run(['status'])).out).toMatch(/^generation 5\n\S+ \S+ passphrase\n$/);
+  expect(await run(['add-file'], `${old}\n`)).toMatchObject({ code: 78 });
+
+  await writeFile(passphraseFile, `${fresh}\n`, { mode: 0o600 });
+  audit.events.length = 0;
+  await (await startTestKek(settings)).stop();
+  const removed = audit.events.filter(({ action }) => action === 'seal.remove');
+  expect(new Set(removed.map(({ resource }) => resource!.name)).size).toBe(2);
+});
+
+test('a change is refused with what to do, while too many records of others wait for a start', async () => {
+  await (await start()).stop();
+  const offline = { config: { dataDir: folder }, typed: async () => [], tell: () => {}, now: Date.now() };
+  const split = { shares: 2, threshold: 2 };
+  for (let changes = 0; changes < RECORDS_MAX / 2; changes += 1) await generateShares(offline, split);
+  expect(await run(['generate-shares', '2', '2'])).toMatchObject({
+    code: 78,
+    out: '',
+    err: expect.stringMatching(/^The keyring was not changed: .* Start Cardea, which sends them, and try again\.\n$/),
+  });
+  expect((await run(['status'])).out).toMatch(/^generation 9\n/);
+  await (await start()).stop();
+  expect((await run(['generate-shares', '2', '2'])).code).toBe(0);
 });
 
 test('a keyring of an older generation is accepted by an operator only', async () => {
