@@ -99,7 +99,11 @@ interface Closing extends Pick<AuditContext, 'pool' | 'signer' | 'sinks' | 'logg
 
 async function closeAll({ databases, pool, signer, sinks, logger }: Closing): Promise<void> {
   await pool.stop();
-  await sinks.stop();
+  try {
+    await sinks.stop();
+  } catch (error) {
+    logger.error('a sink did not close', { error });
+  }
   try {
     await signer.signIfGrown();
   } catch (error) {

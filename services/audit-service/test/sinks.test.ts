@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { Server } from 'node:https';
@@ -15,8 +17,9 @@ import { ensureCertificates } from '@cardea/deploy/certificates';
 import { createClient } from '@cardea/http/client/peer-client';
 import { readTlsIdentity } from '@cardea/http/mtls';
 import { openSqlite } from '@cardea/storage/sqlite';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { readAuditConfig } from '../src/config.ts';
+import { createFileSink } from '../src/sinks/file-sink.ts';
 import { startAuditService } from '../src/start.ts';
 import { auditDatabase, engines } from './audit-database.ts';
 import type { AuditDatabase } from './audit-database.ts';
@@ -282,6 +285,41 @@ test('the sinks file is refused with all its faults', () => {
   for (const fault of faults) expect(() => readAuditConfig(environment())).toThrow(fault);
   configure(fileSink(), fileSink());
   expect(() => readAuditConfig(environment())).toThrow('must have different names');
+  configure(fileSink(), fileSink({ name: 'other' }));
+  expect(() => readAuditConfig(environment())).toThrow('must have different paths');
+  configure(httpsSink('https://siem.example/?key=k'));
+  expect(() => readAuditConfig(environment())).toThrow('must not have a query');
   configure(httpsSink('https://siem.example/', { secretFile: '/nowhere', caFile: '/no-ca' }));
   expect(() => readAuditConfig(environment())).toThrow(/\/nowhere .*\/no-ca /);
 });
+
+test('a file that the system could not sync gets the entries of that delivery again', async () => {
+  const path = join(dataDir, 'unsynced.jsonl');
+  const sink = createFileSink(path);
+  const batch = { first: 0, entries: [Buffer.from('{"seq":0}'), Buffer.from('{"seq":1}')] };
+  const { signal } = new AbortController();
+  const handle = await open(path, 'a', 0o600);
+  // The first call is that for the folder.
+  const failing = jest
+    .spyOn(Object.getPrototypeOf(handle) as FileHandle, 'sync')
+    .mockResolvedValueOnce(undefined)
+    .mockRejectedValueOnce(new Error('EIO'));
+  await handle.close();
+  await expect(sink.deliver(batch, signal)).rejects.toThrow('EIO');
+  failing.mockRestore();
+  await sink.deliver(batch, signal);
+  await sink.close();
+  expect(seqsIn(path)).toEqual([0, 1, 0, 1]);
+});
+
+test.each(['a line of somebody else', '{"seq":0}\nand what follows'])(
+  'a file is left as it is if it ends with %j',
+  async (content) => {
+    const path = join(dataDir, 'foreign.jsonl');
+    writeFileSync(path, content);
+    const sink = createFileSink(path);
+    const delivery = sink.deliver({ first: 0, entries: [Buffer.from('{"seq":0}')] }, new AbortController().signal);
+    await expect(delivery).rejects.toThrow('is no entry of the log');
+    expect(readFileSync(path, 'utf8')).toBe(content);
+  },
+);

@@ -19,10 +19,30 @@ const BY_TERMINAL: NodeJS.Signals[] = ['SIGINT', 'SIGQUIT'];
  * @throws Failure if the machine has no folder in memory, the editor ends with an error, or the text is not UTF-8
  */
 export async function editText(text: string, take: (edited: string) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(folderInMemory(), 'cardea-'));
+  let editor: ChildProcess | undefined;
+  // Nothing ends this process before the file is gone.
+  const pass = (signal: NodeJS.Signals) => {
+    if (!BY_TERMINAL.includes(signal)) editor?.kill(signal);
+  };
+  for (const signal of ENDING) process.on(signal, pass);
+  try {
+    const folder = mkdtempSync(join(folderInMemory(), 'cardea-'));
+    await editIn(folder, { text, take, started: (child) => (editor = child) });
+  } finally {
+    for (const signal of ENDING) process.off(signal, pass);
+  }
+}
+
+interface Editing {
+  text: string;
+  take: (edited: string) => Promise<void>;
+  started: (editor: ChildProcess) => void;
+}
+
+async function editIn(folder: string, { text, take, started }: Editing): Promise<void> {
   const file = join(folder, 'value');
   const remove = () => rmSync(folder, { recursive: true, force: true });
-  const edited = await letEdit(file, text).catch((error: unknown) => {
+  const edited = await letEdit(file, text, started).catch((error: unknown) => {
     remove();
     throw error;
   });
@@ -36,9 +56,9 @@ export async function editText(text: string, take: (edited: string) => Promise<v
   remove();
 }
 
-async function letEdit(file: string, text: string): Promise<string> {
+async function letEdit(file: string, text: string, started: Editing['started']): Promise<string> {
   writeFileSync(file, text, { mode: 0o600 });
-  await runEditor(file);
+  await runEditor(file, started);
   const edited = asText(readFileSync(file));
   if (typeof edited !== 'string') throw usage('the file is not UTF-8 any more, so nothing is written');
   return edited;
@@ -64,21 +84,12 @@ function isInMemory(folder: string): boolean {
 }
 
 /** As git does: a shell reads the setting, which may have options, and the file is one argument. */
-async function runEditor(file: string): Promise<void> {
+async function runEditor(file: string, started: Editing['started']): Promise<void> {
   const editor = process.env['VISUAL'] || process.env['EDITOR'] || 'vi';
   // In place of the shell, so that a signal reaches the editor and not the shell alone.
   const words = ['-c', `exec ${editor} "$@"`, editor, file];
-  let child: ChildProcess | undefined;
-  // The file goes once the editor has ended, so nothing ends this process before.
-  const pass = (signal: NodeJS.Signals) => {
-    if (!BY_TERMINAL.includes(signal)) child?.kill(signal);
-  };
-  for (const signal of ENDING) process.on(signal, pass);
-  try {
-    child = spawn('sh', words, { stdio: 'inherit', env: environmentWithoutCredentials() });
-    const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
-    if (code !== 0) throw new Failure(`${editor} ended with ${signal ?? `exit code ${code}`}, so nothing is written`);
-  } finally {
-    for (const signal of ENDING) process.off(signal, pass);
-  }
+  const child = spawn('sh', words, { stdio: 'inherit', env: environmentWithoutCredentials() });
+  started(child);
+  const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+  if (code !== 0) throw new Failure(`${editor} ended with ${signal ?? `exit code ${code}`}, so nothing is written`);
 }

@@ -70,6 +70,8 @@ export function startDelivery(options: DeliveryOptions): Delivery {
 
   async function deliverBatch(): Promise<void> {
     const to = Math.min(next + BATCH, log.size());
+    // Entries that cannot be read count from now on.
+    oldestMs ??= now();
     const entries = await readEntryBytes(readDb, next, to);
     if (entries.length !== to - next) throw new Error(`entries between ${next} and ${to} are missing`);
     oldestMs = Date.parse(parseEntryUnchecked(entries[0]!).writtenAt);

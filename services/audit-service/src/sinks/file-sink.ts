@@ -7,6 +7,8 @@ import type { Sink } from './sink.ts';
 
 const OWNER_ONLY = 0o600;
 const NEWLINE = 0x0a;
+/** Each entry begins with it. */
+const BRACE = 0x7b;
 
 /** As much of the end of the file is read as surely has the last line: an entry has at most 16 KiB. */
 const TAIL_BYTES = 64 * 1024;
@@ -18,6 +20,8 @@ const TAIL_BYTES = 64 * 1024;
 export function createFileSink(path: string): Sink {
   let file: FileHandle | undefined;
   let last: Uint8Array | undefined;
+  /** After a failed sync the system may say that lines are on disk which it has given up. All of them are written again. */
+  let isDoubtful = false;
 
   async function close(): Promise<void> {
     await file?.close();
@@ -29,7 +33,8 @@ export function createFileSink(path: string): Sink {
     if (file) return file;
     file = await open(path, 'a+', OWNER_ONLY);
     await syncFolder(dirname(path));
-    last = await lastLine(file);
+    const found = await lastLine(file);
+    last = isDoubtful ? undefined : found;
     return file;
   }
 
@@ -40,7 +45,9 @@ export function createFileSink(path: string): Sink {
         // After a crash, or if its position was not stored, the file has entries that are delivered again.
         const known = entries.findIndex((entry) => last !== undefined && Buffer.compare(last, entry) === 0);
         await opened.appendFile(toLines(entries.slice(known + 1)));
+        isDoubtful = true;
         await opened.sync();
+        isDoubtful = false;
         last = entries.at(-1);
       } catch (error) {
         // A write may have ended within a line. Whoever opens the file again looks for that.
@@ -69,7 +76,10 @@ async function lastLine(file: FileHandle): Promise<Buffer | undefined> {
   const { buffer, bytesRead } = await file.read(Buffer.alloc(size - from), 0, size - from, from);
   const tail = buffer.subarray(0, bytesRead);
   const end = tail.lastIndexOf(NEWLINE);
-  if (end === -1 && from > 0) throw new Error('the end of the file is no entry of the log');
+  // Nothing of a file that somebody else has written is cut off.
+  const rest = tail[end + 1];
+  const isForeign = (end === -1 && from > 0) || (rest !== undefined && rest !== BRACE);
+  if (isForeign) throw new Error('the end of the file is no entry of the log');
   if (end + 1 < tail.length) await file.truncate(from + end + 1);
   if (end === -1) return undefined;
   return tail.subarray(tail.subarray(0, end).lastIndexOf(NEWLINE) + 1, end);

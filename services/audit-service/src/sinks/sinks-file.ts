@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { isAbsolute } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import { parseWebhookSecret } from '@cardea/crypto/webhook-signature';
 import { withCause } from '@cardea/process/cause';
 import { StartError, startProblem } from '@cardea/process/config';
@@ -25,7 +25,9 @@ const SinkSettings = z
       type: z.literal('https'),
       url: z
         .url({ protocol: /^https$/, error: 'must be a URL that begins with https://' })
-        .refine((url) => new URL(url).username === '' && new URL(url).password === '', 'must not have a password'),
+        .refine((url) => new URL(url).username === '' && new URL(url).password === '', 'must not have a password')
+        // The settings are in the log, where a key in a query would be readable.
+        .refine((url) => new URL(url).search === '', 'must not have a query'),
       /** A file with the secret that signs what is sent, `whsec_…`. */
       secretFile: AbsolutePath,
       /** A file with the CAs that the receiver's certificate may come from, in place of those of the system. */
@@ -43,7 +45,11 @@ const SinksFile = z.strictObject({
   sinks: z
     .array(SinkSettings)
     .max(16)
-    .refine((sinks) => new Set(sinks.map(({ name }) => name)).size === sinks.length, 'must have different names'),
+    .refine((sinks) => new Set(sinks.map(({ name }) => name)).size === sinks.length, 'must have different names')
+    .refine((sinks) => {
+      const paths = sinks.flatMap((sink) => (sink.type === 'file' ? [resolve(sink.path)] : []));
+      return new Set(paths).size === paths.length;
+    }, 'must have different paths'),
 });
 
 /** A sink as the operator's file describes it. */
